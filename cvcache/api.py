@@ -1,0 +1,148 @@
+"""The verbs of a tree: `cdir`, `cdir_init`, `cdir_commit`, `cdir_query`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cvcache.commit import Commit
+from cvcache.errors import UnknownOption, did_you_mean
+from cvcache.nocache import NoCache
+from cvcache.node import CacheDir
+from cvcache.policy import Policy
+from cvcache.store import location_of
+
+_OWN_OPTIONS = ("key", "on_stale", "force", "wait", "policy", "inputs", "meta", "recursive")
+
+
+def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any) -> CacheDir:
+    """Return a handle to the node at `where`; no I/O.
+
+    Parameters
+    ----------
+    where : str, os.PathLike, UPath, CacheDir or None
+        A path or any URL fsspec knows. None means no cache: everything runs, nothing is kept.
+    policy : Policy, optional
+        How long to wait for whom.
+    **storage_options
+        What the store takes: credentials, endpoint. They are never written anywhere.
+
+    Raises
+    ------
+    InvalidName
+        For a spelling no store keeps, and for places that must never be a node.
+    """
+    if where is None:
+        return NoCache()
+    if isinstance(where, CacheDir):
+        _refuse_options(where, storage_options)
+        if policy is not None:
+            return where.with_policy(policy)
+        return where
+    scheme, path, carried = location_of(where)
+    _check_options(storage_options)
+    return CacheDir(scheme, path, {**carried, **storage_options}, policy or Policy())
+
+
+def cdir_init(
+    where: object,
+    key: object = None,
+    *,
+    on_stale: str = "recompute",
+    force: bool = False,
+    wait: bool | None = None,
+    policy: Policy | None = None,
+    **storage_options: Any,
+) -> CacheDir:
+    """Open the node at `where` for writing, or return it if it is complete and its key matches.
+
+    Parameters
+    ----------
+    where : str, os.PathLike, UPath, CacheDir or None
+        The node. None means no cache.
+    key : object, optional
+        The plain values that must match for a committed node to be reused; an Item in it stands for
+        the version of its node. None has no opinion: any committed node matches. A child opened
+        without a key while its parent is open in this process inherits the parent's.
+    on_stale : {"recompute", "error", "new"}
+        What a changed key does: withdraw the result and open the node again, raise `NodeStale`, or
+        go to a sibling named after the difference.
+    force : bool
+        Open a committed node again in any case. Never takes a node from a live owner.
+    wait : bool, optional
+        Whether to wait for a live owner, by default as the policy says; else `NodeBusy`.
+    policy : Policy, optional
+        How long to wait for whom.
+    **storage_options
+        What the store takes.
+
+    Returns
+    -------
+    CacheDir
+        ``.committed`` says whether there is anything to do.
+
+    Raises
+    ------
+    NotACacheDir
+        If foreign data lies there; nothing is ever deleted that cvcache did not create.
+    NodeBusy, NodeStale, RecursiveNode, NotExclusive
+        As the names say.
+
+    Notes
+    -----
+    A committed node costs one LIST and one GET, a fresh one at most five requests; the store is asked
+    once per process whether it elects one winner.
+    """
+    return cdir(where, policy=policy, **storage_options).init(key, on_stale=on_stale, force=force, wait=wait)
+
+
+def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **storage_options: Any) -> Commit:
+    """Commit the node at `where`, which this process opened: from now on it is complete.
+
+    Parameters
+    ----------
+    where : str, os.PathLike, UPath or CacheDir
+        The node, by its handle or by its URL.
+    meta : mapping, optional
+        Plain values to keep with the commit.
+    **storage_options
+        Accepted so that it reads like `cdir_init`; the open node knows its store.
+
+    Raises
+    ------
+    NotOpen
+        If this process holds no attempt on the node.
+    LeaseLost
+        If another owner took the node over; this result is discarded.
+
+    Notes
+    -----
+    Two PUT, and one LIST if the step wrote files through ``open()`` or ``path()``.
+    """
+    return cdir(where, **({} if isinstance(where, CacheDir) else storage_options)).finish(meta)
+
+
+def cdir_query(where: object, **storage_options: Any) -> CacheDir:
+    """Return the node at `where` as it is now; reads only, never creates.
+
+    Notes
+    -----
+    One LIST and, if there is a log, one GET.
+    """
+    return cdir(where, **storage_options).snapshot()
+
+
+def _refuse_options(where: CacheDir, options: Mapping[str, Any]) -> None:
+    if options:
+        msg = f"{where.url} has its storage options from cdir(); {', '.join(sorted(options))} cannot be given again"
+        raise UnknownOption(msg)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse a storage option that is one of our own words, misspelt."""
+    for option in options:
+        if hint := did_you_mean(option, _OWN_OPTIONS):
+            msg = f"{option!r} is no storage option{hint}"
+            raise UnknownOption(msg)
+
+

@@ -1,0 +1,388 @@
+"""The shell around the protocol: look at a node, let `protocol.decide` say what to do, do it, look again."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NotExclusive
+from cvcache.lease import Attempt, claiming, is_claiming, open_attempt, remember, running
+from cvcache.names import RESERVED, is_item_dir
+from cvcache.owner import is_dead, this_owner
+from cvcache.policy import Policy
+from cvcache.protocol import Claim, FinishRemoval, Liveness, Refuse, Request, Sibling, Use, View, Wait, decide, decide_removal
+from cvcache.reason import refusal, why_claimed
+from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps, loads, log_name, parse_log_name
+from cvcache.store.base import Store
+
+logger = logging.getLogger("cvcache")
+
+_FIRST_POLL = 0.05
+_SLOWEST_POLL = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of a node: the request the protocol sees, and what goes into the record."""
+
+    request: Request
+    key: Any = None
+    inputs: tuple[Mapping[str, str], ...] = ()
+
+
+def new_id() -> str:
+    """Return 16 hexadecimal digits that nobody else has."""
+    return os.urandom(8).hex()
+
+
+def now() -> str:
+    """Return the wall clock as ISO 8601 in UTC: for people, never for a decision."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def read_newest(store: Store, path: str) -> Record | None:
+    """Return the newest record of the node at `path`, or None if its log is empty.
+
+    Costs one LIST and one GET; a GET more for each number that two records contend for.
+    """
+    log = f"{path}/{RESERVED}/log"
+    successors: dict[int, list[str]] = {}
+    for name in store.list(log).files:
+        if parsed := parse_log_name(name):
+            successors.setdefault(parsed[0], []).append(parsed[1])
+    if "root" not in successors.get(1, ()):
+        return None
+    seq, after = 1, "root"
+    while following := successors.get(seq + 1):
+        if len(following) > 1:
+            attempt = _read(store, log, seq, after).attempt
+            following = [name for name in following if name == attempt]
+            if not following:
+                break
+        seq, after = seq + 1, following[0]
+    return _read(store, log, seq, after)
+
+
+def _read(store: Store, log: str, seq: int, after: str) -> Record:
+    path = f"{log}/{log_name(seq, after)}"
+    where = store.url(path)
+    record = loads(store.get(path, 0, 64 * 1024 + 1), where)
+    if (record.seq, record.after) != (seq, after):
+        msg = f"{where} says it is record {record.seq} after {record.after}; it was copied or renamed. Move it away to use this node"
+        raise BadRecord(msg)
+    return record
+
+
+class Watch:
+    """What a waiter has seen of an owner's heartbeat, on its own clock."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._seen: tuple[str, bytes] | None = None
+        self._since = policy.clock()
+        self._delay = _FIRST_POLL
+
+    def expired(self, store: Store, path: str, record: Record) -> bool:
+        """Look at the counter once; True when it has not changed for the owner's lease and one request."""
+        try:
+            beat = store.get(f"{path}/{RESERVED}/beat/{record.attempt}")
+        except FileNotFoundError:
+            beat = b""
+        if (record.attempt, beat) != self._seen:
+            self._seen, self._since = (record.attempt, beat), self._policy.clock()
+        return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
+
+    def sleep(self) -> None:
+        """Wait before the next look, a little longer each time."""
+        self._policy.sleep(self._delay)
+        self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
+
+
+def look(store: Store, path: str, watch: Watch) -> View:
+    """Return what can be seen of the node at `path` by the calling thread."""
+    record = read_newest(store, path)
+    if record is None:
+        return View(foreign=is_foreign(store, path))
+    if record.state not in {"claimed", "removing"}:
+        return View(record)
+    held = open_attempt(store.url(path))
+    if held is not None and held.id == record.attempt:
+        if held.id in running.get():
+            return View(record, Liveness.RUNNING)
+        return View(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
+    if _was_ours(record):
+        return View(record, Liveness.MINE, _is_shared(store, path, record))
+    if is_dead(record.owner):
+        return View(record, Liveness.DEAD, _is_shared(store, path, record))
+    expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
+    return View(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
+
+
+def _was_ours(record: Record) -> bool:
+    """Whether this process held the attempt and let go of it without a fate, as after a failed request."""
+    mine, owner = this_owner(), record.owner
+    same = (owner.boot, owner.pidns, owner.pid, owner.start) == (mine.boot, mine.pidns, mine.pid, mine.start)
+    return same and bool(mine.start) and not is_claiming(record.attempt)
+
+
+def _is_shared(store: Store, path: str, record: Record) -> bool:
+    return store.stat(f"{path}/{RESERVED}/beat/{record.attempt}.shared") is not None
+
+
+def is_foreign(store: Store, path: str) -> bool:
+    """Whether a node without a log holds, or stands in the place of, something cvcache did not write."""
+    if store.is_link(path) or store.stat(path) is not None:
+        return True
+    return _holds_foreign(store, path)
+
+
+def _holds_foreign(store: Store, path: str) -> bool:
+    listing = store.list(path)
+    if listing.files or any(is_item_dir(name) for name in listing.dirs):
+        return True
+    if RESERVED in listing.dirs:
+        ours = store.find(f"{path}/{RESERVED}")
+        if any(name.split("/")[0] not in {"tmp", "probe"} for name in ours) and read_newest(store, path) is None:
+            return True
+    return any(name != RESERVED and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+
+
+def _leads_to_node(store: Store, path: str) -> bool:
+    """Whether everything in a directory above a node belongs to nodes."""
+    listing = store.list(path)
+    if RESERVED in listing.dirs:
+        return True
+    return bool(listing.dirs) and not listing.files and all(_leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+
+
+def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Attempt | Sibling:
+    """Return the committed record that serves `wish`, or an attempt open for writing.
+
+    The one loop of the protocol: each turn looks, decides and acts, until the decision ends it.
+    """
+    watch = Watch(policy)
+    waiting = False
+    while True:
+        view = look(store, path, watch)
+        decision = decide(view, wish.request)
+        match decision:
+            case Use():
+                assert view.record is not None
+                return view.record
+            case Sibling():
+                return decision
+            case Claim():
+                if attempt := _claim(store, path, view, decision, wish, policy):
+                    return attempt
+            case FinishRemoval():
+                _remove(store, path, view, decision, policy)
+            case Wait():
+                if not waiting:
+                    waiting = True
+                    logger.warning("%s; waiting for it (wait=False raises instead)", refusal(store.url(path), view))
+                watch.sleep()
+            case Refuse():
+                raise decision.error(refusal(store.url(path), view, decision.error, wish))
+            case _:
+                assert_never(decision)
+
+
+def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy: Policy) -> Attempt | None:
+    """Try to create the claim; None if another was faster. Leftovers are deleted once it is won."""
+    url = store.url(path)
+    if view.record is None:
+        _check_siblings(store, path)
+    exclusive = _check_exclusive(store, path, policy)
+    if claim.fence and (older := open_attempt(url)):
+        older.fence(f"{url} was opened again by the same thread")
+    record = _claim_record(view, claim, wish, policy, exclusive=exclusive)
+    with claiming(record.attempt):
+        if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
+            return None
+        attempt = Attempt(store, path, record, policy)
+        remember(attempt)
+    logger.info("%s: computing (%s)", url, "; ".join(record.reason))
+    if claim.wipe:
+        try:
+            _wipe(store, path, policy if claim.settle else None)
+        except Exception:
+            finish(attempt, "released")
+            raise
+    return attempt
+
+
+def _claim_record(view: View, claim: Claim, wish: Wish, policy: Policy, *, exclusive: bool) -> Record:
+    attempt = new_id()
+    previous = view.record
+    digest = wish.request.digest
+    version = digest if digest and not wish.request.force else f"{digest or ''}+{attempt}"
+    return Record(
+        seq=previous.seq + 1 if previous else 1,
+        after=previous.attempt if previous else "root",
+        state="claimed",
+        attempt=attempt,
+        nonce=new_id(),
+        root=PLAIN if claim.plain else attempt_root(attempt),
+        time=now(),
+        owner=this_owner(record_host=policy.record_host),
+        ttl=policy.ttl,
+        key=wish.key,
+        digest=digest,
+        version=version,
+        forced=wish.request.force,
+        exclusive=exclusive,
+        reason=tuple(why_claimed(view, wish.key, digest, forced=wish.request.force)),
+        unproven=claim.unproven,
+        inputs=wish.inputs,
+    )
+
+
+_names_seen: dict[str, dict[str, str]] = {}
+
+
+def _check_siblings(store: Store, path: str) -> None:
+    """Refuse a name that a case-insensitive disk would merge with a sibling's.
+
+    The siblings are listed once per parent and process, and again before anything is refused.
+    """
+    parent, _, name = path.rpartition("/")
+    seen = _names_seen.get(store.url(parent))
+    for attempt in range(2):
+        if seen is None or attempt:
+            seen = _names_seen[store.url(parent)] = {d.casefold(): d for d in store.list(parent).dirs}
+        other = seen.setdefault(name.casefold(), name)
+        if other == name:
+            return
+    msg = f"{store.url(path)} differs from its sibling {other!r} only by case, and one of them would be lost on some disks; choose another name"
+    raise InvalidName(msg)
+
+
+def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
+    """Return whether the store elects one winner; refuse one that does not unless the policy accepts it."""
+    if store.exclusive(path):
+        return True
+    url = store.url(path)
+    if policy.exclusive == "auto":
+        msg = (
+            f"{url}: this store ignores conditional writes, so two processes could both believe that they own a node. "
+            "Use another store, or Policy(exclusive='none') if only one process at a time ever writes here"
+        )
+        raise NotExclusive(msg)
+    logger.warning("%s: this store elects no winner; nothing protects this node from a second writer", url)
+    return False
+
+
+def _wipe(store: Store, path: str, settle: Policy | None) -> None:
+    """Delete what earlier attempts announced at the plain root, each announcement after its item."""
+    writing = f"{path}/{RESERVED}/writing"
+    announced = sorted(store.find(writing))
+    if not announced:
+        return
+    if settle is not None and store.scheme not in {"file", "memory"}:
+        settle.sleep(settle.request_timeout)
+    for name in announced:
+        attempt, _, item = name.removesuffix(".json").partition("/")
+        if item.endswith(".log"):
+            _keep_log(store, path, attempt, item)
+        delete_item(store, f"{path}/{item}")
+    store.delete([f"{writing}/{name}" for name in announced], within=writing)
+
+
+def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
+    try:
+        store.put(f"{path}/{attempt_root(attempt)}/{item}", store.get(f"{path}/{item}"))
+    except FileNotFoundError:
+        return
+
+
+def delete_item(store: Store, path: str) -> None:
+    """Delete exactly the objects of one item."""
+    if is_item_dir(path):
+        store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
+    else:
+        store.delete([path])
+
+
+def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
+    """Write the fate of `attempt` and let go of it.
+
+    Raises
+    ------
+    LeaseLost
+        If another record already follows the claim.
+    """
+    record = attempt.record.next(
+        state,
+        new_id(),
+        now(),
+        shared=attempt.shared,
+        duration=round(attempt.policy.clock() - attempt.started, 3),
+        **fields,
+    )
+    with attempt.writing():
+        data = dumps(record)
+    won = attempt.store.put_new(f"{attempt.path}/{RESERVED}/log/{record.filename}", data)
+    attempt.fate = record if won else None
+    attempt.fence(f"{attempt.url} is {state}" if won else f"{attempt.url} was taken over by another owner, or removed")
+    if not won:
+        msg = f"{attempt.url} was taken over by another owner, or removed; what this attempt ({attempt.id}) wrote is discarded"
+        raise LeaseLost(msg)
+    return record
+
+
+def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]) -> Record:
+    """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts."""
+    with attempt.writing():
+        attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
+        attempt.store.sync(attempt.path)
+    return finish(attempt, "committed", items=rows, meta=meta)
+
+
+def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
+    """Remove one node, never its children; return whether there was one."""
+    watch = Watch(policy)
+    removed = False
+    while True:
+        view = look(store, path, watch)
+        match decide_removal(view, force=force):
+            case Use():
+                return removed
+            case FinishRemoval() as decision:
+                removed = _remove(store, path, view, decision, policy) or removed
+            case Refuse() as decision:
+                raise decision.error(refusal(store.url(path), view, decision.error))
+            case _ as decision:  # pragma: no cover - decide_removal returns no other
+                raise CvcacheError(str(decision))
+
+
+def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
+    """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster."""
+    assert view.record is not None
+    if older := open_attempt(store.url(path)):
+        older.fence(f"{older.url} was removed")
+    attempt = new_id()
+    record = view.record.next(
+        "removing",
+        new_id(),
+        now(),
+        attempt=attempt,
+        owner=this_owner(record_host=policy.record_host),
+        root=PLAIN,
+        unproven=decision.unproven,
+        items=None,
+        shared=False,
+    )
+    with claiming(attempt):
+        if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
+            return False
+        _wipe(store, path, policy if view.liveness is Liveness.DEAD else None)
+        own = f"{path}/{RESERVED}"
+        doomed = [name for name in store.find(own) if not name.startswith("log/")]
+        store.delete([f"{own}/{name}" for name in doomed], within=own)
+        done = replace(record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=())
+        return store.put_new(f"{path}/{RESERVED}/log/{done.filename}", dumps(done))
+

@@ -1,0 +1,249 @@
+"""The command line: thin, quick to start, for a terminal and for a pipe.
+
+Exit codes: 0 done; 1 an error, said on stderr; 2 a wrong call; 3 nothing there. `show` also tells the
+state of the node: 4 running, 5 failed, 6 stale.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from cvcache.errors import CvcacheError, ItemNotFound, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ABSENT = 3
+STATE_CODES = {"committed": 0, "absent": ABSENT, "running": 4, "failed": 5, "stale": 6, "folder": 0, "foreign": ABSENT}
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return storage options from ``name=value`` words; a value that is JSON is read as such."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            msg = f"-o takes name=value, such as -o anon=true, not {pair!r}"
+            raise click.UsageError(msg)
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options
+
+
+def _common(function: F) -> F:
+    """Add what every command takes."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
+    return click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")(function)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cvcache")
+def cli() -> None:
+    """Look at, and into, a tree of cached intermediate results."""
+
+
+@cli.command()
+@click.argument("url", default="./cvcache-demo")
+@click.option("--image", metavar="PATH_OR_URL", help="Your own TIFF, PNG, JPEG or OME-Zarr, gray or RGB.")
+@click.option("--sigma", type=float, default=1.0, show_default=True, help="Width of the smoothing, in pixels.")
+@click.option("--smallest", type=int, default=30, show_default=True, help="Fewest pixels of a nucleus.")
+@_common
+def demo(url: str, image: str | None, sigma: float, smallest: int, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
+    from cvcache.api import cdir
+    from cvcache.demo import pipeline
+    from cvcache.tree import read_tree
+
+    root = cdir(url, **_options(options))
+    started = time.monotonic()
+    computed = nodes = 0
+    with _progress(quiet=as_json) as say:
+        for node in pipeline(root, image, sigma, smallest):
+            nodes += 1
+            computed += node.computed
+            why = "; ".join(node.reason)
+            say(f"{node.name}: {f'computed ({why})' if node.computed else 'read'}")
+    tree = read_tree(root)
+    if as_json:
+        _print_json({"computed": computed, "read": nodes - computed, "tree": _tree_json(tree)})
+        return
+    _print_tree(tree)
+    what = f"{computed} of {nodes} nodes computed" if computed else f"nothing to compute: {nodes} nodes read"
+    click.echo(f"{what} in {time.monotonic() - started:.1f} s; look at them with: cvcache tree {root.url}")
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Give a function that reports a finished step: beside a live line on a terminal, as plain lines elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield lambda text: click.echo(text, err=True)
+    else:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        with console.status("working"):
+            yield lambda text: console.print(text, highlight=False, markup=False)
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--depth", type=click.IntRange(min=0), help="Levels below URL to show.")
+@_common
+def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Show the nodes at and below URL: state, items, shape, size, time."""
+    from cvcache.tree import read_tree
+
+    top = read_tree(url, depth=depth, **_options(options))
+    if as_json:
+        _print_json(_tree_json(top))
+    else:
+        _print_tree(top)
+    if top.state in {"absent", "folder"} and not top.children:
+        _nothing_at(top.node.url)
+
+
+@cli.command("ls")
+@click.argument("url")
+@_common
+def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """List the items and the child nodes of the node at URL."""
+    from cvcache.api import cdir_query
+
+    node = cdir_query(url, **_options(options))
+    rows, children = node.rows(), [child.name for child in node.children()]
+    if as_json:
+        _print_json({"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children})
+    else:
+        from cvcache.show import item_line
+
+        for name, row in sorted(rows.items()):
+            click.echo(item_line(name, row))
+        for name in children:
+            click.echo(f"{name}/")
+    if node.state == "absent" and not children:
+        _nothing_at(node.url)
+
+
+@cli.command()
+@click.argument("url")
+@_common
+def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
+    from cvcache.api import cdir_query
+    from cvcache.show import node_json, node_text
+
+    node = cdir_query(url, **_options(options))
+    report = node_json(node)
+    if as_json:
+        _print_json(report)
+    else:
+        click.echo(node_text(report))
+    sys.exit(STATE_CODES[report["state"]])
+
+
+@cli.command()
+@click.argument("url")
+@click.argument("item")
+@_common
+def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Print where ITEM of the node at URL lies, for another tool to open."""
+    from cvcache.api import cdir_query
+
+    node = cdir_query(url, **_options(options))
+    meta = node.item_meta(item)
+    if as_json:
+        _print_json({"path": node[item].path, **meta})
+    else:
+        click.echo(node[item].path)
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--name", default="run.log", show_default=True, help="Which log.")
+@_common
+def logs(url: str, name: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the log of the node at URL, of a failed attempt too."""
+    from cvcache.api import cdir_query
+    from cvcache.show import plain
+
+    node = cdir_query(url, **_options(options))
+    text = node.read(name)
+    if as_json:
+        _print_json({"url": node.url, "state": node.state, "log": text})
+    else:
+        click.echo(plain(text), nl=False)
+
+
+@cli.command()
+@click.argument("url")
+@_common
+def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Say why the node at URL was computed last."""
+    from cvcache.api import cdir_query
+
+    node = cdir_query(url, **_options(options))
+    if as_json:
+        _print_json({"url": node.url, "state": node.state, "why": list(node.reason)})
+    else:
+        for reason in node.reason:
+            click.echo(reason)
+    if not node.reason:
+        _nothing_at(node.url)
+
+
+def _nothing_at(url: str) -> None:
+    click.echo(f"cvcache: there is no node at {url}", err=True)
+    sys.exit(ABSENT)
+
+
+def _tree_json(entry: Any) -> dict[str, Any]:
+    from cvcache.show import entry_json
+
+    return entry_json(entry)
+
+
+def _print_tree(entry: Any) -> None:
+    from cvcache.show import tree_lines
+
+    for line in tree_lines(entry):
+        click.echo(line)
+
+
+def main() -> None:
+    """Run the command line; an error of ours or of the store is one sentence, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="cvcache: %(message)s")
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except ItemNotFound as error:
+        click.echo(f"cvcache: {error}", err=True)
+        sys.exit(ABSENT)
+    except UsageError as error:
+        click.echo(f"cvcache: {error}", err=True)
+        sys.exit(2)
+    except (CvcacheError, OSError, ImportError) as error:
+        click.echo(f"cvcache: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

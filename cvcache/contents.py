@@ -1,0 +1,140 @@
+"""The items of one node: their rows, their places, and the way of bytes into and out of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from cvcache.errors import ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
+from cvcache.formats import find_format
+from cvcache.formats.place import Place, sha256
+from cvcache.lease import Attempt
+from cvcache.names import RESERVED, is_item_dir, item_names
+from cvcache.record import PLAIN, Record, load_inventory, log_name
+from cvcache.store.base import Listing, Store
+
+logger = logging.getLogger("cvcache")
+
+
+def root_of(path: str, record: Record | None) -> str:
+    """Return the full key of the directory the items of `record` lie in."""
+    return path if record is None or record.root == PLAIN else f"{path}/{record.root}"
+
+
+def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
+    """Return the item rows of a committed or failed record; one GET where they were too many for it."""
+    if record.items is not None or record.state != "committed":
+        return record.items or {}
+    inventory = f"{path}/{RESERVED}/inventory/{record.attempt}.json"
+    try:
+        return load_inventory(store.get(inventory), record.attempt, store.url(inventory))
+    except FileNotFoundError:
+        raise_if_replaced(store, path, record)
+        msg = f"{store.url(inventory)} is gone, so nobody knows what the commit vouched for; compute the node again with force=True"
+        raise ItemDamaged(msg) from None
+
+
+def listed_rows(store: Store, root: str) -> dict[str, Mapping[str, Any]]:
+    """Return a row for each item that lies in `root` now; one LIST."""
+    return rows_of(store.list(root))
+
+
+def rows_of(listing: Listing) -> dict[str, Mapping[str, Any]]:
+    """Return a row for each item of one listed directory."""
+    names = item_names(listing.files, listing.dirs)
+    return {name: {"size": listing.files[name].size} if name in listing.files else {} for name in names}
+
+
+def read_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]) -> Any:
+    """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
+    place = Place(store, f"{root_of(path, record)}/{name}", row)
+    try:
+        return find_format(name).read(place, **options)
+    except (FileNotFoundError, ItemDamaged) as error:
+        if record is not None:
+            raise_if_replaced(store, path, record)
+        if isinstance(error, ItemDamaged):
+            raise
+        msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
+        raise ItemDamaged(msg) from error
+
+
+def raise_if_replaced(store: Store, path: str, record: Record) -> None:
+    """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
+    if store.stat(f"{path}/{RESERVED}/log/{log_name(record.seq + 1, record.attempt)}") is None:
+        return
+    newest = _newest(store, path)
+    url = store.url(path)
+    if newest is not None and newest.state in {"removing", "removed"}:
+        msg = f"{url} was removed after this handle was opened; run the step again to compute it"
+        raise NodeRemoved(msg)
+    msg = f"{url} was replaced after this handle was opened; open it again to read the newer result"
+    raise NodeReplaced(msg)
+
+
+def _newest(store: Store, path: str) -> Record | None:
+    from cvcache.claim import read_newest
+
+    return read_newest(store, path)
+
+
+def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
+    """Return the error for an item that is not in a node."""
+    known = ", ".join(names) or "nothing"
+    return ItemNotFound(f"{url} has no item {name!r}{did_you_mean(name, names)} (it holds: {known})")
+
+
+def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]) -> None:
+    """Write one item of an open attempt and keep its row for the commit."""
+    fmt = find_format(name)
+    if name in attempt.rows and is_item_dir(name):
+        with attempt.writing():
+            remove_parts(attempt, name)
+    written: dict[str, Any] = {}
+
+    def wrote(key: str, data: bytes) -> None:
+        if not key:
+            written.update(size=len(data), sha256=sha256(data))
+
+    place = Place(
+        attempt.store,
+        f"{attempt.root}/{name}",
+        guard=lambda: attempt.writing_item(name),
+        share=attempt.share,
+        wrote=wrote,
+    )
+    attempt.rows[name] = {**fmt.write(place, obj, **options), **written}
+
+
+def remove_parts(attempt: Attempt, name: str) -> None:
+    """Delete the objects of a directory item this attempt wrote earlier."""
+    path = f"{attempt.root}/{name}"
+    attempt.store.delete([f"{path}/{part}" for part in attempt.store.find(path)], within=path)
+
+
+def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
+    """Return rows for what the user wrote through ``open()`` and ``path()``; one LIST, and one more a directory."""
+    if not attempt.own_files:
+        return {}
+    listing = attempt.store.list(attempt.root)
+    rows: dict[str, Mapping[str, Any]] = {}
+    for name in sorted(attempt.own_files - attempt.rows.keys()):
+        if name in listing.files:
+            rows[name] = {"size": listing.files[name].size, "etag": listing.files[name].etag}
+        elif name in listing.dirs:
+            parts = attempt.store.find(f"{attempt.root}/{name}")
+            rows[name] = {"objects": len(parts), "bytes": sum(info.size for info in parts.values())}
+        else:
+            logger.warning("%s/%s was asked for but never written; the commit leaves it out", attempt.url, name)
+    return {name: {**_described(attempt, name), **row} for name, row in rows.items()}
+
+
+def _described(attempt: Attempt, name: str) -> Mapping[str, Any]:
+    """Return what the format of a user's own file says of it; nothing where no format knows it."""
+    from cvcache.errors import CvcacheError
+
+    try:
+        return find_format(name).describe(Place(attempt.store, f"{attempt.root}/{name}"))
+    except (CvcacheError, ValueError, OSError, ImportError):
+        return {"kind": "file"}

@@ -1,0 +1,218 @@
+"""Formats: the suffix of an item's name decides how an object becomes bytes and back.
+
+A format is a module with three functions (`FormatModule`). Built-in ones are named here by dotted
+string and imported at their first use; `register_format` adds one to this process, an entry point in
+the group ``cvcache.formats`` (name: the suffix, value: the module) adds one with an installed package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from cvcache.errors import InvalidName, UnknownFormat, check_options, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from cvcache.formats.place import Place
+
+__all__ = ["DIRECTORY_SUFFIXES", "KINDS", "Format", "FormatModule", "find_format", "is_directory", "register_format"]
+
+KINDS = ("image", "labels", "table", "plot", "log", "text", "json", "array", "file")
+"""What a browser can show; each format's metadata names one as ``kind``."""
+
+DIRECTORY_SUFFIXES = (".zarr", ".dir")
+"""A directory whose name ends so is an item. The set is closed, so all machines agree."""
+
+GROUP = "cvcache.formats"
+
+
+class FormatModule(Protocol):
+    """What a format module (or any object in its place) provides.
+
+    ``write`` either writes `obj` so that ``read`` returns its equal (type, dtype, shape, key types),
+    or raises `NotReproducible` before the first byte. It returns the item's metadata: "kind" and, as
+    fits, shape, dtype, axes, scale, unit, levels, chunks, rows, columns, bytes; small plain JSON values.
+    A file format puts exactly one object, ``place.put(data)``. Options are keyword-only parameters of
+    ``write`` and ``read``. ``describe`` returns the metadata from the stored bytes alone.
+    """
+
+    def write(self, place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
+        """Write `obj` and return the item's metadata."""
+
+    def read(self, place: Place, /, **options: Any) -> object:
+        """Return the object."""
+
+    def describe(self, place: Place) -> dict[str, Any]:
+        """Return the metadata from the stored bytes alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A suffix (without its leading dot) and the module, or its dotted name, that reads and writes it."""
+
+    suffix: str
+    target: str | ModuleType | FormatModule
+
+    @property
+    def directory(self) -> bool:
+        """Whether an item of this format is a directory."""
+        return is_directory(f".{self.suffix}")
+
+    @property
+    def module(self) -> FormatModule:
+        """The module, imported at the first use.
+
+        Raises
+        ------
+        UnknownFormat
+            The module cannot be imported, or lacks one of the three functions.
+        """
+        target = self.target
+        if isinstance(target, str):
+            try:
+                target = importlib.import_module(target)
+            except ImportError as error:
+                msg = f"the format .{self.suffix} is registered as {target!r}, which cannot be imported: {error}"
+                raise UnknownFormat(msg) from error
+        missing = [verb for verb in ("write", "read", "describe") if not callable(getattr(target, verb, None))]
+        if missing:
+            msg = f"the format .{self.suffix} ({target!r}) has no function {missing[0]!r}; see cvcache.formats"
+            raise UnknownFormat(msg)
+        return cast("FormatModule", target)
+
+    def write(self, place: Place, obj: object, /, **options: object) -> dict[str, Any]:
+        """Write `obj` to `place` and return the item's metadata.
+
+        Raises
+        ------
+        UnknownOption
+            An option that this format's ``write`` does not take.
+        NotReproducible
+            `obj` would not come back as it is; nothing was written.
+        """
+        module = self.module
+        check_options(options, _options(module.write), f"writing a .{self.suffix} ({place.name})")
+        return module.write(place, obj, **options)
+
+    def read(self, place: Place, /, **options: object) -> object:
+        """Return the object stored at `place`.
+
+        Raises
+        ------
+        UnknownOption
+            An option that this format's ``read`` does not take.
+        ItemDamaged
+            The stored bytes are not what this format writes.
+        """
+        module = self.module
+        check_options(options, _options(module.read), f"reading a .{self.suffix} ({place.name})")
+        return module.read(place, **options)
+
+    def describe(self, place: Place) -> dict[str, Any]:
+        """Return the metadata of what is stored at `place`, whoever wrote it."""
+        return self.module.describe(place)
+
+
+def _options(function: object) -> list[str]:
+    parameters = inspect.signature(cast("Any", function)).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def is_directory(name: str) -> bool:
+    """Whether a directory of this name is an item (and an item of this name a directory)."""
+    return name.endswith(DIRECTORY_SUFFIXES)
+
+
+def register_format(suffix: str, module: str | ModuleType | FormatModule, *, directory: bool | None = None) -> None:
+    """Make items whose name ends in `suffix` be read and written by `module`, in this process.
+
+    Parameters
+    ----------
+    suffix : str
+        As in ``"parquet"`` or ``"points.dir"``; a leading dot is ignored. Takes the place of what was
+        registered before.
+    module : str or module
+        With functions ``write``, ``read`` and ``describe``, see `FormatModule`; a dotted string is
+        imported at the first use.
+    directory : bool, optional
+        Say whether the format writes several objects, to have the suffix checked for it.
+
+    Raises
+    ------
+    InvalidName
+        The suffix is no suffix, or its ending contradicts `directory`: names of directory items end in
+        ``.zarr`` or ``.dir``, names of files do not.
+    """
+    suffix = suffix.removeprefix(".")
+    if not re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", suffix):
+        msg = f"{suffix!r} cannot be a suffix: letters, digits and _+- with single dots between, as in 'points.dir'"
+        raise InvalidName(msg)
+    if directory is not None and directory != is_directory(f".{suffix}"):
+        if directory:
+            msg = f"a format that writes a directory needs a suffix ending in .zarr or .dir: {suffix + '.dir'!r}"
+        else:
+            msg = f"the suffix {suffix!r} names a directory (.zarr, .dir), so its format cannot write a single file"
+        raise InvalidName(msg)
+    _formats[suffix] = Format(suffix, module)
+
+
+def find_format(name: str) -> Format:
+    """Return the format of an item by the longest registered suffix of its name.
+
+    Entry points are asked only for a name that no registered suffix fits, so a plug-in cannot take
+    over names that are read without it.
+
+    Raises
+    ------
+    UnknownFormat
+        No format has a suffix of `name`.
+    """
+    found = _longest(name, _formats) or _longest(name, _plugins())
+    if found:
+        return found
+    known = sorted({*_formats, *_plugins()})
+    ending = name.partition(".")[2]
+    if not ending:
+        msg = f"{name!r} has no suffix to tell its format by, as in {name + '.json'!r} (known: {', '.join(known)})"
+        raise UnknownFormat(msg)
+    guess = did_you_mean(ending, known) or did_you_mean(ending.rpartition(".")[2], known)
+    msg = (
+        f"no format for {name!r}{guess} (known: {', '.join(known)}); "
+        f"add one with register_format({ending!r}, module), or make the file yourself with open({name!r}) or "
+        f"path({name!r}) of the directory"
+    )
+    raise UnknownFormat(msg)
+
+
+def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
+    dots = [i for i, letter in enumerate(name) if letter == "." and i > 0]
+    return next((formats[name[i + 1 :]] for i in dots if name[i + 1 :] in formats), None)
+
+
+def _plugins() -> dict[str, Format]:
+    points = importlib.metadata.entry_points(group=GROUP)
+    return {point.name.removeprefix("."): Format(point.name.removeprefix("."), point.value) for point in points}
+
+
+_formats: dict[str, Format] = {
+    suffix: Format(suffix, f"{__name__}.{module}")
+    for suffix, module in {
+        "csv": "csv_table",
+        "json": "json_value",
+        "log": "text",
+        "md": "text",
+        "npy": "npy",
+        "npz": "npz",
+        "ome.zarr": "ome_zarr",
+        "png": "png",
+        "svg": "svg",
+        "txt": "text",
+    }.items()
+}

@@ -1,0 +1,47 @@
+"""What the formats share: their messages, and imports that may be missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import ItemDamaged, NotReproducible
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+
+def type_name(obj: object) -> str:
+    """Return the type of `obj` as a user knows it: ``numpy.int64``, ``tuple``."""
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def refusal(place: Place, why: str, way_out: str) -> NotReproducible:
+    """Return the error for an object that `place` cannot keep."""
+    return NotReproducible(f"{place.url} was not written: {why}; {way_out}")
+
+
+def damage(place: Place, error: object) -> ItemDamaged:
+    """Return the error for bytes at `place` that its format cannot read."""
+    return ItemDamaged(
+        f"{place.url} cannot be read as what its name says ({error}); "
+        "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
+    )
+
+
+def need(module: str, extra: str, place: Place) -> Any:
+    """Import an optional package, or say how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        msg = f"{place.name} needs {module.partition('.')[0]}: pip install 'cvcache[{extra}]'"
+        raise ImportError(msg, name=module) from error
+
+
+def stored_bytes(place: Place) -> int:
+    """Return the size of a file item; one STAT."""
+    info = place.store.stat(place.path)
+    if info is None:
+        raise FileNotFoundError(place.url)
+    return info.size

@@ -1,0 +1,88 @@
+"""A dict of numpy arrays (``.npz``)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats import npy
+from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cvcache.formats.place import Place
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write(place: Place, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
+    """Write a dict of arrays, in its order; one PUT. Equal dicts give equal bytes.
+
+    Parameters
+    ----------
+    place : Place
+    obj : dict of str to numpy.ndarray
+    compress : bool
+        Deflate each array.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is no dict, a key no str that a zip archive keeps, or a value no plain array.
+    """
+    if type(obj) is not dict:
+        raise refusal(place, f"it is a {type_name(obj)}, not a dict of arrays", "pass {'name': array}")
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for key, value in obj.items():
+            if type(key) is not str or not _kept(key):
+                raise refusal(place, f"the key {key!r} would not come back", "use plain str keys without odd letters")
+            info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
+            info.compress_type = method
+            archive.writestr(info, npy.encode(npy.check(place, value, f"[{key!r}]")))
+    data = buffer.getvalue()
+    place.put(data)
+    arrays = {key: {"shape": list(value.shape), "dtype": str(value.dtype)} for key, value in obj.items()}
+    return {"kind": "array", "arrays": arrays, "bytes": len(data)}
+
+
+def read(place: Place, /) -> dict[str, np.ndarray]:
+    """Return the arrays by name, all in memory; one GET.
+
+    Raises
+    ------
+    ItemDamaged
+        The bytes are no ``.npz``, damaged, or hold pickled objects.
+    """
+    data = place.get()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name.removesuffix(".npy"): npy.decode(place, archive.read(name)) for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise damage(place, error) from error
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata; one STAT and one GET of everything."""
+    arrays = {}
+    data = place.get()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    shape, dtype = npy.header(place, member.read(npy.HEADER))
+                arrays[name.removesuffix(".npy")] = {"shape": list(shape), "dtype": str(dtype)}
+    except zipfile.BadZipFile as error:
+        raise damage(place, error) from error
+    return {"kind": "array", "arrays": arrays, "bytes": stored_bytes(place)}
+
+
+def _kept(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return zipfile.ZipInfo(f"{key}.npy", EPOCH).filename == f"{key}.npy"

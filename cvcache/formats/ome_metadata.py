@@ -1,0 +1,123 @@
+"""What an OME-Zarr 0.5 group says of itself, from the levels of a pyramid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cvcache.pyramid import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cvcache.pyramid import Level
+
+COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")
+LONG_UNITS = {
+    "pm": "picometer",
+    "Å": "angstrom",
+    "nm": "nanometer",
+    "um": "micrometer",
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "km": "kilometer",
+    "in": "inch",
+    "ns": "nanosecond",
+    "us": "microsecond",
+    "µs": "microsecond",
+    "μs": "microsecond",
+    "ms": "millisecond",
+    "s": "second",
+    "sec": "second",
+    "min": "minute",
+    "h": "hour",
+    "d": "day",
+}
+
+
+def long_unit(unit: str) -> str:
+    """Return the name OME-Zarr uses for `unit`: ``micrometer`` for ``um``; an unknown one as it is."""
+    return LONG_UNITS.get(unit, unit)
+
+
+def ome_axes(axes: Sequence[str], units: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the ``axes`` of a multiscale: name, type and, where known, the long name of the unit."""
+    return [
+        {"name": name, "type": TYPES[name], **({"unit": long_unit(units[name])} if name in units else {})}
+        for name in axes
+    ]
+
+
+def ome_metadata(
+    name: str,
+    axes: Sequence[str],
+    levels: Sequence[Level],
+    *,
+    units: Mapping[str, str] | None = None,
+    kind: str = "image",
+    omero: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what goes under ``ome`` in the attributes of an OME-Zarr 0.5 group; level n lies at path ``n``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the multiscale.
+    axes : sequence of str
+        One letter per dimension.
+    levels : sequence of Level
+    units : mapping of str to str, optional
+        Axis name to unit, short or long.
+    kind : str
+        "image" or "labels".
+    omero : mapping, optional
+        From `omero_metadata`.
+    """
+    datasets = [
+        {
+            "path": str(i),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": list(level.scale)},
+                {"type": "translation", "translation": list(level.translation)},
+            ],
+        }
+        for i, level in enumerate(levels)
+    ]
+    method = "nearest" if kind == "labels" else "local_mean"
+    multiscale = {"name": name, "axes": ome_axes(axes, units or {}), "datasets": datasets, "type": method}
+    metadata: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
+    if kind == "labels":
+        metadata["image-label"] = {"version": "0.5"}
+    if omero:
+        metadata["omero"] = dict(omero)
+    return metadata
+
+
+def omero_metadata(
+    channels: Iterable[str | Mapping[str, Any]],
+    contrast: Sequence[tuple[float, float]],
+    limits: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Return the ``omero`` block: per channel a label, a colour, and the window of intensities to show.
+
+    Parameters
+    ----------
+    channels : iterable of str or mapping
+        A label, or the fields of the block that are to differ from the defaults.
+    contrast : sequence of (low, high)
+        What to show as black and as full colour, per channel.
+    limits : (low, high) or None
+        What the type can hold; None (a float) takes the contrast itself.
+    """
+    given = [{"label": channel} if isinstance(channel, str) else dict(channel) for channel in channels]
+    rows = []
+    for i, (fields, (start, end)) in enumerate(zip(given, contrast, strict=True)):
+        low, high = limits or (start, end)
+        window = {"min": low, "max": high, "start": start, "end": end}
+        color = "FFFFFF" if len(given) == 1 else COLORS[i % len(COLORS)]
+        rows.append({"label": str(i), "color": color, "active": True, "window": window, **fields})
+    return {"channels": rows, "rdefs": {"model": "greyscale" if len(rows) == 1 else "color"}}

@@ -1,0 +1,128 @@
+"""A matplotlib figure, rendered, or a small 2-D image, exactly (``.png``)."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats.common import damage, need, refusal, stored_bytes, type_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cvcache.formats.place import Place
+
+HEADER = 64 * 1024
+DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
+CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
+
+
+def write(place: Place, obj: object, /, *, dpi: float | None = None) -> dict[str, Any]:
+    """Write a figure as it looks, or an array pixel for pixel; one PUT.
+
+    Parameters
+    ----------
+    place : Place
+    obj : matplotlib.figure.Figure or numpy.ndarray
+        An array is gray (rows, columns) of bool, uint8 or uint16, or colour (rows, columns, 3 or 4) of
+        uint8, red first, opacity last.
+    dpi : float, optional
+        Dots per inch of a figure; the figure's own if not given.
+
+    Raises
+    ------
+    NotReproducible
+        A PNG cannot hold `obj`, or it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    data = render(obj, "png", dpi=dpi or "figure") if is_figure(obj) else _encode(place, obj)
+    meta = _meta(place, data, len(data))
+    place.put(data)
+    return meta
+
+
+def read(place: Place, /) -> np.ndarray:
+    """Return the pixels: (rows, columns) or (rows, columns, channels), as written; one GET.
+
+    Raises
+    ------
+    ItemDamaged
+        The bytes are no PNG, or cut short.
+    PIL.Image.DecompressionBombError
+        A foreign image is beyond twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    import numpy as np
+
+    image = _open(place, place.get())
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise damage(place, error) from error
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    pixels: np.ndarray = np.array(image)
+    return pixels.astype(DTYPES.get(image.mode, "uint8"), copy=False)
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata; one STAT and one GET of the header. A figure is told by its Software entry."""
+    size = stored_bytes(place)
+    return _meta(place, place.get("", 0, min(size, HEADER)), size)
+
+
+def is_figure(obj: object) -> bool:
+    """Whether `obj` is a matplotlib figure, without importing matplotlib."""
+    return any(kind.__module__ == "matplotlib.figure" and kind.__name__ == "Figure" for kind in type(obj).__mro__)
+
+
+def render(figure: Any, form: str, **options: object) -> bytes:
+    """Return a matplotlib figure as the bytes of a picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def _encode(place: Place, obj: object) -> bytes:
+    import numpy as np
+
+    if type(obj) is not np.ndarray:
+        way_out = "pass a matplotlib Figure (of axes: ax.figure) or numpy.asarray(image)"
+        raise refusal(place, f"it is a {type_name(obj)}", way_out)
+    match obj.shape:
+        case (_, _):
+            fits = obj.dtype in (np.dtype(bool), np.dtype("uint8"), np.dtype("uint16"))
+        case (_, _, 3 | 4):
+            fits = obj.dtype == np.uint8
+        case _:
+            fits = False
+    if not fits or obj.size == 0:
+        why = f"a PNG cannot hold shape {obj.shape} of {obj.dtype}"
+        way_out = "bool, uint8 or uint16 (rows, columns) and uint8 (rows, columns, 3 or 4) fit; .ome.zarr takes all"
+        raise refusal(place, why, way_out)
+    image_module = need("PIL.Image", "plots", place)
+    limit = image_module.MAX_IMAGE_PIXELS
+    if limit and obj.shape[0] * obj.shape[1] > limit:
+        why = f"{obj.shape[0] * obj.shape[1]} pixels are more than PIL.Image.MAX_IMAGE_PIXELS"
+        raise refusal(place, why, "write it as .ome.zarr")
+    buffer = io.BytesIO()
+    image_module.fromarray(np.ascontiguousarray(obj)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _open(place: Place, data: bytes) -> Any:
+    image_module = need("PIL.Image", "plots", place)
+    try:
+        return image_module.open(io.BytesIO(data), formats=["PNG"])
+    except OSError as error:
+        raise damage(place, error) from error
+
+
+def _meta(place: Place, data: bytes, size: int) -> dict[str, Any]:
+    image = _open(place, data)
+    channels = [CHANNELS[image.mode]] if image.mode in CHANNELS else []
+    plot = str(image.info.get("Software", "")).lower().startswith("matplotlib")
+    return {
+        "kind": "plot" if plot else "image",
+        "shape": [image.height, image.width, *channels],
+        "dtype": DTYPES.get(image.mode, "uint8"),
+        "bytes": size,
+    }

@@ -1,0 +1,289 @@
+"""An attempt this process holds: its right to write, its heartbeat, and what it has announced.
+
+The heartbeat is a counter in the store. Nobody compares clocks: a waiter watches whether it changes.
+A late heartbeat alone takes nothing away; the attempt is lost when another record follows its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import ForeignItem, LeaseLost
+from cvcache.names import RESERVED
+from cvcache.policy import Policy
+from cvcache.record import PLAIN, Record, parse_log_name
+from cvcache.store.base import Store
+
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger("cvcache")
+
+running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
+"""The attempts whose bodies the current code is inside of, outermost first."""
+
+_open: dict[str, Attempt] = {}
+_claiming: set[str] = set()
+_open_lock = threading.RLock()
+
+
+class Attempt:
+    """One try at filling a node, from its claim to its fate.
+
+    Safe to use from several threads of the process that opened it.
+    """
+
+    def __init__(self, store: Store, path: str, record: Record, policy: Policy) -> None:
+        self.store = store
+        self.path = path
+        self.record = record
+        self.policy = policy
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.own_files: set[str] = set()
+        self.fate: Record | None = None
+        self.started = policy.clock()
+        self.shared = False
+        self._announced: set[str] = set()
+        self._beats = 0
+        self._confirmed = self.started
+        self._lost: str | None = None
+        self._writers = 0
+        self._quiet = threading.Condition()
+        self._thread = weakref.ref(threading.current_thread())
+        self._task = _weak_task()
+
+    @property
+    def id(self) -> str:
+        """The attempt's id."""
+        return self.record.attempt
+
+    @property
+    def url(self) -> str:
+        """Address of the node."""
+        return self.store.url(self.path)
+
+    @property
+    def root(self) -> str:
+        """Full key of the directory the attempt's items go to."""
+        return self.path if self.record.root == PLAIN else f"{self.path}/{self.record.root}"
+
+    def control(self, kind: str, name: str = "") -> str:
+        """Return the full key of one of the attempt's own objects, e.g. its beat."""
+        return f"{self.path}/{RESERVED}/{kind}/{self.id}" + (f"/{name}" if name else "")
+
+    def held_by_caller(self) -> bool:
+        """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
+        thread, task = self._thread(), self._task() if self._task else None
+        if thread is None or not thread.is_alive():
+            return True
+        if thread is not threading.current_thread():
+            return False
+        current = _current_task()
+        return task is None or task.done() or task is current
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write for as long as this context lasts.
+
+        Raises
+        ------
+        LeaseLost
+            If the node is no longer this attempt's. Asked of the store only after a long silence.
+        """
+        if self.policy.clock() - self._confirmed > self.record.ttl / 2:
+            self.confirm()
+        with self._quiet:
+            self._raise_if_lost()
+            self._writers += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._writers -= 1
+                self._quiet.notify_all()
+
+    def announce(self, name: str, plan: dict[str, Any] | None = None) -> None:
+        """Put on record that the item `name` is this attempt's, before its first byte."""
+        if name not in self._announced:
+            row = json.dumps({"item": name, "attempt": self.id, **(plan or {})}).encode()
+            with self.writing():
+                self.store.put(self.control("writing", f"{name}.json"), row)
+            self._announced.add(name)
+
+    @contextlib.contextmanager
+    def writing_item(self, name: str) -> Iterator[None]:
+        """Hold the right to write the item `name`, announced first.
+
+        Raises
+        ------
+        ForeignItem
+            If the plain path of `name` is taken by something this attempt did not write.
+        """
+        if name not in self._announced:
+            self._refuse_foreign(name)
+            self.announce(name)
+        with self.writing():
+            yield
+
+    def _refuse_foreign(self, name: str) -> None:
+        path = f"{self.root}/{name}"
+        if self.record.root == PLAIN and (self.store.stat(path) is not None or self.store.list(path)):
+            msg = f"{self.store.url(path)} exists and was not written by cvcache, which never overwrites such a file; give the item another name"
+            raise ForeignItem(msg)
+
+    def share(self) -> None:
+        """Put on record that other processes may write for this attempt, so that it is never taken over in place."""
+        if not self.shared:
+            with self.writing():
+                self.store.put(f"{self.control('beat')}.shared", b"{}")
+            self.shared = True
+
+    def beat(self) -> None:
+        """Advance the counter in the store, and look whether the attempt still stands."""
+        self._beats += 1
+        self.store.put(self.control("beat"), str(self._beats).encode())
+        self.confirm()
+
+    def confirm(self) -> None:
+        """Look whether a record follows this attempt's claim; if so the attempt is lost for ever."""
+        asked = self.policy.clock()
+        names = [parse_log_name(name) for name in self.store.list(f"{self.path}/{RESERVED}/log").files]
+        mine = (self.record.seq, self.record.after)
+        if mine not in names:
+            self.fence(f"the log of {self.url} was deleted")
+        elif (self.record.seq + 1, self.id) in names:
+            self.fence(f"{self.url} was taken over by another owner, or removed")
+        else:
+            self._confirmed = asked
+
+    def fence(self, why: str) -> None:
+        """Forbid every further write, and wait for those under way."""
+        with self._quiet:
+            self._lost = self._lost or why
+            self._quiet.wait_for(lambda: self._writers == 0, timeout=self.policy.request_timeout + self.policy.ttl)
+        forget(self)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the attempt may no longer write."""
+        return self._lost is not None
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            msg = f"{self._lost}; what this attempt ({self.id}) wrote is discarded. Run the step again to read or recompute it"
+            raise LeaseLost(msg)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        msg = f"the attempt on {self.url} belongs to the process that opened it; send the CacheDir instead"
+        raise TypeError(msg)
+
+
+@contextlib.contextmanager
+def claiming(attempt_id: str) -> Iterator[None]:
+    """Tell the other threads of this process that the attempt is alive while its claim is under way."""
+    with _open_lock:
+        _claiming.add(attempt_id)
+    try:
+        yield
+    finally:
+        with _open_lock:
+            _claiming.discard(attempt_id)
+
+
+def is_claiming(attempt_id: str) -> bool:
+    """Whether a thread of this process is about to open the attempt."""
+    with _open_lock:
+        return attempt_id in _claiming
+
+
+def remember(attempt: Attempt) -> None:
+    """Make `attempt` known in this process and start its heartbeat."""
+    with _open_lock:
+        _open[attempt.url] = attempt
+    _heart.start()
+
+
+def forget(attempt: Attempt) -> None:
+    """Stop the heartbeat of `attempt`."""
+    with _open_lock:
+        if _open.get(attempt.url) is attempt:
+            del _open[attempt.url]
+
+
+def open_attempt(url: str) -> Attempt | None:
+    """Return the attempt this process holds on the node at `url`."""
+    with _open_lock:
+        return _open.get(url)
+
+
+def _weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
+    task = _current_task()
+    return None if task is None else weakref.ref(task)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    """Return the task that runs; a program that never imported asyncio has none."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio.current_task() if asyncio else None
+    except RuntimeError:
+        return None
+
+
+class _Heart:
+    """One daemon thread that beats for every open attempt at a quarter of its lease."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        with _open_lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="cvcache-heartbeat", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        due: dict[str, float] = {}
+        while True:
+            with _open_lock:
+                attempts = {a.id: a for a in _open.values()}
+            now = time.monotonic()
+            due = {i: due.get(i, now + a.record.ttl / 4) for i, a in attempts.items()}
+            for i in [i for i in due if due[i] <= now]:
+                due[i] = now + attempts[i].record.ttl / 4
+                try:
+                    attempts[i].beat()
+                except Exception as error:  # noqa: BLE001 - a beat that fails is tried again; the log decides who is lost
+                    logger.warning("heartbeat for %s failed (%s); trying again", attempts[i].url, error)
+            self._wake.wait(min([at - now for at in due.values()], default=3600.0))
+            self._wake.clear()
+
+
+_heart = _Heart()
+
+
+def _after_fork_in_child() -> None:
+    """A forked child inherits handles but no right to write: two processes would write for one attempt."""
+    global _heart, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
+    _open_lock = threading.RLock()
+    for attempt in list(_open.values()):
+        attempt._lost = f"{attempt.url} was opened before this process was forked"  # noqa: SLF001 - same module
+    _open.clear()
+    _claiming.clear()
+    _heart = _Heart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

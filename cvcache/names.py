@@ -1,0 +1,194 @@
+"""What a URL, a node name and an item name may be, and which entry of a directory is which.
+
+Pure: no I/O. Every rule here exists because some store, or some person's home directory, was
+harmed by its absence; docs/explanation/hazards.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from cvcache.errors import InvalidName
+
+RESERVED = "_cvcache"
+"""Everything cvcache itself keeps in a node lies below this name."""
+
+ITEM_DIR_SUFFIXES = (".zarr", ".dir")
+"""A directory whose name ends so is an item; any other is a child node. The set is closed."""
+
+MAX_SEGMENT_BYTES = 200
+MAX_KEY_BYTES = 900
+
+_SCHEMES = {"file": "file", "local": "file", "gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "memory": "memory"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:([\\/]|$)")
+_WILDCARD = re.compile(r"[*?\[\]{}]")
+_SECRET = re.compile(r"[?&](x-amz-|x-goog-|sig=|signature=|token=|awsaccesskeyid=)", re.IGNORECASE)
+_WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+
+
+class Location(NamedTuple):
+    """Where a URL points: the scheme's canonical name and the full key, e.g. ``("s3", "bucket/run7")``."""
+
+    scheme: str
+    path: str
+
+
+def parse_url(url: str) -> Location:
+    """Split `url` into scheme and key, in the one spelling all processes share.
+
+    A local path keeps its leading ``~/`` and may be relative; making it absolute needs the
+    environment and is done where the store is opened.
+
+    Raises
+    ------
+    InvalidName
+        For an empty or relative-segment path, a doubled slash, a secret in the URL, a chained URL,
+        or a segment no store keeps.
+    """
+    if not isinstance(url, str):
+        msg = f"a node's URL is text or a path, not {type(url).__name__}"
+        raise InvalidName(msg)
+    if "::" in url:
+        msg = f"{redact(url)!r} chains file systems; give the URL of the store that keeps the cache"
+        raise InvalidName(msg)
+    match = _SCHEME.fullmatch(url)
+    scheme, rest = (match[1].lower(), match[2]) if match else ("file", url)
+    scheme = _SCHEMES.get(scheme, scheme)
+    if scheme != "file":
+        _refuse_secret(url, rest)
+    elif _DRIVE.match(rest):
+        msg = f"{url!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
+        raise InvalidName(msg)
+    return Location(scheme, _check_path(rest, url, local=scheme == "file"))
+
+
+def redact(url: str) -> str:
+    """Return `url` without user name, password and query, for messages and logs."""
+    url = re.sub(r"://[^/@]*@", "://", url)
+    return url.split("?")[0] if _SECRET.search(url) else url
+
+
+def _refuse_secret(url: str, rest: str) -> None:
+    if "@" in rest.split("/")[0] or _SECRET.search(rest):
+        msg = f"{redact(url)!r} was given with a secret in it, which would be written into records and logs; pass it as a storage option"
+        raise InvalidName(msg)
+
+
+def _check_path(rest: str, url: str, *, local: bool) -> str:
+    shown = redact(url)
+    if local and rest.startswith("./") and len(rest) > 2:
+        rest = rest[2:]
+    body = rest.rstrip("/") if local else rest.strip("/")
+    if body in {"", ".", "..", "~"}:
+        if body or not rest.startswith("/") or not local:
+            if not local and not body:
+                return ""
+            msg = f"{shown!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
+            raise InvalidName(msg)
+        return "/"
+    segments = body.lstrip("/").split("/")
+    for segment in segments:
+        if segment in {"", ".", ".."}:
+            msg = f"{shown!r} has the segment {segment!r}, which stores read differently; write the path out"
+            raise InvalidName(msg)
+    for parent in segments[:-1]:
+        if parent == RESERVED or parent.endswith(ITEM_DIR_SUFFIXES):
+            msg = f"{shown!r} lies inside {parent!r}, which is an item or cvcache's own; choose a directory outside it"
+            raise InvalidName(msg)
+    if not local and len(segments) == 1:
+        return body
+    last = check_node_name(segments[-1], shown)
+    path = body[: len(body) - len(segments[-1])] + last
+    check_key(path, shown)
+    return path
+
+
+def check_key(path: str, shown: str) -> str:
+    """Return `path`, or raise `InvalidName` if its UTF-8 form is longer than any store surely keeps."""
+    size = len(path.encode("utf-8", "surrogatepass"))
+    if size > MAX_KEY_BYTES:
+        msg = f"{shown[:80]!r}... is {size} bytes long; keys over {MAX_KEY_BYTES} bytes break some stores, so use shorter names"
+        raise InvalidName(msg)
+    return path
+
+
+def check_node_name(name: str, shown: str | None = None) -> str:
+    """Return `name` in Unicode normal form C if a node may be called so.
+
+    Raises
+    ------
+    InvalidName
+        Says which character or ending is refused.
+    """
+    name = _check_segment(name, "node", shown)
+    if name.endswith(ITEM_DIR_SUFFIXES):
+        msg = f"node name {name!r} ends like a directory item; drop the {name[name.rindex('.') :]!r}"
+        raise InvalidName(msg)
+    if wild := _WILDCARD.search(name):
+        msg = f"node name {name!r} holds {wild[0]!r}, which tools expand as a wildcard; use letters, digits, '-', '_', '=', ','"
+        raise InvalidName(msg)
+    return name
+
+
+def check_item_name(name: str) -> str:
+    """Return `name` in Unicode normal form C if an item may be called so; raise `InvalidName` otherwise."""
+    return _check_segment(name, "item", None)
+
+
+def _check_segment(name: str, what: str, shown: str | None) -> str:
+    if not isinstance(name, str):
+        msg = f"a {what} name is text, not {type(name).__name__}"
+        raise InvalidName(msg)
+    reason = _segment_fault(name)
+    if reason:
+        where = f" in {shown!r}" if shown and shown != name else ""
+        msg = f"{what} name {name[:80]!r}{where} {reason}"
+        raise InvalidName(msg)
+    return unicodedata.normalize("NFC", name)
+
+
+def _segment_fault(name: str) -> str | None:
+    """Say why no node or item can have this name; None if one can."""
+    if name in {"", ".", ".."}:
+        return "is no name"
+    if "/" in name or "\\" in name:
+        return "holds a path separator; one name is one level"
+    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
+        return "holds a control character"
+    if name != name.strip() or name.endswith("."):
+        return "begins or ends with a space, or ends with a dot, which some file systems drop"
+    if name == RESERVED:
+        return "is reserved for cvcache itself"
+    if _DRIVE.match(name) or name.split(".")[0].casefold() in _WINDOWS_DEVICES:
+        return "is a device or drive name on Windows"
+    if len(name.encode("utf-8")) > MAX_SEGMENT_BYTES:
+        return f"is over {MAX_SEGMENT_BYTES} bytes long, which some file systems refuse"
+    return None
+
+
+def is_item_dir(name: str) -> bool:
+    """Whether a directory called `name` is an item and not a child node."""
+    return name.endswith(ITEM_DIR_SUFFIXES)
+
+
+def node_of(path: str) -> str:
+    """Return the node that the key `path` of an item, a part of one, or a record belongs to."""
+    segments = path.split("/")
+    for i, segment in enumerate(segments):
+        if segment == RESERVED or segment.endswith(ITEM_DIR_SUFFIXES):
+            return "/".join(segments[:i])
+    return "/".join(segments[:-1])
+
+
+def item_names(files: Iterable[str], dirs: Iterable[str]) -> tuple[str, ...]:
+    """Return which entries of one level are items, sorted."""
+    return tuple(sorted([*files, *(d for d in dirs if is_item_dir(d))]))
+
+
+def child_names(dirs: Iterable[str]) -> tuple[str, ...]:
+    """Return which directories of one level are child nodes, sorted."""
+    return tuple(sorted(d for d in dirs if d != RESERVED and not is_item_dir(d)))

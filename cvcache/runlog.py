@@ -1,0 +1,108 @@
+"""What a step logs, prints and raises, kept as an item of its node.
+
+Which output belongs to which step is told by a context variable, so that two steps in two threads do
+not mix; output outside any step goes where it always went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import io
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from cvcache.node import CacheDir
+
+_current: contextvars.ContextVar[io.StringIO | None] = contextvars.ContextVar("cvcache_log", default=None)
+_lock = threading.RLock()
+_users = 0
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@contextlib.contextmanager
+def capture(node: CacheDir, name: str) -> Iterator[None]:
+    """Write what happens inside this context as the item `name` of `node`, the traceback of a failure included."""
+    buffer = io.StringIO()
+    token = _current.set(buffer)
+    _install()
+    try:
+        yield
+    except BaseException as error:
+        buffer.write("".join(traceback.format_exception(error)))
+        raise
+    finally:
+        _uninstall()
+        _current.reset(token)
+        _keep(node, name, buffer.getvalue())
+
+
+def _keep(node: CacheDir, name: str, text: str) -> None:
+    """Write the log; on the way out of a failure it must not hide the failure itself."""
+    failing = sys.exc_info()[0] is not None
+    try:
+        node.write(name, text)
+    except Exception as error:
+        if not failing:
+            raise
+        logging.getLogger("cvcache").warning("the log %s/%s could not be written (%s)", node.url, name, error)
+
+
+class _Handler(logging.Handler):
+    """Hands each log record to the log of the step it happened in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if buffer := _current.get():
+            buffer.write(self.format(record) + "\n")
+
+
+class _Tee:
+    """A text stream that also writes to the log of the step that prints; everything else is the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        if buffer := _current.get():
+            buffer.write(text)
+        return self.stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+_handler = _Handler()
+_handler.setFormatter(_FORMAT)
+
+
+def _install() -> None:
+    global _users  # noqa: PLW0603 - one pair of streams and one root logger per process
+    with _lock:
+        _users += 1
+        if _users == 1:
+            logging.getLogger().addHandler(_handler)
+        for name in ("stdout", "stderr"):
+            if not isinstance(getattr(sys, name), _Tee):
+                setattr(sys, name, _Tee(getattr(sys, name)))
+
+
+def _uninstall() -> None:
+    global _users  # noqa: PLW0603 - one pair of streams and one root logger per process
+    with _lock:
+        _users -= 1
+        if _users:
+            return
+        logging.getLogger().removeHandler(_handler)
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, _Tee):
+                setattr(sys, name, stream.stream)

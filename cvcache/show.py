@@ -1,0 +1,117 @@
+"""Nodes and trees as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cvcache.node import CacheDir
+from cvcache.tree import Entry
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ITEMS_SHOWN = 4
+_COLUMNS = ("node", "state", "items", "shape", "size", "time")
+
+
+def plain(text: str) -> str:
+    """Return `text` without escape sequences and control characters: a log must not drive the terminal."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
+def size_text(size: float | None) -> str:
+    """Return a number of bytes for people."""
+    if size is None:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":  # noqa: PLR2004 - binary units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return ""
+
+
+def row_bytes(row: Mapping[str, Any]) -> int | None:
+    """Return how many bytes an item has, where it is recorded."""
+    size = row.get("size", row.get("bytes"))
+    return size if isinstance(size, int) else None
+
+
+def item_line(name: str, row: Mapping[str, Any]) -> str:
+    """Return one line about an item."""
+    return "  ".join(part for part in (name, _shape(row), str(row.get("dtype", "")), size_text(row_bytes(row))) if part)
+
+
+def _shape(row: Mapping[str, Any]) -> str:
+    if row.get("shape"):
+        return "x".join(str(n) for n in row["shape"])
+    return f"{row['rows']} rows" if "rows" in row else ""
+
+
+def tree_lines(top: Entry) -> Iterator[str]:
+    """Yield a table of a tree, aligned: node, state, items, shape, size, time."""
+    rows = [_COLUMNS, *(_cells(entry) for entry in top.flat())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.name
+    names = sorted(entry.items)
+    shown = ", ".join(names[:_ITEMS_SHOWN]) + (f" and {len(names) - _ITEMS_SHOWN} more" if len(names) > _ITEMS_SHOWN else "")
+    sizes = [size for row in entry.items.values() if (size := row_bytes(row)) is not None]
+    shapes = [_shape(row) for row in entry.items.values() if row.get("kind") in {"image", "labels", "array"} and row.get("shape")]
+    commit = entry.node.commit if entry.state in {"committed", "stale"} else None
+    seconds = f"{commit.duration:.2f} s" if commit else ""
+    return plain(name), entry.state, plain(shown), shapes[0] if shapes else "", size_text(sum(sizes)) if sizes else "", seconds
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Return a tree as plain values."""
+    commit = entry.node.commit if entry.state in {"committed", "stale"} else None
+    return {
+        "url": entry.node.url,
+        "name": entry.node.name,
+        "state": entry.state,
+        "time": commit.time.isoformat() if commit else None,
+        "duration": commit.duration if commit else None,
+        "items": {name: dict(row) for name, row in entry.items.items()},
+        "children": [entry_json(child) for child in entry.children],
+    }
+
+
+def node_json(node: CacheDir) -> dict[str, Any]:
+    """Return what is known of one node as plain values."""
+    commit, error = node.commit, node.error
+    return {
+        "url": node.url,
+        "state": node.state,
+        "why": list(node.reason),
+        "time": commit.time.isoformat() if commit else None,
+        "duration": commit.duration if commit else None,
+        "host": commit.host if commit else None,
+        "version": commit.version if commit else None,
+        "root": commit.root if commit else None,
+        "key": commit.key if commit else None,
+        "meta": dict(commit.meta) if commit else None,
+        "error": dict(error) if error else None,
+        "items": {name: dict(row) for name, row in node.rows().items()},
+    }
+
+
+def node_text(report: Mapping[str, Any]) -> str:
+    """Return the report of `node_json` as lines."""
+    lines = [f"{report['url']}: {report['state']}"]
+    for name in ("time", "duration", "host", "version"):
+        if report[name] not in {None, ""}:
+            lines.append(f"  {name}: {report[name]}{' s' if name == 'duration' else ''}")
+    if report["root"] not in {None, "."}:
+        lines.append(f"  data in: {report['root']}")
+    lines += [f"  why: {reason}" for reason in report["why"]]
+    if report["error"]:
+        lines.append(f"  error: {report['error'].get('type')}: {report['error'].get('message')}")
+    if report["key"] is not None:
+        lines.append("  key: " + json.dumps(report["key"], ensure_ascii=False)[:2000])
+    lines += ["  item: " + item_line(name, row) for name, row in sorted(report["items"].items())]
+    return "\n".join(plain(line) for line in lines)

@@ -1,0 +1,140 @@
+"""From a URL to the store that keeps it. This package alone imports fsspec, and only when a store is opened."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cvcache.errors import InvalidName, UnknownOption
+from cvcache.names import parse_url, redact
+from cvcache.store.base import Listing, ObjectInfo, Store
+
+__all__ = ["Listing", "ObjectInfo", "Store", "instrument", "location_of", "open_store"]
+
+_opened: list[tuple[int, str, dict[str, Any], Store]] = []
+_wrappers: list[Callable[[Store], Store]] = []
+_lock = threading.Lock()
+
+
+def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
+    """Return (scheme, full key, storage options) of a str, os.PathLike or UPath.
+
+    Raises
+    ------
+    InvalidName
+        For a spelling no store keeps, and for the places that must never be a node: the root of a
+        file system, a mount point, the home or the current directory and what lies above them.
+    """
+    options: dict[str, Any] = {}
+    if hasattr(where, "storage_options") and hasattr(where, "protocol"):
+        options = dict(where.storage_options)
+        where = str(where)
+    elif isinstance(where, os.PathLike):
+        where = os.fspath(where)
+    scheme, path = parse_url(where)  # type: ignore[arg-type]
+    if scheme == "file":
+        path = _absolute(path)
+    elif "/" not in path:
+        msg = f"{redact(str(where))!r} is the root of a store, which is nobody's node; give a directory in it"
+        if scheme != "memory" or not path:
+            raise InvalidName(msg)
+    return scheme, path, options
+
+
+def _absolute(path: str) -> str:
+    """Return the one absolute spelling of a local path: links above its last component followed, that one not."""
+    if path == "~" or path.startswith("~/"):
+        path = os.path.expanduser(path)
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    path = os.path.join(os.path.realpath(parent), name)
+    home = os.path.realpath(os.path.expanduser("~"))
+    for place, what in ((home, "the home directory"), (os.getcwd(), "the current directory")):
+        if place == path or place.startswith(path.rstrip("/") + "/"):
+            msg = f"{path!r} is {what} or lies above it; give a directory of its own, such as {os.path.join(path, 'cvcache')!r}"
+            raise InvalidName(msg)
+    if os.path.ismount(path):
+        msg = f"{path!r} is where a file system is mounted; give a directory in it"
+        raise InvalidName(msg)
+    return path
+
+
+def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = 5) -> Store:
+    """Return the store for `scheme`, the same one for the same options in this process.
+
+    `path` names the bucket: a handle that crossed a pickle has no options (they may hold secrets) and
+    takes those this process used there last.
+    """
+    with _lock:
+        store = _find(scheme, path, dict(options)) or _create(scheme, dict(options), retries)
+        entry = (os.getpid(), f"{scheme}://{path.split('/')[0]}", dict(options), store)
+        if scheme not in {"file", "memory"} and entry not in _opened:
+            _opened.append(entry)
+    for wrap in _wrappers:
+        store = wrap(store)
+    return store
+
+
+def reopen(scheme: str, path: str) -> Store:
+    """Return the store of a handle that crossed a pickle, as `open_store` finds it without options."""
+    return open_store(scheme, path, {})
+
+
+def _find(scheme: str, path: str, options: dict[str, Any]) -> Store | None:
+    bucket = f"{scheme}://{path.split('/')[0]}"
+    for pid, opened, known, store in reversed(_opened):
+        same = known == options and opened.startswith(f"{scheme}://") if options else opened == bucket or not path and opened.startswith(bucket)
+        if pid == os.getpid() and same:
+            return store
+    return None
+
+
+def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
+    if scheme in {"file", "memory"} and options:
+        msg = f"{scheme} paths take no storage options; {', '.join(sorted(options))} is for a bucket"
+        raise UnknownOption(msg)
+    if scheme == "file":
+        from cvcache.store.local import LocalStore
+
+        return LocalStore()
+    if scheme == "memory":
+        from cvcache.store.memory import MemoryStore
+
+        return MemoryStore()
+    try:
+        return _create_bucket(scheme, options, retries)
+    except ImportError as error:
+        msg = f"{scheme}:// needs a package that is not installed ({error}); pip install 'cvcache[{'gcs' if scheme == 'gs' else scheme}]'"
+        raise ImportError(msg) from None
+    except ValueError as error:
+        msg = f"{scheme}:// is no store fsspec knows ({error})"
+        raise InvalidName(msg) from None
+
+
+def _create_bucket(scheme: str, options: dict[str, Any], retries: int) -> Store:
+    if scheme == "s3":
+        from cvcache.store.s3 import S3Store
+
+        return S3Store(options, retries)
+    if scheme == "gs":
+        from cvcache.store.gcs import GcsStore
+
+        return GcsStore(options, retries)
+    from cvcache.store.bucket import BucketStore
+
+    return BucketStore(scheme, options, retries)
+
+
+class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``
+    """Put `wrap` around every store opened while this context lasts: the seam for tests and measurements."""
+
+    def __init__(self, wrap: Callable[[Store], Store]) -> None:
+        self._wrap = wrap
+
+    def __enter__(self) -> None:
+        _wrappers.append(self._wrap)
+
+    def __exit__(self, *_: object) -> None:
+        _wrappers.remove(self._wrap)

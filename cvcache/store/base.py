@@ -1,0 +1,108 @@
+"""What cvcache needs of a place that keeps bytes: ten verbs on exact keys.
+
+Paths are full keys without a scheme: ``/home/me/cache/node`` on disk, ``bucket/cache/node`` in a
+bucket. No verb expands a wildcard, follows a link or deletes by prefix.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import IO, Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """Size in bytes and, where the store has one, the tag that changes with the content."""
+
+    size: int
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One level below a path: object name -> info, and the names of the deeper prefixes."""
+
+    files: dict[str, ObjectInfo] = field(default_factory=dict)
+    dirs: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.dirs)
+
+
+class Store(ABC):
+    """Bytes by exact key, with one primitive that elects a winner.
+
+    A missing key is `FileNotFoundError`; it is only raised where the store itself said so, never
+    for a refusal, a timeout or a listing that was remembered.
+
+    Safe to use from several threads.
+    """
+
+    scheme: ClassVar[str]
+    shared: ClassVar[bool]
+    """Whether other processes see the same bytes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the scheme alone: options may hold secrets, so another process brings its own."""
+        from cvcache.store import reopen
+
+        return reopen, (self.scheme, "")
+
+    @abstractmethod
+    def url(self, path: str) -> str:
+        """Return the address of `path` as a user would type it; never with a secret."""
+
+    @abstractmethod
+    def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Return the bytes of one object, or of its range ``[start, end)``; negative `start` counts from the end."""
+
+    @abstractmethod
+    def put(self, path: str, data: bytes) -> None:
+        """Write one object whole: a reader sees the old bytes or the new ones, never a part."""
+
+    @abstractmethod
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Create one object unless it exists, and say whether it now holds `data`; of N creators exactly one is told True.
+
+        `data` must be the caller's alone (hold a nonce) and at most 64 KiB: after a lost reply the
+        object is read back, and whose bytes it holds decides.
+        """
+
+    @abstractmethod
+    def list(self, path: str) -> Listing:
+        """Return one level below `path`; nothing there is an empty listing. Links are files, never directories."""
+
+    @abstractmethod
+    def find(self, path: str) -> dict[str, ObjectInfo]:
+        """Return every object below `path`, by name relative to it; links are not followed."""
+
+    @abstractmethod
+    def stat(self, path: str) -> ObjectInfo | None:
+        """Return the info of the object at exactly `path`; None if there is none."""
+
+    @abstractmethod
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:
+        """Delete exactly these objects; one that is gone already is fine.
+
+        Directories below `within` that this leaves empty go too, where a store has any.
+        """
+
+    @abstractmethod
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        """Open one object for ``"rb"`` or ``"wb"``; what is written appears whole on close."""
+
+    def makedirs(self, path: str) -> None:
+        """Make sure that a file can be created in the directory `path`, where a store has directories."""
+
+    def sync(self, path: str) -> None:
+        """Make everything written below `path` survive a power cut, where that is not so already."""
+
+    def is_link(self, path: str) -> bool:
+        """Whether the last component of `path` is a symbolic link."""
+        return False
+
+    @abstractmethod
+    def exclusive(self, path: str) -> bool:
+        """Whether `put_new` below `path` elects exactly one winner; asked of the store itself once per process."""

@@ -1,0 +1,234 @@
+"""Files on a disk that this machine mounts.
+
+Our own code and not fsspec's: its local "create" is check-then-write, and its overwrite is visible
+half done. Here both are a temporary file in the same file system and one atomic move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat as stat_module
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, ClassVar, cast
+
+from cvcache.names import RESERVED, node_of
+from cvcache.store.base import Listing, ObjectInfo, Store
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+
+
+class LocalStore(Store):
+    """A mounted file system; atomic from hard links and renames, durable from fsync."""
+
+    scheme: ClassVar[str] = "file"
+    shared: ClassVar[bool] = True
+
+    def url(self, path: str) -> str:
+        return path
+
+    def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        with _not_a_file(path), open(path, "rb", buffering=0) as file:
+            if start is None and end is None:
+                return file.read()
+            size = os.fstat(file.fileno()).st_size
+            first = max(0, size + start) if (start := start or 0) < 0 else start
+            file.seek(first)
+            return file.read(max(0, (size if end is None else min(end, size)) - first))
+
+    def put(self, path: str, data: bytes) -> None:
+        with _temporary(path) as (file, temporary):
+            _write(file, data)
+            _with_parent(path, lambda: os.replace(temporary, path))
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        with _temporary(path) as (file, temporary):
+            _write(file, data)
+            os.fsync(file.fileno())
+            try:
+                _with_parent(path, lambda: os.link(temporary, path))
+            except FileExistsError:
+                return self.get(path) == data
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return self._create_without_links(path, data)
+        _fsync_directory(os.path.dirname(path))
+        return True
+
+    def _create_without_links(self, path: str, data: bytes) -> bool:
+        """Elect a winner where there are no hard links; a crash here leaves a torn record, which nobody believes."""
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return False
+        with open(descriptor, "wb", buffering=0) as file:
+            _write(file, data)
+            os.fsync(file.fileno())
+        return True
+
+    def list(self, path: str) -> Listing:
+        files: dict[str, ObjectInfo] = {}
+        dirs: list[str] = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        dirs.append(entry.name)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            files[entry.name] = _info(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return Listing()
+        return Listing(files, tuple(sorted(dirs)))
+
+    def find(self, path: str) -> dict[str, ObjectInfo]:
+        found: dict[str, ObjectInfo] = {}
+        pending = [""]
+        while pending:
+            below = pending.pop()
+            listing = self.list(f"{path}/{below}" if below else path)
+            prefix = f"{below}/" if below else ""
+            found.update({prefix + name: info for name, info in listing.files.items()})
+            pending.extend(prefix + name for name in listing.dirs)
+        return found
+
+    def stat(self, path: str) -> ObjectInfo | None:
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return None if stat_module.S_ISDIR(found.st_mode) else _info(found)
+
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:
+        parents = set()
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(path)
+            parents.add(os.path.dirname(path))
+        if within is not None:
+            self._remove_empty(parents, within)
+
+    def _remove_empty(self, directories: set[str], within: str) -> None:
+        pending = sorted({within, *directories}, key=len, reverse=True)
+        for directory in pending:
+            current = directory
+            while current == within or current.startswith(within + "/"):
+                try:
+                    os.rmdir(current)
+                except OSError:
+                    break
+                current = os.path.dirname(current)
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        if mode == "rb":
+            with _not_a_file(path):
+                return open(path, "rb")
+        return cast("IO[bytes]", _WholeFile(path))
+
+    def makedirs(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    def sync(self, path: str) -> None:
+        if sys.platform == "linux":
+            import ctypes
+
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                ctypes.CDLL(None).syncfs(descriptor)
+            finally:
+                os.close(descriptor)
+        elif hasattr(os, "sync"):
+            os.sync()
+
+    def is_link(self, path: str) -> bool:
+        return os.path.islink(path)
+
+    def exclusive(self, path: str) -> bool:  # noqa: ARG002 - the file system's link() elects, whatever the path
+        return True
+
+
+class _WholeFile:
+    """A file being written that appears under its name only when closed without an error."""
+
+    def __init__(self, path: str) -> None:
+        self._context = _temporary(path)
+        self._file, self._temporary = self._context.__enter__()
+        self._path = path
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _WholeFile:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close(keep=kind is None)
+
+    def close(self, *, keep: bool = True) -> None:
+        if not self._file.closed:
+            self._file.close()
+            if keep:
+                _with_parent(self._path, lambda: os.replace(self._temporary, self._path))
+            self._context.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
+    """Open a file of our own in the node of `path`, on the same file system; it is gone afterwards unless moved."""
+    directory = f"{node_of(path)}/{RESERVED}/tmp"
+    temporary = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(directory, exist_ok=True)
+        descriptor = os.open(temporary, flags, 0o666)
+    file = open(descriptor, "w+b", buffering=0)
+    try:
+        with file:
+            yield file, temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _with_parent(path: str, act: object) -> None:
+    try:
+        act()  # type: ignore[operator]
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        act()  # type: ignore[operator]
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _fsync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _info(found: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(found.st_size, f"{found.st_mtime_ns:x}-{found.st_ino:x}")
+
+
+@contextlib.contextmanager
+def _not_a_file(path: str) -> Iterator[None]:
+    """Say "missing" for what is no object: a directory, or a path through a file."""
+    try:
+        yield
+    except (IsADirectoryError, NotADirectoryError):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None

@@ -1,0 +1,54 @@
+"""S3 and what speaks like it: the general bucket store with each verb as exactly one kind of request."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+from cvcache.store.base import ObjectInfo
+from cvcache.store.bucket import BucketStore, split
+
+_DELETE_LIMIT = 1000
+
+
+class S3Store(BucketStore):
+    """One LIST page holds 1,000 names, one bulk delete 1,000 keys, a read is one GET without a HEAD before it."""
+
+    scheme: ClassVar[str] = "s3"
+
+    def __init__(self, options: Mapping[str, Any], retries: int = 5) -> None:
+        super().__init__("s3", options, retries)
+
+    def _get(self, path: str, start: int | None, end: int | None) -> bytes:
+        return cast("bytes", self._fs.cat_file(path, start=start, end=end, max_concurrency=1))
+
+    def _list(self, path: str, delimiter: str) -> tuple[dict[str, ObjectInfo], set[str]]:
+        bucket, key = split(path)
+        prefix = f"{key}/" if key else ""
+        request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
+        files: dict[str, ObjectInfo] = {}
+        dirs: set[str] = set()
+        while True:
+            page = self._fs.call_s3("list_objects_v2", **request)
+            for entry in page.get("Contents", ()):
+                files[entry["Key"][len(prefix) :]] = ObjectInfo(entry["Size"], entry["ETag"].strip('"'))
+            dirs.update(entry["Prefix"][len(prefix) : -1] for entry in page.get("CommonPrefixes", ()))
+            if not page.get("IsTruncated"):
+                return files, dirs
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _stat(self, path: str) -> ObjectInfo | None:
+        bucket, key = split(path)
+        found = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+        return ObjectInfo(found["ContentLength"], found["ETag"].strip('"'))
+
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:  # noqa: ARG002 - it has no directories
+        keys = iter(sorted(paths))
+        while batch := list(itertools.islice(keys, _DELETE_LIMIT)):
+            bucket = split(batch[0])[0]
+            doomed = {"Objects": [{"Key": split(path)[1]} for path in batch], "Quiet": True}
+            answer = self._call(batch[0], lambda b=bucket, d=doomed: self._fs.call_s3("delete_objects", Bucket=b, Delete=d))
+            if failed := answer.get("Errors"):
+                msg = f"{len(failed)} of {len(batch)} objects were not deleted, first {failed[0].get('Key')!r}: {failed[0].get('Message')}"
+                raise PermissionError(msg) if failed[0].get("Code") == "AccessDenied" else OSError(msg)

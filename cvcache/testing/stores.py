@@ -1,0 +1,169 @@
+"""Stores around a store: one that counts, one that fails on a plan.
+
+Put them around every store of a block of code with `instrument`::
+
+    counts = []
+    with instrument(lambda store: counts.append(CountingStore(store)) or counts[-1]):
+        cdir_query(url)
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any, ClassVar
+
+from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.writer import WholeObject
+
+VERBS = ("get", "put", "put_new", "list", "find", "stat", "delete", "open")
+WRITES = frozenset({"put", "put_new", "delete"})
+FAULTS = ("crash", "crash_after", "torn", "lost", "error")
+
+
+class WrapperStore(Store):
+    """A store that hands every verb to another one through `call`."""
+
+    scheme: ClassVar[str] = "wrapper"
+    shared: ClassVar[bool] = True
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.scheme = store.scheme  # type: ignore[misc]  # it stands in for the store it wraps
+        self.shared = store.shared  # type: ignore[misc]  # it stands in for the store it wraps
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - for subclasses
+        """Carry out one verb on one path; subclasses count, delay or break it here."""
+        return act()
+
+    def url(self, path: str) -> str:
+        return self.store.url(path)
+
+    def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        return self.call("get", path, lambda: self.store.get(path, start, end))  # type: ignore[no-any-return]
+
+    def put(self, path: str, data: bytes) -> None:
+        self.call("put", path, lambda: self.store.put(path, data), data)
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        return self.call("put_new", path, lambda: self.store.put_new(path, data), data)  # type: ignore[no-any-return]
+
+    def list(self, path: str) -> Listing:
+        return self.call("list", path, lambda: self.store.list(path))  # type: ignore[no-any-return]
+
+    def find(self, path: str) -> dict[str, ObjectInfo]:
+        return self.call("find", path, lambda: self.store.find(path))  # type: ignore[no-any-return]
+
+    def stat(self, path: str) -> ObjectInfo | None:
+        return self.call("stat", path, lambda: self.store.stat(path))  # type: ignore[no-any-return]
+
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:
+        for path in list(paths):
+            self.call("delete", path, lambda p=path: self.store.delete([p], within))
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        if mode == "rb":
+            return self.call("open", path, lambda: self.store.open(path, mode))  # type: ignore[no-any-return]
+        return WholeObject(lambda data: self.put(path, data))
+
+    def makedirs(self, path: str) -> None:
+        self.store.makedirs(path)
+
+    def sync(self, path: str) -> None:
+        self.store.sync(path)
+
+    def is_link(self, path: str) -> bool:
+        return self.store.is_link(path)
+
+    def exclusive(self, path: str) -> bool:
+        return self.store.exclusive(path)
+
+
+class CountingStore(WrapperStore):
+    """Counts the verbs; a batch of deletions counts once, as a store sends it.
+
+    Attributes
+    ----------
+    counts : collections.Counter
+        Verb -> how often.
+    log : list of (verb, path)
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.log: list[tuple[str, str]] = []
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - counts, whatever the bytes
+        self.counts[verb] += 1
+        self.log.append((verb, path))
+        return act()
+
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:
+        paths = list(paths)
+        self.call("delete", paths[0] if paths else "", lambda: self.store.delete(paths, within))
+
+    @property
+    def total(self) -> int:
+        """How many store calls there were."""
+        return self.counts.total()
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.counts.clear()
+        self.log.clear()
+
+
+class SimulatedCrash(BaseException):
+    """The process is gone: everything it asks of the store from now on raises this."""
+
+
+class FaultyStore(WrapperStore):
+    """Fails at numbered steps, counted from 1 over all verbs.
+
+    Parameters
+    ----------
+    store : Store
+    plan : mapping
+        Step -> one of ``"crash"`` (before the step, and dead from then on), ``"crash_after"``,
+        ``"torn"`` (dead after half of the bytes of a ``put``; an atomic store shows none of them, so it
+        is a crash before unless `tear` is given), ``"lost"`` (done, but the reply is an error),
+        ``"error"`` (an error instead).
+    tear : callable, optional
+        ``tear(path, half)`` writes a half object past the store, where a store can be torn.
+    """
+
+    def __init__(self, store: Store, plan: Mapping[int, str] | None = None, tear: Callable[[str, bytes], None] | None = None) -> None:
+        super().__init__(store)
+        self.plan = dict(plan or {})
+        self.tear = tear
+        self.steps = 0
+        self.dead = False
+        self.trace: list[tuple[int, str, str, str | None]] = []
+        self._lock = threading.RLock()
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:
+        with self._lock:
+            if self.dead:
+                raise SimulatedCrash(verb)
+            self.steps += 1
+            fault = self.plan.get(self.steps)
+            self.trace.append((self.steps, verb, path, fault))
+        if fault in {"crash", "torn"}:
+            if fault == "torn" and self.tear and data is not None and verb == "put":
+                self.tear(path, data[: len(data) // 2])
+            self._die(verb)
+        if fault == "error":
+            raise OSError(5, f"injected before {verb}", path)
+        result = act()
+        if fault == "crash_after":
+            self._die(verb)
+        if fault == "lost":
+            raise ConnectionResetError(104, f"injected after {verb}", path)
+        return result
+
+    def _die(self, verb: str) -> None:
+        self.dead = True
+        msg = f"at step {self.steps}, {verb}"
+        raise SimulatedCrash(msg)

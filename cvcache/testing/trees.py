@@ -1,0 +1,57 @@
+"""Large trees laid straight into a store, for tests of size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from cvcache.claim import new_id, now
+from cvcache.names import RESERVED
+from cvcache.owner import this_owner
+from cvcache.record import Record, dumps
+from cvcache.store import location_of, open_store
+from cvcache.store.base import Store
+
+
+def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
+    """Write a tree of committed nodes, each with one small item, without going through the protocol.
+
+    Parameters
+    ----------
+    where : str or os.PathLike
+        The top, which becomes the first node.
+    nodes : int
+        How many nodes, the top included.
+    fan_out : int
+        Children of each node.
+    **storage_options
+        What the store takes.
+
+    Returns
+    -------
+    list of str
+        Their URLs, parents first.
+    """
+    scheme, path, options = location_of(where)
+    store = open_store(scheme, path, {**options, **storage_options})
+    paths = list(itertools.islice(_paths(path, fan_out), nodes))
+    for node in paths:
+        _lay_node(store, node)
+    return [store.url(node) for node in paths]
+
+
+def _paths(top: str, fan_out: int) -> Iterator[str]:
+    level = [top]
+    while True:
+        yield from level
+        level = [f"{parent}/node{i:03d}" for parent in level for i in range(fan_out)]
+
+
+def _lay_node(store: Store, path: str) -> None:
+    attempt = new_id()
+    item = b'{"laid": true}'
+    claim = Record(seq=1, after="root", state="claimed", attempt=attempt, nonce=new_id(), time=now(), owner=this_owner(), version=f"+{attempt}")
+    commit = claim.next("committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}})
+    store.put(f"{path}/stats.json", item)
+    for record in (claim, commit):
+        store.put(f"{path}/{RESERVED}/log/{record.filename}", dumps(record))

@@ -1,0 +1,164 @@
+"""Trees of nodes: walk them, ask why, remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from cvcache import claim, contents, opening
+from cvcache.api import cdir
+from cvcache.errors import UsageError
+from cvcache.names import RESERVED, child_names
+from cvcache.node import CacheDir
+
+AT_ONCE = 16
+"""Requests under way at a time while a tree is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One directory of a tree as a walk saw it.
+
+    Attributes
+    ----------
+    node : CacheDir
+    depth : int
+        0 for the top.
+    state : str
+        As `CacheDir.state`, but "stale" only as far as the walk itself saw the nodes it is made from;
+        "folder" for a directory that only leads to nodes, "foreign" for one that does not.
+    items : mapping
+        Item name -> its row.
+    children : tuple of Entry
+    """
+
+    node: CacheDir
+    depth: int
+    state: str
+    items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    children: tuple[Entry, ...] = ()
+
+    def flat(self) -> Iterator[Entry]:
+        """Yield this entry and all below it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.flat()
+
+
+def read_tree(where: object, *, depth: int | None = None, **storage_options: Any) -> Entry:
+    """Return the tree at `where`, at most `depth` levels below it.
+
+    Notes
+    -----
+    One LIST a directory, and for a node one more and a GET; the directories of a level are read
+    concurrently. No chunk of an image is listed.
+    """
+    top = cdir(where, **storage_options)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        level = [(top, _look(top))]
+        seen: dict[str, _Look] = {}
+        for _ in range(depth + 1 if depth is not None else 1 << 30):
+            seen.update({node.url: found for node, found in level})
+            below = [node / name for node, found in level for name in found.children]
+            if not below:
+                break
+            level = list(zip(below, pool.map(_look, below), strict=True))
+    return _entry(top, 0, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    state: str
+    items: Mapping[str, Mapping[str, Any]]
+    children: tuple[str, ...]
+    version: str | None
+    inputs: tuple[Mapping[str, str], ...]
+
+
+def _look(node: CacheDir) -> _Look:
+    """Read one directory: one LIST, and for a node one more and a GET."""
+    listing = node.store.list(node.location)
+    children = child_names(listing.dirs)
+    if RESERVED not in listing.dirs:
+        return _Look("foreign" if listing.files else "folder", {}, children, None, ())
+    node.refresh()
+    state = node.own_state
+    items = contents.rows_of(listing) if state == "running" else node.rows()
+    return _Look(state, items, children, node.version if state != "absent" else None, node.inputs)
+
+
+def _entry(node: CacheDir, depth: int, seen: Mapping[str, _Look]) -> Entry:
+    found = seen[node.url]
+    below = (node / name for name in found.children)
+    children = tuple(_entry(child, depth + 1, seen) for child in below if child.url in seen)
+    state = "stale" if found.state == "committed" and _is_stale(node, found, seen) else found.state
+    return Entry(node, depth, state, found.items, children)
+
+
+def _is_stale(node: CacheDir, found: _Look, seen: Mapping[str, _Look]) -> bool:
+    for source in found.inputs:
+        path = opening.resolve(node.url, source.get("url", ""))
+        upstream = seen.get(path) if path else None
+        if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
+            return True
+    return False
+
+
+def cdir_walk(where: object, **storage_options: Any) -> Iterator[CacheDir]:
+    """Yield the nodes of the tree at `where`, parents first; what only leads to nodes is left out."""
+    for entry in read_tree(where, **storage_options).flat():
+        if entry.state not in {"folder", "foreign"}:
+            yield entry.node
+
+
+def cdir_why(where: object, **storage_options: Any) -> list[str]:
+    """Return why the node at `where` was computed last, one difference a line; empty for a node never computed."""
+    return list(cdir(where, **storage_options).snapshot().reason)
+
+
+def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, **storage_options: Any) -> list[str]:
+    """Remove the node at `where`: what cvcache wrote there, and nothing else.
+
+    Parameters
+    ----------
+    where : str, os.PathLike, UPath or CacheDir
+    recursive : bool
+        Remove the nodes below it first. Without it a node with nodes below is refused.
+    force : bool
+        Remove it from under a live owner, whose result is then discarded.
+    **storage_options
+        What the store takes.
+
+    Returns
+    -------
+    list of str
+        The URLs of the removed nodes.
+
+    Raises
+    ------
+    UsageError
+        If there are nodes below and `recursive` is not given; names them.
+    NodeBusy
+        If a live owner holds one of the nodes.
+    NotACacheDir
+        If `where` holds foreign data and no node.
+
+    Notes
+    -----
+    Of a node: two PUT, two LIST and one delete request per 1,000 objects. The log stays, as the
+    mark of the removal.
+    """
+    top = cdir(where, **storage_options)
+    nodes = [node for node in cdir_walk(top) if node != top]
+    present = [node for node in nodes if node.state != "absent"]
+    if present and not recursive:
+        names = ", ".join(node.url for node in present[:5])
+        msg = f"{top.url} has {len(present)} nodes below it ({names}); remove them first, or give recursive=True"
+        raise UsageError(msg)
+    removed = []
+    for node in [*sorted(nodes, key=lambda n: n.url.count("/"), reverse=True), top]:
+        if claim.remove(node.store, node.location, node.policy, force=force):
+            removed.append(node.url)
+    return removed
