@@ -208,7 +208,8 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
     if claim.wipe:
         try:
-            _wipe(store, path, policy if claim.settle else None)
+            committed = view.record is not None and view.record.state == "committed"
+            _wipe(store, path, policy if claim.settle else None, keep_logs=not committed)
         except Exception:
             finish(attempt, "released")
             raise
@@ -276,8 +277,8 @@ def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
     return False
 
 
-def _wipe(store: Store, path: str, settle: Policy | None) -> None:
-    """Delete what earlier attempts announced at the plain root, each announcement after its item."""
+def _wipe(store: Store, path: str, settle: Policy | None, *, keep_logs: bool = False) -> None:
+    """Delete what earlier attempts announced at the plain root, the announcements after all items."""
     writing = f"{path}/{RESERVED}/writing"
     announced = sorted(store.find(writing))
     if not announced:
@@ -286,9 +287,11 @@ def _wipe(store: Store, path: str, settle: Policy | None) -> None:
         settle.sleep(settle.request_timeout)
     for name in announced:
         attempt, _, item = name.removesuffix(".json").partition("/")
-        if item.endswith(".log"):
+        if keep_logs and item.endswith(".log"):
             _keep_log(store, path, attempt, item)
         delete_item(store, f"{path}/{item}")
+    attempts = {name.partition("/")[0] for name in announced}
+    store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
     store.delete([f"{writing}/{name}" for name in announced], within=writing)
 
 

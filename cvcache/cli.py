@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeVar
 
 import click
@@ -58,20 +58,21 @@ def cli() -> None:
 @cli.command()
 @click.argument("url", default="./cvcache-demo")
 @click.option("--image", metavar="PATH_OR_URL", help="Your own TIFF, PNG, JPEG or OME-Zarr, gray or RGB.")
-@click.option("--sigma", type=float, default=1.0, show_default=True, help="Width of the smoothing, in pixels.")
+@click.option("--sigma", type=float, default=1.5, show_default=True, help="Width of the smoothing, in pixels.")
 @click.option("--smallest", type=int, default=30, show_default=True, help="Fewest pixels of a nucleus.")
 @_common
 def demo(url: str, image: str | None, sigma: float, smallest: int, options: tuple[str, ...], *, as_json: bool) -> None:
     """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
     from cvcache.api import cdir
     from cvcache.demo import pipeline
+    from cvcache.demo_image import image_version
     from cvcache.tree import read_tree
 
     root = cdir(url, **_options(options))
     started = time.monotonic()
     computed = nodes = 0
-    with _progress(quiet=as_json) as say:
-        for node in pipeline(root, image, sigma, smallest):
+    with _progress(quiet=as_json) as say, redirect_stdout(sys.stderr):
+        for node in pipeline(root, image, image_version(image), sigma, smallest):
             nodes += 1
             computed += node.computed
             why = "; ".join(node.reason)

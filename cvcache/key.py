@@ -6,8 +6,8 @@ with string keys stand for themselves; anything else is an object with a name th
 so no two unequal values share a form. The reverse is not promised: ``1``, ``1.0`` and ``True``, ``0.0`` and
 ``-0.0``, a set and a frozenset all differ, since code can tell them apart.
 
-A text or sequence whose JSON exceeds 1 KiB (a mapping: 16 KiB) becomes ``{"$long": kind, "len": n, "sha256": ...}``,
-so that a key stays small enough to be read, and to be stored beside what it names.
+A text or sequence whose JSON exceeds 1 KiB (a mapping: 16 KiB; the outermost one: 48 KiB) becomes
+``{"$long": kind, "len": n, "sha256": ...}``, so that a key stays small enough to be read and to be kept in a record.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ import enum
 import hashlib
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
 __all__ = ["Canonical", "Form", "canonical", "digest", "dumps", "explain", "register_key", "type_name"]
 
-Form: TypeAlias = "None | bool | int | float | str | list[Form] | dict[str, Form]"
+Form: TypeAlias = "bool | int | float | str | list[Form] | dict[str, Form] | None"
 T = TypeVar("T")
 
 LEAF, BRANCH = 1024, 16 * 1024  # bytes of JSON that a text or sequence, and a mapping, may keep
 DEPTH = 60  # a deeper value is refused before json or the stack of the interpreter gives up
 WIDTH = 60  # characters of a value that explain() shows
+
+_OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
+_OPEN |= {"$namespace", "$partial", "$tuple"}
+_DIGEST = re.compile(r"\b([0-9a-f]{8})(?:[0-9a-f]{24}|[0-9a-f]{56})\b")
 
 _hooks: dict[type, Callable[[Any], object]] = {}
 
@@ -117,7 +124,7 @@ def canonical(value: object, where: str = "", code: Callable[[Any], Form] | None
 
 
 def _code(value: object) -> Form:
-    from cvcache.code import callable_form  # noqa: PLC0415 - brings ast and inspect, which few values need
+    from cvcache.code import callable_form  # brings ast and inspect, which few values need
 
     return callable_form(value)
 
@@ -164,20 +171,24 @@ class _Walk:
             form = self.form(inner)
             return form if type(inner) is Canonical else {"$object": type_name(kind), "key": form}
         make = _BY_TYPE.get(f"{kind.__module__}.{kind.__qualname__}")
-        if make is not None:
-            return make(self, value)
+        form = make(self, value) if make else self.by_kind(value, kind)
+        if form is None:
+            raise self.refusal(value, "its type has no canonical form")
+        return form
+
+    def by_kind(self, value: Any, kind: type) -> Form:
+        package = kind.__module__.partition(".")[0]
+        if package == "dask":
+            raise self.refusal(value, "it is a plan to compute something, not a value")
         if isinstance(value, enum.Enum):
             return {"$enum": value.name, "type": self.type(kind), "value": self.form(value.value, ".value")}
         if "__dataclass_fields__" in vars(kind):
             return self.fields(value, value.__dataclass_fields__)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return self.fields(value, kind._fields)
-        if kind.__module__.partition(".")[0] in {"pathlib", "upath"} and hasattr(value, "as_posix"):
-            return {"$path": _text(value.as_posix() if kind.__module__.startswith("pathlib") else str(value))}
-        form = _numpy(self, value) or (self.code(value) if callable(value) else None)
-        if form is None:
-            raise self.refusal(value, "its type has no canonical form")
-        return form
+        if package in {"pathlib", "upath"} and hasattr(value, "as_posix"):
+            return {"$path": _text(value.as_posix() if package == "pathlib" else str(value))}
+        return _numpy(self, value) or (self.code(value) if callable(value) else None)
 
     def type(self, kind: type) -> Form:
         if kind not in self.types:
@@ -200,10 +211,11 @@ class _Walk:
         return _short(tag, len(forms), forms if tag == "list" else {f"${tag}": forms})
 
     def mapping(self, tag: str, value: Mapping[Any, object], *, ordered: bool = False) -> Form:
-        if tag == "dict" and all(type(k) is str and not k.startswith("$") and type(_text(k)) is str for k in value):
-            return _short(tag, len(value), {k: self.form(v, f".{k}") for k, v in value.items()}, BRANCH)
+        limit = BRANCH if len(self.path) > 2 else 3 * BRANCH  # noqa: PLR2004 - 2: the place, and the step to this dict
+        if tag == "dict" and all(type(k) is str and not k.startswith("$") and _is_utf8(k) for k in value):
+            return _short(tag, len(value), {k: self.form(v, f".{k}") for k, v in value.items()}, limit)
         pairs: list[Form] = [[self.form(k, f"[key {k!r}]"), self.form(v, f"[{k!r}]")] for k, v in value.items()]
-        return _short(tag, len(value), {f"${tag}": pairs if ordered else sorted(pairs, key=dumps)}, BRANCH)
+        return _short(tag, len(value), {f"${tag}": pairs if ordered else sorted(pairs, key=dumps)}, limit)
 
 
 def _short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
@@ -211,12 +223,17 @@ def _short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
     return form if len(text) <= limit else {"$long": kind, "len": length, "sha256": hashlib.sha256(text).hexdigest()}
 
 
-def _text(text: str) -> Form:
+def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates, which no JSON reader takes
-        return _short("str", len(text), {"$str": text.encode("utf-8", "surrogatepass").hex()})
-    return _short("str", len(text), text)
+    except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates, which JSON readers refuse
+        return False
+    return True
+
+
+def _text(text: str) -> Form:
+    form: Form = text if _is_utf8(text) else {"$str": text.encode("utf-8", "surrogatepass").hex()}
+    return _short("str", len(text), form)
 
 
 def _hex(tag: str, value: bytes) -> Form:
@@ -232,6 +249,7 @@ def _simple(tag: str, parts: Callable[[Any], Any]) -> Callable[[_Walk, Any], For
     return lambda walk, value: {f"${tag}": walk.form(parts(value))}
 
 
+_method = _simple("method", lambda v: [v.__self__, v.__func__])
 _BY_TYPE: dict[str, Callable[[_Walk, Any], Form]] = {
     "builtins.int": lambda _, v: _short("int", v.bit_length(), {"$int": hex(v)}),
     "builtins.list": lambda walk, v: walk.sequence("list", v),
@@ -257,6 +275,7 @@ _BY_TYPE: dict[str, Callable[[_Walk, Any], Form]] = {
     "datetime.timedelta": _simple("timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
     "decimal.Decimal": _simple("decimal", str),
     "fractions.Fraction": _simple("fraction", lambda v: [v.numerator, v.denominator]),
+    "builtins.method": lambda walk, v: walk.code(v) or _method(walk, v),
     "functools.partial": _simple("partial", lambda v: [v.func, list(v.args), v.keywords]),
     "re.Pattern": _simple("pattern", lambda v: [v.pattern, v.flags]),
     "uuid.UUID": _simple("uuid", str),
@@ -277,7 +296,8 @@ def _numpy(walk: _Walk, value: Any) -> Form:
         raise walk.refusal(value, "it is an ndarray with something added, such as a mask or a unit")
     shape: list[Form] = list(value.shape)
     if value.dtype.names:
-        return {"$ndarray": [[name, walk.form(value[name], f"[{name!r}]")] for name in value.dtype.names], "shape": shape}
+        columns: list[Form] = [[name, walk.form(value[name], f"[{name!r}]")] for name in value.dtype.names]
+        return {"$ndarray": columns, "shape": shape}
     if value.dtype.hasobject or value.dtype.kind == "T":
         raise walk.refusal(value, "its elements are Python objects, of which only the addresses are in the array")
     data = numpy.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
@@ -314,6 +334,8 @@ def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
     before, after = _parts(old), _parts(new)
     if isinstance(old, dict) and isinstance(new, dict) and "uses" in old and "uses" in new:
         yield from (f"{where}: changed ({what})" for what in _code_changes(old, new))
+    elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
+        yield f"{where}: {old['$item']}: version {str(old['version'])[:8]} -> {str(new['version'])[:8]}"
     elif before is None or after is None or before[0] != after[0]:
         yield f"{where or 'key'}: {_show(old)} -> {_show(new)}"
     else:
@@ -331,8 +353,6 @@ def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:
     if not isinstance(form, dict):
         return None
     tag = next((name for name in form if name.startswith("$")), "")
-    if tag == "$item":
-        return f"item {form[tag]}", {f": {form[tag]}: version": form.get("version")}
     if tag in {"$dict", "$OrderedDict", "$Counter"}:
         return tag, {f"[{_show(pair[0])}]": pair[1] for pair in form[tag]}  # type: ignore[index,union-attr]
     if tag in _OPEN:
@@ -340,12 +360,12 @@ def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:
     return None if tag else ("dict", {f".{name}": part for name, part in sorted(form.items())})
 
 
-_OPEN = {"$tuple", "$fields", "$partial", "$code", "$namespace", "$defaultdict", "$deque", "$mappingproxy"}
-
-
 def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    yield from (f"{name} {_show(old.get(name))} -> {_show(new.get(name))}"
-                for name in ("name", "source") if old.get(name) != new.get(name))
+    yield from (
+        f"{name} {_show(old.get(name))} -> {_show(new.get(name))}"
+        for name in ("name", "source")
+        if old.get(name) != new.get(name)
+    )
     if old["ast"] != new["ast"]:
         yield "body"
     for label in sorted(old["uses"].keys() | new["uses"].keys()):
@@ -367,7 +387,8 @@ def _show(form: Form) -> str:
         return f"{form['$long']} of {form['len']} ({str(form['sha256'])[:8]})"
     if isinstance(form, dict) and "$ndarray" in form and "dtype" in form:
         return f"array {form['dtype']} {form['shape']} ({str(form['$ndarray'])[:8]})"
-    if isinstance(form, dict) and len(form) == 1 and not isinstance(value := form[tag := next(iter(form))], (dict, list)):
-        form = value if tag.startswith("$") else form
-    text = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b", r"\1", form if isinstance(form, str) and _is_digest(form) else dumps(form))
+    if isinstance(form, dict) and len(form) == 1:
+        ((tag, value),) = form.items()
+        form = form if isinstance(value, (dict, list)) or not tag.startswith("$") else value
+    text = _DIGEST.sub(r"\1", form if isinstance(form, str) and _DIGEST.fullmatch(form) else dumps(form))
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

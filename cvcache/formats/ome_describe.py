@@ -38,6 +38,17 @@ def unpack_chunks(packed: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int,
     return tuple(tuple(extent for extent, count in axis for _ in range(count)) for axis in packed)
 
 
+def aligned(chunks: Sequence[Sequence[int]], stored: Sequence[int]) -> bool:
+    """Whether all borders between dask's `chunks` are borders of the `stored` chunks too."""
+    borders = ((border, extent) for axis, extent in zip(chunks, stored, strict=True) for border in _borders(axis))
+    return all(border % extent == 0 for border, extent in borders)
+
+
+def _borders(axis: Sequence[int]) -> list[int]:
+    """Return where dask's chunks along one axis meet."""
+    return list(itertools.accumulate(axis[:-1]))
+
+
 def look(place: Place) -> dict[str, Any]:
     """Return the metadata of an image but for its object count and size; one or two GET, and as many per level.
 
@@ -46,7 +57,10 @@ def look(place: Place) -> dict[str, Any]:
     ItemDamaged
         There is no multiscale image, or no metadata of one of its levels.
     """
-    attributes, name = _group(place)
+    try:
+        attributes, name = _group(place)
+    except ValueError as error:
+        raise damage(place, error) from error
     try:
         ome = attributes.get("ome", attributes)
         paths = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]

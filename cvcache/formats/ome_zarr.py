@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import ome_describe
-from cvcache.formats.common import refusal, type_name
 from cvcache.formats.ome_metadata import ome_metadata, omero_metadata
-from cvcache.pyramid import (
-    check_axes,
-    default_axes,
-    per_axis,
-    plan_levels,
-    storage_axes,
+from cvcache.formats.ome_options import (
+    check_array,
+    check_channels,
+    check_chunks,
+    check_contrast,
+    check_unit,
+    dtype_limits,
+    is_lazy,
+    measured_contrast,
+    spread,
 )
+from cvcache.pyramid import check_axes, default_axes, per_axis, plan_levels, storage_axes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import dask.array as da
     import numpy as np
 
@@ -26,9 +31,6 @@ if TYPE_CHECKING:
     from cvcache.formats.pyramid_writer import Plan, Tally
 
     Array = np.ndarray | da.Array
-
-MOST_AXES = 5
-ITEMSIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 
 
 def write(
@@ -84,38 +86,32 @@ def write(
     -----
     One PUT per chunk of each level, one per level, and one for the group, which comes last.
     """
-    checked = _checked(place, obj, kind)
+    checked = check_array(place, obj, kind)
     names = check_axes(axes or default_axes(checked.ndim), checked.ndim)
-    _checked_units(unit, names)
+    units = check_unit(unit, names)
     full, added = storage_axes(names)
     image = checked[tuple(None if i in added else slice(None) for i in range(len(full)))]
-    if chunks is not None and len(chunks) == len(names):
-        chunks = tuple({**dict.fromkeys(full, 1), **dict(zip(names, chunks, strict=True))}[name] for name in full)
-    sizes = dict(zip(names, per_axis(scale, names, 1.0, "scale"), strict=True))
-    origin = dict(zip(names, per_axis(translation, names, 0.0, "translation"), strict=True))
     pyramid = plan_levels(
         image.shape,
         full,
         checked.dtype.itemsize,
-        scale=[sizes.get(name, 1.0) for name in full],
-        translation=[origin.get(name, 0.0) for name in full],
+        scale=spread(per_axis(scale, names, 1.0, "scale"), names, full, 1.0),
+        translation=spread(per_axis(translation, names, 0.0, "translation"), names, full, 0.0),
         levels=levels,
-        chunks=chunks,
+        chunks=None if chunks is None else spread(check_chunks(chunks, names), names, full, 1),
     )
     count = image.shape[full.index("c")] if "c" in full else 1
-    shown = _channels(channels, count)
-    windows = _windows(contrast, count)
+    shown, windows = check_channels(channels, count), check_contrast(contrast, count)
     plan = _plan(place, image, full, pyramid, labels=kind == "labels")
     _share(place, image)
     written = [_put_json(place, f"{path}/zarr.json", doc) for path, doc in zip(plan.paths, plan.documents, strict=True)]
     tally = _write_chunks(place, plan, image)
-    windows = windows or _measured(tally, count)
     omero = None
     if kind == "image" and checked.dtype.kind != "c":
-        omero = omero_metadata(shown, windows, _limits(checked.dtype))
-    units = {name: unit for name in names if name in "zyx"} if isinstance(unit, str) else unit
+        omero = omero_metadata(shown, windows or measured_contrast(tally, count), dtype_limits(checked.dtype))
+    name = place.name.partition(".")[0]
     attributes = {
-        "ome": ome_metadata(place.name.partition(".")[0], full, pyramid, units=units, kind=kind, omero=omero),
+        "ome": ome_metadata(name, full, pyramid, units=units, kind=kind, omero=omero),
         "cvcache": ome_describe.own_attributes(checked, added),
     }
     written.append(_put_json(place, "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}))
@@ -156,15 +152,28 @@ def read(place: Place, /, *, level: int = 0) -> np.ndarray | da.Array:
     if meta["stored_as"] == "numpy":
         pixels = cast("np.ndarray", stored[...])
         return pixels[index].astype(meta["dtype"], copy=False)
+    packed = meta.get("source_chunks") if level == 0 else None
+    lazy = _lazy(stored, index, ome_describe.unpack_chunks(packed) if packed else None)
+    return cast("da.Array", lazy.astype(meta["dtype"], copy=False))
+
+
+def _lazy(stored: Any, index: tuple[int | slice, ...], source: tuple[tuple[int, ...], ...] | None) -> Any:
+    """Return a zarr array as a dask array, without its added axes and in the chunks of the source.
+
+    Where those begin and end at borders of stored chunks each is one task, which reads no more than a
+    slice of it asks for. Else each stored chunk is a task, so that none is read twice.
+    """
     import dask.array as da
     import numpy as np
 
+    grain = stored.shards or stored.chunks
+    rest = iter(source or ())
+    wanted = tuple((1,) if i == 0 else next(rest) for i in index) if source else grain
+    direct = source is None or ome_describe.aligned(wanted, grain)
     empty = np.empty((0,) * stored.ndim, dtype=stored.dtype)
     # Unnamed for dask: the same URL may hold another result later, and equal names would mix the two.
-    lazy = da.from_array(stored, chunks=stored.shards or stored.chunks, name=False, meta=empty)[index]
-    if level == 0 and meta.get("source_chunks"):
-        lazy = lazy.rechunk(ome_describe.unpack_chunks(meta["source_chunks"]), method="tasks")
-    return cast("da.Array", lazy.astype(meta["dtype"], copy=False))
+    lazy: Any = da.from_array(stored, chunks=wanted if direct else grain, name=False, meta=empty)
+    return lazy[index] if direct else lazy[index].rechunk(source, method="tasks")
 
 
 def describe(place: Place) -> dict[str, Any]:
@@ -180,57 +189,20 @@ def describe(place: Place) -> dict[str, Any]:
     return {**meta, "objects": len(sizes), "bytes": sum(sizes)}
 
 
-def _checked(place: Place, obj: object, kind: str) -> Array:
-    """Return `obj` if it is an array that OME-Zarr brings back as it is."""
-    import math
-
+def _plan(place: Place, image: Array, axes: Sequence[str], pyramid: Sequence[Any], *, labels: bool) -> Plan:
     import numpy as np
 
-    if not _is_lazy(obj) and type(obj) is not np.ndarray:
-        way_out = "pass numpy.asarray(obj) or a dask array"
-        raise refusal(place, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
-    array = cast("Array", obj)
-    if kind not in ("image", "labels"):
-        msg = f"kind={kind!r} is neither 'image' nor 'labels'"
-        raise UsageError(msg)
-    if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
-        raise refusal(place, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
-    if kind == "labels" and array.dtype.kind not in "biu":
-        raise refusal(place, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
-    if array.ndim == 0:
-        raise refusal(place, "a single value is no image", "write it as .json or .npy")
-    if any(math.isnan(extent) for extent in array.shape):
-        raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
-    if 0 in array.shape or array.ndim > MOST_AXES:
-        raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .npy")
-    sample = getattr(array, "_meta", array)
-    if type(sample) is not np.ndarray:
-        raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
-    return array
-
-
-def _is_lazy(obj: object) -> TypeGuard[da.Array]:
-    # By name: dask takes long to import, and who passes an array of it has done so.
-    return type_name(obj) == "dask.array.core.Array"
-
-
-def _checked_units(unit: str | Mapping[str, str] | None, axes: Sequence[str]) -> None:
-    unknown = [name for name in unit if name not in axes] if isinstance(unit, Mapping) else []
-    if unknown:
-        msg = f"unit names the axes {unknown}, the image has {list(axes)}"
-        raise UsageError(msg)
-
-
-def _plan(place: Place, image: Array, axes: Sequence[str], pyramid: Sequence[Any], *, labels: bool) -> Plan:
     from cvcache.formats.pyramid_writer import Plan
     from cvcache.formats.zarr_store import array_document
 
-    native = image.dtype.newbyteorder("=")
+    # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
+    stored = np.dtype("uint8") if labels and image.dtype == bool else image.dtype.newbyteorder("=")
     return Plan(
         place=place,
         dtype=str(image.dtype),
+        stored_dtype=str(stored),
         levels=tuple(pyramid),
-        documents=tuple(array_document(level.shape, level.chunks, native, axes) for level in pyramid),
+        documents=tuple(array_document(level.shape, level.chunks, stored, axes) for level in pyramid),
         paths=tuple(str(n) for n in range(len(pyramid))),
         labels=labels,
         channel_axis=list(axes).index("c") if "c" in axes else None,
@@ -241,7 +213,7 @@ def _share(place: Place, image: Array) -> None:
     """Announce that other processes will write parts of the item, where they will."""
     from cvcache.formats.pyramid_writer import needs_share
 
-    if _is_lazy(image) and needs_share(place, image):
+    if is_lazy(image) and needs_share(place, image):
         place.share()
 
 
@@ -265,38 +237,3 @@ def _write_chunks(place: Place, plan: Plan, image: Array) -> Tally:
         msg = f"{place.url} is incomplete: {tally.objects} of {plan.chunk_count} chunks were written"
         raise ItemDamaged(msg)
     return tally
-
-
-def _channels(channels: Sequence[str | Mapping[str, Any]] | None, count: int) -> Sequence[str | Mapping[str, Any]]:
-    if channels is None:
-        return [str(i) for i in range(count)]
-    if isinstance(channels, str) or len(channels) != count:
-        msg = f"channels={channels!r} must be a list of {count}, one per channel"
-        raise UsageError(msg)
-    return channels
-
-
-def _windows(contrast: Any, count: int) -> list[tuple[float, float]]:
-    if contrast is None:
-        return []
-    pairs = list(contrast) if any(isinstance(part, Sequence) for part in contrast) else [contrast] * count
-    if len(pairs) != count or {len(pair) for pair in pairs} != {2}:
-        msg = f"contrast={contrast!r} must be (low, high), or a list of {count} of them, one per channel"
-        raise UsageError(msg)
-    return [(low, high) for low, high in pairs]
-
-
-def _measured(tally: Tally, count: int) -> list[tuple[float, float]]:
-    found = (tally.limits.get(i, (0, 1)) for i in range(count))
-    return [
-        (int(low), int(high)) if isinstance(low, bool) else (low, high if high > low else low + 1)
-        for low, high in found
-    ]
-
-
-def _limits(dtype: np.dtype) -> tuple[float, float] | None:
-    import numpy as np
-
-    if dtype.kind == "f":
-        return None
-    return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))

@@ -41,8 +41,8 @@ class Plan:
     ----------
     place : Place
         In another process without what ties it to this one.
-    dtype : str
-        Of the source's blocks.
+    dtype, stored_dtype : str
+        Of the source's blocks, and of what is written.
     levels : tuple of Level
     documents : tuple of mapping
         The ``zarr.json`` of each level.
@@ -55,6 +55,7 @@ class Plan:
 
     place: Place
     dtype: str
+    stored_dtype: str
     levels: tuple[Level, ...]
     documents: tuple[Mapping[str, Any], ...]
     paths: tuple[str, ...]
@@ -173,7 +174,7 @@ def _write_unit(plan: Plan, n: int, part: np.ndarray, block_id: tuple[int, ...] 
 
 
 def _checked(plan: Plan, region: tuple[slice, ...], block: np.ndarray) -> tuple[np.ndarray, Tally]:
-    """Return a block of the source, of native byte order; dask itself trusts what a graph says of its blocks."""
+    """Return a block of the source as it is written; dask itself trusts what a graph says of its blocks."""
     shape = tuple(part.stop - part.start for part in region)
     if str(block.dtype) != plan.dtype or block.shape != shape:
         msg = (
@@ -181,7 +182,7 @@ def _checked(plan: Plan, region: tuple[slice, ...], block: np.ndarray) -> tuple[
             f"as {block.dtype} {block.shape}; name the right dtype= and chunks= in the map_blocks that makes it"
         )
         raise NotReproducible(msg)
-    return block.astype(block.dtype.newbyteorder("="), copy=False), Tally(0, 0, {})
+    return block.astype(plan.stored_dtype, copy=False), Tally(0, 0, {})
 
 
 def _assembled(parts: np.ndarray) -> tuple[np.ndarray, Tally]:

@@ -1,0 +1,119 @@
+"""Which arrays and options an OME-Zarr image takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+
+from cvcache.errors import UsageError
+from cvcache.formats.common import refusal, type_name
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import numpy as np
+
+    from cvcache.formats.place import Place
+    from cvcache.formats.pyramid_writer import Tally
+
+    Array = np.ndarray | da.Array
+
+T = TypeVar("T")
+MOST_AXES = 5
+ITEMSIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
+
+
+def is_lazy(obj: object) -> TypeGuard[da.Array]:
+    """Whether `obj` is a dask array, told by name: importing dask takes long."""
+    return type_name(obj) == "dask.array.core.Array"
+
+
+def check_array(place: Place, obj: object, kind: str) -> Array:
+    """Return `obj` if it is an array that OME-Zarr brings back as it is."""
+    import numpy as np
+
+    if not is_lazy(obj) and type(obj) is not np.ndarray:
+        way_out = "pass numpy.asarray(obj) or a dask array"
+        raise refusal(place, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
+    array = cast("Array", obj)
+    if kind not in ("image", "labels"):
+        msg = f"kind={kind!r} is neither 'image' nor 'labels'"
+        raise UsageError(msg)
+    if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
+        raise refusal(place, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
+    if kind == "labels" and array.dtype.kind not in "biu":
+        raise refusal(place, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
+    if array.ndim == 0:
+        raise refusal(place, "a single value is no image", "write it as .json or .npy")
+    if any(math.isnan(extent) for extent in array.shape):
+        raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
+    if 0 in array.shape or array.ndim > MOST_AXES:
+        raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .npy")
+    sample = getattr(array, "_meta", array)
+    if type(sample) is not np.ndarray:
+        raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
+    return array
+
+
+def check_unit(unit: str | Mapping[str, str] | None, axes: Sequence[str]) -> Mapping[str, str]:
+    """Return the unit of each axis that has one; a single one is that of space."""
+    if isinstance(unit, str):
+        return {name: unit for name in axes if name in "zyx"}
+    unknown = [name for name in unit or {} if name not in axes]
+    if unknown:
+        msg = f"unit names the axes {unknown}, the image has {list(axes)}"
+        raise UsageError(msg)
+    return unit or {}
+
+
+def check_chunks(chunks: Sequence[int], axes: Sequence[str]) -> Sequence[int]:
+    """Return `chunks` if there is one extent per axis."""
+    if len(chunks) != len(axes):
+        msg = f"chunks={list(chunks)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
+        raise UsageError(msg)
+    return chunks
+
+
+def spread(values: Sequence[T], axes: Sequence[str], full: Sequence[str], default: T) -> list[T]:
+    """Return one value for each axis in `full` from those for `axes`."""
+    known = dict(zip(axes, values, strict=True))
+    return [known.get(name, default) for name in full]
+
+
+def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: int) -> Sequence[str | Mapping[str, Any]]:
+    """Return a name, or fields, for each of `count` channels."""
+    if channels is None:
+        return [str(i) for i in range(count)]
+    if isinstance(channels, str) or len(channels) != count:
+        msg = f"channels={channels!r} must be a list of {count}, one per channel"
+        raise UsageError(msg)
+    return channels
+
+
+def check_contrast(contrast: Any, count: int) -> list[tuple[float, float]]:
+    """Return (low, high) for each of `count` channels; nothing where none is given."""
+    if contrast is None:
+        return []
+    pairs = list(contrast) if any(isinstance(part, Sequence) for part in contrast) else [contrast] * count
+    if len(pairs) != count or {len(pair) for pair in pairs} != {2}:
+        msg = f"contrast={contrast!r} must be (low, high), or a list of {count} of them, one per channel"
+        raise UsageError(msg)
+    return [(low, high) for low, high in pairs]
+
+
+def measured_contrast(tally: Tally, count: int) -> list[tuple[float, float]]:
+    """Return (low, high) for each channel from what was seen of it while writing."""
+    found = (tally.limits.get(i, (0, 1)) for i in range(count))
+    return [
+        (int(low), int(high)) if isinstance(low, bool) else (low, high if high > low else low + 1)
+        for low, high in found
+    ]
+
+
+def dtype_limits(dtype: np.dtype) -> tuple[float, float] | None:
+    """Return the least and greatest value of an integer or bool; None for a float."""
+    import numpy as np
+
+    if dtype.kind == "f":
+        return None
+    return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))

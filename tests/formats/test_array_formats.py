@@ -1,0 +1,113 @@
+"""npy, npz: conformance and what is special about each."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, ClassVar
+
+import dask.array as da
+import numpy as np
+import pytest
+from cases import FormatTests
+
+from cvcache.errors import ItemDamaged
+from cvcache.formats import find_format
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+STRUCTURED = np.dtype([("id", "<i4"), ("xy", "<f8", (2,))])
+
+
+class Evil:
+    """Running code when unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+class TestNpy(FormatTests):
+    name = "weights.npy"
+    good: ClassVar = {
+        **{
+            f"{dtype}": lambda dtype=dtype: np.arange(6).reshape(2, 3).astype(dtype)
+            for dtype in ("?", "u1", ">u2", "f4")
+        },
+        "complex": lambda: np.array([1j, np.nan]),
+        "scalar": lambda: np.array(1.5),
+        "empty": lambda: np.zeros((0, 3), "int16"),
+        "fortran": lambda: np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "strided": lambda: np.arange(10)[::3],
+        "text": lambda: np.array(["a", "µm"]),
+        "time": lambda: np.array(["2026-01-01"], "datetime64[s]"),
+        "structured": lambda: np.zeros(3, STRUCTURED),
+    }
+    bad: ClassVar = {
+        "object": lambda: np.array([1, "a"], dtype=object),
+        "structured object": lambda: np.zeros(2, [("a", object)]),
+        "strings": lambda: np.array(["a"], dtype=np.dtypes.StringDType()),
+        "list": lambda: [1, 2],
+        "scalar": lambda: np.float32(1),
+        "masked": lambda: np.ma.masked_array([1, 2], [True, False]),
+        "dask": lambda: da.zeros(3),
+        "record": lambda: np.rec.array([(1,)], dtype=[("a", "i4")]),
+    }
+
+    def test_what_is_read_is_writable(self, place: Place) -> None:
+        find_format(self.name).write(place, np.zeros(3))
+        find_format(self.name).read(place)[0] = 1  # type: ignore[index]
+
+    def test_a_pickle_is_never_loaded(self, place: Place) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, np.array([Evil()], dtype=object), allow_pickle=True)
+        for data in (buffer.getvalue(), pickle.dumps(Evil())):
+            place.put(data)
+            with pytest.raises(ItemDamaged):
+                find_format(self.name).read(place)
+
+    def test_a_cut_file_is_damage(self, place: Place) -> None:
+        find_format(self.name).write(place, np.zeros(100))
+        whole = place.get()
+        for end in (0, 4, 20, len(whole) - 1):
+            place.put(whole[:end])
+            with pytest.raises(ItemDamaged):
+                find_format(self.name).read(place)
+
+
+class TestNpz(FormatTests):
+    name = "pair.npz"
+    good: ClassVar = {
+        "two": lambda: {"b": np.arange(3), "a/c": np.zeros((2, 0), "f4")},
+        "odd names": lambda: {"file": np.array(1), "x.npy": np.array(2), "": np.array(3), "µ": np.array(4)},
+        "none": dict,
+    }
+    bad: ClassVar = {
+        "array": lambda: np.zeros(3),
+        "int key": lambda: {1: np.zeros(3)},
+        "nul key": lambda: {"a\0b": np.zeros(3)},
+        "surrogate key": lambda: {"\ud800": np.zeros(3)},
+        "list value": lambda: {"a": [1]},
+        "object value": lambda: {"a": np.array([None])},
+    }
+
+    def test_numpy_reads_it(self, place: Place) -> None:
+        find_format(self.name).write(place, {"a": np.arange(1000)}, compress=True)
+        assert len(place.get()) < 4000
+        with np.load(io.BytesIO(place.get())) as archive:
+            np.testing.assert_array_equal(archive["a"], np.arange(1000))
+
+    def test_equal_arrays_give_equal_bytes(self, place: Place) -> None:
+        find_format(self.name).write(place, {"a": np.arange(3)})
+        first = place.get()
+        find_format(self.name).write(place, {"a": np.arange(3)})
+        assert place.get() == first
+
+    def test_a_cut_archive_is_damage(self, place: Place) -> None:
+        find_format(self.name).write(place, {"a": np.arange(3)})
+        place.put(place.get()[:-30])
+        with pytest.raises(ItemDamaged):
+            find_format(self.name).read(place)
+        place.put(b"PK")
+        with pytest.raises(ItemDamaged):
+            find_format(self.name).describe(place)
