@@ -12,7 +12,7 @@ from cvcache.node import CacheDir
 from cvcache.policy import Policy
 from cvcache.store import location_of
 
-_OWN_OPTIONS = ("key", "on_stale", "force", "wait", "policy", "inputs", "meta", "recursive")
+_OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive")
 
 
 def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any) -> CacheDir:
@@ -93,6 +93,9 @@ def cdir_init(
     A committed node costs one LIST and one GET, a fresh one at most five requests; the store is asked
     once per process whether it elects one winner.
     """
+    if "secret" in storage_options:
+        msg = "here key is the node's key; give credentials to cdir(url, key=..., secret=...) and its handle to cdir_init"
+        raise UnknownOption(msg)
     return cdir(where, policy=policy, **storage_options).init(key, on_stale=on_stale, force=force, wait=wait)
 
 
