@@ -94,7 +94,9 @@ def cdir_init(
     once per process whether it elects one winner.
     """
     if "secret" in storage_options:
-        msg = "here key is the node's key; give credentials to cdir(url, key=..., secret=...) and its handle to cdir_init"
+        msg = (
+            "here key is the node's key; give credentials to cdir(url, key=..., secret=...) and its handle to cdir_init"
+        )
         raise UnknownOption(msg)
     return cdir(where, policy=policy, **storage_options).init(key, on_stale=on_stale, force=force, wait=wait)
 
@@ -147,5 +149,3 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if hint := did_you_mean(option, _OWN_OPTIONS):
             msg = f"{option!r} is no storage option{hint}"
             raise UnknownOption(msg)
-
-

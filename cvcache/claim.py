@@ -7,14 +7,26 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NotExclusive
 from cvcache.lease import Attempt, claiming, is_claiming, open_attempt, remember, running
 from cvcache.names import RESERVED, is_item_dir
 from cvcache.owner import is_dead, this_owner
 from cvcache.policy import Policy
-from cvcache.protocol import Claim, FinishRemoval, Liveness, Refuse, Request, Sibling, Use, View, Wait, decide, decide_removal
+from cvcache.protocol import (
+    Claim,
+    FinishRemoval,
+    Liveness,
+    Refuse,
+    Request,
+    Sibling,
+    Use,
+    View,
+    Wait,
+    decide,
+    decide_removal,
+)
 from cvcache.reason import refusal, why_claimed
 from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps, loads, log_name, parse_log_name
 from cvcache.store.base import Store
@@ -87,14 +99,20 @@ class Watch:
         self._delay = _FIRST_POLL
 
     def expired(self, store: Store, path: str, record: Record) -> bool:
-        """Look at the counter once; True when it has not changed for the owner's lease and one request."""
+        """Look at the counter once; True when it has not changed for the owner's lease and one request.
+
+        The time is taken before a look that finds it unchanged and after one that finds it changed: were
+        this process stopped in between, it would take its own pause for the owner's.
+        """
+        asked = self._policy.clock()
         try:
             beat = store.get(f"{path}/{RESERVED}/beat/{record.attempt}")
         except FileNotFoundError:
             beat = b""
         if (record.attempt, beat) != self._seen:
             self._seen, self._since = (record.attempt, beat), self._policy.clock()
-        return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
+            return False
+        return asked - self._since > record.ttl + self._policy.request_timeout
 
     def sleep(self) -> None:
         """Wait before the next look, a little longer each time."""
@@ -156,7 +174,11 @@ def _leads_to_node(store: Store, path: str) -> bool:
     listing = store.list(path)
     if RESERVED in listing.dirs:
         return True
-    return bool(listing.dirs) and not listing.files and all(_leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+    return (
+        bool(listing.dirs)
+        and not listing.files
+        and all(_leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+    )
 
 
 def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Attempt | Sibling:
@@ -168,11 +190,12 @@ def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Atte
     waiting = False
     while True:
         view = look(store, path, watch)
-        decision = decide(view, wish.request)
+        held = open_attempt(store.url(path))
+        patient = wish.request.wait and not (held is not None and held.blocks_caller())
+        decision = decide(view, replace(wish.request, wait=patient))
         match decision:
             case Use():
-                assert view.record is not None
-                return view.record
+                return cast("Record", view.record)
             case Sibling():
                 return decision
             case Claim():
@@ -364,11 +387,10 @@ def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> b
 
 def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
     """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster."""
-    assert view.record is not None
     if older := open_attempt(store.url(path)):
         older.fence(f"{older.url} was removed")
     attempt = new_id()
-    record = view.record.next(
+    record = cast("Record", view.record).next(
         "removing",
         new_id(),
         now(),
@@ -386,6 +408,7 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
         own = f"{path}/{RESERVED}"
         doomed = [name for name in store.find(own) if not name.startswith("log/")]
         store.delete([f"{own}/{name}" for name in doomed], within=own)
-        done = replace(record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=())
+        done = replace(
+            record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
+        )
         return store.put_new(f"{path}/{RESERVED}/log/{done.filename}", dumps(done))
-

@@ -42,7 +42,9 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
 def _common(function: F) -> F:
     """Add what every command takes."""
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
-    return click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")(function)
+    return click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")(
+        function
+    )
 
 
 def _print_json(value: object) -> None:
@@ -128,7 +130,9 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     node = cdir_query(url, **_options(options))
     rows, children = node.rows(), [child.name for child in node.children()]
     if as_json:
-        _print_json({"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children})
+        _print_json(
+            {"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children}
+        )
     else:
         from cvcache.show import item_line
 

@@ -46,7 +46,9 @@ def rows_of(listing: Listing) -> dict[str, Mapping[str, Any]]:
     return {name: {"size": listing.files[name].size} if name in listing.files else {} for name in names}
 
 
-def read_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]) -> Any:
+def read_item(
+    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]
+) -> Any:
     """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
     place = Place(store, f"{root_of(path, record)}/{name}", row)
     try:

@@ -70,7 +70,9 @@ def measure_nuclei(out: cvcache.CacheDir, nuclei: cvcache.Item, stains: cvcache.
     out.write("nuclei.csv", table)
 
 
-def pipeline(root: cvcache.CacheDir, path: str | None, version: str | None, sigma: float, smallest: int) -> Iterator[cvcache.CacheDir]:
+def pipeline(
+    root: cvcache.CacheDir, path: str | None, version: str | None, sigma: float, smallest: int
+) -> Iterator[cvcache.CacheDir]:
     """Yield each node once it is committed, computed or read; a changed argument runs again what depends on it."""
     yield (raw := load(root / "input", path, version))
     yield (stains := separate_stains(root / "stains", raw["image.ome.zarr"]))

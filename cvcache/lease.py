@@ -57,6 +57,7 @@ class Attempt:
         self._beats = 0
         self._confirmed = self.started
         self._lost: str | None = None
+        self._closed = False
         self._writers = 0
         self._quiet = threading.Condition()
         self._thread = weakref.ref(threading.current_thread())
@@ -91,6 +92,10 @@ class Attempt:
         current = _current_task()
         return task is None or task.done() or task is current
 
+    def blocks_caller(self) -> bool:
+        """Whether another asyncio task of the calling thread holds this, which cannot go on while the caller waits."""
+        return self._thread() is threading.current_thread() and not self.held_by_caller()
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the right to write for as long as this context lasts.
@@ -103,6 +108,7 @@ class Attempt:
         if self.policy.clock() - self._confirmed > self.record.ttl / 2:
             self.confirm()
         with self._quiet:
+            self._quiet.wait_for(lambda: not self._closed)
             self._raise_if_lost()
             self._writers += 1
         try:
@@ -110,6 +116,28 @@ class Attempt:
         finally:
             with self._quiet:
                 self._writers -= 1
+                self._quiet.notify_all()
+                self._forget_if_over()
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """Keep every write out for as long as this context lasts; those under way are awaited first.
+
+        Raises
+        ------
+        LeaseLost
+            If the node is known not to be this attempt's any longer.
+        """
+        with self._quiet:
+            self._closed = True
+        try:
+            with self._quiet:
+                self._quiet.wait_for(lambda: self._writers == 0)
+                self._raise_if_lost()
+            yield
+        finally:
+            with self._quiet:
+                self._closed = False
                 self._quiet.notify_all()
 
     def announce(self, name: str, plan: dict[str, Any] | None = None) -> None:
@@ -137,7 +165,7 @@ class Attempt:
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
-        if self.record.root == PLAIN and (self.store.stat(path) is not None or self.store.list(path)):
+        if self.record.root == PLAIN and (self.store.stat(path) is not None or self.store.find(path)):
             msg = f"{self.store.url(path)} exists and was not written by cvcache, which never overwrites such a file; give the item another name"
             raise ForeignItem(msg)
 
@@ -160,18 +188,28 @@ class Attempt:
         names = [parse_log_name(name) for name in self.store.list(f"{self.path}/{RESERVED}/log").files]
         mine = (self.record.seq, self.record.after)
         if mine not in names:
-            self.fence(f"the log of {self.url} was deleted")
+            self.lose(f"the log of {self.url} was deleted")
         elif (self.record.seq + 1, self.id) in names:
-            self.fence(f"{self.url} was taken over by another owner, or removed")
+            self.lose(f"{self.url} was taken over by another owner, or removed")
         else:
             self._confirmed = asked
 
-    def fence(self, why: str) -> None:
-        """Forbid every further write, and wait for those under way."""
+    def lose(self, why: str) -> None:
+        """Forbid every further write, at once; the heartbeat of the others must not wait for those under way."""
         with self._quiet:
             self._lost = self._lost or why
-            self._quiet.wait_for(lambda: self._writers == 0, timeout=self.policy.request_timeout + self.policy.ttl)
-        forget(self)
+            self._forget_if_over()
+
+    def fence(self, why: str) -> bool:
+        """Forbid every further write and wait for those under way; False if one still is after a long time."""
+        self.lose(why)
+        with self._quiet:
+            return self._quiet.wait_for(lambda: self._writers == 0, self.policy.request_timeout + self.policy.ttl)
+
+    def _forget_if_over(self) -> None:
+        """Let go of a lost attempt, but not while one of its writes may still land."""
+        if self._lost is not None and self._writers == 0:
+            forget(self)
 
     @property
     def lost(self) -> bool:
@@ -279,7 +317,8 @@ def _after_fork_in_child() -> None:
     global _heart, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
     _open_lock = threading.RLock()
     for attempt in list(_open.values()):
-        attempt._lost = f"{attempt.url} was opened before this process was forked"  # noqa: SLF001 - same module
+        attempt._quiet = threading.Condition()  # noqa: SLF001 - same module; another thread may have held the old one
+        attempt._lost = f"{attempt.url} was opened before this process was forked"  # noqa: SLF001 - the same
     _open.clear()
     _claiming.clear()
     _heart = _Heart()

@@ -37,7 +37,7 @@ class Location(NamedTuple):
     path: str
 
 
-def parse_url(url: str) -> Location:
+def parse_url(url: object) -> Location:
     """Split `url` into scheme and key, in the one spelling all processes share.
 
     A local path keeps its leading ``~/`` and may be relative; making it absolute needs the
@@ -73,7 +73,7 @@ def redact(url: str) -> str:
 
 
 def _refuse_secret(url: str, rest: str) -> None:
-    if "@" in rest.split("/")[0] or _SECRET.search(rest):
+    if "@" in rest.split("/", maxsplit=1)[0] or _SECRET.search(rest):
         msg = f"{redact(url)!r} was given with a secret in it, which would be written into records and logs; pass it as a storage option"
         raise InvalidName(msg)
 
@@ -139,7 +139,7 @@ def check_item_name(name: str) -> str:
     return _check_segment(name, "item", None)
 
 
-def _check_segment(name: str, what: str, shown: str | None) -> str:
+def _check_segment(name: object, what: str, shown: str | None) -> str:
     if not isinstance(name, str):
         msg = f"a {what} name is text, not {type(name).__name__}"
         raise InvalidName(msg)
@@ -163,7 +163,7 @@ def _segment_fault(name: str) -> str | None:
         return "begins or ends with a space, or ends with a dot, which some file systems drop"
     if name == RESERVED:
         return "is reserved for cvcache itself"
-    if _DRIVE.match(name) or name.split(".")[0].casefold() in _WINDOWS_DEVICES:
+    if _DRIVE.match(name) or name.split(".", maxsplit=1)[0].casefold() in _WINDOWS_DEVICES:
         return "is a device or drive name on Windows"
     if len(name.encode("utf-8")) > MAX_SEGMENT_BYTES:
         return f"is over {MAX_SEGMENT_BYTES} bytes long, which some file systems refuse"

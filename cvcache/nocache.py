@@ -40,11 +40,15 @@ class NoCache(CacheDir):
             node = node._children.setdefault(check_node_name(part), NoCache(f"{node._path}/{part}"))
         return node
 
-    def init(self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None) -> NoCache:  # noqa: ARG002 - there is nothing to match or wait for
+    def init(
+        self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None
+    ) -> NoCache:  # noqa: ARG002 - there is nothing to match or wait for
         return NoCache(self._path, self._children)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
-        self._finished = Commit(datetime.datetime.now(datetime.UTC), attempt="", version=f"none-{os.urandom(8).hex()}", meta=meta or {})
+        self._finished = Commit(
+            datetime.datetime.now(datetime.UTC), attempt="", version=f"none-{os.urandom(8).hex()}", meta=meta or {}
+        )
         return self._finished
 
     def refresh(self) -> NoCache:
@@ -94,7 +98,7 @@ class NoCache(CacheDir):
         return self.write(name, fn(), **options).read()
 
     def open(self, name: str, mode: str = "rb") -> IO[bytes]:
-        return open(self.path(name), mode)  # type: ignore[return-value]  # noqa: SIM115 - the caller closes it
+        return open(self.path(name), mode)  # type: ignore[return-value]
 
     def path(self, name: str) -> str:
         if self._files is None:

@@ -110,9 +110,13 @@ class CacheDir:
             self.refresh()
         return self._record
 
-    def init(self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None) -> CacheDir:
+    def init(
+        self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None
+    ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        wish = opening.wish_for(self, key, on_stale=on_stale, force=force, wait=self._policy.wait if wait is None else wait)
+        wish = opening.wish_for(
+            self, key, on_stale=on_stale, force=force, wait=self._policy.wait if wait is None else wait
+        )
         path = self._path
         while isinstance(found := claim.obtain(self.store, path, wish, self._policy), Sibling):
             path = opening.sibling(self.store, path, wish)

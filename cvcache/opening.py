@@ -61,7 +61,9 @@ def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:
 def _relative(url: str, other: str) -> str:
     """Return the way from `url` to `other` in path steps; `other` itself in another store."""
     mine, theirs = url.split("/"), other.split("/")
-    common = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
+    common = next(
+        (i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs))
+    )
     if "://" in url + other and common < 4:  # noqa: PLR2004 - scheme, two slashes and bucket are the store
         return other
     return "/".join([".."] * (len(mine) - common) + theirs[common:])

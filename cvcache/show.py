@@ -59,12 +59,25 @@ def tree_lines(top: Entry) -> Iterator[str]:
 def _cells(entry: Entry) -> tuple[str, ...]:
     name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.name
     names = sorted(entry.items)
-    shown = ", ".join(names[:_ITEMS_SHOWN]) + (f" and {len(names) - _ITEMS_SHOWN} more" if len(names) > _ITEMS_SHOWN else "")
+    shown = ", ".join(names[:_ITEMS_SHOWN]) + (
+        f" and {len(names) - _ITEMS_SHOWN} more" if len(names) > _ITEMS_SHOWN else ""
+    )
     sizes = [size for row in entry.items.values() if (size := row_bytes(row)) is not None]
-    shapes = [_shape(row) for row in sorted(entry.items.values(), key=lambda row: ("levels" not in row, "rows" not in row)) if row.get("shape") or "rows" in row]
+    shapes = [
+        _shape(row)
+        for row in sorted(entry.items.values(), key=lambda row: ("levels" not in row, "rows" not in row))
+        if row.get("shape") or "rows" in row
+    ]
     commit = entry.node.commit if entry.state in {"committed", "stale"} else None
     seconds = f"{commit.duration:.2f} s" if commit else ""
-    return plain(name), entry.state, plain(shown), shapes[0] if shapes else "", size_text(sum(sizes)) if sizes else "", seconds
+    return (
+        plain(name),
+        entry.state,
+        plain(shown),
+        shapes[0] if shapes else "",
+        size_text(sum(sizes)) if sizes else "",
+        seconds,
+    )
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Step:
             key["version"] = self._version
         return {**key, "depends": list(self._depends)} if self._depends else key
 
-    def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool) -> CacheDir:
+    def _run(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool) -> CacheDir:
         if not isinstance(out, CacheDir):
             msg = f"step {self._name!r} is called with the node to fill first, as in {self._name}(root / 'name', ...), not {type(out).__name__}"
             raise UsageError(msg)

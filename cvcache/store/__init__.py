@@ -33,7 +33,7 @@ def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
         where = str(where)
     elif isinstance(where, os.PathLike):
         where = os.fspath(where)
-    scheme, path = parse_url(where)  # type: ignore[arg-type]
+    scheme, path = parse_url(where)
     if scheme == "file":
         path = _absolute(path)
     elif "/" not in path:
@@ -69,7 +69,7 @@ def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int 
     """
     with _lock:
         store = _find(scheme, path, dict(options)) or _create(scheme, dict(options), retries)
-        entry = (os.getpid(), f"{scheme}://{path.split('/')[0]}", dict(options), store)
+        entry = (os.getpid(), f"{scheme}://{path.split('/', maxsplit=1)[0]}", dict(options), store)
         if scheme not in {"file", "memory"} and entry not in _opened:
             _opened.append(entry)
     for wrap in _wrappers:
@@ -83,9 +83,13 @@ def reopen(scheme: str, path: str) -> Store:
 
 
 def _find(scheme: str, path: str, options: dict[str, Any]) -> Store | None:
-    bucket = f"{scheme}://{path.split('/')[0]}"
+    bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
     for pid, opened, known, store in reversed(_opened):
-        same = known == options and opened.startswith(f"{scheme}://") if options else opened == bucket or not path and opened.startswith(bucket)
+        same = (
+            known == options and opened.startswith(f"{scheme}://")
+            if options
+            else opened == bucket or (not path and opened.startswith(bucket))
+        )
         if pid == os.getpid() and same:
             return store
     return None

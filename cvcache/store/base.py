@@ -93,13 +93,13 @@ class Store(ABC):
     def open(self, path: str, mode: str) -> IO[bytes]:
         """Open one object for ``"rb"`` or ``"wb"``; what is written appears whole on close."""
 
-    def makedirs(self, path: str) -> None:
+    def makedirs(self, path: str) -> None:  # noqa: B027 - a store without directories has nothing to do
         """Make sure that a file can be created in the directory `path`, where a store has directories."""
 
-    def sync(self, path: str) -> None:
+    def sync(self, path: str) -> None:  # noqa: B027 - a bucket keeps what it acknowledged
         """Make everything written below `path` survive a power cut, where that is not so already."""
 
-    def is_link(self, path: str) -> bool:
+    def is_link(self, path: str) -> bool:  # noqa: ARG002 - only a disk has links
         """Whether the last component of `path` is a symbolic link."""
         return False
 

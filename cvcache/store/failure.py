@@ -72,7 +72,7 @@ def retrying(call: Callable[[], T], retries: int, sleep: Callable[[float], None]
     for attempt in range(retries):
         try:
             return call()
-        except Exception as error:  # noqa: BLE001 - the libraries below share no base class; what is not transient goes on
+        except Exception as error:
             if not is_transient(error):
                 raise
         sleep(min(0.1 * 2**attempt, 5.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
@@ -46,9 +47,12 @@ class S3Store(BucketStore):
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:  # noqa: ARG002 - it has no directories
         keys = iter(sorted(paths))
         while batch := list(itertools.islice(keys, _DELETE_LIMIT)):
-            bucket = split(batch[0])[0]
-            doomed = {"Objects": [{"Key": split(path)[1]} for path in batch], "Quiet": True}
-            answer = self._call(batch[0], lambda b=bucket, d=doomed: self._fs.call_s3("delete_objects", Bucket=b, Delete=d))
-            if failed := answer.get("Errors"):
-                msg = f"{len(failed)} of {len(batch)} objects were not deleted, first {failed[0].get('Key')!r}: {failed[0].get('Message')}"
-                raise PermissionError(msg) if failed[0].get("Code") == "AccessDenied" else OSError(msg)
+            self._call(batch[0], functools.partial(self._delete_batch, batch))
+
+    def _delete_batch(self, batch: list[str]) -> None:
+        doomed = {"Objects": [{"Key": split(path)[1]} for path in batch], "Quiet": True}
+        answer = self._fs.call_s3("delete_objects", Bucket=split(batch[0])[0], Delete=doomed)
+        if failed := answer.get("Errors"):
+            first = failed[0]
+            msg = f"{len(failed)} of {len(batch)} objects were not deleted, first {first.get('Key')!r}: {first.get('Message')}"
+            raise PermissionError(msg) if first.get("Code") == "AccessDenied" else OSError(msg)

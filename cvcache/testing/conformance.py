@@ -26,7 +26,17 @@ from cvcache.store.base import Store
 F = TypeVar("F", bound=Callable[..., Any])
 
 RACERS = 16
-ODD_NAMES = ("plain.txt", "with space.txt", "umlaut-\u00fc.txt", "percent%20.txt", "hash#1.txt", "plus+1&2.txt", "g[1].txt", "q?.txt", "star*.txt")
+ODD_NAMES = (
+    "plain.txt",
+    "with space.txt",
+    "umlaut-\u00fc.txt",
+    "percent%20.txt",
+    "hash#1.txt",
+    "plus+1&2.txt",
+    "g[1].txt",
+    "q?.txt",
+    "star*.txt",
+)
 
 
 def overrides(test: F) -> F:

@@ -10,6 +10,7 @@ Put them around every store of a block of code with `instrument`::
 from __future__ import annotations
 
 import collections
+import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, ClassVar
@@ -60,7 +61,7 @@ class WrapperStore(Store):
 
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:
         for path in list(paths):
-            self.call("delete", path, lambda p=path: self.store.delete([p], within))
+            self.call("delete", path, functools.partial(self.store.delete, [path], within))
 
     def open(self, path: str, mode: str) -> IO[bytes]:
         if mode == "rb":
@@ -134,7 +135,9 @@ class FaultyStore(WrapperStore):
         ``tear(path, half)`` writes a half object past the store, where a store can be torn.
     """
 
-    def __init__(self, store: Store, plan: Mapping[int, str] | None = None, tear: Callable[[str, bytes], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, plan: Mapping[int, str] | None = None, tear: Callable[[str, bytes], None] | None = None
+    ) -> None:
         super().__init__(store)
         self.plan = dict(plan or {})
         self.tear = tear

@@ -50,8 +50,19 @@ def _paths(top: str, fan_out: int) -> Iterator[str]:
 def _lay_node(store: Store, path: str) -> None:
     attempt = new_id()
     item = b'{"laid": true}'
-    claim = Record(seq=1, after="root", state="claimed", attempt=attempt, nonce=new_id(), time=now(), owner=this_owner(), version=f"+{attempt}")
-    commit = claim.next("committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}})
+    claim = Record(
+        seq=1,
+        after="root",
+        state="claimed",
+        attempt=attempt,
+        nonce=new_id(),
+        time=now(),
+        owner=this_owner(),
+        version=f"+{attempt}",
+    )
+    commit = claim.next(
+        "committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
+    )
     store.put(f"{path}/stats.json", item)
     for record in (claim, commit):
         store.put(f"{path}/{RESERVED}/log/{record.filename}", dumps(record))
