@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never, cast
 
-from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NotExclusive
+from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
 from cvcache.lease import Attempt, claiming, is_claiming, open_attempt, remember, running
 from cvcache.names import RESERVED, is_item_dir
 from cvcache.owner import is_dead, this_owner
@@ -32,6 +32,9 @@ from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps, l
 from cvcache.store.base import Store
 
 logger = logging.getLogger("cvcache")
+
+_KINDS = ("attempts", "beat", "inventory", "thumb", "writing")
+"""What cvcache keeps in a node for each attempt."""
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 10.0
@@ -220,8 +223,8 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
     if view.record is None:
         _check_siblings(store, path)
     exclusive = _check_exclusive(store, path, policy)
-    if claim.fence and (older := open_attempt(url)):
-        older.fence(f"{url} was opened again by the same thread")
+    if claim.fence and not _stop_older(store, path, view, f"{url} was opened again by the same thread"):
+        return None
     record = _claim_record(view, claim, wish, policy, exclusive=exclusive)
     with claiming(record.attempt):
         if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
@@ -232,11 +235,40 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
     if claim.wipe:
         try:
             committed = view.record is not None and view.record.state == "committed"
-            _wipe(store, path, policy if claim.settle else None, keep_logs=not committed)
-        except Exception:
-            finish(attempt, "released")
+            _wipe(store, path, record, policy if claim.settle else None, keep_logs=not committed)
+        except BaseException:
+            _release(attempt)
             raise
     return attempt
+
+
+def _stop_older(store: Store, path: str, view: View, why: str) -> bool:
+    """Stop this process's own attempt that `view` showed; False if it has changed since, so that one has to look again.
+
+    Any other attempt of this process is either younger, and then the log elects it, or has lost the node already.
+
+    Raises
+    ------
+    NodeBusy
+        If one of its writes is under way and does not end.
+    """
+    older = open_attempt(store.url(path))
+    if older is None or view.record is None or older.id != view.record.attempt:
+        return True
+    if not older.fence(why):
+        msg = f"{older.url}: a write of the older attempt is under way and does not end; wait for it, or restart the program"
+        raise NodeBusy(msg)
+    return older.shared == view.shared
+
+
+def _release(attempt: Attempt) -> None:
+    """Give up an attempt that nobody has seen yet, whatever state the store is in."""
+    try:
+        finish(attempt, "released")
+    except Exception as error:  # noqa: BLE001 - what went wrong before is what the caller has to know
+        logger.warning("%s could not be released (%s)", attempt.url, error)
+    finally:
+        attempt.lose(f"{attempt.url} was given up")
 
 
 def _claim_record(view: View, claim: Claim, wish: Wish, policy: Policy, *, exclusive: bool) -> Record:
@@ -300,10 +332,16 @@ def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
     return False
 
 
-def _wipe(store: Store, path: str, settle: Policy | None, *, keep_logs: bool = False) -> None:
-    """Delete what earlier attempts announced at the plain root, the announcements after all items."""
+def _wipe(store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False) -> None:
+    """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
+
+    What came after is left alone: whoever wipes may have been stopped for a long time, and be out-voted by now.
+    """
     writing = f"{path}/{RESERVED}/writing"
     announced = sorted(store.find(writing))
+    if announced:
+        past = _at_plain_root(_past(store.list(f"{path}/{RESERVED}/log").files, record), record)
+        announced = [name for name in announced if name.partition("/")[0] in past]
     if not announced:
         return
     if settle is not None and store.scheme not in {"file", "memory"}:
@@ -316,6 +354,18 @@ def _wipe(store: Store, path: str, settle: Policy | None, *, keep_logs: bool = F
     attempts = {name.partition("/")[0] for name in announced}
     store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
     store.delete([f"{writing}/{name}" for name in announced], within=writing)
+
+
+def _past(log: Iterable[str], record: Record) -> list[str]:
+    """Return the attempts before `record`, oldest first."""
+    entries = sorted(entry for name in log if (entry := parse_log_name(name)))
+    return [after for seq, after in entries if 1 < seq <= record.seq]
+
+
+def _at_plain_root(past: list[str], record: Record) -> list[str]:
+    """Return those of `past` that had the plain root: since the first that was never proved dead, nobody has."""
+    first = next((i for i, attempt in enumerate(past) if attempt in record.unproven), None)
+    return past if first is None else past[: first + 1]
 
 
 def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
@@ -349,12 +399,15 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
     )
-    with attempt.writing():
-        data = dumps(record)
-    won = attempt.store.put_new(f"{attempt.path}/{RESERVED}/log/{record.filename}", data)
-    attempt.fate = record if won else None
-    attempt.fence(f"{attempt.url} is {state}" if won else f"{attempt.url} was taken over by another owner, or removed")
-    if not won:
+    log = f"{attempt.path}/{RESERVED}/log"
+    data = dumps(record)
+    with attempt.closing():
+        if not attempt.store.put_new(f"{log}/{record.filename}", data):
+            record = _read(attempt.store, log, record.seq, record.after)
+        mine = (record.attempt, record.state) == (attempt.id, state)
+        attempt.fate = record if mine else None
+        attempt.lose(f"{attempt.url} is {state}" if mine else f"{attempt.url} was taken over by another owner, or removed")
+    if not mine:
         msg = f"{attempt.url} was taken over by another owner, or removed; what this attempt ({attempt.id}) wrote is discarded"
         raise LeaseLost(msg)
     return record
@@ -387,8 +440,8 @@ def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> b
 
 def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
     """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster."""
-    if older := open_attempt(store.url(path)):
-        older.fence(f"{older.url} was removed")
+    if not _stop_older(store, path, view, f"{store.url(path)} was removed"):
+        return False
     attempt = new_id()
     record = cast("Record", view.record).next(
         "removing",
@@ -404,10 +457,12 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
     with claiming(attempt):
         if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
             return False
-        _wipe(store, path, policy if view.liveness is Liveness.DEAD else None)
+        _wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
         own = f"{path}/{RESERVED}"
-        doomed = [name for name in store.find(own) if not name.startswith("log/")]
-        store.delete([f"{own}/{name}" for name in doomed], within=own)
+        found = store.find(own)
+        past = _past((name.removeprefix("log/") for name in found), record)
+        ours = ("tmp/", *(f"{kind}/{a}" for kind in _KINDS for a in past))
+        store.delete([f"{own}/{name}" for name in found if name.startswith(ours)], within=own)
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
         )

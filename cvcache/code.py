@@ -220,8 +220,9 @@ class _Closure:
 
     def module(self, module: ModuleType) -> Form:
         """Return the name of a module; one of the project that is used as a whole counts with all its text."""
-        text = "".join(linecache.getlines(module.__file__ or "")) if self.own(module.__name__) else ""
-        if text:
+        if self.own(module.__name__) and module.__file__:
+            linecache.checkcache(module.__file__)
+            text = "".join(linecache.getlines(module.__file__))
             self.uses[f"{module.__name__}:*"] = digest(_dump(_parse(text)[0], ()))
         return {"$name": module.__name__}
 
@@ -367,10 +368,10 @@ def _code_digest(code: CodeType) -> str:
 
 
 def _bytecode(code: CodeType, doc: str | None = None) -> Form:
-    """Return the form of a code object without positions, file and, if `doc` is given, docstring."""
+    """Return the form of a code object without positions, file, future flags and, if `doc` is given, docstring."""
     consts = [None if doc is not None and const == doc and i == 0 else const for i, const in enumerate(code.co_consts)]
     return [
-        [code.co_code.hex(), code.co_exceptiontable.hex(), code.co_flags],
+        [code.co_code.hex(), code.co_exceptiontable.hex(), code.co_flags & 0xFFFF],
         [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount],
         [list(names) for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)],
         [_bytecode(const) if isinstance(const, CodeType) else canonical(const) for const in consts],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.errors import ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
+from cvcache.claim import delete_item, read_newest
+from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
 from cvcache.lease import Attempt
@@ -31,7 +33,7 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
         return load_inventory(store.get(inventory), record.attempt, store.url(inventory))
     except FileNotFoundError:
         raise_if_replaced(store, path, record)
-        msg = f"{store.url(inventory)} is gone, so nobody knows what the commit vouched for; compute the node again with force=True"
+        msg = f"{store.url(inventory)} is gone; nobody knows what the commit vouched for, so compute it with force=True"
         raise ItemDamaged(msg) from None
 
 
@@ -50,35 +52,38 @@ def read_item(
     store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]
 ) -> Any:
     """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
-    place = Place(store, f"{root_of(path, record)}/{name}", row)
+    pin = successor(path, record) if record is not None and record.state == "committed" else ""
+    place = Place(store, f"{root_of(path, record)}/{name}", row, pin=pin)
     try:
-        return find_format(name).read(place, **options)
-    except (FileNotFoundError, ItemDamaged) as error:
+        obj = find_format(name).read(place, **options)
+        if is_item_dir(name) and row.get("stored_as") != "dask":
+            place.check_pin(now=True)
+    except (FileNotFoundError, ItemDamaged, NodeReplaced) as error:
         if record is not None:
             raise_if_replaced(store, path, record)
         if isinstance(error, ItemDamaged):
             raise
         msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
         raise ItemDamaged(msg) from error
+    return obj
+
+
+def successor(path: str, record: Record) -> str:
+    """Return the full key of the one record that can follow `record`."""
+    return f"{path}/{RESERVED}/log/{log_name(record.seq + 1, record.attempt)}"
 
 
 def raise_if_replaced(store: Store, path: str, record: Record) -> None:
     """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
-    if store.stat(f"{path}/{RESERVED}/log/{log_name(record.seq + 1, record.attempt)}") is None:
+    if store.stat(successor(path, record)) is None:
         return
-    newest = _newest(store, path)
+    newest = read_newest(store, path)
     url = store.url(path)
     if newest is not None and newest.state in {"removing", "removed"}:
         msg = f"{url} was removed after this handle was opened; run the step again to compute it"
         raise NodeRemoved(msg)
     msg = f"{url} was replaced after this handle was opened; open it again to read the newer result"
     raise NodeReplaced(msg)
-
-
-def _newest(store: Store, path: str) -> Record | None:
-    from cvcache.claim import read_newest
-
-    return read_newest(store, path)
 
 
 def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
@@ -92,7 +97,7 @@ def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]
     fmt = find_format(name)
     if name in attempt.rows and is_item_dir(name):
         with attempt.writing():
-            remove_parts(attempt, name)
+            delete_item(attempt.store, f"{attempt.root}/{name}")
     written: dict[str, Any] = {}
 
     def wrote(key: str, data: bytes) -> None:
@@ -106,13 +111,20 @@ def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]
         share=attempt.share,
         wrote=wrote,
     )
-    attempt.rows[name] = {**fmt.write(place, obj, **options), **written}
+    attempt.rows.pop(name, None)
+    try:
+        row = fmt.write(place, obj, **options)
+    except Exception:
+        _discard(attempt, name)
+        raise
+    attempt.rows[name] = {**row, **written}
 
 
-def remove_parts(attempt: Attempt, name: str) -> None:
-    """Delete the objects of a directory item this attempt wrote earlier."""
-    path = f"{attempt.root}/{name}"
-    attempt.store.delete([f"{path}/{part}" for part in attempt.store.find(path)], within=path)
+def _discard(attempt: Attempt, name: str) -> None:
+    """Delete what a failed write left of an item; the error under way matters more than one here."""
+    if name in attempt.announced and not attempt.lost:
+        with contextlib.suppress(Exception), attempt.writing():
+            delete_item(attempt.store, f"{attempt.root}/{name}")
 
 
 def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
@@ -134,8 +146,6 @@ def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
 
 def _described(attempt: Attempt, name: str) -> Mapping[str, Any]:
     """Return what the format of a user's own file says of it; nothing where no format knows it."""
-    from cvcache.errors import CvcacheError
-
     try:
         return find_format(name).describe(Place(attempt.store, f"{attempt.root}/{name}"))
     except (CvcacheError, ValueError, OSError, ImportError):

@@ -377,6 +377,8 @@ def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
             yield f"{kind} {place} {'added' if was is None else 'removed'}"
         elif isinstance(was, dict) and isinstance(now, dict):
             yield from (f"{kind} {line}" for line in _changes(place, was["value"], now["value"]))
+        elif isinstance(was, dict) or isinstance(now, dict):
+            yield f"{place} is now a {'constant' if isinstance(now, dict) else 'helper'}"
         elif was != now:
             yield f"{kind} {place}"
 

@@ -53,7 +53,7 @@ class Attempt:
         self.fate: Record | None = None
         self.started = policy.clock()
         self.shared = False
-        self._announced: set[str] = set()
+        self.announced: set[str] = set()
         self._beats = 0
         self._confirmed = self.started
         self._lost: str | None = None
@@ -142,11 +142,11 @@ class Attempt:
 
     def announce(self, name: str, plan: dict[str, Any] | None = None) -> None:
         """Put on record that the item `name` is this attempt's, before its first byte."""
-        if name not in self._announced:
+        if name not in self.announced:
             row = json.dumps({"item": name, "attempt": self.id, **(plan or {})}).encode()
             with self.writing():
                 self.store.put(self.control("writing", f"{name}.json"), row)
-            self._announced.add(name)
+            self.announced.add(name)
 
     @contextlib.contextmanager
     def writing_item(self, name: str) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Attempt:
         ForeignItem
             If the plain path of `name` is taken by something this attempt did not write.
         """
-        if name not in self._announced:
+        if name not in self.announced:
             self._refuse_foreign(name)
             self.announce(name)
         with self.writing():

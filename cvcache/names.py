@@ -24,9 +24,13 @@ MAX_KEY_BYTES = 900
 
 _SCHEMES = {"file": "file", "local": "file", "gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "memory": "memory"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_DRIVE = re.compile(r"[A-Za-z]:([\\/]|$)")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _WILDCARD = re.compile(r"[*?\[\]{}]")
-_SECRET = re.compile(r"[?&](x-amz-|x-goog-|sig=|signature=|token=|awsaccesskeyid=)", re.IGNORECASE)
+_SECRET = re.compile(r"[?&](x-amz-|x-goog-|awsaccesskeyid=|[\w-]*(sig|signature|token|secret|password|key)=)", re.IGNORECASE)
+_USER = re.compile(r"(?!arn:)[^/:@]+:[^@]*@|[^/@]*@")
+"""Who and with which password, before the bucket; a secret key may hold slashes, the name of an access point colons."""
+
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
@@ -60,6 +64,9 @@ def parse_url(url: object) -> Location:
     scheme = _SCHEMES.get(scheme, scheme)
     if scheme != "file":
         _refuse_secret(url, rest)
+    elif _ONE_SLASH.match(rest):
+        msg = f"{redact(rest)!r} is a URL with one slash too few, or a path whose first directory ends with a colon; write '://', or './' before it"
+        raise InvalidName(msg)
     elif _DRIVE.match(rest):
         msg = f"{url!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
         raise InvalidName(msg)
@@ -68,12 +75,15 @@ def parse_url(url: object) -> Location:
 
 def redact(url: str) -> str:
     """Return `url` without user name, password and query, for messages and logs."""
-    url = re.sub(r"://[^/@]*@", "://", url)
+    scheme, colon, rest = url.partition(":")
+    slashes = rest[: len(rest) - len(rest.lstrip("/"))]
+    if slashes and (user := _USER.match(rest, len(slashes))):
+        url = scheme + colon + slashes + rest[user.end() :]
     return url.split("?")[0] if _SECRET.search(url) else url
 
 
 def _refuse_secret(url: str, rest: str) -> None:
-    if "@" in rest.split("/", maxsplit=1)[0] or _SECRET.search(rest):
+    if _USER.match(rest.lstrip("/")) or _SECRET.search(rest):
         msg = f"{redact(url)!r} was given with a secret in it, which would be written into records and logs; pass it as a storage option"
         raise InvalidName(msg)
 
@@ -95,8 +105,11 @@ def _check_path(rest: str, url: str, *, local: bool) -> str:
         if segment in {"", ".", ".."}:
             msg = f"{shown!r} has the segment {segment!r}, which stores read differently; write the path out"
             raise InvalidName(msg)
+        if fault := _unkeepable(segment):
+            msg = f"{shown[:80]!r} has the segment {segment[:80]!r}, which {fault}"
+            raise InvalidName(msg)
     for parent in segments[:-1]:
-        if parent == RESERVED or parent.endswith(ITEM_DIR_SUFFIXES):
+        if parent.casefold() == RESERVED or parent.endswith(ITEM_DIR_SUFFIXES):
             msg = f"{shown!r} lies inside {parent!r}, which is an item or cvcache's own; choose a directory outside it"
             raise InvalidName(msg)
     if not local and len(segments) == 1:
@@ -155,17 +168,26 @@ def _segment_fault(name: str) -> str | None:
     """Say why no node or item can have this name; None if one can."""
     if name in {"", ".", ".."}:
         return "is no name"
-    if "/" in name or "\\" in name:
-        return "holds a path separator; one name is one level"
-    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
-        return "holds a control character"
+    if fault := _unkeepable(name):
+        return fault
     if name != name.strip() or name.endswith("."):
         return "begins or ends with a space, or ends with a dot, which some file systems drop"
-    if name == RESERVED:
+    if name.casefold() == RESERVED:
         return "is reserved for cvcache itself"
+    if "?versionId=" in name:
+        return "holds '?versionId=', which S3 takes for a version of another name"
     if _DRIVE.match(name) or name.split(".", maxsplit=1)[0].casefold() in _WINDOWS_DEVICES:
         return "is a device or drive name on Windows"
-    if len(name.encode("utf-8")) > MAX_SEGMENT_BYTES:
+    return None
+
+
+def _unkeepable(segment: str) -> str | None:
+    """Say why some store cannot keep `segment`, be it a name of ours or a directory above; None if all can."""
+    if "/" in segment or "\\" in segment:
+        return "holds a path separator; one name is one level"
+    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in segment):
+        return "holds a control character or half a character"
+    if len(unicodedata.normalize("NFC", segment).encode("utf-8")) > MAX_SEGMENT_BYTES:
         return f"is over {MAX_SEGMENT_BYTES} bytes long, which some file systems refuse"
     return None
 

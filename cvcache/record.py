@@ -20,10 +20,14 @@ MAX_BYTES = 64 * 1024
 MAX_ITEM_BYTES = 48 * 1024
 """Item rows beyond this many bytes of JSON stay in the inventory only."""
 
+MAX_DEPTH = 256
+"""Levels of nesting; a key of the deepest canonical value has fewer."""
+
 STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
 PLAIN = "."
 """The data root of an attempt that writes at the plain paths of its node."""
 
+_SHOWN = 80  # characters of a value that an error quotes
 _ID = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
 
@@ -154,17 +158,17 @@ def loads(data: bytes, where: str = "record") -> Record:
         _bad(where, "is not a JSON object")
     version = row.get("v")
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA:
-        msg = f"{where} has schema {version}, written by a later cvcache (this one reads {SCHEMA}); upgrade cvcache to use this node"
+        msg = f"{where} has schema {_short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade cvcache to use this node"
         raise NewerRecord(msg)
     if version != SCHEMA or isinstance(version, bool):
-        _bad(where, f"has schema {version!r}")
+        _bad(where, f"has schema {_short(version)}")
     values = {name: _check(name, row[name], where) for name in _FIELDS if name in row}
     missing = [name for name in ("seq", "after", "state", "attempt", "nonce") if name not in values]
     if missing:
         _bad(where, f"lacks {', '.join(missing)}")
     record = Record(**values)
     if record.root not in {PLAIN, attempt_root(record.attempt)}:
-        _bad(where, f"puts its data at {record.root!r}")
+        _bad(where, f"puts its data at {_short(record.root)}")
     return record
 
 
@@ -172,13 +176,43 @@ def parse_json(data: bytes, where: str) -> Any:
     """Read strict JSON of at most 64 KiB: no duplicate keys, no NaN, no lone surrogate, no endless nesting."""
     if len(data) > MAX_BYTES:
         _bad(where, f"is over {MAX_BYTES} bytes")
-    if b"\\ud" in data or b"\\uD" in data:
+    return _parse(data, where)
+
+
+def _parse(data: bytes, where: str) -> Any:
+    if b"\\ud" in data.lower():
         _bad(where, "escapes a surrogate")
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_constant, object_pairs_hook=_unique)
+        value = json.loads(
+            data.decode("utf-8"), parse_constant=_constant, parse_float=_float, object_pairs_hook=_unique
+        )
     except (ValueError, RecursionError) as error:
-        msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error})"
+        msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error}); move it away to use this place"
         raise BadRecord(msg) from None
+    if _depth(value) > MAX_DEPTH:
+        _bad(where, f"is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Return how many levels of nesting there are, without recursion."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (dict, list))]:
+        depth += 1
+        level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]
+    return depth
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in {float("inf"), float("-inf")}:
+        return _constant(text)
+    return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _constant(name: str) -> NoReturn:
@@ -253,7 +287,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "inputs": ((list,), lambda v: all(isinstance(i, dict) and _all_text(i) for i in v)),
     "items": ((dict,), _is_rows),
     "meta": ((dict,), _any),
-    "duration": ((int, float), lambda v: v >= 0),
+    "duration": ((int, float), lambda v: 0 <= v < 1e9),
     "error": ((dict,), _all_text),
 }
 
@@ -265,11 +299,7 @@ def dump_inventory(attempt: str, items: Mapping[str, Mapping[str, Any]]) -> byte
 
 def load_inventory(data: bytes, attempt: str, where: str) -> dict[str, Any]:
     """Read an inventory written for `attempt`; raise `BadRecord` for any other bytes."""
-    try:
-        row = json.loads(data.decode("utf-8"), parse_constant=_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        msg = f"{where} is not an inventory of cvcache ({type(error).__name__})"
-        raise BadRecord(msg) from None
+    row = _parse(data, where)
     rows = row.get("items") if isinstance(row, dict) and row.get("attempt") == attempt else None
     if not isinstance(rows, dict) or not _is_rows(rows):
         _bad(where, "does not list the items of its attempt")

@@ -277,7 +277,7 @@ def test_a_method_counts_with_what_it_is_bound_to() -> None:
 
 
 SCRIPT = """
-import sys, dataclasses
+import sys
 sys.path[:0] = {path!r}
 from cvcache.key import canonical, digest
 print(digest(canonical({value})), *sorted({heavy!r} & sys.modules.keys()))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.errors import ItemDamaged
+from cvcache.errors import ItemDamaged, NodeReplaced
 from cvcache.store import reopen
 from cvcache.store.base import ObjectInfo, Store
+
+PIN_SECONDS = 1.0
+"""How long a look at the log of a bucket holds while the chunks of one image are read."""
+
+_looked: dict[str, float] = {}
 
 
 def _nothing(*_: object) -> None:
@@ -34,6 +40,8 @@ class Place:
         Called before another process is handed a part of the write.
     wrote : callable
         Told the key and the bytes of every part this process has written.
+    pin : str
+        Full key of the record that would replace the commit this place belongs to; empty for none.
 
     A place that crosses a pickle keeps where it is and loses what ties it to this process.
     """
@@ -44,6 +52,7 @@ class Place:
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     share: Callable[[], None] = _nothing
     wrote: Callable[[str, bytes], None] = _nothing
+    pin: str = ""
 
     @property
     def name(self) -> str:
@@ -60,17 +69,44 @@ class Place:
         return f"{self.path}/{key}" if key else self.path
 
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
-        """Return the bytes of the item, or of its part `key`."""
-        data = self.store.get(self.at(key), start, end)
-        if not key and start is None and end is None:
+        """Return the bytes of the item, or of its part `key`, as the pinned commit left them.
+
+        A whole file is compared with what its commit vouched for. After a part was read, the log is asked whether
+        the commit is still the newest: each time on disk and in memory, at most once a second on a bucket.
+
+        Raises
+        ------
+        NodeReplaced
+            If it is not: these bytes may be another attempt's.
+        """
+        try:
+            data = self.store.get(self.at(key), start, end)
+        except FileNotFoundError:
+            self.check_pin(now=True)
+            raise
+        if key:
+            self.check_pin(now=self.store.scheme in {"file", "memory"})
+        elif start is None and end is None:
             self._check(data)
         return data
+
+    def check_pin(self, *, now: bool) -> None:
+        """Raise `NodeReplaced` if another record follows the pinned commit."""
+        if not self.pin or (not now and time.monotonic() - _looked.get(self.pin, -PIN_SECONDS) < PIN_SECONDS):
+            return
+        _looked[self.pin] = time.monotonic()
+        if self.store.stat(self.pin) is not None:
+            msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
+            raise NodeReplaced(msg)
 
     def _check(self, data: bytes) -> None:
         """Compare a whole file with what its commit vouched for."""
         size, digest = self.meta.get("size"), self.meta.get("sha256")
         if (size is not None and size != len(data)) or (digest is not None and digest != sha256(data)):
-            msg = f"{self.url} holds {len(data)} bytes that are not the {size} its commit vouched for; compute the node again with force=True"
+            msg = (
+                f"{self.url} holds {len(data)} bytes that are not the {size} its commit vouched for; "
+                "compute the node again with force=True"
+            )
             raise ItemDamaged(msg)
 
     def put(self, data: bytes, key: str = "") -> None:
@@ -84,11 +120,11 @@ class Place:
         return self.store.find(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.store.scheme, self.path, dict(self.meta))
+        return _unpickle, (self.store.scheme, self.path, dict(self.meta), self.pin)
 
 
-def _unpickle(scheme: str, path: str, meta: dict[str, Any]) -> Place:
-    return Place(reopen(scheme, path), path, meta)
+def _unpickle(scheme: str, path: str, meta: dict[str, Any], pin: str) -> Place:
+    return Place(reopen(scheme, path), path, meta, pin=pin)
 
 
 def sha256(data: bytes) -> str:

@@ -100,7 +100,7 @@ class Store(ABC):
         """Make everything written below `path` survive a power cut, where that is not so already."""
 
     def is_link(self, path: str) -> bool:  # noqa: ARG002 - only a disk has links
-        """Whether the last component of `path` is a symbolic link."""
+        """Whether `path` is a symbolic link, or leads through one."""
         return False
 
     @abstractmethod

@@ -6,6 +6,8 @@ listings, so that after another machine's commit ``exists`` would still answer n
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -14,12 +16,15 @@ from typing import IO, Any, ClassVar, TypeVar, cast
 
 from cvcache.names import RESERVED
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.failure import is_denied, is_lost, retrying
+from cvcache.store.endpoint import check_endpoint, endpoint_of
+from cvcache.store.failure import http_status, is_denied, is_lost, retrying, secrets_of, without
+from cvcache.store.reader import RangeReader
 from cvcache.store.writer import WholeObject
 
 T = TypeVar("T")
 
 DELETE_AT_ONCE = 16
+READ_AT_ONCE = 1 << 20
 _MARKERS = {"", ".gcs_placeholder"}
 """Names under which consoles and file systems keep an empty directory: no content, no owner."""
 
@@ -33,23 +38,30 @@ class BucketStore(Store):
     def __init__(self, scheme: str, options: Mapping[str, Any], retries: int = 5) -> None:
         import fsspec
 
-        self._url_scheme = scheme
+        self.scheme = scheme  # type: ignore[misc]  # the general store serves many
         self._retries = retries
+        self._secrets = secrets_of(options)
+        self._endpoint = endpoint_of(scheme, options)
         self._fs = fsspec.filesystem(scheme, **{**options, "use_listings_cache": False, "skip_instance_cache": True})
         self._exclusive: dict[str, bool] = {}
         self._probing = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._url_scheme!r})"
+        return f"{type(self).__name__}({self.scheme!r})"
 
     def url(self, path: str) -> str:
-        return f"{self._url_scheme}://{path}"
+        return f"{self.scheme}://{path}"
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        return self._call(path, lambda: self._get(path, start, end))
+        try:
+            return self._call(path, lambda: self._get(path, start, end))
+        except OSError as error:
+            if start is not None and http_status(error) == 416:  # noqa: PLR2004 - Range Not Satisfiable: it begins at or after the end
+                return b""
+            raise
 
     def put(self, path: str, data: bytes) -> None:
-        self._call(path, lambda: self._fs.pipe_file(path, bytes(data)))
+        self._in_bucket(path, lambda: self._fs.pipe_file(path, bytes(data)))
 
     def put_new(self, path: str, data: bytes) -> bool:
         def create() -> bool:
@@ -61,14 +73,14 @@ class BucketStore(Store):
                 raise
             return True
 
-        return self._call(path, create) or self._call(path, lambda: self._get(path, None, None)) == data
+        return self._in_bucket(path, create) or self._call(path, lambda: self._get(path, None, None)) == data
 
     def list(self, path: str) -> Listing:
-        files, dirs = self._call(path, lambda: self._list(path, "/"))
+        files, dirs = self._in_bucket(path, lambda: self._list(path, "/"))
         return Listing({n: i for n, i in files.items() if n not in _MARKERS or i.size}, tuple(sorted(dirs)))
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        files, _ = self._call(path, lambda: self._list(path, ""))
+        files, _ = self._in_bucket(path, lambda: self._list(path, ""))
         return files
 
     def stat(self, path: str) -> ObjectInfo | None:
@@ -89,7 +101,10 @@ class BucketStore(Store):
 
     def open(self, path: str, mode: str) -> IO[bytes]:
         if mode == "rb":
-            return cast("IO[bytes]", self._fs.open(path, "rb"))
+            info = self.stat(path)
+            if info is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.url(path))
+            return io.BufferedReader(RangeReader(lambda start, end: self.get(path, start, end), info.size), READ_AT_ONCE)
         return WholeObject(lambda data: self.put(path, data))
 
     def exclusive(self, path: str) -> bool:
@@ -107,17 +122,44 @@ class BucketStore(Store):
             self.delete([path])
 
     def _call(self, path: str, act: Callable[[], T]) -> T:
-        """Run one request with retries; a refusal is `PermissionError` with the way out, whoever words it."""
+        """Run one request with retries; what fails is an `OSError` in our words where the library's would not do."""
         try:
+            if self._endpoint is not None:
+                check_endpoint(self._endpoint)
+                self._endpoint = None
             return retrying(act, self._retries)
-        except Exception as error:
-            if is_denied(error):
-                msg = (
-                    f"{self.url(path)}: the store refused ({type(error).__name__}: {str(error)[:200]}). "
-                    "Give credentials as storage options or through the environment, or ask for the right to do this"
-                )
-                raise PermissionError(msg) from None
+        except FileNotFoundError:
             raise
+        except Exception as error:  # noqa: BLE001 - the libraries below share no base class
+            failure = self._failure(path, error)
+        raise failure
+
+    def _failure(self, path: str, error: Exception) -> Exception:
+        """Return the error to raise for `error`: a refusal with the way out, and none that quotes a secret."""
+        told = without(self._secrets, str(error))
+        if is_denied(error):
+            msg = (
+                f"{self.url(path)}: the store refused ({type(error).__name__}: {told[:200]}). "
+                "Give credentials as storage options or through the environment, or ask for the right to do this"
+            )
+            return PermissionError(msg)
+        if isinstance(error, OSError) and told == str(error):
+            return error
+        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {told[:500]})")
+        failure.errno = error.errno if isinstance(error, OSError) else errno.EIO
+        if (status := http_status(error)) is not None:
+            failure.status = status  # type: ignore[attr-defined]  # where `http_status` looks for it
+        return failure
+
+    def _in_bucket(self, path: str, act: Callable[[], T]) -> T:
+        """Run a request to which "not found" can only be said of the bucket."""
+        try:
+            return self._call(path, act)
+        except FileNotFoundError:
+            bucket = path.split("/", maxsplit=1)[0]
+            msg = f"{self.url(path)}: there is no bucket {bucket!r}; create it, or correct the URL"
+            raise FileNotFoundError(msg) from None
 
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end))

@@ -63,10 +63,11 @@ class LocalStore(Store):
 
     def _create_without_links(self, path: str, data: bytes) -> bool:
         """Elect a winner where there are no hard links; a crash here leaves a torn record, which nobody believes."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
-            return False
+            return self.get(path) == data
         with open(descriptor, "wb", buffering=0) as file:
             _write(file, data)
             os.fsync(file.fileno())
@@ -75,6 +76,8 @@ class LocalStore(Store):
     def list(self, path: str) -> Listing:
         files: dict[str, ObjectInfo] = {}
         dirs: list[str] = []
+        if os.path.islink(path):
+            return Listing()
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -83,7 +86,7 @@ class LocalStore(Store):
                     else:
                         with contextlib.suppress(FileNotFoundError):
                             files[entry.name] = _info(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Listing()
         return Listing(files, tuple(sorted(dirs)))
 
@@ -108,8 +111,9 @@ class LocalStore(Store):
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:
         parents = set()
         for path in paths:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.unlink(path)
+            if self.stat(path) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
             parents.add(os.path.dirname(path))
         if within is not None:
             self._remove_empty(parents, within)
@@ -147,7 +151,8 @@ class LocalStore(Store):
             os.sync()
 
     def is_link(self, path: str) -> bool:
-        return os.path.islink(path)
+        parent = os.path.dirname(path)
+        return os.path.islink(path) or os.path.realpath(parent) != parent
 
     def exclusive(self, path: str) -> bool:  # noqa: ARG002 - the file system's link() elects, whatever the path
         return True

@@ -97,6 +97,7 @@ class Herd:
         self._prefix = list(prefix)
         self._workers: dict[int, Worker] = {}
         self._news = threading.Condition()
+        self._pen = threading.Lock()
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -140,7 +141,7 @@ class Herd:
 
     def order(self, order: dict[str, Any]) -> None:
         """Send one order to the nursery."""
-        with self._news:
+        with self._pen:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()

@@ -1,0 +1,522 @@
+"""The code of a function: what must change its digest does, what must not does not."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import linecache
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache.code import code_of
+from cvcache.errors import UnkeyableValue
+from cvcache.key import canonical, explain, register_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Load = Callable[..., Any] if TYPE_CHECKING else object
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Write modules (``pkg__part`` is the module ``pkg.part``), import them anew and return the first."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def forget() -> None:
+        for name in set(sys.modules) - before:
+            if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
+
+    def load(**sources: str) -> Any:
+        forget()
+        for name, source in sources.items():
+            file = tmp_path.joinpath(*name.split("__")).with_suffix(".py")
+            file.parent.mkdir(exist_ok=True)
+            if file.parent != tmp_path:
+                (file.parent / "__init__.py").touch()
+            file.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        return importlib.import_module(next(iter(sources)).replace("__", "."))
+
+    yield load
+    forget()
+
+
+STEP = """
+SIGMA = 3
+
+def smooth(image):
+    return image * SIGMA
+
+def step(out, image, *, level=1):
+    edges = smooth(image) > level
+    return edges
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# a comment above\n\n\n" + STEP,
+        STEP.replace("level=1):", 'level=1):\n    """Find edges."""').replace("(image):", "(image):\n    'Smooth.'"),
+        STEP.replace("smooth(image) > level", "(\n        smooth( image )   # twice\n        > level )"),
+        STEP.replace("(out, image, *, level=1)", "(out: object, image: 'Array', *, level: int = 1) -> bool"),
+        STEP.replace("edges =", "edges: bool ="),
+        STEP.replace("SIGMA = 3", "SIGMA: int = 1 + 2  # pixels"),
+        STEP + "\ndef another():\n    return step\n",
+        "import cvcache\n" + STEP.replace("def smooth", "@cvcache.step\ndef smooth"),
+        "from cvcache import step as st\n" + STEP.replace("def smooth", "@st(version='3')\ndef smooth"),
+    ],
+)
+def test_what_does_not_change_the_result_does_not_change_the_code(load: Load, source: str) -> None:
+    before = code_of(load(pipeline=STEP).step)
+    after = code_of(load(pipeline=source).step)
+    if "cvcache" in source:  # a step within a step is a function that a decorator wraps
+        assert after["uses"].keys() == before["uses"].keys() | after["uses"].keys()  # type: ignore[union-attr]
+        after, before = (code["uses"]["smooth"] for code in (after, before))  # type: ignore[index,call-overload]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("> level", ">= level", ["code: changed (body)"]),
+        ("level=1", "level=2", ["code: changed (body)"]),
+        ("level=1", "level=1.0", ["code: changed (body)"]),
+        ("image * SIGMA", "image + SIGMA", ["code: changed (helper smooth)"]),
+        ("SIGMA = 3", "SIGMA = 4", ["code: changed (constant SIGMA: 3 -> 4)"]),
+        ("SIGMA = 3", "SIGMA = 3.0", ["code: changed (constant SIGMA: 3 -> 3.0)"]),
+        ("SIGMA = 3", "def SIGMA(): pass", ["code: changed (SIGMA is now a helper)"]),
+    ],
+)
+def test_what_changes_the_result_changes_the_code_and_is_named(load: Load, old: str, new: str, lines: list[str]) -> None:
+    before = canonical({"code": load(pipeline=STEP).step})
+    after = canonical({"code": load(pipeline=STEP.replace(old, new)).step})
+    assert explain(before, after) == lines
+
+
+def test_the_file_and_the_module_do_not_count(load: Load) -> None:
+    assert code_of(load(pipeline=STEP).step) == code_of(load(other=STEP).step) == code_of(load(pkg__deep=STEP).step)
+
+
+def test_a_script_and_the_same_module_imported_agree(load: Load, tmp_path: Path) -> None:
+    helpers = "def sharpen(image):\n    return image"
+    source = "import helpers\n" + STEP.replace("image * ", "helpers.sharpen(image) * ")
+    source += "\nif __name__ == '__main__':\n    from cvcache.code import code_of\n    print(code_of(step))\n"
+    imported = code_of(load(pipeline=source, helpers=helpers).step)
+    root = str(Path(cvcache.__file__).parents[1])
+    for python in pythons():
+        run = subprocess.run(
+            [python, "-S", "pipeline.py"], cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True
+        )
+        assert ast.literal_eval(run.stdout) == imported
+
+
+def pythons() -> list[str]:
+    return [sys.executable, *map(str, sorted(Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python")))]
+
+
+EVERYTHING = '''
+import dataclasses, enum, functools
+from pathlib import Path
+
+class Mode(enum.Enum):
+    FAST = 1
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """Doc."""
+    sigma: float = 1.0
+    names: tuple[str, ...] = dataclasses.field(default_factory=tuple)
+
+    @property
+    def size(self) -> int:
+        return int(self.sigma)
+
+    def grown(self):
+        return dataclasses.replace(self, sigma=self.sigma + 1)
+
+class Grown(Params):
+    def grown(self):
+        return super().grown().grown()
+
+DEFAULT = Params(3.0, ("a",))
+SHARP = [lambda x, k=k: x + k for k in range(2)]
+SCALE = functools.partial(max, 3)
+
+@functools.lru_cache
+def cached(n):
+    return n and cached(n - 1)
+
+async def later(x):
+    async with x as y:
+        return [z async for z in y]
+
+def step(out, *args, a=1, mode=Mode.FAST, **kwargs):
+    global DONE
+    DONE = True
+    match a:
+        case {"x": [1, *rest], **more} if rest:
+            return rest, more
+        case None | True:
+            pass
+        case Params(sigma=s):
+            a = s
+    text = f"{a!r:>{len(args)}} {{}} {a=} {a:}" "tail"
+    with open(__file__) as f, Path("x").open() as g:
+        lines = [line for line in f if (n := len(line)) > 1]
+    try:
+        total = {**kwargs, "a": sum(i for i in range(3))}
+    except* ValueError as error:
+        raise RuntimeError from error
+    else:
+        del total["a"]
+    def inner(x: int, /, y: "str" = b"z", *, z=...) -> None:
+        """Doc."""
+        nonlocal text
+        text += u"x" + SHARP[0](1) + cached(2) + SCALE(1) + DEFAULT.sigma
+        yield (yield from later), Grown, {i: i for i in {1, 2}}
+    return inner if not text else lambda q: (q @ 1j, 1_000, text[1:2, ...])
+'''
+
+
+def test_every_python_reads_the_same_code_from_the_same_source(load: Load, tmp_path: Path) -> None:
+    here = code_of(load(everything=EVERYTHING).step)
+    assert "source" not in here
+    assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()  # type: ignore[union-attr]
+    root = str(Path(cvcache.__file__).parents[1])
+    script = "import everything\nfrom cvcache.code import code_of\nprint(code_of(everything.step))"
+    for python in pythons():
+        run = subprocess.run(
+            [python, "-S", "-c", script], cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True
+        )
+        assert ast.literal_eval(run.stdout) == here, python
+
+
+HELPERS = {"pkg__filters": "from pkg import base\ndef smooth(x):\n    return base.double(x)", "pkg__base": "def double(x):\n    return 2 * x"}
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from pkg.filters import smooth",
+        "from .filters import smooth",
+        "from pkg import filters\ndef smooth(x): return filters.smooth(x)",
+        "import pkg.filters\ndef smooth(x): return pkg.filters.smooth(x)",
+        "def smooth(x):\n    from .filters import smooth\n    return smooth(x)",
+        "def smooth(x):\n    from . import filters as f\n    return f.smooth(x)",
+        "def smooth(x):\n    import pkg.filters as f\n    return f.smooth(x)",
+        "def smooth(x):\n    import pkg.filters\n    return pkg.filters.smooth(x)",
+        "import functools\nfrom pkg import filters\nsmooth = functools.partial(filters.smooth)",
+        "import functools\nfrom pkg import filters\nsmooth = functools.lru_cache(filters.smooth)",
+        "from pkg import filters\nTABLE = {'a': [filters.smooth]}\ndef smooth(x): return TABLE['a'][0](x)",
+        "from pkg import filters\nclass S:\n    run = staticmethod(filters.smooth)\ndef smooth(x): return S.run(x)",
+        "from pkg import filters\nsmooth = lambda x, f=filters.smooth: f(x)",
+        "from pkg import filters\ndef make(f):\n    def inner(x): return f(x)\n    return inner\nsmooth = make(filters.smooth)",
+        "from pkg import filters as f\ndef smooth(x): return getattr(f, 'smooth')(x)\nfrom pkg import base\nB = base.double",
+    ],
+)
+def test_a_helper_is_found_however_it_is_reached(load: Load, imports: str) -> None:
+    source = imports + "\ndef step(out, x):\n    return smooth(x)"
+    before = canonical({"code": load(pkg__steps=source, **HELPERS).step})
+    assert before == canonical({"code": load(pkg__steps=source, **HELPERS).step})
+    name, old, new = ("pkg__filters", "base.double(x)", "base.double(x) + 1")
+    after = canonical({"code": load(pkg__steps=source, **HELPERS | {name: HELPERS[name].replace(old, new)}).step})
+    assert any("in pkg.filters" in line for line in explain(before, after))
+    if "getattr" not in imports:  # a module used as a whole counts with its own text, and no further
+        deep = HELPERS | {"pkg__base": "def double(x):\n    return 3 * x"}
+        after = canonical({"code": load(pkg__steps=source, **deep).step})
+        assert explain(before, after) == ["code: changed (helper double in pkg.base)"]
+
+
+def test_a_swap_of_two_helpers_that_are_both_used_changes_the_code(load: Load) -> None:
+    filters = {"pkg__a": "def f(x): return x", "pkg__b": "def f(x): return -x"}
+    source = "from pkg.{} import f as g\nfrom pkg.{} import f as h\ndef step(out): return g(1), h(2)"
+    first = code_of(load(pkg__steps=source.format("a", "b"), **filters).step)
+    assert first != code_of(load(pkg__steps=source.format("b", "a"), **filters).step)
+    assert "pkg.a:f" in first["uses"]  # type: ignore[operator]
+
+
+def test_what_is_installed_counts_by_name(load: Load) -> None:
+    source = "from {} import {} as norm\ndef step(out, x): return norm(x)"
+    norms = [("numpy.linalg", "norm"), ("numpy", "mean"), ("numpy", "add"), ("math", "sqrt"), ("json", "dumps")]
+    codes = [code_of(load(pipeline=source.format(*names)).step) for names in norms]
+    assert all(code["uses"] == {} for code in codes)
+    assert len({code["ast"] for code in codes}) == len(norms)  # type: ignore[misc]
+    assert canonical(np.linalg.norm) == {"$name": "numpy.linalg:norm"}
+    assert canonical(math.sqrt) == {"$name": "math:sqrt"}
+
+
+def make(sigma: object, size: int = 1) -> Callable[[int], object]:
+    def smooth(x: int) -> object:
+        return x, sigma
+
+    return smooth if size else (lambda x: (x, sigma))
+
+
+def test_the_values_a_function_encloses_count() -> None:
+    assert code_of(make(1)) == code_of(make(1)) != code_of(make(2))
+    assert code_of(make(1, 0)) == code_of(make(1, 0)) != code_of(make(2, 0))
+    assert code_of(make(1)) != code_of(make(1, 0))
+    assert explain(canonical({"f": make(1)}), canonical({"f": make(2)})) == [
+        "f: changed (constant make.<locals>.smooth.sigma: 1 -> 2)"
+    ]
+    adders = [lambda x, i=i: x + i for i in range(2)]
+    assert code_of(adders[0]) != code_of(adders[1])
+
+
+def test_lambdas_on_one_line_are_told_apart() -> None:
+    plus, minus, again = lambda x: x + 1, lambda x: x - 1, lambda y: lambda x: x + 1  # noqa: ARG005, E731
+    codes = [code_of(part) for part in (plus, minus, again, again(0))]
+    assert all("source" not in code for code in codes)
+    assert codes[0]["ast"] == codes[3]["ast"]
+    assert len({str(code["ast"]) for code in codes}) == 3
+
+
+def test_an_argument_of_a_partial_and_the_object_of_a_method_count() -> None:
+    assert code_of(functools.partial(make, 1)) == code_of(functools.partial(make, 1)) != code_of(functools.partial(make, 2))
+    assert code_of(functools.partial(make, 1))["name"] == "make"
+    assert code_of("a".join) != code_of("b".join)
+
+
+def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Load) -> None:
+    source = """
+    import functools
+    TIMES = 2
+    def repeated(f):
+        @functools.wraps(f)
+        def wrapper(*args):
+            return [f(*args) for _ in range(TIMES)]
+        return wrapper
+    @repeated
+    def smooth(x):
+        return x
+    def step(out):
+        return smooth(1)
+    """
+    before = canonical({"code": load(pipeline=source).step})
+    lines = {
+        "TIMES = 2": ("TIMES = 3", "constant TIMES: 2 -> 3"),
+        "return x": ("return -x", "helper smooth"),
+        "[f(*args)": ("[2 * f(*args)", "helper repeated.<locals>.wrapper"),
+    }
+    for old, (new, line) in lines.items():
+        assert f"code: changed ({line})" in explain(before, canonical({"code": load(pipeline=source.replace(old, new)).step}))
+    assert code_of(load(pipeline=source).smooth)["name"] == "smooth"
+
+
+def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: Load) -> None:
+    source = """
+    import contextlib
+    @contextlib.contextmanager
+    def quiet():
+        yield {}
+    def step(out):
+        with quiet() as q:
+            return q
+    """
+    assert code_of(load(pipeline=source.format(1)).step) == code_of(load(pipeline=source.format(1)).step)
+    assert code_of(load(pipeline=source.format(1)).step) != code_of(load(pipeline=source.format(2)).step)
+
+
+def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Load) -> None:
+    source = """
+    import dataclasses
+    class Base:
+        sigma = 1
+        def run(self):
+            return self.sigma
+    class Filter(Base):
+        def run(self):
+            return super().run()
+    def step(out):
+        return Filter().run()
+    """
+    module = load(pipeline=source)
+    before = code_of(module.step)
+    assert {"Base", "Filter"} == before["uses"].keys()  # type: ignore[union-attr]
+    module.Base.sigma = 2
+    assert code_of(module.step) != before
+    assert code_of(load(pipeline=source.replace("return self.sigma", "return -self.sigma")).step) != before
+    assert code_of(load(pipeline=source).step) == before
+
+
+def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(load: Load) -> None:
+    source = """
+    import dataclasses
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        '''Doc.'''
+        sigma: float = 1.0
+        def size(self):
+            return 2 * self.sigma
+    """
+    forms = [
+        canonical(load(pipeline=text).Params(3.0))
+        for text in (source, source.replace("Doc", "Text"), source.replace("2 *", "3 *"), source.replace("= 1.0", "= 2.0"))
+    ]
+    assert forms[0] == forms[1]
+    assert forms[2] != forms[0] != forms[3]
+
+
+def test_recursion_and_cycles_end(load: Load) -> None:
+    source = """
+    def even(n): return n == 0 or odd(n - 1)
+    def odd(n): return n != 0 and even(n - 1)
+    TABLE = {"step": None}
+    def step(out): return even(out), TABLE["step"]
+    TABLE["step"] = step
+    """
+    code = code_of(load(pipeline=source).step)
+    assert code["uses"].keys() == {"even", "odd", "TABLE"}  # type: ignore[union-attr]
+    source = "\n".join(f"def f{i}(): return f{i + 1}()" for i in range(2000)) + "\ndef f2000(): return 1"
+    code = code_of(load(pipeline=source).f0)
+    assert code["uses"].keys() == {":*"}  # type: ignore[union-attr]
+    assert code != code_of(load(pipeline=source.replace("return 1", "return 2")).f0)
+
+
+def test_what_the_code_writes_to_is_state_and_does_not_count(load: Load) -> None:
+    source = """
+    import types
+    calls, seen, n, cache, box = [], set(), 0, {}, types.SimpleNamespace(n=0)
+    class Runs:
+        n = 0
+    def step(out):
+        global n
+        n += 1
+        calls.append(1)
+        seen.add(n)
+        cache[n] = len(calls)
+        box.n += 1
+        Runs.n += 1
+    """
+    module = load(pipeline=source)
+    before = code_of(module.step)
+    module.step(None)
+    assert code_of(module.step) == before
+    assert (module.n, module.Runs.n) == (1, 1)
+    constant = load(pipeline="calls = [1]\ndef step(out): return len(calls)")
+    before = code_of(constant.step)
+    constant.calls.append(2)
+    assert code_of(constant.step) != before
+
+
+def test_state_of_an_enclosing_function_does_not_count() -> None:
+    calls: list[int] = []
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        calls.append(count)
+        assert count == len(calls)
+
+    before = code_of(step)
+    step()
+    assert code_of(step) == before
+    assert "source" not in before
+
+
+def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvcache.key._hooks", {})
+    source = "class Model:\n    def __init__(self): self.w = 1\nMODEL = Model()\ndef step(out): return MODEL.w"
+    module = load(pipeline=source)
+    with pytest.raises(UnkeyableValue, match=r"step: MODEL .*Model.* version=.*register_key\(pipeline.Model"):
+        code_of(module.step)
+    register_key(module.Model, lambda model: model.w)
+    before = code_of(module.step)
+    module.MODEL.w = 2
+    assert code_of(module.step) != before
+
+
+def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Load) -> None:
+    source = """
+    import logging, threading, typing, contextvars, re, math, os.path
+    from typing import TypeVar, cast
+    import numpy as np
+    log = logging.getLogger(__name__)
+    lock, T, MISSING = threading.Lock(), TypeVar("T"), object()
+    class _Unset: pass
+    UNSET = _Unset()
+    Array = np.ndarray | list[int] | None
+    current = contextvars.ContextVar("current")
+    word = re.compile("a+")
+    def step(out, x=MISSING, y=UNSET):
+        log.info("%s", __name__)
+        with lock:
+            return cast(Array, x), cast(T, x), current, word, np.float32, math, os.path.join, __file__, UNSET
+    """
+    before = code_of(load(pipeline=source).step)
+    assert before == code_of(load(other=source).step)
+    assert before != code_of(load(other=source.replace("a+", "b+")).step)
+
+
+def test_a_name_of_the_function_is_not_taken_for_a_global_one(load: Load) -> None:
+    source = "image = open\nlock = iter([])\ndef step(out, image: lock):\n    return [lock for lock in image]"
+    assert code_of(load(pipeline=source).step)["uses"] == {}
+
+
+def test_without_source_the_bytecode_counts_and_the_record_says_so() -> None:
+    def made(source: str) -> Any:
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(textwrap.dedent(source), scope)  # noqa: S102 - a function without a source
+        return scope["step"]
+
+    source = """
+    SIGMA, calls = 3, []
+    def helper(x): return x + SIGMA
+    def step(out):
+        '''Doc.'''
+        calls.append(1)
+        return helper(out) + 1
+    """
+    before = code_of(made(source))
+    assert before["source"] == "bytecode"
+    assert before == code_of(made("\n\n" + source.replace("Doc", "Text").replace("calls = 3, []", "calls = 3, [1]")))
+    assert before != code_of(made(source.replace("+ 1", "+ 2")))
+    assert explain({"code": before}, {"code": code_of(made(source.replace("x + S", "x - S")))}) == ["code: changed (helper helper)"]
+    assert explain({"code": before}, {"code": code_of(made(source.replace("= 3", "= 4")))}) == [
+        "code: changed (constant SIGMA: 3 -> 4)"
+    ]
+
+
+def test_a_notebook_cell_is_followed_like_a_module() -> None:
+    def run(n: int, source: str, scope: dict[str, Any]) -> None:
+        name = f"<ipython-input-{n}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        exec(compile(source, name, "exec"), scope)  # noqa: S102 - as a notebook does
+
+    def notebook(helper: str, first: int) -> dict[str, Any]:
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        run(first, f"SIGMA = 3\ndef helper(x):\n    return {helper}\n", scope)
+        run(first + 1, "# cell\ndef step(out):\n    return helper(out)\n", scope)
+        return code_of(scope["step"])
+
+    before = notebook("x + SIGMA", 1)
+    assert "source" not in before
+    assert before == notebook("x  +  SIGMA # note", 3)
+    assert explain({"code": before}, {"code": notebook("x - SIGMA", 5)}) == ["code: changed (helper helper)"]
+
+
+def test_an_edit_without_a_reload_does_not_count_until_it_runs(load: Load, tmp_path: Path) -> None:
+    module = load(pipeline=STEP)
+    before = code_of(module.step)
+    (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))
+    linecache.checkcache()
+    assert code_of(module.step)["source"] == "bytecode"
+    (tmp_path / "pipeline.py").write_text("# moved down\n" + STEP)
+    linecache.checkcache()
+    assert code_of(module.step) == before
+    assert code_of(load(pipeline=STEP.replace("> level", "< level")).step) != before
