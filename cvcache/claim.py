@@ -127,7 +127,11 @@ def look(store: Store, path: str, watch: Watch) -> View:
     """Return what can be seen of the node at `path` by the calling thread."""
     record = read_newest(store, path)
     if record is None:
-        return View(foreign=is_foreign(store, path))
+        foreign = is_foreign(store, path)
+        # what looks foreign may be the first items of somebody who has claimed the node since
+        record = read_newest(store, path) if foreign else None
+        if record is None:
+            return View(foreign=foreign)
     if record.state not in {"claimed", "removing"}:
         return View(record)
     held = open_attempt(store.url(path))
@@ -256,7 +260,7 @@ def _stop_older(store: Store, path: str, view: View, why: str) -> bool:
     if older is None or view.record is None or older.id != view.record.attempt:
         return True
     if not older.fence(why):
-        msg = f"{older.url}: a write of the older attempt is under way and does not end; wait for it, or restart the program"
+        msg = f"{older.url}: a write of this program's older attempt does not end; wait for it, or restart the program"
         raise NodeBusy(msg)
     return older.shared == view.shared
 
@@ -406,9 +410,10 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
             record = _read(attempt.store, log, record.seq, record.after)
         mine = (record.attempt, record.state) == (attempt.id, state)
         attempt.fate = record if mine else None
-        attempt.lose(f"{attempt.url} is {state}" if mine else f"{attempt.url} was taken over by another owner, or removed")
+        ended = f"is {state}" if mine else "was taken over by another owner, or removed"
+        attempt.lose(f"{attempt.url} {ended}")
     if not mine:
-        msg = f"{attempt.url} was taken over by another owner, or removed; what this attempt ({attempt.id}) wrote is discarded"
+        msg = f"{attempt.url} {ended}; what this attempt ({attempt.id}) wrote is discarded"
         raise LeaseLost(msg)
     return record
 

@@ -19,11 +19,13 @@ import dis
 import functools
 import importlib
 import importlib.util
+import inspect
+import itertools
 import linecache
 import re
 import sys
 import sysconfig
-from collections import ChainMap
+from collections import ChainMap, Counter
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,8 +80,9 @@ def code_of(function: Any) -> dict[str, Form]:
 
 def callable_form(value: Any) -> Form:
     """Return what stands for a callable in a key: a name if it is installed, else its code; None if it is neither."""
-    home = _module(_innermost(value))
-    closure = _Closure(home, "" if _installed(home) else home.partition(".")[0])
+    home, name = _module(_innermost(value)), _qualname(value)
+    by_name = _installed(home) and (_public(value) or "<locals>" in name)  # else a decorator took its place there
+    closure = _Closure(home, "" if by_name else home.partition(".")[0])
     form = closure.reference(value)
     return {"$code": closure.record(value)} if closure.labels else form
 
@@ -94,6 +97,7 @@ class _Closure:
         self.uses: dict[str, Form] = {}
         self.written: set[tuple[int, str]] = set()
         self.sourceless: set[str] = set()
+        self.times: Counter[str] = Counter()
 
     def record(self, value: Any) -> dict[str, Form]:
         root = self.reference(value)
@@ -104,12 +108,16 @@ class _Closure:
             self.uses[label] = f"bytecode {text}" if label in self.sourceless else text
         label = self.labels.get(id(value), "")
         own = self.uses.pop(label, digest(root))
-        uses = self.uses
-        if len(dumps(uses)) > BRANCH:
-            modules = {name: name.rpartition(":")[0] for name in uses}
-            uses = {f"{m}:*": digest({n: uses[n] for n in uses if modules[n] == m}) for m in modules.values()}
+        uses = self.uses if len(dumps(self.uses)) <= BRANCH else self.by_module()
         source = {"source": "bytecode"} if label in self.sourceless else {}
         return {"name": _qualname(_innermost(value)), "ast": own, "uses": uses, **source}
+
+    def by_module(self) -> dict[str, Form]:
+        """Return one digest per module, where naming each helper would fill a record."""
+        modules: dict[str, dict[str, Form]] = {}
+        for name, form in self.uses.items():
+            modules.setdefault(name.rpartition(":")[0], {})[name] = form
+        return {f"{module}:*": digest(forms) for module, forms in modules.items()}
 
     def own(self, module: str) -> bool:
         return module.partition(".")[0] == self.project or not _installed(module)
@@ -136,10 +144,9 @@ class _Closure:
     def label(self, value: Any) -> str:
         if id(value) not in self.labels:
             module, name = _module(value), _COMPREHENSION.sub("", _real_name(value))
-            label = base = name if module == self.home else f"{module}:{name}"
-            taken, n = set(self.labels.values()), 1
-            while label in taken:
-                label = f"{base}#{(n := n + 1)}"
+            base = name if module == self.home else f"{module}:{name}"
+            self.times[base] += 1
+            label = base if self.times[base] == 1 else f"{base}#{self.times[base]}"
             self.labels[id(value)] = label
             self.found.append((label, value))
         return self.labels[id(value)]
@@ -178,8 +185,14 @@ class _Closure:
                 name, found = self.follow(root, chain, scope)
                 if root not in _OF_THE_FILE and not (found is _MISSING and hasattr(builtins, root)):
                     names[name] = self.named(label, name, found, read)
-        defaults = [self.value(part, f"a default of {label}") for f in functions for part in _defaults(f)]
-        form: dict[str, Form] = {"code": read.form, "names": names, "defaults": list(defaults)}
+        form: dict[str, Form] = {"code": read.form, "names": names}
+        form["defaults"] = [
+            {"$state": type_name(type(part))}
+            if name in read.written
+            else self.value(part, f"{label}: default of {name}")
+            for function in functions
+            for name, part in _defaults(function)
+        ]
         if isinstance(value, type):
             form["bases"] = [self.value(base, f"a base of {label}") for base in value.__bases__]
             form["live"] = self.members(value, label, all_of_it=node is None)
@@ -209,7 +222,7 @@ class _Closure:
         try:
             form = self.value(found, f"{label}: {name}")
         except UnkeyableValue:
-            if name not in read.lenient:
+            if name.partition(".")[0] not in read.lenient:
                 raise
             return {"$type": type_name(type(found))}
         if isinstance(form, dict) and form.keys() & {"$around", "$name", "$type", "$use"}:
@@ -220,10 +233,11 @@ class _Closure:
 
     def module(self, module: ModuleType) -> Form:
         """Return the name of a module; one of the project that is used as a whole counts with all its text."""
-        if self.own(module.__name__) and module.__file__:
-            linecache.checkcache(module.__file__)
-            text = "".join(linecache.getlines(module.__file__))
-            self.uses[f"{module.__name__}:*"] = digest(_dump(_parse(text)[0], ()))
+        file = getattr(module, "__file__", None)
+        if file and self.own(module.__name__):
+            linecache.checkcache(file)
+            text = "".join(linecache.getlines(file))
+            self.uses[f"{module.__name__}:*"] = digest(_dump(_parse(text).tree, ()))
         return {"$name": module.__name__}
 
     def imports(self, node: ast.AST | None, module: dict[str, Any]) -> dict[str, Any]:
@@ -311,18 +325,16 @@ def _find(value: Any, functions: list[FunctionType], module: dict[str, Any]) -> 
     """Return the syntax tree and the code of a function or class; no tree if no source compiles to what would run."""
     live = [function.__code__ for function in functions]
     file = live[0].co_filename if live else module.get("__file__") or ""
+    line = live[0].co_firstlineno if isinstance(value, FunctionType) else sys.maxsize  # the last of classes named alike
     for refresh in (False, True):  # what linecache holds can be older, or newer, than what was imported
         if refresh:
             linecache.checkcache(file)
-        tree, compiled = _parse("".join(linecache.getlines(file, module)))
-        fits = [
-            code for code in _nested(compiled) if code.co_qualname == _real_name(value) and _fits(value, code, live)
-        ]
-        if fits:
-            line = live[0].co_firstlineno if isinstance(value, FunctionType) else sys.maxsize
-            code = min(fits, key=lambda code: abs(code.co_firstlineno - line))
-            node = next((node for node in ast.walk(tree) if _is_of(node, code)), None)
-            return node, live[0] if node is None and live else code
+        source = _parse("".join(linecache.getlines(file, module)))
+        fits = [code for code in source.codes.get(_real_name(value), ()) if _fits(value, code, live)]
+        code = min(fits, key=lambda code: abs(code.co_firstlineno - line), default=None)
+        for node in source.nodes.get(code.co_firstlineno, ()) if code else ():
+            if _is_of(node, code):
+                return node, code
     return None, live[0] if isinstance(value, FunctionType) else None
 
 
@@ -330,9 +342,8 @@ def _fits(value: Any, code: CodeType, live: list[CodeType]) -> bool:
     if isinstance(value, FunctionType):
         return _same(code, live[0])
     parts = [part for part in code.co_consts if isinstance(part, CodeType)]
-    return not code.co_flags & 1 and all(
-        any(_same(part, method) for part in parts) for method in live
-    )  # 1: CO_OPTIMIZED
+    is_class = not code.co_flags & inspect.CO_OPTIMIZED
+    return is_class and all(any(_same(part, method) for part in parts) for method in live)
 
 
 def _same(code: CodeType, live: CodeType) -> bool:
@@ -342,24 +353,36 @@ def _same(code: CodeType, live: CodeType) -> bool:
     return "@pytest_ar" in names and {name for part in _nested(code) for name in part.co_names} <= names
 
 
-def _is_of(node: ast.AST, code: CodeType) -> bool:
+def _is_of(node: ast.AST, code: Any) -> bool:
     if isinstance(node, ast.Lambda):
         body = node.body
         place = (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
-        return node.lineno == code.co_firstlineno and code.co_name == "<lambda>" and place in code.co_positions()
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return False
-    return node.name == code.co_name and min(n.lineno for n in [node, *node.decorator_list]) == code.co_firstlineno
+        return code.co_name == "<lambda>" and place in code.co_positions()
+    return bool(getattr(node, "name", "") == code.co_name)
+
+
+class _Source(NamedTuple):
+    tree: ast.Module
+    codes: dict[str, list[CodeType]]  # by qualified name
+    nodes: dict[int, list[ast.AST]]  # functions, lambdas and classes by first line, that of a decorator if there is one
 
 
 @functools.lru_cache(maxsize=64)
-def _parse(text: str) -> tuple[ast.Module, CodeType]:
+def _parse(text: str) -> _Source:
     try:
         tree = ast.parse(text)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as notebooks do
-        return tree, compile(tree, "<cvcache>", "exec", flags, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):  # a cell of another language, or no text at all
+        compiled = compile(tree, "<cvcache>", "exec", flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):  # a cell in another language, or no text at all
         return _parse("")
+    source = _Source(tree, {}, {})
+    for code in _nested(compiled):
+        source.codes.setdefault(code.co_qualname, []).append(code)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            line = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])])
+            source.nodes.setdefault(line, []).append(node)
+    return source
 
 
 @functools.lru_cache(maxsize=1024)
@@ -472,7 +495,7 @@ def _target(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     """Return the object a decorator names, as far as it can be told without calling anything."""
     node = node.func if isinstance(node, ast.Call) else node
     root, *attributes = _dotted(node).split(".")
-    return functools.reduce(lambda found, name: getattr(found, name, None), attributes, scope.get(root))
+    return _attribute(scope.get(root), attributes)
 
 
 def _functions(value: Any) -> list[FunctionType]:
@@ -498,8 +521,10 @@ def _cells(value: Any) -> dict[str, Any]:
     return cells
 
 
-def _defaults(function: FunctionType) -> list[Any]:
-    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    code, values = function.__code__, function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
 
 
 def _innermost(value: Any) -> Any:
@@ -526,34 +551,37 @@ def _real_name(value: Any) -> str:
 
 
 def _public(value: Any) -> str:
-    """Return the ``module:name`` under which an import finds this very object, or an empty string."""
+    """Return the ``module:name`` under which an import finds this very object, or an empty string.
+
+    The outermost package that has it is taken, for the inner modules of a package move between its versions.
+    """
     owner = type(getattr(value, "__self__", value)).__module__
     for module in (getattr(value, "__module__", None), owner):
         for name in (getattr(value, "__qualname__", None), getattr(value, "__name__", None)):
-            if isinstance(module, str) and isinstance(name, str):
-                found = functools.reduce(
-                    lambda part, step: getattr(part, step, None), name.split("."), sys.modules.get(module)
-                )
-                if found is value:
-                    return f"{module}:{name}"
+            if not isinstance(module, str) or not isinstance(name, str):
+                continue
+            for package in itertools.accumulate(module.split("."), "{}.{}".format):
+                if _attribute(sys.modules.get(package), name.split(".")) is value:
+                    return f"{package}:{name}"
     return ""
+
+
+def _attribute(found: Any, names: Iterable[str]) -> Any:
+    return functools.reduce(lambda part, name: getattr(part, name, None), names, found)
 
 
 def _installed(module: str) -> bool:
     """Return whether a module is of the standard library, of an installed package or of cvcache itself."""
     top = module.partition(".")[0]
     loaded = sys.modules.get(module) or sys.modules.get(top)
-    file = getattr(loaded, "__file__", None)
+    file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
     if loaded is None:
         with contextlib.suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(top)  # only looks; imports nothing
             file = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), None))
-    if file is None or top == "cvcache":
-        return top in sys.stdlib_module_names or top in {"builtins", "cvcache"}
+    if top in {"builtins", "cvcache"} or file in {"built-in", "frozen"}:
+        return True
+    if file is None:  # frozen, or made by its package
+        return top in sys.stdlib_module_names or (module != top and loaded is not None and _installed(top))
     parts = file.replace("\\", "/").split("/")
-    return (
-        file.startswith(_STDLIB)
-        or "site-packages" in parts
-        or "dist-packages" in parts
-        or file in {"built-in", "frozen"}
-    )
+    return file.startswith(_STDLIB) or "site-packages" in parts or "dist-packages" in parts

@@ -48,7 +48,7 @@ class Commit:
         """Return what `record`, a committed one, says."""
         try:
             time = datetime.datetime.fromisoformat(record.time).astimezone(datetime.UTC)
-        except ValueError:
+        except (ValueError, OverflowError):
             time = datetime.datetime.fromtimestamp(0, datetime.UTC)
         return cls(
             time=time,

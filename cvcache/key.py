@@ -181,7 +181,7 @@ class _Walk:
         if package == "dask":
             raise self.refusal(value, "it is a plan to compute something, not a value")
         if isinstance(value, enum.Enum):
-            return {"$enum": value.name, "type": self.type(kind), "value": self.form(value.value, ".value")}
+            return {"$enum": value.name, "type": self.type_form(kind), "value": self.form(value.value, ".value")}
         if "__dataclass_fields__" in vars(kind):
             return self.fields(value, value.__dataclass_fields__)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -190,7 +190,7 @@ class _Walk:
             return {"$path": _text(value.as_posix() if package == "pathlib" else str(value))}
         return _numpy(self, value) or (self.code(value) if callable(value) else None)
 
-    def type(self, kind: type) -> Form:
+    def type_form(self, kind: type) -> Form:
         if kind not in self.types:
             self.types[kind] = self.code(kind)
         return self.types[kind]
@@ -200,7 +200,7 @@ class _Walk:
         if missing:
             raise self.refusal(value, f"its field {missing[0]!r} has no value")
         fields = {name: self.form(getattr(value, name), f".{name}") for name in names}
-        return _short("object", len(fields), {"$fields": fields, "type": self.type(type(value))}, BRANCH)
+        return _short("object", len(fields), {"$fields": fields, "type": self.type_form(type(value))}, BRANCH)
 
     def each(self, values: Iterable[object]) -> list[Form]:
         return [self.form(value, f"[{i}]") for i, value in enumerate(values)]

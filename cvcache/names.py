@@ -27,7 +27,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _WILDCARD = re.compile(r"[*?\[\]{}]")
-_SECRET = re.compile(r"[?&](x-amz-|x-goog-|awsaccesskeyid=|[\w-]*(sig|signature|token|secret|password|key)=)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"[?&](x-amz-|x-goog-|awsaccesskeyid=|[\w-]*(sig|signature|token|secret|password|key)=)", re.IGNORECASE
+)
 _USER = re.compile(r"(?!arn:)[^/:@]+:[^@]*@|[^/@]*@")
 """Who and with which password, before the bucket; a secret key may hold slashes, the name of an access point colons."""
 

@@ -42,7 +42,7 @@ class NoCache(CacheDir):
 
     def init(
         self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None
-    ) -> NoCache:  # noqa: ARG002 - there is nothing to match or wait for
+    ) -> NoCache:
         return NoCache(self._path, self._children)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:

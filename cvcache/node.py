@@ -327,7 +327,7 @@ class CacheDir:
             self.item_meta(name)
             return self.store.open(f"{contents.root_of(self._path, self._newest())}/{name}", mode)
         attempt = self._own_file(name)
-        return attempt.store.open(f"{attempt.root}/{name}", mode)
+        return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
     def path(self, name: str) -> str:
         """Return a path or URL for the item `name`, for a tool that writes it by itself.

@@ -67,8 +67,9 @@ def _start_time(pid: int) -> str:
 
 
 def _is_zombie(pid: int) -> bool:
+    """Whether the process has ended but for its parent's notice; a first thread that has ended is not yet a process that has."""
     fields = _stat_fields(pid)
-    return bool(fields) and fields[0] in {"Z", "X"}
+    return bool(fields) and fields[0] in {"Z", "X"} and int(fields[17]) <= 1  # proc(5): field 20, the threads
 
 
 def _read(path: str) -> str:

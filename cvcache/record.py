@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
@@ -125,15 +125,29 @@ def dumps(record: Record) -> bytes:
     row["owner"] = {f.name: getattr(record.owner, f.name) for f in fields(Owner)}
     if row["items"] is not None and len(_encode(row["items"])) > MAX_ITEM_BYTES:
         row["items"] = None
-    data = _encode({"v": SCHEMA, **{k: v for k, v in row.items() if v not in (None, (), {})}})
+    data = _encode(
+        {"v": SCHEMA, **{k: v for k, v in row.items() if not (v is None or v == () or (k == "meta" and not v))}}
+    )
     if len(data) > MAX_BYTES:
         msg = f"a record of {len(data)} bytes is over the {MAX_BYTES} a reader takes; shorten the key or the user metadata"
         raise BadRecord(msg)
+    return _readable(data, lambda: loads(data))
+
+
+def _readable(data: bytes, read: Callable[[], object]) -> bytes:
+    """Return `data`, or refuse to write what nobody could read: it would close the node for ever."""
+    try:
+        read()
+    except BadRecord as error:
+        msg = f"this record could not be read again ({error}); give plain JSON values as key and metadata"
+        raise BadRecord(msg) from None
     return data
 
 
 def _encode(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain).encode(
+        "utf-8", "replace"
+    )
 
 
 def _plain(value: object) -> Any:
@@ -180,8 +194,6 @@ def parse_json(data: bytes, where: str) -> Any:
 
 
 def _parse(data: bytes, where: str) -> Any:
-    if b"\\ud" in data.lower():
-        _bad(where, "escapes a surrogate")
     try:
         value = json.loads(
             data.decode("utf-8"), parse_constant=_constant, parse_float=_float, object_pairs_hook=_unique
@@ -189,18 +201,22 @@ def _parse(data: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error}); move it away to use this place"
         raise BadRecord(msg) from None
-    if _depth(value) > MAX_DEPTH:
-        _bad(where, f"is nested more than {MAX_DEPTH} levels deep")
+    _check_levels(value, where)
     return value
 
 
-def _depth(value: Any) -> int:
-    """Return how many levels of nesting there are, without recursion."""
+def _check_levels(value: Any, where: str) -> None:
+    """Refuse endless nesting and half characters, without recursion."""
     depth, level = 0, [value]
-    while level := [v for v in level if isinstance(v, (dict, list))]:
+    while level:
+        for text in level:
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                _bad(where, "holds half a character, a surrogate")
+        level = [v for v in level if isinstance(v, (dict, list))]
+        level = [inner for v in level for inner in ((*v, *v.values()) if isinstance(v, dict) else v)]
         depth += 1
-        level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]
-    return depth
+        if depth > MAX_DEPTH:
+            _bad(where, f"is nested more than {MAX_DEPTH} levels deep")
 
 
 def _float(text: str) -> float:
@@ -294,7 +310,8 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
 
 def dump_inventory(attempt: str, items: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the bytes of an inventory: one row per item of an attempt."""
-    return _encode({"v": SCHEMA, "attempt": attempt, "items": items})
+    data = _encode({"v": SCHEMA, "attempt": attempt, "items": items})
+    return _readable(data, lambda: load_inventory(data, attempt, "the inventory"))
 
 
 def load_inventory(data: bytes, attempt: str, where: str) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
+
+from cvcache.store.writer import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def open(self, path: str, mode: str) -> IO[bytes]:
-        """Open one object for ``"rb"`` or ``"wb"``; what is written appears whole on close."""
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
+        """Open one object for ``"rb"`` or ``"wb"``; what is written appears whole on close, inside ``guard()``."""
 
     def makedirs(self, path: str) -> None:  # noqa: B027 - a store without directories has nothing to do
         """Make sure that a file can be created in the directory `path`, where a store has directories."""

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar, cast
 
 from cvcache.names import RESERVED
@@ -19,7 +20,7 @@ from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
 from cvcache.store.failure import http_status, is_denied, is_lost, retrying, secrets_of, without
 from cvcache.store.reader import RangeReader
-from cvcache.store.writer import WholeObject
+from cvcache.store.writer import Guard, WholeObject
 
 T = TypeVar("T")
 
@@ -99,13 +100,15 @@ class BucketStore(Store):
         with ThreadPoolExecutor(DELETE_AT_ONCE) as pool:
             list(pool.map(remove, paths))
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             info = self.stat(path)
             if info is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.url(path))
-            return io.BufferedReader(RangeReader(lambda start, end: self.get(path, start, end), info.size), READ_AT_ONCE)
-        return WholeObject(lambda data: self.put(path, data))
+            return io.BufferedReader(
+                RangeReader(lambda start, end: self.get(path, start, end), info.size), READ_AT_ONCE
+            )
+        return WholeObject(lambda data: self.put(path, data), guard)
 
     def exclusive(self, path: str) -> bool:
         bucket = path.split("/", maxsplit=1)[0]

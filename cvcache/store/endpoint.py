@@ -20,7 +20,9 @@ def endpoint_of(scheme: str, options: Mapping[str, Any]) -> str | None:
     """Return the address given for a store by option or environment; None for a provider's own."""
     nested = options.get("client_kwargs")
     given = [options, nested] if isinstance(nested, Mapping) else [options]
-    values = [kind.get("endpoint_url") for kind in given] + [os.environ.get(name) for name in _VARIABLES.get(scheme, ())]
+    values = [kind.get("endpoint_url") for kind in given] + [
+        os.environ.get(name) for name in _VARIABLES.get(scheme, ())
+    ]
     return next((value for value in values if isinstance(value, str) and value), None)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat as stat_module
 import sys
-from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, ClassVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
 from cvcache.names import RESERVED, node_of
 from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.writer import Guard
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -44,14 +47,14 @@ class LocalStore(Store):
     def put(self, path: str, data: bytes) -> None:
         with _temporary(path) as (file, temporary):
             _write(file, data)
-            _with_parent(path, lambda: os.replace(temporary, path))
+            _with_parent(path, functools.partial(os.replace, temporary, path))
 
     def put_new(self, path: str, data: bytes) -> bool:
         with _temporary(path) as (file, temporary):
             _write(file, data)
             os.fsync(file.fileno())
             try:
-                _with_parent(path, lambda: os.link(temporary, path))
+                _with_parent(path, functools.partial(os.link, temporary, path))
             except FileExistsError:
                 return self.get(path) == data
             except OSError as error:
@@ -129,11 +132,11 @@ class LocalStore(Store):
                     break
                 current = os.path.dirname(current)
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             with _not_a_file(path):
                 return open(path, "rb")
-        return cast("IO[bytes]", _WholeFile(path))
+        return cast("IO[bytes]", _WholeFile(path, guard))
 
     def makedirs(self, path: str) -> None:
         os.makedirs(path, exist_ok=True)
@@ -161,26 +164,37 @@ class LocalStore(Store):
 class _WholeFile:
     """A file being written that appears under its name only when closed without an error."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, guard: Guard) -> None:
         self._context = _temporary(path)
         self._file, self._temporary = self._context.__enter__()
         self._path = path
+        self._guard = guard
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
 
-    def __enter__(self) -> _WholeFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.close(keep=kind is None)
+        if kind is not None:
+            self.discard()
+        self.close()
 
-    def close(self, *, keep: bool = True) -> None:
-        if not self._file.closed:
-            self._file.close()
-            if keep:
-                _with_parent(self._path, lambda: os.replace(self._temporary, self._path))
-            self._context.__exit__(None, None, None)
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        try:
+            with self._guard():
+                self._file.close()
+                _with_parent(self._path, functools.partial(os.replace, self._temporary, self._path))
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close without leaving anything."""
+        self._file.close()
+        self._context.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
@@ -203,12 +217,12 @@ def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
             os.unlink(temporary)
 
 
-def _with_parent(path: str, act: object) -> None:
+def _with_parent(path: str, act: Callable[[], None]) -> None:
     try:
-        act()  # type: ignore[operator]
+        act()
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        act()  # type: ignore[operator]
+        act()
 
 
 def _write(file: FileIO, data: bytes) -> None:

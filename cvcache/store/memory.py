@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import IO, Any, ClassVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.writer import WholeObject
+from cvcache.store.writer import Guard, WholeObject
 
 _lock = threading.RLock()
 
@@ -77,8 +78,8 @@ class MemoryStore(Store):
             for path in paths:
                 self._objects.pop("/" + path, None)
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
-        return io.BytesIO(self.get(path)) if mode == "rb" else WholeObject(lambda data: self.put(path, data))
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
+        return io.BytesIO(self.get(path)) if mode == "rb" else WholeObject(lambda data: self.put(path, data), guard)
 
     def exclusive(self, path: str) -> bool:  # noqa: ARG002 - a lock of this process elects, whatever the path
         return True

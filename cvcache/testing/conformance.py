@@ -89,6 +89,15 @@ class StoreTests(ConformanceTests):
         assert store.get(f"{root}/a", -3) == b"789"
         assert store.get(f"{root}/a", 0, 65) == b"0123456789"
 
+    def test_get_ranges_that_hold_nothing(self, store: Store, root: str) -> None:
+        """As a slice of the bytes would: a record that was torn to nothing is read with a limit, too."""
+        store.put(f"{root}/empty", b"")
+        store.put(f"{root}/a", b"0123456789")
+        assert store.get(f"{root}/empty", 0, 65) == b""
+        assert store.get(f"{root}/a", 10, 65) == b""
+        assert store.get(f"{root}/a", 11) == b""
+        assert store.get(f"{root}/a", -65) == b"0123456789"
+
     def test_missing_is_file_not_found(self, store: Store, root: str) -> None:
         with pytest.raises(FileNotFoundError):
             store.get(f"{root}/absent")
@@ -101,6 +110,14 @@ class StoreTests(ConformanceTests):
         assert store.stat(f"{root}/deep") is None
         with pytest.raises(FileNotFoundError):
             store.get(f"{root}/deep")
+
+    def test_below_an_object_is_nothing(self, store: Store, root: str) -> None:
+        store.put(f"{root}/a", b"1")
+        assert not store.list(f"{root}/a")
+        assert store.find(f"{root}/a") == {}
+        assert store.stat(f"{root}/a/b") is None
+        with pytest.raises(FileNotFoundError):
+            store.get(f"{root}/a/b")
 
     def test_put_new_creates_once(self, store: Store, root: str) -> None:
         assert store.put_new(f"{root}/log/1", b"mine")
@@ -156,6 +173,11 @@ class StoreTests(ConformanceTests):
         store.delete([f"{root}/g[1].txt", f"{root}/star*.txt", f"{root}/absent"])
         assert set(store.list(root).files) == set(ODD_NAMES) - {"g[1].txt", "star*.txt"}
 
+    def test_delete_of_a_prefix_takes_nothing(self, store: Store, root: str) -> None:
+        store.put(f"{root}/n/a", b"1")
+        store.delete([f"{root}/n", f"{root}/n/"])
+        assert set(store.find(root)) >= {"n/a"}
+
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_odd_names_come_back(self, store: Store, root: str, name: str) -> None:
         store.put(f"{root}/{name}", name.encode())
@@ -177,6 +199,18 @@ class StoreTests(ConformanceTests):
         file.close()
         with store.open(f"{root}/n/a", "rb") as opened:
             assert opened.read() == b"half and half"
+
+    def test_open_reads_anywhere(self, store: Store, root: str) -> None:
+        store.put(f"{root}/a", b"0123456789")
+        with store.open(f"{root}/a", "rb") as file:
+            assert file.read(2) == b"01"
+            assert file.seek(-3, 2) == 7
+            assert file.read() == b"789"
+            assert file.read() == b""
+            file.seek(4)
+            assert file.read(1) == b"4"
+        with pytest.raises(FileNotFoundError):
+            store.open(f"{root}/absent", "rb")
 
     def test_open_keeps_nothing_after_an_error(self, store: Store, root: str) -> None:
         with pytest.raises(ZeroDivisionError), store.open(f"{root}/n/a", "wb") as file:

@@ -13,10 +13,11 @@ import collections
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import IO, Any, ClassVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.writer import WholeObject
+from cvcache.store.writer import Guard, WholeObject
 
 VERBS = ("get", "put", "put_new", "list", "find", "stat", "delete", "open")
 WRITES = frozenset({"put", "put_new", "delete"})
@@ -63,10 +64,10 @@ class WrapperStore(Store):
         for path in list(paths):
             self.call("delete", path, functools.partial(self.store.delete, [path], within))
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             return self.call("open", path, lambda: self.store.open(path, mode))  # type: ignore[no-any-return]
-        return WholeObject(lambda data: self.put(path, data))
+        return WholeObject(lambda data: self.put(path, data), guard)
 
     def makedirs(self, path: str) -> None:
         self.store.makedirs(path)
