@@ -7,16 +7,19 @@ state of the node: 4 running, 5 failed, 6 stale.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
+from cvcache.terminal import complain, plain, prepare, print_json, print_line, progress
+
+if TYPE_CHECKING:
+    from cvcache.node import CacheDir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,10 +50,6 @@ def _common(function: F) -> F:
     )
 
 
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cvcache")
 def cli() -> None:
@@ -60,8 +59,8 @@ def cli() -> None:
 @cli.command()
 @click.argument("url", default="./cvcache-demo")
 @click.option("--image", metavar="PATH_OR_URL", help="Your own TIFF, PNG, JPEG or OME-Zarr, gray or RGB.")
-@click.option("--sigma", type=float, default=1.5, show_default=True, help="Width of the smoothing, in pixels.")
-@click.option("--smallest", type=int, default=30, show_default=True, help="Fewest pixels of a nucleus.")
+@click.option("--sigma", type=click.FloatRange(min=0), default=1.5, show_default=True, help="Smoothing, in pixels.")
+@click.option("--smallest", type=click.IntRange(min=1), default=30, show_default=True, help="Pixels of a nucleus.")
 @_common
 def demo(url: str, image: str | None, sigma: float, smallest: int, options: tuple[str, ...], *, as_json: bool) -> None:
     """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
@@ -71,9 +70,10 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
     from cvcache.tree import read_tree
 
     root = cdir(url, **_options(options))
+    root.store  # noqa: B018 - opened here, it lends its options to an --image in the same bucket
     started = time.monotonic()
     computed = nodes = 0
-    with _progress(quiet=as_json) as say, redirect_stdout(sys.stderr):
+    with _failure_told(root), progress(quiet=as_json) as say, redirect_stdout(sys.stderr):
         for node in pipeline(root, image, image_version(image), sigma, smallest):
             nodes += 1
             computed += node.computed
@@ -81,7 +81,7 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
             say(f"{node.name}: {f'computed ({why})' if node.computed else 'read'}")
     tree = read_tree(root)
     if as_json:
-        _print_json({"computed": computed, "read": nodes - computed, "tree": _tree_json(tree)})
+        print_json({"computed": computed, "read": nodes - computed, "tree": _tree_json(tree)})
         return
     _print_tree(tree)
     what = f"{computed} of {nodes} nodes computed" if computed else f"nothing to compute: {nodes} nodes read"
@@ -89,18 +89,23 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Give a function that reports a finished step: beside a live line on a terminal, as plain lines elsewhere."""
-    if quiet:
-        yield lambda _: None
-    elif not sys.stderr.isatty():
-        yield lambda text: click.echo(text, err=True)
-    else:
-        from rich.console import Console
+def _failure_told(root: CacheDir) -> Iterator[None]:
+    """Say in one sentence that a step failed, and where its traceback is."""
+    try:
+        yield
+    except (CvcacheError, OSError):
+        raise
+    except ImportError as error:
+        msg = f"{error}; the demo works with what this brings: pip install 'cvcache[demo]'"
+        raise ImportError(msg) from error
+    except Exception as error:  # noqa: BLE001 - a step may raise anything
+        from cvcache.tree import read_tree
 
-        console = Console(stderr=True)
-        with console.status("working"):
-            yield lambda text: console.print(text, highlight=False, markup=False)
+        failed = [entry.node.url for entry in read_tree(root).flat() if entry.state == "failed"]
+        complain(f"{type(error).__name__}: {error}")
+        for node in failed:
+            complain(f"{node} failed; its log has the traceback: cvcache logs {node}")
+        sys.exit(1)
 
 
 @cli.command()
@@ -112,12 +117,13 @@ def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool
     from cvcache.tree import read_tree
 
     top = read_tree(url, depth=depth, **_options(options))
+    present = bool(top.children) or top.state not in {"absent", "folder"} or (depth == 0 and bool(top.node.children()))
     if as_json:
-        _print_json(_tree_json(top))
-    else:
+        print_json(_tree_json(top))
+    elif present:
         _print_tree(top)
-    if top.state in {"absent", "folder"} and not top.children:
-        _nothing_at(top.node.url)
+    if not present:
+        _nothing_at(top.node)
 
 
 @cli.command("ls")
@@ -130,18 +136,18 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     node = cdir_query(url, **_options(options))
     rows, children = node.rows(), [child.name for child in node.children()]
     if as_json:
-        _print_json(
+        print_json(
             {"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children}
         )
     else:
         from cvcache.show import item_line
 
         for name, row in sorted(rows.items()):
-            click.echo(item_line(name, row))
+            print_line(item_line(name, row))
         for name in children:
-            click.echo(f"{name}/")
-    if node.state == "absent" and not children:
-        _nothing_at(node.url)
+            print_line(f"{name}/")
+    if node.own_state == "absent" and not children:
+        _nothing_at(node)
 
 
 @cli.command()
@@ -155,7 +161,7 @@ def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     node = cdir_query(url, **_options(options))
     report = node_json(node)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         click.echo(node_text(report))
     sys.exit(STATE_CODES[report["state"]])
@@ -172,9 +178,9 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
     node = cdir_query(url, **_options(options))
     meta = node.item_meta(item)
     if as_json:
-        _print_json({"path": node[item].path, **meta})
+        print_json({"path": node[item].path, **meta})
     else:
-        click.echo(node[item].path)
+        print_line(node[item].path)
 
 
 @cli.command()
@@ -184,12 +190,16 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 def logs(url: str, name: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Print the log of the node at URL, of a failed attempt too."""
     from cvcache.api import cdir_query
-    from cvcache.show import plain
 
     node = cdir_query(url, **_options(options))
+    if node.own_state == "absent":
+        _nothing_at(node)
     text = node.read(name)
+    if not isinstance(text, str):
+        msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
+        raise click.UsageError(msg)
     if as_json:
-        _print_json({"url": node.url, "state": node.state, "log": text})
+        print_json({"url": node.url, "state": node.state, "log": text})
     else:
         click.echo(plain(text), nl=False)
 
@@ -203,16 +213,22 @@ def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 
     node = cdir_query(url, **_options(options))
     if as_json:
-        _print_json({"url": node.url, "state": node.state, "why": list(node.reason)})
+        print_json({"url": node.url, "state": node.state, "why": list(node.reason)})
     else:
         for reason in node.reason:
-            click.echo(reason)
+            print_line(reason)
     if not node.reason:
-        _nothing_at(node.url)
+        _nothing_at(node)
 
 
-def _nothing_at(url: str) -> None:
-    click.echo(f"cvcache: there is no node at {url}", err=True)
+def _nothing_at(node: CacheDir) -> NoReturn:
+    from cvcache.tree import place_state
+
+    hint = {
+        "folder": f"; there are nodes below it: cvcache tree {node.url}",
+        "foreign": ", only data that cvcache did not write",
+    }
+    complain(f"there is no node at {node.url}{hint.get(place_state(node), '')}")
     sys.exit(ABSENT)
 
 
@@ -226,27 +242,28 @@ def _print_tree(entry: Any) -> None:
     from cvcache.show import tree_lines
 
     for line in tree_lines(entry):
-        click.echo(line)
+        print_line(line)
 
 
 def main() -> None:
     """Run the command line; an error of ours or of the store is one sentence, not a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="cvcache: %(message)s")
+    prepare()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
+        complain("interrupted; what was committed stays, and the same command goes on from there")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except ItemNotFound as error:
-        click.echo(f"cvcache: {error}", err=True)
+        complain(error)
         sys.exit(ABSENT)
     except UsageError as error:
-        click.echo(f"cvcache: {error}", err=True)
+        complain(error)
         sys.exit(2)
     except (CvcacheError, OSError, ImportError) as error:
-        click.echo(f"cvcache: {error}", err=True)
+        complain(error)
         sys.exit(1)
 
 

@@ -6,22 +6,57 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
+from cvcache.names import parse_url
+from cvcache.store import open_store
+from cvcache.store.base import Store
 
 RGB = (3, 4)
+STORES = {"s3", "gs", "memory"}
 
 
 def image_version(image: str | None) -> str | None:
-    """Return what changes when the file or object at `image` does, without reading it; None for the built-in picture."""
+    """Return what changes when the file or object at `image` does, without reading it; None for the built-in picture.
+
+    Raises
+    ------
+    UsageError
+        If there is no such image.
+    """
     if image is None:
         return None
-    if "://" not in image:
-        found = os.stat(os.path.expanduser(image))
-        return f"{found.st_mtime_ns}-{found.st_size}"
+    parts = ("zarr.json", ".zattrs") if _is_zarr(image) else ("",)
+    for part in parts:
+        if found := _version(f"{image.rstrip('/')}/{part}".rstrip("/")):
+            return found
+    msg = f"there is no image at {image}"
+    raise UsageError(msg)
+
+
+def _version(image: str) -> str | None:
+    """Return etag, or time and size, of one file or object; None if there is none."""
+    if store_path := _in_store(image):
+        info = store_path[0].stat(store_path[1])
+        return f"{info.etag}-{info.size}" if info else None
     import fsspec
 
-    fs, path = fsspec.core.url_to_fs(image)
-    marker = f"{path.rstrip('/')}/zarr.json" if image.rstrip("/").endswith(".zarr") else path
-    return str(fs.ukey(marker))
+    try:
+        found = fsspec.open(image).fs.info(image)
+    except FileNotFoundError:
+        return None
+    return "-".join(str(found[name]) for name in ("ETag", "Last-Modified", "size") if found.get(name))
+
+
+def _in_store(image: str) -> tuple[Store, str] | None:
+    """Return the store and the full key of an image, if it is one of the stores of trees and no web page."""
+    if "://" not in image:
+        return open_store("file", "", {}), os.path.abspath(os.path.expanduser(image))
+    parent, _, name = image.rstrip("/").rpartition("/")
+    scheme, path = parse_url(parent)
+    return (open_store(scheme, path, {}), f"{path}/{name}") if scheme in STORES else None
+
+
+def _is_zarr(image: str) -> bool:
+    return image.rstrip("/").endswith(".zarr")
 
 
 def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...]]:
@@ -43,10 +78,9 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...]]:
         from skimage import data
 
         return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0)
-    if image.rstrip("/").endswith(".zarr"):
-        pixels, scale = _read_ome_zarr(image)
-    else:
-        pixels, scale = _read_file(image), (1.0, 1.0)
+    pixels, scale = _read_ome_zarr(image) if _is_zarr(image) else (_read_file(image), (1.0, 1.0))
+    while pixels.ndim > 2 and pixels.shape[0] == 1:  # noqa: PLR2004 - rows and columns
+        pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[-1] in RGB:  # noqa: PLR2004 - rows, columns, colours
         pixels = np.moveaxis(pixels, -1, 0)
     if pixels.ndim == 3 and pixels.shape[0] in RGB:  # noqa: PLR2004 - colours, rows, columns
@@ -60,26 +94,29 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...]]:
 def _read_file(image: str) -> Any:
     import io
 
-    import fsspec
+    if store_path := _in_store(image):
+        data = store_path[0].get(store_path[1])
+    else:
+        import fsspec
 
-    with fsspec.open(image, "rb") as file:
-        data = io.BytesIO(file.read())
+        with fsspec.open(image, "rb") as file:
+            data = file.read()
     if image.lower().endswith((".tif", ".tiff")):
         import tifffile
 
-        return tifffile.imread(data)
+        return tifffile.imread(io.BytesIO(data))
     from skimage.io import imread
 
-    return imread(data)
+    return imread(io.BytesIO(data))
 
 
 def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
     from cvcache.formats import ome_zarr
     from cvcache.formats.place import Place
-    from cvcache.names import parse_url
-    from cvcache.store import open_store
 
-    scheme, path = parse_url(image) if "://" in image else ("file", os.path.abspath(os.path.expanduser(image)))
-    place = Place(open_store(scheme, path, {}), path)
+    if (store_path := _in_store(image)) is None:
+        msg = f"{image}: an OME-Zarr is read from a disk or a bucket; copy it there first"
+        raise UsageError(msg)
+    place = Place(*store_path)
     meta = ome_zarr.describe(place)
     return ome_zarr.read(place), tuple(meta.get("scale", (1.0, 1.0)))

@@ -16,28 +16,24 @@ import enum
 import hashlib
 import json
 import math
-import re
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Canonical", "Form", "canonical", "digest", "dumps", "explain", "register_key", "type_name"]
+__all__ = ["Canonical", "Form", "canonical", "digest", "dumps", "register_key", "type_name"]
 
 Form: TypeAlias = "bool | int | float | str | list[Form] | dict[str, Form] | None"
 T = TypeVar("T")
 
 LEAF, BRANCH = 1024, 16 * 1024  # bytes of JSON that a text or sequence, and a mapping, may keep
 DEPTH = 60  # a deeper value is refused before json or the stack of the interpreter gives up
-WIDTH = 60  # characters of a value that explain() shows
 
-_OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
-_OPEN |= {"$namespace", "$partial", "$tuple"}
-_DIGEST = re.compile(r"\b([0-9a-f]{8})(?:[0-9a-f]{24}|[0-9a-f]{56})\b")
-
+OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
+OPEN |= {"$namespace", "$partial", "$tuple"}
 _hooks: dict[type, Callable[[Any], object]] = {}
 
 
@@ -184,6 +180,8 @@ class _Walk:
             return {"$enum": value.name, "type": self.type_form(kind), "value": self.form(value.value, ".value")}
         if "__dataclass_fields__" in vars(kind):
             return self.fields(value, value.__dataclass_fields__)
+        if "__attrs_attrs__" in vars(kind):
+            return self.fields(value, [field.name for field in value.__attrs_attrs__])
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return self.fields(value, kind._fields)
         if package in {"pathlib", "upath"} and hasattr(value, "as_posix"):
@@ -251,6 +249,7 @@ def _simple(tag: str, parts: Callable[[Any], Any]) -> Callable[[_Walk, Any], For
 
 _method = _simple("method", lambda v: [v.__self__, v.__func__])
 _BY_TYPE: dict[str, Callable[[_Walk, Any], Form]] = {
+    "argparse.Namespace": _simple("Namespace", vars),
     "builtins.int": lambda _, v: _short("int", v.bit_length(), {"$int": hex(v)}),
     "builtins.list": lambda walk, v: walk.sequence("list", v),
     "builtins.tuple": lambda walk, v: walk.sequence("tuple", v),
@@ -307,90 +306,3 @@ def _numpy(walk: _Walk, value: Any) -> Form:
 
 def _dtype(dtype: Any) -> str:
     return str(dtype.name if dtype.isbuiltin == 2 else dtype.str)  # noqa: PLR2004 - 2: from elsewhere, as bfloat16 is
-
-
-def explain(old: Form, new: Form) -> list[str]:
-    """Return what differs between two canonical keys, one readable line each.
-
-    Parameters
-    ----------
-    old, new : JSON-able
-        Canonical forms; an `old` of None means that there was no key.
-
-    Returns
-    -------
-    list of str
-        Lines such as ``args.sigma: 4.0 -> 6.0``, ``args.mask: added`` and ``code: changed (helper smooth in
-        pipeline)``, with digests cut to 8 characters; empty if the keys are equal.
-    """
-    if old is None and new is not None:
-        return ["no key before"]
-    return [line.removeprefix(".") for line in _changes("", old, new)]
-
-
-def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
-    if dumps(old) == dumps(new):
-        return
-    before, after = _parts(old), _parts(new)
-    if isinstance(old, dict) and isinstance(new, dict) and "uses" in old and "uses" in new:
-        yield from (f"{where}: changed ({what})" for what in _code_changes(old, new))
-    elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
-        yield f"{where}: {old['$item']}: version {str(old['version'])[:8]} -> {str(new['version'])[:8]}"
-    elif before is None or after is None or before[0] != after[0]:
-        yield f"{where or 'key'}: {_show(old)} -> {_show(new)}"
-    else:
-        for name in before[1] | after[1]:
-            if name in before[1] and name in after[1]:
-                yield from _changes(where + name, before[1][name], after[1][name])
-            else:
-                yield f"{where}{name}: {'added' if name in after[1] else 'removed'}"
-
-
-def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:
-    """Return the kind of a form and, by the way to each, what is inside; None if it is shown as a whole."""
-    if isinstance(form, list):
-        return "list", {f"[{i}]": part for i, part in enumerate(form)}
-    if not isinstance(form, dict):
-        return None
-    tag = next((name for name in form if name.startswith("$")), "")
-    if tag in {"$dict", "$OrderedDict", "$Counter"}:
-        return tag, {f"[{_show(pair[0])}]": pair[1] for pair in form[tag]}  # type: ignore[index,union-attr]
-    if tag in _OPEN:
-        return tag, {"" if name == tag else f" {name}": part for name, part in form.items()}
-    return None if tag else ("dict", {f".{name}": part for name, part in sorted(form.items())})
-
-
-def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    yield from (
-        f"{name} {_show(old.get(name))} -> {_show(new.get(name))}"
-        for name in ("name", "source")
-        if old.get(name) != new.get(name)
-    )
-    if old["ast"] != new["ast"]:
-        yield "body"
-    for label in sorted(old["uses"].keys() | new["uses"].keys()):
-        module, _, name = label.rpartition(":")
-        was, now = old["uses"].get(label), new["uses"].get(label)
-        place = f"{name} in {module}" if module else name
-        kind = "constant" if isinstance(was or now, dict) else "helper"
-        if was is None or now is None:
-            yield f"{kind} {place} {'added' if was is None else 'removed'}"
-        elif isinstance(was, dict) and isinstance(now, dict):
-            yield from (f"{kind} {line}" for line in _changes(place, was["value"], now["value"]))
-        elif isinstance(was, dict) or isinstance(now, dict):
-            yield f"{place} is now a {'constant' if isinstance(now, dict) else 'helper'}"
-        elif was != now:
-            yield f"{kind} {place}"
-
-
-def _show(form: Form) -> str:
-    """Return a short text of a form: digests cut to 8 characters, common tags spelled as people do."""
-    if isinstance(form, dict) and "$long" in form:
-        return f"{form['$long']} of {form['len']} ({str(form['sha256'])[:8]})"
-    if isinstance(form, dict) and "$ndarray" in form and "dtype" in form:
-        return f"array {form['dtype']} {form['shape']} ({str(form['$ndarray'])[:8]})"
-    if isinstance(form, dict) and len(form) == 1:
-        ((tag, value),) = form.items()
-        form = form if isinstance(value, (dict, list)) or not tag.startswith("$") else value
-    text = _DIGEST.sub(r"\1", form if isinstance(form, str) and _DIGEST.fullmatch(form) else dumps(form))
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

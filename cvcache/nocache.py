@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from cvcache import contents
 from cvcache.commit import Commit
+from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
 from cvcache.formats.place import Place
 from cvcache.item import Item
@@ -22,32 +25,44 @@ from cvcache.store import open_store
 
 
 class NoCache(CacheDir):
-    """A node that keeps its items as long as somebody holds the handle, and is never found complete.
+    """A node that keeps its items as long as somebody holds the handle, and never finds an earlier result.
 
-    Objects are handed back as they are; files lie in a temporary directory.
+    An array is handed back as it is (a numpy array as a copy, so that nobody changes another one's).
+    Everything else goes through its format and a temporary directory, which is gone with the handle; an array
+    does so when its metadata, a pyramid level or its path is asked for.
     """
 
-    def __init__(self, name: str = "nocache", children: dict[str, NoCache] | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "nocache",
+        parent: NoCache | None = None,
+        below: weakref.WeakValueDictionary[str, NoCache] | None = None,
+    ) -> None:
         super().__init__("none", name, {}, Policy())
-        self._objects: dict[str, object] = {}
-        self._children: dict[str, NoCache] = {} if children is None else children
-        self._files: tempfile.TemporaryDirectory[str] | None = None
+        self._parent = parent
+        self._below = weakref.WeakValueDictionary() if below is None else below
+        self._arrays: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._written: dict[str, Mapping[str, Any]] = {}
+        self._files: str | None = None
         self._finished: Commit | None = None
 
     def __truediv__(self, name: str) -> NoCache:
         node = self
         for part in name.split("/"):
-            node = node._children.setdefault(check_node_name(part), NoCache(f"{node._path}/{part}"))
+            check_node_name(part)
+            child = node._below.get(part) or NoCache(f"{node._path}/{part}", node)
+            node._below[part] = node = child
         return node
 
-    def init(
-        self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None
-    ) -> NoCache:
-        return NoCache(self._path, self._children)
+    def init(self, key: object = None, **_: Any) -> NoCache:  # noqa: ARG002 - there is nothing to match
+        node = NoCache(self._path, self._parent, self._below)
+        if self._parent is not None:
+            self._parent._below[self.name] = node  # noqa: SLF001 - the same class
+        return node
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
-        self._finished = Commit(
-            datetime.datetime.now(datetime.UTC), attempt="", version=f"none-{os.urandom(8).hex()}", meta=meta or {}
+        self._finished = self._finished or Commit(
+            dt.datetime.now(dt.UTC), attempt="", version=f"none-{os.urandom(8).hex()}", meta=meta or {}
         )
         return self._finished
 
@@ -65,52 +80,101 @@ class NoCache(CacheDir):
         return self._finished
 
     @property
+    def computed(self) -> bool:
+        return self.committed
+
+    @property
     def version(self) -> str:
         return self._finished.version if self._finished else "none"
 
     @property
-    def state(self) -> str:
+    def own_state(self) -> str:
         return "committed" if self._finished else "absent"
 
     def children(self) -> list[CacheDir]:
-        return list(self._children.values())
+        return [self._below[name] for name in sorted(self._below)]
+
+    def walk(self) -> Iterator[NoCache]:
+        """Yield the committed nodes that somebody holds, parents first."""
+        if self._finished:
+            yield self
+        for name in sorted(self._below):
+            yield from self._below[name].walk()
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        files = os.listdir(self._files.name) if self._files else []
-        return {name: {} for name in sorted([*self._objects, *files])}
+        files = contents.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
+        return {name: self._written.get(name, files.get(name, {})) for name in sorted({*self._arrays, *files})}
 
     def item_url(self, name: str) -> str:
-        return os.path.join(self._files.name, name) if self._files else f"{self.url}/{name}"
+        self._store_array(name)
+        return os.path.join(self._directory(), name)
 
-    def read(self, name: str, /, **options: Any) -> Any:
-        if name in self._objects:
-            return self._objects[name]
+    def item_meta(self, name: str) -> Mapping[str, Any]:
         if name not in self.rows():
             raise contents.not_found(self.url, name, sorted(self.rows()))
-        return find_format(name).read(Place(open_store("file", "", {}), self.item_url(name)), **options)
+        self._store_array(name)
+        return self.rows()[name]
+
+    def read(self, name: str, /, **options: Any) -> Any:
+        if name in self._arrays and not options:
+            array = self._arrays[name][0]
+            return array if hasattr(array, "dask") else array.copy()
+        meta = self.item_meta(check_item_name(name))
+        return find_format(name).read(self._place(name, meta), **options)
 
     def write(self, name: str, obj: object, /, **options: Any) -> Item:
-        find_format(check_item_name(name))
-        self._objects[name] = obj
+        if self._finished:
+            msg = f"{self.url} is committed and does not change; guard with 'if not d.committed:'"
+            raise NodeCommitted(msg)
+        fmt = find_format(check_item_name(name))
+        self._arrays.pop(name, None)
+        if type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype") and fmt.suffix != "png":
+            self._arrays[name] = obj, options
+            self._written.pop(name, None)
+        else:
+            self._written[name] = fmt.write(self._place(name), obj, **options)
         return Item(self, name)
 
+    def _store_array(self, name: str) -> None:
+        if name in self._arrays and name not in self._written:
+            array, options = self._arrays[name]
+            self._written[name] = find_format(name).write(self._place(name), array, **options)
+
+    def _place(self, name: str, meta: Mapping[str, Any] | None = None) -> Place:
+        return Place(open_store("file", "", {}), os.path.join(self._directory(), name), meta or {})
+
+    def _directory(self) -> str:
+        if self._files is None:
+            self._files = tempfile.mkdtemp(prefix="cvcache-none-")
+            weakref.finalize(self, shutil.rmtree, self._files, ignore_errors=True)
+        return self._files
+
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
-        return self.write(name, fn(), **options).read()
+        return (self / "cached").init().write(name, fn(), **options).read()
 
     def open(self, name: str, mode: str = "rb") -> IO[bytes]:
-        return open(self.path(name), mode)  # type: ignore[return-value]
+        if mode == "rb":
+            self.item_meta(name)
+        return open(self.path(name), mode)
 
     def path(self, name: str) -> str:
-        if self._files is None:
-            self._files = tempfile.TemporaryDirectory(prefix="cvcache-none-")
-        return os.path.join(self._files.name, check_item_name(name))
+        return self.item_url(check_item_name(name))
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:  # noqa: ARG002 - nothing is kept
         return nullcontext()
 
-    def __enter__(self) -> NoCache:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is None:
             self.finish()
+
+    def __getstate__(self) -> dict[str, Any]:
+        for name in self._arrays:
+            self._store_array(name)
+        return {name: vars(self)[name] for name in ("_path", "_files", "_written", "_finished")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        NoCache.__init__(self, state["_path"])
+        vars(self).update(state)  # files stay those of the process it came from, which deletes them

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Token
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from cvcache import claim, contents, lease, opening
 from cvcache.commit import Commit
@@ -134,7 +134,7 @@ class CacheDir:
         if attempt is None:
             if done := self.commit:
                 return done
-            msg = f"{self.url} is not open for writing in this process, so there is nothing to commit; call cdir_init on it first"
+            msg = f"{self.url} is not open for writing in this process; call cdir_init on it before committing it"
             raise NotOpen(msg)
         rows = {**attempt.rows, **contents.own_file_rows(attempt)}
         record = claim.commit(attempt, rows, meta or {})
@@ -357,12 +357,12 @@ class CacheDir:
         if self._attempt is not None:
             return self._attempt
         if record is not None and record.state == "committed":
-            msg = f"{self.url} is committed and does not change; guard with 'if not d.committed:', or open it with force=True to compute it again"
+            msg = f"{self.url} is committed and does not change; write under 'if not d.committed:', or open it with force=True"
             raise NodeCommitted(msg)
         msg = f"{self.url} is not open for writing in this process; call cdir_init on it first"
         raise NotOpen(msg)
 
-    def __enter__(self) -> CacheDir:
+    def __enter__(self) -> Self:
         inside = lease.running.get()
         self._tokens.append(lease.running.set((*inside, self._attempt.id) if self._attempt else inside))
         return self

@@ -32,7 +32,7 @@ def why_claimed(view: View, key: Any, digest: str | None, *, forced: bool) -> li
 
 
 def _explain(record: Record, key: Any) -> list[str]:
-    from cvcache.key import explain
+    from cvcache.explain import explain
 
     return explain(record.key, key)
 
@@ -64,6 +64,6 @@ def refusal(url: str, view: View, error: type[CvcacheError] = NodeBusy, wish: Wi
         return f"{url} is open in a body that this code is called from; give the inner step a child of its own"
     if error is NodeStale:
         reasons = "; ".join(_explain(record, wish.key if wish else None))
-        return f"{url} was committed with another key ({reasons}) and on_stale='error'; use on_stale='recompute' or 'new' to go on"
+        return f"{url} was committed with another key ({reasons}); use on_stale='recompute' or 'new' to go on"
     doing = "removed" if record.state == "removing" else "written"
     return f"{url} is being {doing} by {describe_owner(record)}"

@@ -27,24 +27,34 @@ _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 @contextlib.contextmanager
 def capture(node: CacheDir, name: str) -> Iterator[None]:
-    """Write what happens inside this context as the item `name` of `node`, the traceback of a failure included."""
-    buffer = io.StringIO()
+    """Write what happens inside this context as the item `name` of `node`, the traceback of a failure included.
+
+    The first line says why the node is computed.
+    """
+    buffer = io.StringIO(_first_line(node))
+    buffer.seek(0, io.SEEK_END)
     token = _current.set(buffer)
     _install()
+    failing = False
     try:
         yield
     except BaseException as error:
+        failing = True
         buffer.write("".join(traceback.format_exception(error)))
         raise
     finally:
         _uninstall()
         _current.reset(token)
-        _keep(node, name, buffer.getvalue())
+        _keep(node, name, buffer.getvalue(), failing=failing)
 
 
-def _keep(node: CacheDir, name: str, text: str) -> None:
+def _first_line(node: CacheDir) -> str:
+    values = (node.url, "; ".join(node.reason))
+    return _FORMAT.format(logging.LogRecord("cvcache", logging.INFO, "", 0, "%s: computing (%s)", values, None)) + "\n"
+
+
+def _keep(node: CacheDir, name: str, text: str, *, failing: bool) -> None:
     """Write the log; on the way out of a failure it must not hide the failure itself."""
-    failing = sys.exc_info()[0] is not None
     try:
         node.write(name, text)
     except Exception as error:
@@ -59,6 +69,20 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if buffer := _current.get():
             buffer.write(self.format(record) + "\n")
+        if logging.lastResort and record.levelno >= logging.lastResort.level and _alone(record.name):
+            token = _current.set(None)
+            logging.lastResort.handle(record)
+            _current.reset(token)
+
+
+def _alone(name: str) -> bool:
+    """Whether no other handler shows the records of this logger, so that Python would have shown warnings by itself."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if any(handler is not _handler for handler in logger.handlers):
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
 
 
 class _Tee:

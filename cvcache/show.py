@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.node import CacheDir
-from cvcache.tree import Entry
+from cvcache.terminal import plain
+from cvcache.tree import Entry, place_state
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ITEMS_SHOWN = 4
 _COLUMNS = ("node", "state", "items", "shape", "size", "time")
-
-
-def plain(text: str) -> str:
-    """Return `text` without escape sequences and control characters: a log must not drive the terminal."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
 def size_text(size: float | None) -> str:
@@ -96,10 +90,10 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 
 def node_json(node: CacheDir) -> dict[str, Any]:
     """Return what is known of one node as plain values."""
-    commit, error = node.commit, node.error
+    commit, error, state = node.commit, node.error, node.state
     return {
         "url": node.url,
-        "state": node.state,
+        "state": place_state(node) if state == "absent" and not node.reason else state,
         "why": list(node.reason),
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,
@@ -116,9 +110,8 @@ def node_json(node: CacheDir) -> dict[str, Any]:
 def node_text(report: Mapping[str, Any]) -> str:
     """Return the report of `node_json` as lines."""
     lines = [f"{report['url']}: {report['state']}"]
-    for name in ("time", "duration", "host", "version"):
-        if report[name] not in {None, ""}:
-            lines.append(f"  {name}: {report[name]}{' s' if name == 'duration' else ''}")
+    facts = {"time": "", "duration": " s", "host": "", "version": ""}
+    lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     if report["root"] not in {None, "."}:
         lines.append(f"  data in: {report['root']}")
     lines += [f"  why: {reason}" for reason in report["why"]]

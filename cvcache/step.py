@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
-from cvcache.errors import UsageError, did_you_mean
+from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.node import CacheDir
 
 Function = Callable[..., None]
+logger = logging.getLogger("cvcache")
 
 
 @overload
@@ -77,7 +80,9 @@ def step(
 class Step:
     """A function with what its key needs; call it with a node and the function's arguments."""
 
-    def __init__(
+    __qualname__: str
+
+    def __init__(  # noqa: PLR0917 - called in one place, by `step`
         self,
         function: Function,
         name: str | None,
@@ -87,6 +92,7 @@ class Step:
         on_stale: str,
         log: str | None,
     ) -> None:
+        _check_function(function)
         functools.update_wrapper(self, function)
         self._function = function
         self._name = name or function.__qualname__
@@ -114,8 +120,8 @@ class Step:
         return self._run(out, args, kwargs, force=True)
 
     def key(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the plain values that must match for a result to be used again, given the arguments without the node."""
-        bound = self._signature.bind(None, *args, **kwargs)
+        """Return what must match for a result to be used again, given the arguments without the node."""
+        bound = self._bind(args, kwargs)
         bound.apply_defaults()
         first, *_ = self._signature.parameters
         arguments = {n: v for n, v in bound.arguments.items() if n != first and n not in self._ignore}
@@ -126,17 +132,50 @@ class Step:
             key["version"] = self._version
         return {**key, "depends": list(self._depends)} if self._depends else key
 
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        try:
+            return self._signature.bind(None, *args, **kwargs)
+        except TypeError as error:
+            known = list(self._signature.parameters)[1:]
+            hint = next((did_you_mean(name, known) for name in kwargs if name not in known), "")
+            msg = f"step {self._name!r}: {error}{hint} (it takes: {', '.join(known) or 'the node only'})"
+            raise UnknownOption(msg) from None
+
     def _run(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool) -> CacheDir:
         if not isinstance(out, CacheDir):
-            msg = f"step {self._name!r} is called with the node to fill first, as in {self._name}(root / 'name', ...), not {type(out).__name__}"
+            msg = (
+                f"step {self._name!r} is called with the node to fill first, as in {self._name}(root / 'name', ...), "
+                f"not {type(out).__name__}"
+            )
             raise UsageError(msg)
         node = out.init(self.key(*args, **kwargs), on_stale=self._on_stale, force=force)
         if node.committed:
             return node
-        with node:
-            if self._log is None:
-                self._function(node, *args, **kwargs)
-            else:
-                with node.log(self._log):
-                    self._function(node, *args, **kwargs)
+        with node, node.log(self._log) if self._log else contextlib.nullcontext():
+            returned: object = self._function(node, *args, **kwargs)
+            if returned is not None:
+                logger.warning("step %r returned a value, which is not kept; write it with out.write()", self._name)
         return node
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """Pickle a module's step by name, as functions are; one of a script or notebook by value, for cloudpickle."""
+        by_name = self.__module__ != "__main__" and "<locals>" not in self.__qualname__
+        return self.__qualname__ if by_name else super().__reduce_ex__(protocol)
+
+
+def _check_function(function: Any) -> None:
+    """Refuse what would be called without being run, or has no place for the node."""
+    if not callable(function) or isinstance(function, (type, Step)):
+        msg = f"step decorates a function, not {function!r}; options are given by name, as in @step(version=2)"
+        raise UsageError(msg)
+    name = getattr(function, "__qualname__", repr(function))
+    if any(is_lazy(function) for is_lazy in _LAZY):
+        msg = f"step {name!r} is async or a generator, so that calling it does not run it; make it a plain function"
+        raise UsageError(msg)
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    if first is None or first.kind not in {first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD}:
+        msg = f"step {name!r} has no argument for the node it fills; make it the first, as in def f(out, image): ..."
+        raise UsageError(msg)
+
+
+_LAZY = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

@@ -11,6 +11,7 @@ from cvcache import claim, contents, opening
 from cvcache.api import cdir
 from cvcache.errors import UsageError
 from cvcache.names import RESERVED, child_names
+from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 
 AT_ONCE = 16
@@ -65,11 +66,12 @@ def read_tree(where: object, *, depth: int | None = None, **storage_options: Any
             if not below:
                 break
             level = list(zip(below, pool.map(_look, below), strict=True))
-    return _entry(top, 0, seen)
+    return _entry(seen[top.url], 0, seen)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
+    node: CacheDir
     state: str
     items: Mapping[str, Mapping[str, Any]]
     children: tuple[str, ...]
@@ -82,24 +84,33 @@ def _look(node: CacheDir) -> _Look:
     listing = node.store.list(node.location)
     children = child_names(listing.dirs)
     if RESERVED not in listing.dirs:
-        return _Look("foreign" if listing.files else "folder", {}, children, None, ())
+        return _Look(node, "foreign" if listing.files else "folder", {}, children, None, ())
     node.refresh()
     state = node.own_state
     items = contents.rows_of(listing) if state == "running" else node.rows()
-    return _Look(state, items, children, node.version if state != "absent" else None, node.inputs)
+    return _Look(node, state, items, children, node.version if state != "absent" else None, node.inputs)
 
 
-def _entry(node: CacheDir, depth: int, seen: Mapping[str, _Look]) -> Entry:
-    found = seen[node.url]
-    below = (node / name for name in found.children)
-    children = tuple(_entry(child, depth + 1, seen) for child in below if child.url in seen)
-    state = "stale" if found.state == "committed" and _is_stale(node, found, seen) else found.state
-    return Entry(node, depth, state, found.items, children)
+def place_state(node: CacheDir) -> str:
+    """Return what a place without a node is: absent, folder (it leads to nodes) or foreign; a few LISTs."""
+    found = read_tree(node, depth=2)
+    if any(entry.state not in {"folder", "foreign"} for entry in found.flat()):
+        return "folder"
+    if claim.is_foreign(node.store, node.location):
+        return "foreign"
+    return "folder" if found.children else "absent"
 
 
-def _is_stale(node: CacheDir, found: _Look, seen: Mapping[str, _Look]) -> bool:
+def _entry(found: _Look, depth: int, seen: Mapping[str, _Look]) -> Entry:
+    below = [(found.node / name).url for name in found.children]
+    children = tuple(_entry(seen[url], depth + 1, seen) for url in below if url in seen)
+    state = "stale" if found.state == "committed" and _is_stale(found, seen) else found.state
+    return Entry(found.node, depth, state, found.items, children)
+
+
+def _is_stale(found: _Look, seen: Mapping[str, _Look]) -> bool:
     for source in found.inputs:
-        path = opening.resolve(node.url, source.get("url", ""))
+        path = opening.resolve(found.node.url, source.get("url", ""))
         upstream = seen.get(path) if path else None
         if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
             return True
@@ -108,7 +119,11 @@ def _is_stale(node: CacheDir, found: _Look, seen: Mapping[str, _Look]) -> bool:
 
 def cdir_walk(where: object, **storage_options: Any) -> Iterator[CacheDir]:
     """Yield the nodes of the tree at `where`, parents first; what only leads to nodes is left out."""
-    for entry in read_tree(where, **storage_options).flat():
+    top = cdir(where, **storage_options)
+    if isinstance(top, NoCache):
+        yield from top.walk()
+        return
+    for entry in read_tree(top).flat():
         if entry.state not in {"folder", "foreign"}:
             yield entry.node
 
@@ -151,14 +166,13 @@ def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, 
     mark of the removal.
     """
     top = cdir(where, **storage_options)
+    if isinstance(top, NoCache):
+        return []
     nodes = [node for node in cdir_walk(top) if node != top]
-    present = [node for node in nodes if node.state != "absent"]
+    present = [node for node in nodes if node.own_state != "absent"]
     if present and not recursive:
         names = ", ".join(node.url for node in present[:5])
         msg = f"{top.url} has {len(present)} nodes below it ({names}); remove them first, or give recursive=True"
         raise UsageError(msg)
-    removed = []
-    for node in [*sorted(nodes, key=lambda n: n.url.count("/"), reverse=True), top]:
-        if claim.remove(node.store, node.location, node.policy, force=force):
-            removed.append(node.url)
-    return removed
+    deepest_first = [*sorted(nodes, key=lambda node: node.url.count("/"), reverse=True), top]
+    return [n.url for n in deepest_first if claim.remove(n.store, n.location, n.policy, force=force)]

@@ -19,16 +19,15 @@ import pytest
 import cvcache
 from cvcache.code import code_of
 from cvcache.errors import UnkeyableValue
-from cvcache.key import canonical, explain, register_key
+from cvcache.explain import explain
+from cvcache.key import canonical, register_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Load = Callable[..., Any] if TYPE_CHECKING else object
-
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Write modules (``pkg__part`` is the module ``pkg.part``), import them anew and return the first."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -80,12 +79,12 @@ def step(out, image, *, level=1):
         "from cvcache import step as st\n" + STEP.replace("def smooth", "@st(version='3')\ndef smooth"),
     ],
 )
-def test_what_does_not_change_the_result_does_not_change_the_code(load: Load, source: str) -> None:
+def test_what_does_not_change_the_result_does_not_change_the_code(load: Callable[..., Any], source: str) -> None:
     before = code_of(load(pipeline=STEP).step)
     after = code_of(load(pipeline=source).step)
     if "cvcache" in source:  # a step within a step is a function that a decorator wraps
-        assert after["uses"].keys() == before["uses"].keys() | after["uses"].keys()  # type: ignore[union-attr]
-        after, before = (code["uses"]["smooth"] for code in (after, before))  # type: ignore[index,call-overload]
+        assert after["uses"].keys() == before["uses"].keys() | after["uses"].keys()
+        after, before = (code["uses"]["smooth"] for code in (after, before))
     assert after == before
 
 
@@ -101,17 +100,19 @@ def test_what_does_not_change_the_result_does_not_change_the_code(load: Load, so
         ("SIGMA = 3", "def SIGMA(): pass", ["code: changed (SIGMA is now a helper)"]),
     ],
 )
-def test_what_changes_the_result_changes_the_code_and_is_named(load: Load, old: str, new: str, lines: list[str]) -> None:
+def test_what_changes_the_result_changes_the_code_and_is_named(
+    load: Callable[..., Any], old: str, new: str, lines: list[str]
+) -> None:
     before = canonical({"code": load(pipeline=STEP).step})
     after = canonical({"code": load(pipeline=STEP.replace(old, new)).step})
     assert explain(before, after) == lines
 
 
-def test_the_file_and_the_module_do_not_count(load: Load) -> None:
+def test_the_file_and_the_module_do_not_count(load: Callable[..., Any]) -> None:
     assert code_of(load(pipeline=STEP).step) == code_of(load(other=STEP).step) == code_of(load(pkg__deep=STEP).step)
 
 
-def test_a_script_and_the_same_module_imported_agree(load: Load, tmp_path: Path) -> None:
+def test_a_script_and_the_same_module_imported_agree(load: Callable[..., Any], tmp_path: Path) -> None:
     helpers = "def sharpen(image):\n    return image"
     source = "import helpers\n" + STEP.replace("image * ", "helpers.sharpen(image) * ")
     source += "\nif __name__ == '__main__':\n    from cvcache.code import code_of\n    print(code_of(step))\n"
@@ -119,7 +120,12 @@ def test_a_script_and_the_same_module_imported_agree(load: Load, tmp_path: Path)
     root = str(Path(cvcache.__file__).parents[1])
     for python in pythons():
         run = subprocess.run(
-            [python, "-S", "pipeline.py"], cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True
+            [python, "-S", "pipeline.py"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert ast.literal_eval(run.stdout) == imported
 
@@ -192,20 +198,28 @@ def step(out, *args, a=1, mode=Mode.FAST, **kwargs):
 '''
 
 
-def test_every_python_reads_the_same_code_from_the_same_source(load: Load, tmp_path: Path) -> None:
+def test_every_python_reads_the_same_code_from_the_same_source(load: Callable[..., Any], tmp_path: Path) -> None:
     here = code_of(load(everything=EVERYTHING).step)
     assert "source" not in here
-    assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()  # type: ignore[union-attr]
+    assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()
     root = str(Path(cvcache.__file__).parents[1])
     script = "import everything\nfrom cvcache.code import code_of\nprint(code_of(everything.step))"
     for python in pythons():
         run = subprocess.run(
-            [python, "-S", "-c", script], cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True
+            [python, "-S", "-c", script],
+            cwd=tmp_path,
+            env={"PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert ast.literal_eval(run.stdout) == here, python
 
 
-HELPERS = {"pkg__filters": "from pkg import base\ndef smooth(x):\n    return base.double(x)", "pkg__base": "def double(x):\n    return 2 * x"}
+HELPERS = {
+    "pkg__filters": "from pkg import base\ndef smooth(x):\n    return base.double(x)",
+    "pkg__base": "def double(x):\n    return 2 * x",
+}
 
 
 @pytest.mark.parametrize(
@@ -224,11 +238,11 @@ HELPERS = {"pkg__filters": "from pkg import base\ndef smooth(x):\n    return bas
         "from pkg import filters\nTABLE = {'a': [filters.smooth]}\ndef smooth(x): return TABLE['a'][0](x)",
         "from pkg import filters\nclass S:\n    run = staticmethod(filters.smooth)\ndef smooth(x): return S.run(x)",
         "from pkg import filters\nsmooth = lambda x, f=filters.smooth: f(x)",
-        "from pkg import filters\ndef make(f):\n    def inner(x): return f(x)\n    return inner\nsmooth = make(filters.smooth)",
-        "from pkg import filters as f\ndef smooth(x): return getattr(f, 'smooth')(x)\nfrom pkg import base\nB = base.double",
+        "from pkg import filters\ndef make(f):\n    return lambda x: f(x)\nsmooth = make(filters.smooth)",
+        "from pkg import filters as f\ndef smooth(x): return getattr(f, 'smooth')(x)",
     ],
 )
-def test_a_helper_is_found_however_it_is_reached(load: Load, imports: str) -> None:
+def test_a_helper_is_found_however_it_is_reached(load: Callable[..., Any], imports: str) -> None:
     source = imports + "\ndef step(out, x):\n    return smooth(x)"
     before = canonical({"code": load(pkg__steps=source, **HELPERS).step})
     assert before == canonical({"code": load(pkg__steps=source, **HELPERS).step})
@@ -241,20 +255,20 @@ def test_a_helper_is_found_however_it_is_reached(load: Load, imports: str) -> No
         assert explain(before, after) == ["code: changed (helper double in pkg.base)"]
 
 
-def test_a_swap_of_two_helpers_that_are_both_used_changes_the_code(load: Load) -> None:
+def test_a_swap_of_two_helpers_that_are_both_used_changes_the_code(load: Callable[..., Any]) -> None:
     filters = {"pkg__a": "def f(x): return x", "pkg__b": "def f(x): return -x"}
     source = "from pkg.{} import f as g\nfrom pkg.{} import f as h\ndef step(out): return g(1), h(2)"
     first = code_of(load(pkg__steps=source.format("a", "b"), **filters).step)
     assert first != code_of(load(pkg__steps=source.format("b", "a"), **filters).step)
-    assert "pkg.a:f" in first["uses"]  # type: ignore[operator]
+    assert "pkg.a:f" in first["uses"]
 
 
-def test_what_is_installed_counts_by_name(load: Load) -> None:
+def test_what_is_installed_counts_by_name(load: Callable[..., Any]) -> None:
     source = "from {} import {} as norm\ndef step(out, x): return norm(x)"
     norms = [("numpy.linalg", "norm"), ("numpy", "mean"), ("numpy", "add"), ("math", "sqrt"), ("json", "dumps")]
     codes = [code_of(load(pipeline=source.format(*names)).step) for names in norms]
     assert all(code["uses"] == {} for code in codes)
-    assert len({code["ast"] for code in codes}) == len(norms)  # type: ignore[misc]
+    assert len({code["ast"] for code in codes}) == len(norms)
     assert canonical(np.linalg.norm) == {"$name": "numpy.linalg:norm"}
     assert canonical(math.sqrt) == {"$name": "math:sqrt"}
 
@@ -278,7 +292,7 @@ def test_the_values_a_function_encloses_count() -> None:
 
 
 def test_lambdas_on_one_line_are_told_apart() -> None:
-    plus, minus, again = lambda x: x + 1, lambda x: x - 1, lambda y: lambda x: x + 1  # noqa: ARG005, E731
+    plus, minus, again = lambda x: x + 1, lambda x: x - 1, lambda y: lambda x: x + 1  # noqa: ARG005
     codes = [code_of(part) for part in (plus, minus, again, again(0))]
     assert all("source" not in code for code in codes)
     assert codes[0]["ast"] == codes[3]["ast"]
@@ -286,12 +300,16 @@ def test_lambdas_on_one_line_are_told_apart() -> None:
 
 
 def test_an_argument_of_a_partial_and_the_object_of_a_method_count() -> None:
-    assert code_of(functools.partial(make, 1)) == code_of(functools.partial(make, 1)) != code_of(functools.partial(make, 2))
+    assert (
+        code_of(functools.partial(make, 1))
+        == code_of(functools.partial(make, 1))
+        != code_of(functools.partial(make, 2))
+    )
     assert code_of(functools.partial(make, 1))["name"] == "make"
     assert code_of("a".join) != code_of("b".join)
 
 
-def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Load) -> None:
+def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Callable[..., Any]) -> None:
     source = """
     import functools
     TIMES = 2
@@ -313,11 +331,45 @@ def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Load)
         "[f(*args)": ("[2 * f(*args)", "helper repeated.<locals>.wrapper"),
     }
     for old, (new, line) in lines.items():
-        assert f"code: changed ({line})" in explain(before, canonical({"code": load(pipeline=source.replace(old, new)).step}))
+        assert f"code: changed ({line})" in explain(
+            before, canonical({"code": load(pipeline=source.replace(old, new)).step})
+        )
     assert code_of(load(pipeline=source).smooth)["name"] == "smooth"
 
 
-def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: Load) -> None:
+def test_a_wrapper_that_is_an_object_counts_with_its_attributes(load: Callable[..., Any]) -> None:
+    source = """
+    import functools
+    class repeated:
+        def __init__(self, f):
+            functools.update_wrapper(self, f)
+            self.times = 2
+        def __call__(self, x):
+            return [self.__wrapped__(x)] * self.times
+    @repeated
+    def smooth(x):
+        'Doc.'
+        return x
+    def step(out):
+        return smooth(1)
+    """
+    before = code_of(load(pipeline=source).step)
+    assert before == code_of(load(other=source.replace("Doc", "Text")).step)
+    changes = {"times = 2": "times = 3", "return x": "return -x", "return [": "return 2 * ["}
+    codes = [code_of(load(pipeline=source.replace(old, new)).step) for old, new in changes.items()]
+    assert all(code != before for code in codes)
+
+
+def test_an_attribute_of_a_function_counts_unless_it_is_written_to(load: Callable[..., Any]) -> None:
+    module = load(pipeline="def f(): f.calls += 1\nf.calls = 0\nf.level = 1\ndef step(out): return f(), f.level")
+    before = code_of(module.step)
+    module.f()
+    assert code_of(module.step) == before
+    module.f.level = 2
+    assert code_of(module.step) != before
+
+
+def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: Callable[..., Any]) -> None:
     source = """
     import contextlib
     @contextlib.contextmanager
@@ -331,7 +383,7 @@ def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: 
     assert code_of(load(pipeline=source.format(1)).step) != code_of(load(pipeline=source.format(2)).step)
 
 
-def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Load) -> None:
+def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Callable[..., Any]) -> None:
     source = """
     import dataclasses
     class Base:
@@ -346,14 +398,14 @@ def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Load)
     """
     module = load(pipeline=source)
     before = code_of(module.step)
-    assert {"Base", "Filter"} == before["uses"].keys()  # type: ignore[union-attr]
+    assert {"Base", "Filter"} == before["uses"].keys()
     module.Base.sigma = 2
     assert code_of(module.step) != before
     assert code_of(load(pipeline=source.replace("return self.sigma", "return -self.sigma")).step) != before
     assert code_of(load(pipeline=source).step) == before
 
 
-def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(load: Load) -> None:
+def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(load: Callable[..., Any]) -> None:
     source = """
     import dataclasses
     @dataclasses.dataclass(frozen=True)
@@ -365,13 +417,18 @@ def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(lo
     """
     forms = [
         canonical(load(pipeline=text).Params(3.0))
-        for text in (source, source.replace("Doc", "Text"), source.replace("2 *", "3 *"), source.replace("= 1.0", "= 2.0"))
+        for text in (
+            source,
+            source.replace("Doc", "Text"),
+            source.replace("2 *", "3 *"),
+            source.replace("= 1.0", "= 2.0"),
+        )
     ]
     assert forms[0] == forms[1]
     assert forms[2] != forms[0] != forms[3]
 
 
-def test_recursion_and_cycles_end(load: Load) -> None:
+def test_recursion_and_cycles_end(load: Callable[..., Any]) -> None:
     source = """
     def even(n): return n == 0 or odd(n - 1)
     def odd(n): return n != 0 and even(n - 1)
@@ -380,14 +437,14 @@ def test_recursion_and_cycles_end(load: Load) -> None:
     TABLE["step"] = step
     """
     code = code_of(load(pipeline=source).step)
-    assert code["uses"].keys() == {"even", "odd", "TABLE"}  # type: ignore[union-attr]
+    assert code["uses"].keys() == {"even", "odd", "TABLE"}
     source = "\n".join(f"def f{i}(): return f{i + 1}()" for i in range(2000)) + "\ndef f2000(): return 1"
     code = code_of(load(pipeline=source).f0)
-    assert code["uses"].keys() == {":*"}  # type: ignore[union-attr]
+    assert code["uses"].keys() == {":*"}
     assert code != code_of(load(pipeline=source.replace("return 1", "return 2")).f0)
 
 
-def test_what_the_code_writes_to_is_state_and_does_not_count(load: Load) -> None:
+def test_what_the_code_writes_to_is_state_and_does_not_count(load: Callable[..., Any]) -> None:
     source = """
     import types
     calls, seen, n, cache, box = [], set(), 0, {}, types.SimpleNamespace(n=0)
@@ -413,6 +470,45 @@ def test_what_the_code_writes_to_is_state_and_does_not_count(load: Load) -> None
     assert code_of(constant.step) != before
 
 
+def test_a_default_that_keeps_what_was_computed_is_state(load: Callable[..., Any]) -> None:
+    module = load(pipeline="def f(x, seen={}):\n    seen[x] = x\ndef step(out, k={}, *, size=3): return f(1), k")
+    before = code_of(module.step)
+    module.f(1)
+    assert code_of(module.step) == before
+    module.step.__kwdefaults__["size"] = 4
+    assert code_of(module.step) != before
+
+
+def test_a_class_made_by_a_call_counts_by_what_it_holds(load: Callable[..., Any]) -> None:
+    source = """
+    import collections, dataclasses, enum
+    Pair = collections.namedtuple("Pair", "x y")
+    Mode = enum.Enum("Mode", "FAST GOOD", module=__name__)
+    Params = dataclasses.make_dataclass("Params", [("a", int, 1)], namespace={"__module__": __name__})
+    def step(out, x):
+        return Pair(1, 2), Mode(x), Params()
+    """
+    before = canonical({"code": load(pipeline=source).step})
+    assert before == canonical({"code": load(pipeline=source).step})
+    for old, new in {"x y": "y x", "FAST GOOD": "GOOD FAST", "int, 1": "int, 2"}.items():
+        after = canonical({"code": load(pipeline=source.replace(old, new)).step})
+        assert [line[:22] for line in explain(before, after)] == ["code: changed (helper "]
+
+
+def test_the_code_of_an_installed_pipeline_counts_too(load: Callable[..., Any], tmp_path: Path) -> None:
+    source = "import cvcache\ndef smooth(x): return {}\n@cvcache.step\ndef step(out): return smooth(out)\n"
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    load(where=f"import sys\nsys.path.insert(0, {str(site)!r})")
+    forms = []
+    for n, text in enumerate(("x", "x  # note", "-x")):
+        (site / f"lab{n}.py").write_text(source.format(text))
+        forms.append(canonical({"code": importlib.import_module(f"lab{n}").step.__wrapped__}))
+        assert canonical(importlib.import_module(f"lab{n}").smooth) == {"$name": f"lab{n}:smooth"}
+    assert forms[0] == forms[1]
+    assert explain(forms[1], forms[2]) == ["code: changed (helper smooth)"]
+
+
 def test_state_of_an_enclosing_function_does_not_count() -> None:
     calls: list[int] = []
     count = 0
@@ -429,7 +525,9 @@ def test_state_of_an_enclosing_function_does_not_count() -> None:
     assert "source" not in before
 
 
-def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cvcache.key._hooks", {})
     source = "class Model:\n    def __init__(self): self.w = 1\nMODEL = Model()\ndef step(out): return MODEL.w"
     module = load(pipeline=source)
@@ -441,7 +539,7 @@ def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(load: L
     assert code_of(module.step) != before
 
 
-def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Load) -> None:
+def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Callable[..., Any]) -> None:
     source = """
     import logging, threading, typing, contextvars, re, math, os.path
     from typing import TypeVar, cast
@@ -463,7 +561,7 @@ def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Load) -> None:
     assert before != code_of(load(other=source.replace("a+", "b+")).step)
 
 
-def test_a_name_of_the_function_is_not_taken_for_a_global_one(load: Load) -> None:
+def test_a_name_of_the_function_is_not_taken_for_a_global_one(load: Callable[..., Any]) -> None:
     source = "image = open\nlock = iter([])\ndef step(out, image: lock):\n    return [lock for lock in image]"
     assert code_of(load(pipeline=source).step)["uses"] == {}
 
@@ -486,7 +584,9 @@ def test_without_source_the_bytecode_counts_and_the_record_says_so() -> None:
     assert before["source"] == "bytecode"
     assert before == code_of(made("\n\n" + source.replace("Doc", "Text").replace("calls = 3, []", "calls = 3, [1]")))
     assert before != code_of(made(source.replace("+ 1", "+ 2")))
-    assert explain({"code": before}, {"code": code_of(made(source.replace("x + S", "x - S")))}) == ["code: changed (helper helper)"]
+    assert explain({"code": before}, {"code": code_of(made(source.replace("x + S", "x - S")))}) == [
+        "code: changed (helper helper)"
+    ]
     assert explain({"code": before}, {"code": code_of(made(source.replace("= 3", "= 4")))}) == [
         "code: changed (constant SIGMA: 3 -> 4)"
     ]
@@ -510,7 +610,7 @@ def test_a_notebook_cell_is_followed_like_a_module() -> None:
     assert explain({"code": before}, {"code": notebook("x - SIGMA", 5)}) == ["code: changed (helper helper)"]
 
 
-def test_an_edit_without_a_reload_does_not_count_until_it_runs(load: Load, tmp_path: Path) -> None:
+def test_an_edit_without_a_reload_does_not_count_until_it_runs(load: Callable[..., Any], tmp_path: Path) -> None:
     module = load(pipeline=STEP)
     before = code_of(module.step)
     (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))

@@ -30,7 +30,9 @@ def check_endpoint(endpoint: str) -> None:
     """Raise `ConnectionError` if nobody listens at `endpoint`; a way through a proxy is not checked."""
     parts = urllib.parse.urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
     host = parts.hostname
-    if host is None or (urllib.request.getproxies() and not urllib.request.proxy_bypass(host)):
+    if host is None or (
+        {parts.scheme, "all"} & urllib.request.getproxies().keys() and not urllib.request.proxy_bypass(host)
+    ):
         return
     try:
         socket.create_connection((host, parts.port or _PORTS.get(parts.scheme, 80)), timeout=_PATIENCE).close()

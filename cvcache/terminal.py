@@ -1,0 +1,61 @@
+"""What reaches a terminal or a pipe: plain text, JSON, progress, and errors of one sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return `text` without escape sequences and control characters: a log must not drive the terminal."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
+def print_line(text: str) -> None:
+    """Print one line of a report."""
+    click.echo(plain(text))
+
+
+def print_json(value: object) -> None:
+    """Print JSON that holds no control character; json itself spells those below 0x20 only."""
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def complain(text: object) -> None:
+    """Print an error on stderr."""
+    click.echo(plain(f"cvcache: {text}"), err=True)
+
+
+def prepare() -> None:
+    """Show our own warnings and none of the libraries below (our error tells what they met); never fail on a letter."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("cvcache: %(message)s"))
+    logging.getLogger("cvcache").addHandler(handler)
+    logging.getLogger().addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Give a function that reports a finished step: above a live line on a terminal, as plain lines elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield lambda text: click.echo(plain(text), err=True)
+    else:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        with console.status("working"):
+            yield lambda text: console.print(plain(text), highlight=False, markup=False)
