@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never, cast
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
 from cvcache.lease import Attempt, claiming, is_claiming, open_attempt, remember, running
-from cvcache.names import RESERVED, is_item_dir
+from cvcache.names import RESERVED, check_item_name, is_item_dir
 from cvcache.owner import is_dead, this_owner
 from cvcache.policy import Policy
 from cvcache.protocol import (
@@ -87,7 +88,7 @@ def _read(store: Store, log: str, seq: int, after: str) -> Record:
     where = store.url(path)
     record = loads(store.get(path, 0, 64 * 1024 + 1), where)
     if (record.seq, record.after) != (seq, after):
-        msg = f"{where} says it is record {record.seq} after {record.after}; it was copied or renamed. Move it away to use this node"
+        msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
         raise BadRecord(msg)
     return record
 
@@ -125,6 +126,8 @@ class Watch:
 
 def look(store: Store, path: str, watch: Watch) -> View:
     """Return what can be seen of the node at `path` by the calling thread."""
+    if store.is_link(path):
+        return View(foreign=True)
     record = read_newest(store, path)
     if record is None:
         foreign = is_foreign(store, path)
@@ -160,9 +163,7 @@ def _is_shared(store: Store, path: str, record: Record) -> bool:
 
 def is_foreign(store: Store, path: str) -> bool:
     """Whether a node without a log holds, or stands in the place of, something cvcache did not write."""
-    if store.is_link(path) or store.stat(path) is not None:
-        return True
-    return _holds_foreign(store, path)
+    return store.stat(path) is not None or _holds_foreign(store, path)
 
 
 def _holds_foreign(store: Store, path: str) -> bool:
@@ -313,12 +314,17 @@ def _check_siblings(store: Store, path: str) -> None:
     seen = _names_seen.get(store.url(parent))
     for attempt in range(2):
         if seen is None or attempt:
-            seen = _names_seen[store.url(parent)] = {d.casefold(): d for d in store.list(parent).dirs}
-        other = seen.setdefault(name.casefold(), name)
+            seen = _names_seen[store.url(parent)] = {_folded(d): d for d in store.list(parent).dirs}
+        other = seen.setdefault(_folded(name), name)
         if other == name:
             return
-    msg = f"{store.url(path)} differs from its sibling {other!r} only by case, and one of them would be lost on some disks; choose another name"
+    msg = f"{store.url(path)} differs from its sibling {other!r} only by case or by how a letter is composed, and one of them would be lost on some disks; choose another name"
     raise InvalidName(msg)
+
+
+def _folded(name: str) -> str:
+    """Return what two names share that some disk takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
@@ -345,7 +351,7 @@ def _wipe(store: Store, path: str, record: Record, settle: Policy | None, *, kee
     announced = sorted(store.find(writing))
     if announced:
         past = _at_plain_root(_past(store.list(f"{path}/{RESERVED}/log").files, record), record)
-        announced = [name for name in announced if name.partition("/")[0] in past]
+        announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
     if not announced:
         return
     if settle is not None and store.scheme not in {"file", "memory"}:
@@ -358,6 +364,15 @@ def _wipe(store: Store, path: str, record: Record, settle: Policy | None, *, kee
     attempts = {name.partition("/")[0] for name in announced}
     store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
     store.delete([f"{writing}/{name}" for name in announced], within=writing)
+
+
+def _is_announcement(name: str) -> bool:
+    """Whether a name below ``writing/`` is one that cvcache gives: a forged one must not lead out of the node."""
+    item = name.partition("/")[2].removesuffix(".json")
+    try:
+        return name.endswith(".json") and check_item_name(item) == item
+    except InvalidName:
+        return False
 
 
 def _past(log: Iterable[str], record: Record) -> list[str]:
@@ -424,6 +439,14 @@ def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mappin
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         attempt.store.sync(attempt.path)
     return finish(attempt, "committed", items=rows, meta=meta)
+
+
+def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:
+    """Raise what `remove` would raise now; nothing is touched."""
+    view = look(store, path, Watch(policy))
+    decision = decide_removal(view, force=force)
+    if isinstance(decision, Refuse):
+        raise decision.error(refusal(store.url(path), view, decision.error))
 
 
 def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:

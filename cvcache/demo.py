@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 
-import cvcache
+from cvcache import CacheDir, Item, step
 
 
-@cvcache.step(ignore=["path"])
-def load(out: cvcache.CacheDir, path: str | None, version: str | None) -> None:
+@step(version=1, ignore=["path"])  # version: stands for the code, here that of a library of readers
+def load(out: CacheDir, path: str | None, version: str | None) -> None:  # noqa: ARG001 - part of the key
     from cvcache.demo_image import read_image
 
     pixels, axes, scale = read_image(path)
     out.write("image.ome.zarr", pixels, axes=axes, scale=scale)
 
 
-@cvcache.step
-def separate_stains(out: cvcache.CacheDir, image: cvcache.Item) -> None:
+@step
+def separate_stains(out: CacheDir, image: Item) -> None:
     from skimage.color import rgb2hed
 
     pixels = image.read()
@@ -23,16 +23,16 @@ def separate_stains(out: cvcache.CacheDir, image: cvcache.Item) -> None:
     out.write("stains.ome.zarr", stains.astype("f4"), axes="cyx", scale=(1, *image.meta["scale"][-2:]), channels=names)
 
 
-@cvcache.step
-def smooth(out: cvcache.CacheDir, stains: cvcache.Item, *, sigma: float) -> None:
+@step
+def smooth(out: CacheDir, stains: Item, *, sigma: float) -> None:
     from skimage.filters import gaussian
 
     smoothed = gaussian(stains.read()[0], sigma, preserve_range=True)
     out.write("smooth.ome.zarr", smoothed.astype("f4"), axes="yx", scale=stains.meta["scale"][-2:])
 
 
-@cvcache.step
-def threshold(out: cvcache.CacheDir, smoothed: cvcache.Item, *, window: int = 75) -> None:
+@step
+def threshold(out: CacheDir, smoothed: Item, *, window: int = 75) -> None:
     from matplotlib.figure import Figure
     from skimage.filters import threshold_local, threshold_otsu
 
@@ -45,8 +45,8 @@ def threshold(out: cvcache.CacheDir, smoothed: cvcache.Item, *, window: int = 75
     out.write("mask.ome.zarr", contrast > level, axes="yx", scale=smoothed.meta["scale"], kind="labels")
 
 
-@cvcache.step
-def label_nuclei(out: cvcache.CacheDir, mask: cvcache.Item, image: cvcache.Item, *, smallest: int) -> None:
+@step
+def label_nuclei(out: CacheDir, mask: Item, image: Item, *, smallest: int) -> None:
     from skimage import measure, morphology, segmentation
 
     labels = measure.label(morphology.remove_small_objects(mask.read().astype(bool), max_size=smallest - 1))
@@ -55,8 +55,8 @@ def label_nuclei(out: cvcache.CacheDir, mask: cvcache.Item, image: cvcache.Item,
     out.write("nuclei.ome.zarr", labels.astype("u4"), axes="yx", scale=mask.meta["scale"], kind="labels")
 
 
-@cvcache.step
-def measure_nuclei(out: cvcache.CacheDir, nuclei: cvcache.Item, stains: cvcache.Item) -> None:
+@step
+def measure_nuclei(out: CacheDir, nuclei: Item, stains: Item) -> None:
     import pandas as pd
     from matplotlib.figure import Figure
     from skimage.measure import regionprops_table
@@ -70,9 +70,7 @@ def measure_nuclei(out: cvcache.CacheDir, nuclei: cvcache.Item, stains: cvcache.
     out.write("nuclei.csv", table)
 
 
-def pipeline(
-    root: cvcache.CacheDir, path: str | None, version: str | None, sigma: float, smallest: int
-) -> Iterator[cvcache.CacheDir]:
+def pipeline(root: CacheDir, path: str | None, version: str | None, sigma: float, smallest: int) -> Iterator[CacheDir]:
     """Yield each node once it is committed, computed or read; a changed argument runs again what depends on it."""
     yield (raw := load(root / "input", path, version))
     yield (stains := separate_stains(root / "stains", raw["image.ome.zarr"]))

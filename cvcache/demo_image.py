@@ -6,12 +6,11 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.names import parse_url
 from cvcache.store import open_store
 from cvcache.store.base import Store
 
 RGB = (3, 4)
-STORES = {"s3", "gs", "memory"}
+STORES = {"s3": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
 
 
 def image_version(image: str | None) -> str | None:
@@ -50,9 +49,8 @@ def _in_store(image: str) -> tuple[Store, str] | None:
     """Return the store and the full key of an image, if it is one of the stores of trees and no web page."""
     if "://" not in image:
         return open_store("file", "", {}), os.path.abspath(os.path.expanduser(image))
-    parent, _, name = image.rstrip("/").rpartition("/")
-    scheme, path = parse_url(parent)
-    return (open_store(scheme, path, {}), f"{path}/{name}") if scheme in STORES else None
+    scheme, _, path = image.rstrip("/").partition("://")
+    return (open_store(STORES[scheme], path, {}), path.lstrip("/")) if scheme in STORES else None
 
 
 def _is_zarr(image: str) -> bool:
@@ -101,13 +99,19 @@ def _read_file(image: str) -> Any:
 
         with fsspec.open(image, "rb") as file:
             data = file.read()
-    if image.lower().endswith((".tif", ".tiff")):
-        import tifffile
+    try:
+        if image.lower().endswith((".tif", ".tiff")):
+            import tifffile
 
-        return tifffile.imread(io.BytesIO(data))
-    from skimage.io import imread
+            return tifffile.imread(io.BytesIO(data))
+        from skimage.io import imread
 
-    return imread(io.BytesIO(data))
+        return imread(io.BytesIO(data))
+    except ImportError:
+        raise
+    except Exception as error:
+        msg = f"{image} is no picture the demo can read ({type(error).__name__}); it takes TIFF, PNG, JPEG and OME-Zarr"
+        raise UsageError(msg) from error
 
 
 def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:

@@ -158,7 +158,8 @@ class Attempt:
             If the plain path of `name` is taken by something this attempt did not write.
         """
         if name not in self.announced:
-            self._refuse_foreign(name)
+            with self.writing():
+                self._refuse_foreign(name)
             self.announce(name)
         with self.writing():
             yield
@@ -166,7 +167,7 @@ class Attempt:
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
         if self.record.root == PLAIN and (self.store.stat(path) is not None or self.store.find(path)):
-            msg = f"{self.store.url(path)} exists and was not written by cvcache, which never overwrites such a file; give the item another name"
+            msg = f"{self.store.url(path)} is not cvcache's and is not overwritten; give the item another name"
             raise ForeignItem(msg)
 
     def share(self) -> None:
@@ -218,7 +219,7 @@ class Attempt:
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None:
-            msg = f"{self._lost}; what this attempt ({self.id}) wrote is discarded. Run the step again to read or recompute it"
+            msg = f"{self._lost}; what this attempt ({self.id}) wrote is discarded. Run the step again"
             raise LeaseLost(msg)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -313,7 +314,7 @@ _heart = _Heart()
 
 
 def _after_fork_in_child() -> None:
-    """A forked child inherits handles but no right to write: two processes would write for one attempt."""
+    """Take the right to write from the handles a forked child inherits: two processes would use it."""
     global _heart, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
     _open_lock = threading.RLock()
     for attempt in list(_open.values()):

@@ -67,7 +67,7 @@ def parse_url(url: object) -> Location:
     if scheme != "file":
         _refuse_secret(url, rest)
     elif _ONE_SLASH.match(rest):
-        msg = f"{redact(rest)!r} is a URL with one slash too few, or a path whose first directory ends with a colon; write '://', or './' before it"
+        msg = f"{redact(rest)!r} is a URL with one slash too few, or a path: write '://', or './' before it"
         raise InvalidName(msg)
     elif _DRIVE.match(rest):
         msg = f"{url!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
@@ -86,22 +86,20 @@ def redact(url: str) -> str:
 
 def _refuse_secret(url: str, rest: str) -> None:
     if _USER.match(rest.lstrip("/")) or _SECRET.search(rest):
-        msg = f"{redact(url)!r} was given with a secret in it, which would be written into records and logs; pass it as a storage option"
+        msg = f"{redact(url)!r} holds a secret, which records and logs would show; pass it as a storage option"
         raise InvalidName(msg)
 
 
 def _check_path(rest: str, url: str, *, local: bool) -> str:
     shown = redact(url)
-    if local and rest.startswith("./") and len(rest) > 2:
-        rest = rest[2:]
+    if local and rest != "./":
+        rest = rest.removeprefix("./")
     body = rest.rstrip("/") if local else rest.strip("/")
+    if not body and (not local or rest.startswith("/")):
+        return "/" if local else ""
     if body in {"", ".", "..", "~"}:
-        if body or not rest.startswith("/") or not local:
-            if not local and not body:
-                return ""
-            msg = f"{shown!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
-            raise InvalidName(msg)
-        return "/"
+        msg = f"{shown!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
+        raise InvalidName(msg)
     segments = body.lstrip("/").split("/")
     for segment in segments:
         if segment in {"", ".", ".."}:
@@ -126,7 +124,7 @@ def check_key(path: str, shown: str) -> str:
     """Return `path`, or raise `InvalidName` if its UTF-8 form is longer than any store surely keeps."""
     size = len(path.encode("utf-8", "surrogatepass"))
     if size > MAX_KEY_BYTES:
-        msg = f"{shown[:80]!r}... is {size} bytes long; keys over {MAX_KEY_BYTES} bytes break some stores, so use shorter names"
+        msg = f"{shown[:80]!r}... is {size} bytes long; over {MAX_KEY_BYTES} some stores fail, so use shorter names"
         raise InvalidName(msg)
     return path
 
@@ -144,7 +142,9 @@ def check_node_name(name: str, shown: str | None = None) -> str:
         msg = f"node name {name!r} ends like a directory item; drop the {name[name.rindex('.') :]!r}"
         raise InvalidName(msg)
     if wild := _WILDCARD.search(name):
-        msg = f"node name {name!r} holds {wild[0]!r}, which tools expand as a wildcard; use letters, digits, '-', '_', '=', ','"
+        msg = (
+            f"node name {name!r} holds {wild[0]!r}, which tools expand as a wildcard; use letters, digits, - _ = and ,"
+        )
         raise InvalidName(msg)
     return name
 

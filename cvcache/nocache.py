@@ -124,7 +124,7 @@ class NoCache(CacheDir):
 
     def write(self, name: str, obj: object, /, **options: Any) -> Item:
         if self._finished:
-            msg = f"{self.url} is committed and does not change; guard with 'if not d.committed:'"
+            msg = f"{self.url} is committed and does not change; write if not d.committed"
             raise NodeCommitted(msg)
         fmt = find_format(check_item_name(name))
         self._arrays.pop(name, None)

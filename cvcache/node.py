@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Token
@@ -84,7 +85,7 @@ class CacheDir:
         return Item(self, check_item_name(name))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.rows()
+        return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
 
     def with_policy(self, policy: Policy) -> CacheDir:
         """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
@@ -273,7 +274,8 @@ class CacheDir:
         -----
         One GET for a file of a committed node; directory formats say their own cost.
         """
-        row = self.item_meta(check_item_name(name))
+        name = check_item_name(name)
+        row = self.item_meta(name)
         return contents.read_item(self.store, self._path, self._newest(), name, row, options)
 
     def write(self, name: str, obj: object, /, **options: Any) -> Item:
@@ -301,7 +303,8 @@ class CacheDir:
         -----
         Of a file: two PUT and one look whether its name is free.
         """
-        contents.write_item(self._writable(), check_item_name(name), obj, options)
+        name = check_item_name(name)
+        contents.write_item(self._writable(), name, obj, options)
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -322,7 +325,7 @@ class CacheDir:
 
         The commit lists such items and vouches for their size.
         """
-        check_item_name(name)
+        name = check_item_name(name)
         if mode == "rb":
             self.item_meta(name)
             return self.store.open(f"{contents.root_of(self._path, self._newest())}/{name}", mode)
@@ -335,6 +338,7 @@ class CacheDir:
         From then on other processes may be writing for this attempt, so that after a crash it is
         never taken over in place. The commit lists such items and vouches for their size.
         """
+        name = check_item_name(name)
         attempt = self._own_file(name)
         attempt.share()
         attempt.store.makedirs(attempt.root)
@@ -342,7 +346,7 @@ class CacheDir:
 
     def _own_file(self, name: str) -> lease.Attempt:
         attempt = self._writable()
-        with attempt.writing_item(check_item_name(name)):
+        with attempt.writing_item(name):
             attempt.own_files.add(name)
         return attempt
 
@@ -357,7 +361,7 @@ class CacheDir:
         if self._attempt is not None:
             return self._attempt
         if record is not None and record.state == "committed":
-            msg = f"{self.url} is committed and does not change; write under 'if not d.committed:', or open it with force=True"
+            msg = f"{self.url} is committed and does not change; write if not d.committed, or open it with force=True"
             raise NodeCommitted(msg)
         msg = f"{self.url} is not open for writing in this process; call cdir_init on it first"
         raise NotOpen(msg)

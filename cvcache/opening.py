@@ -64,7 +64,7 @@ def _relative(url: str, other: str) -> str:
     common = next(
         (i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs))
     )
-    if "://" in url + other and common < 4:  # noqa: PLR2004 - scheme, two slashes and bucket are the store
+    if "://" in url + other and common < 3:  # noqa: PLR2004 - scheme, two slashes and bucket are the store
         return other
     return "/".join([".."] * (len(mine) - common) + theirs[common:])
 

@@ -67,7 +67,7 @@ def _start_time(pid: int) -> str:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether the process has ended but for its parent's notice; a first thread that has ended is not yet a process that has."""
+    """Whether the process has ended but for its parent's notice; a process lives on while any of its threads does."""
     fields = _stat_fields(pid)
     return bool(fields) and fields[0] in {"Z", "X"} and int(fields[17]) <= 1  # proc(5): field 20, the threads
 

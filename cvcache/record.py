@@ -129,7 +129,7 @@ def dumps(record: Record) -> bytes:
         {"v": SCHEMA, **{k: v for k, v in row.items() if not (v is None or v == () or (k == "meta" and not v))}}
     )
     if len(data) > MAX_BYTES:
-        msg = f"a record of {len(data)} bytes is over the {MAX_BYTES} a reader takes; shorten the key or the user metadata"
+        msg = f"a record of {len(data)} bytes is over the {MAX_BYTES} a reader takes; shorten the key or the metadata"
         raise BadRecord(msg)
     return _readable(data, lambda: loads(data))
 
@@ -172,7 +172,7 @@ def loads(data: bytes, where: str = "record") -> Record:
         _bad(where, "is not a JSON object")
     version = row.get("v")
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA:
-        msg = f"{where} has schema {_short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade cvcache to use this node"
+        msg = f"{where} has schema {_short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade it"
         raise NewerRecord(msg)
     if version != SCHEMA or isinstance(version, bool):
         _bad(where, f"has schema {_short(version)}")
@@ -282,8 +282,10 @@ def _is_rows(value: dict[str, Any]) -> bool:
         return False
 
 
+_MOST_RECORDS = 999_999
+_MANY_SECONDS = 1e9
 _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
-    "seq": ((int,), lambda v: 0 < v < 1_000_000),
+    "seq": ((int,), lambda v: 0 < v <= _MOST_RECORDS),
     "after": ((str,), lambda v: v == "root" or _is_id(v)),
     "state": ((str,), STATES.__contains__),
     "attempt": ((str,), _is_id),
@@ -291,7 +293,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "root": ((str,), _any),
     "time": ((str,), _any),
     "owner": ((dict,), _is_owner),
-    "ttl": ((int, float), lambda v: 0 < v < 1e9),
+    "ttl": ((int, float), lambda v: 0 < v < _MANY_SECONDS),
     "key": ((dict, list, str, int, float, bool, type(None)), _any),
     "digest": ((str,), _any),
     "version": ((str,), _any),
@@ -303,7 +305,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "inputs": ((list,), lambda v: all(isinstance(i, dict) and _all_text(i) for i in v)),
     "items": ((dict,), _is_rows),
     "meta": ((dict,), _any),
-    "duration": ((int, float), lambda v: 0 <= v < 1e9),
+    "duration": ((int, float), lambda v: 0 <= v < _MANY_SECONDS),
     "error": ((dict,), _all_text),
 }
 

@@ -42,6 +42,7 @@ class Read(NamedTuple):
 
 
 def read_tree(node: ast.AST, code: CodeType, scope: Mapping[str, Any]) -> Read:
+    """Return what a syntax tree, known to be that of `code`, says and uses."""
     decorators = getattr(node, "decorator_list", [])
     ours = frozenset(part for part in decorators if module_of(_target(part, scope)).partition(".")[0] == "cvcache")
     loads = _loads(code)
@@ -52,6 +53,7 @@ def read_tree(node: ast.AST, code: CodeType, scope: Mapping[str, Any]) -> Read:
 
 
 def read_code(code: CodeType | None, doc: str | None) -> Read:
+    """Return what bytecode says and uses, for want of a tree."""
     if code is None:
         return Read(None, {}, set(), set(), set(), set())
     written, last = set(), ""
@@ -111,6 +113,7 @@ class _Source(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def parse_source(text: str) -> _Source:
+    """Parse one file or notebook cell; what cannot be parsed has no trees."""
     try:
         tree = ast.parse(text)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as notebooks do
@@ -257,6 +260,7 @@ def functions_of(value: Any) -> list[FunctionType]:
 
 
 def closure_cells(value: Any) -> dict[str, Any]:
+    """Return name -> value of the free variables of a function or of the methods of a class."""
     cells: dict[str, Any] = {}
     for function in functions_of(value):
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -266,6 +270,7 @@ def closure_cells(value: Any) -> dict[str, Any]:
 
 
 def default_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield name and default of the arguments that have one."""
     code, values = function.__code__, function.__defaults__ or ()
     yield from zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True)
     yield from (function.__kwdefaults__ or {}).items()
@@ -287,10 +292,12 @@ def module_of(value: Any) -> str:
 
 
 def qualified_name(value: Any) -> str:
+    """Return the qualified name, the same one before and after Python 3.12."""
     return COMPREHENSION.sub("", str(getattr(value, "__qualname__", None) or type(value).__qualname__))
 
 
 def real_name(value: Any) -> str:
+    """Return the name a function was defined by, whatever a decorator calls it."""
     return value.__code__.co_qualname if isinstance(value, FunctionType) else qualified_name(value)
 
 

@@ -175,4 +175,7 @@ def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, 
         msg = f"{top.url} has {len(present)} nodes below it ({names}); remove them first, or give recursive=True"
         raise UsageError(msg)
     deepest_first = [*sorted(nodes, key=lambda node: node.url.count("/"), reverse=True), top]
+    if nodes:
+        for n in deepest_first:
+            claim.check_removal(n.store, n.location, n.policy, force=force)
     return [n.url for n in deepest_first if claim.remove(n.store, n.location, n.policy, force=force)]

@@ -28,7 +28,7 @@ _NOWHERE = {
     "MPLBACKEND": "Agg",
 }
 _FORGOTTEN = ("AWS_", "GOOGLE_", "GCLOUD_", "STORAGE_EMULATOR_", "FSSPEC_", "RCLONE_", "CVCACHE_")
-_KEPT = ("CVCACHE_CI",)
+_KEPT = ("CVCACHE_CI", "CVCACHE_FIGURES")
 
 
 def _isolate() -> None:

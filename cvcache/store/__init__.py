@@ -53,7 +53,7 @@ def _absolute(path: str) -> str:
     home = os.path.realpath(os.path.expanduser("~"))
     for place, what in ((home, "the home directory"), (os.getcwd(), "the current directory")):
         if place == path or place.startswith(path.rstrip("/") + "/"):
-            msg = f"{path!r} is {what} or lies above it; give a directory of its own, such as {os.path.join(path, 'cvcache')!r}"
+            msg = f"{path!r} is {what} or lies above it; give a directory of its own, such as {path + '/cvcache'!r}"
             raise InvalidName(msg)
     if os.path.ismount(path):
         msg = f"{path!r} is where a file system is mounted; give a directory in it"
@@ -110,7 +110,8 @@ def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
     try:
         return _create_bucket(scheme, options, retries)
     except ImportError as error:
-        msg = f"{scheme}:// needs a package that is not installed ({error}); pip install 'cvcache[{'gcs' if scheme == 'gs' else scheme}]'"
+        extra = "gcs" if scheme == "gs" else scheme
+        msg = f"{scheme}:// needs a package that is not installed ({error}); pip install 'cvcache[{extra}]'"
         raise ImportError(msg) from None
     except ValueError as error:
         msg = f"{scheme}:// is no store fsspec knows ({error})"

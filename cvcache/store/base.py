@@ -67,7 +67,7 @@ class Store(ABC):
 
     @abstractmethod
     def put_new(self, path: str, data: bytes) -> bool:
-        """Create one object unless it exists, and say whether it now holds `data`; of N creators exactly one is told True.
+        """Create one object unless it exists, and say whether it holds `data` now; of N creators one is told so.
 
         `data` must be the caller's alone (hold a nonce) and at most 64 KiB: after a lost reply the
         object is read back, and whose bytes it holds decides.

@@ -19,7 +19,8 @@ _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504}
 _TRANSIENT_CLASSES = {
     "ClientPayloadError", "ClientConnectionError", "ServerDisconnectedError", "ClientOSError", "HTTPClientError",
     "ResponseParserError", "IncompleteRead", "IncompleteReadError", "ResponseStreamingError", "ChunkedEncodingError",
-    "ProxyError", "ChecksumError", "ConnectionClosedError", "EndpointConnectionError", "ReadTimeoutError", "ConnectTimeoutError",
+    "ProxyError", "ChecksumError", "ConnectionClosedError", "EndpointConnectionError", "ReadTimeoutError",
+    "ConnectTimeoutError",
     "FSTimeoutError", "ClientResponseError", "TransportError", "ConnectionError", "ReadTimeout",
 }  # fmt: skip
 _SECRET_OPTION = re.compile(r"key|secret|token|passw|credential|sas|connection_string", re.IGNORECASE)
@@ -73,7 +74,7 @@ def is_denied(error: BaseException) -> bool:
 
 
 def retrying(call: Callable[[], T], retries: int, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Return what `call` returns, sending it again up to `retries` times, at growing distance, while it fails in passing."""
+    """Return what `call` returns; one that fails in passing is sent again up to `retries` times, ever later."""
     for attempt in range(retries):
         try:
             return call()

@@ -200,7 +200,7 @@ class _WholeFile:
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
     """Open a file of our own in the node of `path`, on the same file system; it is gone afterwards unless moved."""
-    directory = f"{node_of(path)}/{RESERVED}/tmp"
+    directory = f"{node_of(path)}/{RESERVED}/tmp"  # noqa: S108 - in the node itself, not the system's
     temporary = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -208,9 +208,8 @@ def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
     except FileNotFoundError:
         os.makedirs(directory, exist_ok=True)
         descriptor = os.open(temporary, flags, 0o666)
-    file = open(descriptor, "w+b", buffering=0)
     try:
-        with file:
+        with open(descriptor, "w+b", buffering=0) as file:
             yield file, temporary
     finally:
         with contextlib.suppress(FileNotFoundError):

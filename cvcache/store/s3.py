@@ -54,5 +54,5 @@ class S3Store(BucketStore):
         answer = self._fs.call_s3("delete_objects", Bucket=split(batch[0])[0], Delete=doomed)
         if failed := answer.get("Errors"):
             first = failed[0]
-            msg = f"{len(failed)} of {len(batch)} objects were not deleted, first {first.get('Key')!r}: {first.get('Message')}"
+            msg = f"{len(failed)} of {len(batch)} objects stay, first {first.get('Key')!r}: {first.get('Message')}"
             raise PermissionError(msg) if first.get("Code") == "AccessDenied" else OSError(msg)

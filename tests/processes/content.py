@@ -6,14 +6,15 @@ full length and carries the mark of the attempt the commit names.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from cvcache import register_format
 from cvcache.errors import CvcacheError
 
 if TYPE_CHECKING:
     from cvcache import CacheDir
+    from cvcache.formats import FormatModule
     from cvcache.formats.place import Place
 
 __all__ = ["NAMES", "PIECES", "block", "judge", "judge_files", "write_items"]
@@ -27,11 +28,11 @@ NAMES = ("block.bin", "cells.pieces.dir", "run.log", "table.json")
 class _Pieces:
     """A directory item of several objects, each holding the same bytes."""
 
-    def write(self, place: Place, obj: object, /) -> dict[str, Any]:
+    def write(self, place: Place, obj: object, /, *, pieces: int = PIECES) -> dict[str, Any]:
         assert isinstance(obj, bytes)
-        for number in range(PIECES):
+        for number in range(pieces):
             place.put(obj, f"{number}/piece")
-        return {"kind": "array", "pieces": PIECES}
+        return {"kind": "array", "pieces": pieces}
 
     def read(self, place: Place, /) -> list[bytes]:
         return [place.get(f"{number}/piece") for number in range(int(place.meta["pieces"]))]
@@ -40,7 +41,7 @@ class _Pieces:
         return {"kind": "array", "pieces": len(place.find())}
 
 
-register_format("pieces.dir", _Pieces(), directory=True)
+register_format("pieces.dir", cast("FormatModule", _Pieces()), directory=True)
 
 
 def block(mark: str) -> bytes:
@@ -48,19 +49,19 @@ def block(mark: str) -> bytes:
     return mark.encode() * _BLOCK_MARKS
 
 
-def write_items(node: CacheDir) -> None:
-    """Fill an open node."""
+def write_items(node: CacheDir, pieces: int = PIECES) -> None:
+    """Fill an open node; its directory item has as many pieces."""
     mark = node.version
     node.write("table.json", {"mark": mark, "rows": list(range(_ROWS))})
     data = block(mark)
     with node.open("block.bin", "wb") as file:
         for start in range(0, len(data), 8192):
             file.write(data[start : start + 8192])
-    node.write("cells.pieces.dir", block(mark))
+    node.write("cells.pieces.dir", block(mark), pieces=pieces)
     node.write("run.log", f"{mark}\n" * 20)
 
 
-def judge(node: CacheDir) -> list[str]:
+def judge(node: CacheDir, pieces: int = PIECES) -> list[str]:
     """Read every item of a committed node and say what is wrong with it; nothing for a good one.
 
     Raises
@@ -78,7 +79,7 @@ def judge(node: CacheDir) -> list[str]:
     with node.open("block.bin") as file:
         if file.read() != block(mark):
             wrong.append("block.bin is another's")
-    if node.read("cells.pieces.dir") != [block(mark)] * PIECES:
+    if node.read("cells.pieces.dir") != [block(mark)] * pieces:
         wrong.append("cells.pieces.dir is another's")
     if node.read("run.log") != f"{mark}\n" * 20:
         wrong.append("run.log is another's")
@@ -90,12 +91,12 @@ def judge(node: CacheDir) -> list[str]:
 def judge_files(path: str) -> list[str]:
     """Look at the plain files as another program would, committed or not: each is whole or not there."""
     wrong = []
-    for name, sizes in (("block.bin", {_BLOCK_MARKS * 16}), ("cells.pieces.dir/3/piece", {_BLOCK_MARKS * 16})):
+    for name in ("block.bin", "cells.pieces.dir/3/piece"):
         try:
-            size = os.path.getsize(f"{path}/{name}")
+            size = Path(path, name).stat().st_size
         except OSError:
             continue
-        if size not in sizes:
+        if size != len(block("0" * 16)):
             wrong.append(f"{name} has {size} bytes")
     return wrong
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from cvcache.store.base import Store
+    from cvcache.store.writer import Guard
 
-__all__ = ["KILL_POINTS", "POINTS", "STOP_POINTS", "Doom"]
+__all__ = ["KILL_POINTS", "NEED_LEFTOVERS", "POINTS", "STOP_POINTS", "Doom"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +68,10 @@ POINTS = {
 }
 _REMOVAL = "after the removal began"
 KILL_POINTS = tuple(name for name in POINTS if name != _REMOVAL)
-# after its fate an owner has committed: there is nothing left to rob it of
-STOP_POINTS = tuple(
-    name for name in KILL_POINTS if name not in {"before the claim", "after the fate", "half a file", "mid wipe"}
-)
+NEED_LEFTOVERS = frozenset({"before the wipe", "mid wipe", "before the announcements go"})
+"""Points that are only passed where somebody has been before."""
+# before its claim nobody owns anything, and after its fate there is nothing left to rob it of
+STOP_POINTS = tuple(name for name in KILL_POINTS if name not in {"before the claim", "after the fate", "half a file"})
 
 
 class Doom:
@@ -146,6 +148,6 @@ class DoomedStore(WrapperStore):
             self.call("delete", path, lambda p=path: self.store.delete([p]))  # type: ignore[misc]
         self.store.delete(paths, within)
 
-    def open(self, path: str, mode: str) -> IO[bytes]:
+    def open(self, path: str, mode: str, guard: Guard = contextlib.nullcontext) -> IO[bytes]:
         """Open the store's own file object: how it becomes visible is part of what is tested."""
-        return self.store.open(path, mode)
+        return self.store.open(path, mode, guard)

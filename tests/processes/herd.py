@@ -91,20 +91,22 @@ class Herd:
     ----------
     prefix
         A command that runs the nursery, such as ``unshare`` with its options.
+    modules
+        What the nursery imports so that no worker has to.
     """
 
-    def __init__(self, prefix: Sequence[str] = ()) -> None:
-        self._prefix = list(prefix)
+    def __init__(self, *, prefix: Sequence[str] = (), modules: Sequence[str] = ()) -> None:
+        self._command = [*prefix, sys.executable, "-m", "processes.nursery", *modules]
         self._workers: dict[int, Worker] = {}
         self._news = threading.Condition()
         self._pen = threading.Lock()
         self._ended = False
 
     def __enter__(self) -> Self:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        self._log = tempfile.TemporaryFile()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
-            [*self._prefix, sys.executable, "-m", "processes.nursery"],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

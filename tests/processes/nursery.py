@@ -3,13 +3,14 @@
 Orders come as lines of JSON on stdin, reports leave as lines of JSON on stdout, each in one atomic
 write. The end of stdin is the end of the nursery and of all its workers.
 
-Run as ``python -m processes.nursery``.
+Run as ``python -m processes.nursery MODULE ...``; the modules are imported for the workers, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 import select
@@ -19,11 +20,6 @@ import traceback
 from typing import Any, NoReturn
 
 # imported for the workers, which inherit it: from here on nothing is loaded, and nothing is open yet
-import cvcache.api
-import cvcache.formats.json_value
-import cvcache.formats.text
-import cvcache.store.local
-import cvcache.testing.stores
 from processes import worker
 
 _ERROR_CHARACTERS = 1500
@@ -117,6 +113,8 @@ def _main() -> None:
     reports = os.dup(1)
     # what a worker prints goes to the log, not between the reports
     os.dup2(2, 1)
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     Nursery(reports).serve()
 
 

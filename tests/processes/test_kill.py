@@ -29,9 +29,7 @@ SLOWEST = 0.08
 POLICY = {"ttl": 60, "nap": 0.01}
 
 
-@pytest.mark.parametrize(
-    "rounds", [20, 300, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])]
-)
+@pytest.mark.parametrize("rounds", [300, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 def test_killed_owners_leave_no_trace(
     rounds: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -47,7 +45,7 @@ def test_killed_owners_leave_no_trace(
     figures.tell()
     assert figures["wrong reads"] == 0
     assert figures["recovered"] == figures["commits"] == figures["rounds"] == rounds
-    assert rounds < 300 or all(figures[f"killed {point}"] for point in KILL_POINTS)
+    assert all(figures[f"killed {point}"] for point in KILL_POINTS)
     assert figures["committed reads"] > rounds
 
 
@@ -63,7 +61,7 @@ class _Round:
     end: Path
 
     def play(self) -> None:
-        reader = self.herd.spawn("watch", url=str(self.node), until=str(self.end))
+        reader = self.herd.spawn("watch", url=str(self.node), until=str(self.end), plain=True)
         reader.wait_for("watching")
         workers = self._race()
         self.end.touch()
@@ -71,10 +69,12 @@ class _Round:
         reader.join()
         survivors = [worker for worker in workers if worker.status == 0]
         failed = [worker.events for worker in workers if worker.status not in {0, -signal.SIGKILL}]
-        assert not failed, failed
+        if failed:
+            pytest.fail(f"{self.node}: {failed}")
         judged = [report for worker in survivors for report in worker.all("done")]
         wrong = watched["wrong"] + [what for report in judged for what in report["wrong"]]
-        assert not wrong, (str(self.node), wrong)
+        if wrong:
+            pytest.fail(f"{self.node}: {wrong}")
         records = self._check_log()
         assert {report["attempt"] for report in judged} == {records[-1].attempt}
         self._check_leftovers()
@@ -125,7 +125,7 @@ class _Round:
         return records
 
     def _check_leftovers(self) -> None:
-        """What the dead had announced is gone, down to the last piece."""
+        """See that what the dead had announced is gone, down to the last piece."""
         assert sorted(path.name for path in self.node.iterdir()) == ["_cvcache", *NAMES]
         assert len(list((self.node / "cells.pieces.dir").iterdir())) == PIECES
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
 import random
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvcache import CacheDir, Policy, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove
@@ -54,22 +56,22 @@ def fill(
         report("done", computed=computed, attempt=node.commit.attempt, wrong=content.judge(node)[:_MOST_WRONG])
 
 
-def watch(report: Report, *, url: str, until: str) -> None:
-    """Read whatever is committed, over and over, until a file appears; look at the plain files too."""
+def watch(report: Report, *, url: str, until: str, plain: bool) -> None:
+    """Read whatever is committed, over and over, until a file appears; on wish look at the plain files too."""
     counts = dict.fromkeys(("polls", "reads", "replaced"), 0)
     wrong: list[str] = []
     report("watching")
     last = False
     while not last:
         # the look after the end of everything else is the one that counts most
-        last = os.path.exists(until)
+        last = Path(until).exists()
         counts["polls"] += 1
         node = cdir_query(url)
         try:
             if node.committed:
                 wrong += content.judge(node)
                 counts["reads"] += 1
-            wrong += content.judge_files(url)
+            wrong += content.judge_files(url) if plain else []
         except CvcacheError as error:
             if not content.honest(error):
                 raise
@@ -85,7 +87,7 @@ def race(report: Report, *, nodes: list[tuple[str, str]], policy: Mapping[str, A
         node = cdir(url, policy=_policy(**policy), **options)
         # the first look connects, so that the race is about the node and not about the connection
         node.snapshot()
-        with open(gate, encoding="utf-8") as file:
+        with Path(gate).open(encoding="utf-8") as file:
             report("ready", round=number)
             fcntl.flock(file, fcntl.LOCK_SH)
         node = node.init({"round": number})
@@ -129,6 +131,22 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
         report("done", attempt=again.commit.attempt, wrong=content.judge(again)[:_MOST_WRONG])
 
 
+def headless(report: Report, *, url: str, policy: Mapping[str, Any], beats: int) -> None:
+    """Own a node from a thread that outlives the first one of its process."""
+
+    def own() -> None:
+        node = cdir_init(url, policy=_policy(**policy))
+        report("headless")
+        _labour(node, report, kind="quiet", beats=beats)
+        content.write_items(node)
+        cdir_commit(node)
+        report("done")
+
+    threading.Thread(target=own).start()
+    number_of_exit = 60 if os.uname().machine == "x86_64" else 93
+    ctypes.CDLL(None).syscall(number_of_exit, 0)
+
+
 def remover(report: Report, *, url: str, policy: Mapping[str, Any], doom: Mapping[str, Any]) -> None:
     """Remove a node, and be stopped on the way."""
     with _doomed(doom, report):
@@ -143,6 +161,7 @@ def fill_many(
     policy: Mapping[str, Any],
     options: dict[str, Any],
     direct: dict[str, Any],
+    pieces: int,
     threads: int,
     seed: int,
 ) -> None:
@@ -151,13 +170,15 @@ def fill_many(
     urls = random.Random(seed).sample(urls, len(urls))
 
     def want(url: str) -> tuple[bool, list[str]]:
-        node = cdir_init(url, {"many": 1}, policy=_policy(**policy), **options)
+        node = cdir(url, policy=_policy(**policy), **options).init({"many": 1})
         computed = not node.committed
         if computed:
-            content.write_items(node)
+            content.write_items(node, pieces)
             cdir_commit(node)
-        witness = cdir_query(url, **direct)
-        return computed, content.judge(node) + content.judge(witness)
+        wrong = content.judge(node, pieces)
+        if computed:
+            wrong += content.judge(cdir(url, **direct).snapshot(), pieces)
+        return computed, wrong
 
     errors: list[str] = []
     computed = 0
@@ -185,7 +206,7 @@ def _labour(node: CacheDir, report: Report, *, kind: str, beats: int = 0) -> Non
         while not done.is_set():
             # both ways to hold the lock: many short steps, and one long call that does not let go of it
             sum(number * number for number in range(20_000))
-            sum(range(2_000_000))
+            sum(range(200_000))
 
     threads = [threading.Thread(target=hungry) for _ in range(4 if kind == "hungry" else 0)]
     for thread in threads:
@@ -209,5 +230,5 @@ def _doomed(doom: Mapping[str, Any] | None, report: Report) -> contextlib.Abstra
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (fill, watch, race, zombie, remover, fill_many)
+    task.__name__: task for task in (fill, watch, race, zombie, headless, remover, fill_many)
 }

@@ -1,0 +1,138 @@
+"""Every store does what `cvcache.testing.conformance` demands; a store's test is a subclass."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cvcache.store import location_of, open_store
+from cvcache.store.bucket import BucketStore
+from cvcache.store.local import LocalStore
+from cvcache.store.memory import MemoryStore
+from cvcache.testing import CountingStore, FaultyStore
+from cvcache.testing.conformance import StoreTests, overrides
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.object_stores import S3Server
+    from servers.store_cases import BucketCase
+
+    from cvcache.store import Store
+
+
+class TestLocal(StoreTests):
+    @pytest.fixture
+    def store(self) -> Store:
+        return LocalStore()
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> str:
+        return str(tmp_path / "root")
+
+
+class TestLocalWithoutHardLinks(TestLocal):
+    """SMB and exFAT have none: creating is then the kernel's O_EXCL."""
+
+    @pytest.fixture(autouse=True)
+    def _no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+
+
+class TestMemory(StoreTests):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore()
+
+    @pytest.fixture
+    def root(self) -> str:
+        return uuid.uuid4().hex
+
+
+class _TestBucket(StoreTests):
+    @pytest.fixture
+    def root(self, case: BucketCase) -> str:
+        return location_of(case.url)[1]
+
+    @pytest.fixture
+    def store(self, case: BucketCase) -> Store:
+        scheme, path, _ = location_of(case.url)
+        return open_store(scheme, path, case.options)
+
+
+class TestS3(_TestBucket):
+    @pytest.fixture
+    def case(self, s3_case: BucketCase) -> BucketCase:
+        return s3_case
+
+
+class TestGcs(_TestBucket):
+    @pytest.fixture
+    def case(self, gcs_case: BucketCase) -> BucketCase:
+        return gcs_case
+
+
+@pytest.fixture(scope="module")
+def general_store(s3_server: S3Server) -> Store:
+    return BucketStore("s3", s3_server.storage_options)
+
+
+class TestGeneralBucket(_TestBucket):
+    """What Azure and others would use: the general verbs of fsspec, here in front of S3."""
+
+    @pytest.fixture
+    def case(self, s3_case: BucketCase) -> BucketCase:
+        return s3_case
+
+    @pytest.fixture
+    def store(self, general_store: Store) -> Store:
+        return general_store
+
+
+class TestCounting(TestMemory):
+    """A store around a store is a store."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        return CountingStore(MemoryStore())
+
+
+class TestFaultyWithoutFaults(TestMemory):
+    @pytest.fixture
+    def store(self) -> Store:
+        return FaultyStore(MemoryStore())
+
+
+def test_a_shadowed_conformance_test_is_an_error() -> None:
+    with pytest.raises(TypeError, match="test_empty_object hides a test every store must pass"):
+
+        class _Sloppy(StoreTests):
+            def test_empty_object(self) -> None:  # type: ignore[override]
+                """Look as if it passed."""
+
+
+def test_a_shadowed_test_of_a_store_in_between_is_an_error_too() -> None:
+    with pytest.raises(TypeError, match="test_empty_object"):
+
+        class _Sloppy(_TestBucket):
+            def test_empty_object(self) -> None:  # type: ignore[override]
+                """Look as if it passed."""
+
+
+def test_a_conformance_test_is_replaced_on_purpose() -> None:
+    class _Careful(StoreTests):
+        @overrides
+        def test_empty_object(self) -> None:  # type: ignore[override]
+            """Know why."""
+
+        def test_of_its_own(self) -> None:
+            """Add to the others."""
+
+    assert _Careful.test_empty_object is not StoreTests.test_empty_object

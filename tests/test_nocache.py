@@ -1,0 +1,140 @@
+"""No cache: the same script runs, gives the same values, and keeps nothing."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import cvcache
+
+if TYPE_CHECKING:
+    from servers.store_cases import MemoryCase
+
+runs: list[str] = []
+
+
+@cvcache.step(version=1)
+def halve(out: cvcache.CacheDir, image: cvcache.Item) -> None:
+    runs.append(out.name)
+    out.write("half.ome.zarr", image.read() // 2, axes=image.meta["axes"], scale=image.meta["scale"])
+
+
+def script(root: cvcache.CacheDir) -> dict[str, Any]:
+    """Do what a user's script does: init, guard, write, commit by handle, step, cached, query, path, open."""
+    with cvcache.cdir_init(root / "raw", {"n": 1}) as raw:
+        if not raw.committed:
+            raw.write("image.ome.zarr", np.arange(90000, dtype="u2").reshape(300, 300), axes="yx", scale=(0.5, 0.25))
+            raw.write("stats.json", {"n": 1})
+            raw.write("notes.txt", "plain")
+    query = cvcache.cdir_init(root / "by-hand")
+    if not query.commit:
+        with query.open("tool.txt", "wb") as file:
+            file.write(b"by hand")
+        Path(query.path("other.txt")).write_text("by another tool")
+        cvcache.cdir_commit(root / "by-hand")
+    half = halve(root / "half", raw["image.ome.zarr"])
+    found = cvcache.cdir_query(root / "by-hand")
+    with found.open("tool.txt") as file:
+        tool = file.read()
+    return {
+        "half": half.read("half.ome.zarr"),
+        "small": half.read("half.ome.zarr", level=1),
+        "meta": {name: half["half.ome.zarr"].meta[name] for name in ("shape", "dtype", "axes", "scale", "levels")},
+        "stats": raw["stats.json"].read(),
+        "items": [item.name for item in raw.items()],
+        "states": [raw.state, half.state, found.state, (root / "nothing").state],
+        "cached": root.cached("answer.json", lambda: [6, 7]),
+        "tool": tool,
+        "other": Path(found["other.txt"].path).read_text(),
+        "contains": ["stats.json" in raw, "other.json" in raw],
+        "computed": half.computed,
+    }
+
+
+def test_the_same_script_gives_the_same_values(tmp_path: Path) -> None:
+    kept, unkept = script(cvcache.cdir(tmp_path / "tree")), script(cvcache.cdir(None))
+    for name, value in kept.items():
+        np.testing.assert_equal(unkept[name], value, err_msg=name)
+    assert runs == ["half", "half"]
+    script(cvcache.cdir(tmp_path / "tree"))
+    assert runs == ["half", "half"]
+    script(cvcache.cdir(None))
+    assert runs == ["half"] * 3
+
+
+def test_nothing_is_found_again_and_nothing_stays() -> None:
+    root = cvcache.cdir(None)
+    with cvcache.cdir_init(root / "a") as node:
+        node.write("image.ome.zarr", np.zeros((4, 4), "u1"))
+    place = Path(node["image.ome.zarr"].path)
+    assert place.is_dir()
+    assert [child.name for child in root.children()] == ["a"]
+    assert not cvcache.cdir_init(root / "a").committed
+    del node
+    gc.collect()
+    assert not place.exists()
+    assert not (root / "a").committed
+
+
+def test_a_reader_cannot_change_what_another_reads() -> None:
+    with cvcache.cdir_init(None) as node:
+        image = np.zeros((4, 4), "u1")
+        node.write("image.ome.zarr", image)
+    node.read("image.ome.zarr")[:] = 1
+    assert not node.read("image.ome.zarr").any()
+
+
+def test_a_lazy_array_stays_lazy() -> None:
+    import dask.array as da
+
+    with cvcache.cdir_init(None) as node:
+        node.write("image.ome.zarr", da.zeros((40, 40), chunks=10))
+    assert node.read("image.ome.zarr").chunks == ((10,) * 4, (10,) * 4)
+    assert node["image.ome.zarr"].meta["levels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        (lambda node: node.write("a.jsn", 1), cvcache.UnknownFormat),
+        (lambda node: node.write("a.json", (1, 2)), cvcache.NotReproducible),
+        (lambda node: node.write("a.json", 1, indnt=2), cvcache.UnknownOption),
+        (lambda node: node.write("a/b.json", 1), cvcache.InvalidName),
+        (lambda node: node / "a.zarr", cvcache.InvalidName),
+        (lambda node: node.read("b.json"), cvcache.ItemNotFound),
+        (lambda node: node.open("b.json"), cvcache.ItemNotFound),
+        (lambda node: node["b.json"].meta, cvcache.ItemNotFound),
+    ],
+)
+def test_what_is_wrong_with_a_cache_is_wrong_without(act: Any, error: type[Exception], memory_case: MemoryCase) -> None:
+    for where in (memory_case.url, None):
+        with pytest.raises(error):
+            act(cvcache.cdir_init(where))
+
+
+def test_a_committed_node_takes_no_more_writes() -> None:
+    with cvcache.cdir_init(None) as node:
+        node.write("a.json", 1)
+    with pytest.raises(cvcache.NodeCommitted):
+        node.write("b.json", 1)
+
+
+def test_a_failure_commits_nothing() -> None:
+    node = cvcache.cdir_init(None)
+    with pytest.raises(ZeroDivisionError), node:
+        node.write("a.json", 1 // 0)
+    assert not node.committed
+
+
+def test_another_process_can_read_it() -> None:
+    with cvcache.cdir_init(None) as node:
+        node.write("image.ome.zarr", np.arange(16).reshape(4, 4))
+        node.write("stats.json", 1)
+    other = pickle.loads(pickle.dumps(node["stats.json"])).node  # noqa: S301 - our own bytes
+    np.testing.assert_array_equal(other.read("image.ome.zarr"), np.arange(16).reshape(4, 4))
+    assert (other.read("stats.json"), other.committed) == (1, True)

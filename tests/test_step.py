@@ -1,0 +1,304 @@
+"""Steps: what their key is made of, when they run, and what a failure leaves."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache import CacheDir, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servers.store_cases import MemoryCase, StoreCase
+
+runs: list[str] = []
+GAIN = 2
+
+
+@pytest.fixture(autouse=True)
+def _forget_runs() -> None:
+    runs.clear()
+
+
+@pytest.fixture
+def root(memory_case: MemoryCase) -> CacheDir:
+    return cvcache.cdir(memory_case.url)
+
+
+@cvcache.step
+def scale(out: CacheDir, value: object, *, gain: float = 1.0, note: str = "") -> None:
+    """Multiply."""
+    runs.append(out.name)
+    out.write("value.json", [float(np.sum(value)) * gain, note])
+
+
+@cvcache.step
+def read(out: CacheDir, item: Item) -> None:
+    runs.append(out.name)
+    out.write("copy.json", item.read())
+
+
+# what these two count is a list of this module, which must not be in their keys
+for counted in (scale, read):
+    counted._version = 1
+
+
+def test_a_step_runs_once(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    first, second = (scale(root / "a", 3, gain=2.0) for _ in range(2))
+    assert runs == ["a"]
+    assert (first.computed, second.computed) == (True, False)
+    assert first.read("value.json") == second.read("value.json") == [6.0, ""]
+    assert first.commit == second.commit
+    assert second.state == "committed"
+    assert sorted(second.rows()) == ["run.log", "value.json"]
+
+
+def test_how_an_argument_is_given_does_not_matter(root: CacheDir) -> None:
+    scale(root / "a", 3)
+    scale(root / "a", value=3, gain=1.0, note="")
+    functools.partial(scale, root / "a")(3)
+    assert runs == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (((3,), {"gain": 3.0}), "args.gain: 1.0 -> 3.0"),
+        (((4,), {}), "args.value: 3 -> 4"),
+        (((3.0,), {}), "args.value: 3 -> 3.0"),
+        ((("3",), {}), 'args.value: 3 -> "3"'),
+        (((None,), {}), "args.value: 3 -> null"),
+    ],
+)
+def test_a_changed_argument_runs_it_again_and_says_why(
+    root: CacheDir, changed: tuple[tuple[Any, ...], dict[str, Any]], why: str
+) -> None:
+    scale(root / "a", 3)
+    args, kwargs = changed
+    key = scale.key(*args, **kwargs)
+    node = (root / "a").init(key)
+    assert list(node.reason) == [why]
+
+
+def test_arrays_count_by_content(root: CacheDir) -> None:
+    image = np.arange(12.0).reshape(3, 4)
+    scale(root / "a", image)
+    scale(root / "a", np.asfortranarray(image))
+    assert runs == ["a"]
+    image[0, 0] = 1
+    node = scale(root / "a", image)
+    assert runs == ["a", "a"]
+    assert node.reason[0].startswith("args.value")
+
+
+def test_an_item_counts_by_the_version_of_its_node(root: CacheDir) -> None:
+    first = scale(root / "a", 3)
+    read(root / "b", first["value.json"])
+    other = scale(root / "a", 4)
+    assert other.version != first.version
+    node = read(root / "b", other["value.json"])
+    assert runs == ["a", "b", "a", "b"]
+    assert node.reason[0].startswith("args.item: value.json: version ")
+    assert node.read("copy.json") == [4.0, ""]
+
+
+def test_going_back_and_an_identical_recompute_rerun_nothing_downstream(root: CacheDir) -> None:
+    read(root / "b", scale(root / "a", 3)["value.json"])
+    again = scale(root / "a", 4)
+    again = scale(root / "a", 3)
+    read(root / "b", again["value.json"])
+    assert runs == ["a", "b", "a", "a"]
+
+
+def test_force_runs_it_and_what_follows(root: CacheDir) -> None:
+    read(root / "b", scale(root / "a", 3)["value.json"])
+    forced = scale.force(root / "a", 3)
+    assert list(forced.reason) == ["forced"]
+    read(root / "b", forced["value.json"])
+    assert runs == ["a", "b", "a", "b"]
+    read(root / "b", scale(root / "a", 3)["value.json"])
+    assert runs == ["a", "b", "a", "b"]
+
+
+def test_the_code_counts_unless_a_version_stands_for_it(root: CacheDir) -> None:
+    def body(out: CacheDir) -> None:
+        out.write("x.json", 1)
+
+    def other(out: CacheDir) -> None:
+        out.write("x.json", 2)
+
+    def steps(**options: Any) -> tuple[cvcache.step.Step, ...]:  # type: ignore[name-defined]
+        return tuple(cvcache.step(name="body", **options)(function) for function in (body, other))
+
+    assert [step(root / "code").read("x.json") for step in steps()] == [1, 2]
+    assert [step(root / "versioned").read("x.json") for step in steps(version=1)] == [1, 1]
+    node = steps(version=2)[1](root / "versioned")
+    assert (node.read("x.json"), list(node.reason)) == (2, ["version: 1 -> 2"])
+
+
+def test_ignored_arguments_do_not_count(root: CacheDir) -> None:
+    def work(out: CacheDir, x: int, workers: int) -> None:
+        out.write("x.json", x * workers)
+
+    ignoring = cvcache.step(ignore=["workers"])(work)
+    assert [ignoring(root / "a", 1, workers).read("x.json") for workers in (1, 2)] == [1, 1]
+    with pytest.raises(cvcache.UsageError, match="did you mean 'workers'"):
+        cvcache.step(ignore=["worker"])(work)
+
+
+def test_what_it_depends_on_counts(root: CacheDir) -> None:
+    for model in ("v1", "v2"):
+        node = cvcache.step(depends=[model])(scale._function)(root / "a", 1)
+    assert list(node.reason) == ['depends[0]: "v1" -> "v2"']
+
+
+def test_on_stale(root: CacheDir) -> None:
+    strict = cvcache.step(on_stale="error", version=1)(scale._function)
+    sweep = cvcache.step(on_stale="new", version=1)(scale._function)
+    strict(root / "a", 1)
+    with pytest.raises(cvcache.NodeStale, match=r"args.value: 1 -> 2"):
+        strict(root / "a", 2)
+    beside = sweep(root / "a", 1, gain=2.0)
+    assert beside.name == "a,gain=2.0"
+    assert sweep(root / "a", 1, gain=2.0).commit == beside.commit
+    assert (root / "a").read("value.json") == [1.0, ""]
+
+
+def test_a_step_in_a_step(root: CacheDir) -> None:
+    @cvcache.step(version=1)
+    def outer(out: CacheDir, x: int) -> None:
+        inner = scale(out / "inner", x)
+        out.write("sum.json", inner.read("value.json")[0] + 1)
+
+    node = outer(root / "outer", 3)
+    assert node.read("sum.json") == 4.0
+    assert [child.name for child in node.children()] == ["inner"]
+    assert (node / "inner").committed
+    outer.force(root / "outer", 3)
+    assert runs == ["inner"]
+
+
+def test_a_step_that_opens_its_own_node_is_refused(root: CacheDir) -> None:
+    @cvcache.step(version=1)
+    def recursive(out: CacheDir) -> None:  # noqa: ARG001 - it takes another
+        recursive(root / "a")
+
+    with pytest.raises(cvcache.RecursiveNode, match="child of its own"):
+        recursive(root / "a")
+
+
+def test_a_failure_leaves_traceback_and_log(store_case: StoreCase) -> None:
+    @cvcache.step(version=1)
+    def fails(out: CacheDir) -> None:
+        print("so far so good")  # noqa: T201 - what a step prints is in its log
+        out.write("half.json", 1)
+        msg = "no nuclei in this image"
+        raise ZeroDivisionError(msg)
+
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    with pytest.raises(ZeroDivisionError, match="no nuclei"):
+        fails(root / "a")
+    node = cvcache.cdir_query(root / "a")
+    assert (node.state, node.committed, node.commit) == ("failed", False, None)
+    assert node.error is not None
+    assert (node.error["type"], node.error["message"]) == ("ZeroDivisionError", "no nuclei in this image")
+    log = node.read("run.log")
+    assert "so far so good" in log
+    assert "raise ZeroDivisionError" in log
+    with pytest.raises(cvcache.NotOpen):
+        node.write("more.json", 1)
+    again = cvcache.step(name="fails", version=2)(scale._function)(root / "a", 1)
+    assert list(again.reason) == ["the last attempt failed: ZeroDivisionError: no nuclei in this image"]
+    assert sorted(again.rows()) == ["run.log", "value.json"]
+
+
+def test_the_result_is_pinned_to_its_commit(root: CacheDir) -> None:
+    old = scale(root / "a", 1)
+    assert old.state == "committed"
+    scale(root / "a", 2)
+    with pytest.raises(cvcache.NodeReplaced):
+        old.read("value.json")
+    assert old.refresh().read("value.json") == [2.0, ""]
+
+
+def test_a_returned_value_is_said_to_be_lost(root: CacheDir, caplog: pytest.LogCaptureFixture) -> None:
+    cvcache.step(name="returns", version=1)(returning)(root / "a")
+    assert "returned a value, which is not kept; write it with out.write()" in caplog.text
+
+
+def test_no_log_if_none_is_wanted(root: CacheDir) -> None:
+    assert list(cvcache.step(log=None, version=1)(scale._function)(root / "a", 1).rows()) == ["value.json"]
+    assert "steps.log" in cvcache.step(log="steps.log", version=1)(scale._function)(root / "b", 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: scale("memory://x/y", 1), cvcache.UsageError, "called with the node to fill first"),
+        (lambda: scale(cvcache.cdir("memory://x/y")), cvcache.UnknownOption, "missing a required argument: 'value'"),
+        (lambda: scale(cvcache.cdir("memory://x/y"), 1, gian=2), cvcache.UnknownOption, "did you mean 'gain'"),
+        (lambda: cvcache.step("name"), cvcache.UsageError, "options are given by name"),  # type: ignore[call-overload]
+        (lambda: cvcache.step(lambda: None), cvcache.UsageError, "has no argument for the node"),
+        (lambda: cvcache.step(nodeless), cvcache.UsageError, "has no argument for the node"),
+        (lambda: cvcache.step(coroutine), cvcache.UsageError, "calling it does not run it"),  # type: ignore[arg-type]
+        (lambda: cvcache.step(generator), cvcache.UsageError, "calling it does not run it"),  # type: ignore[arg-type]
+        (lambda: cvcache.step(on_stale="nwe", version=1)(scale._function)(cvcache.cdir("memory://x/y"), 1),
+         cvcache.UsageError, "did you mean 'new'"),
+        (lambda: scale(cvcache.cdir("memory://x/y"), object()), cvcache.UnkeyableValue, "register_key"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_says_what_was_meant(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+    assert not runs
+    assert not cvcache.cdir_query("memory://x/y").reason
+
+
+def returning(out: CacheDir) -> int:  # noqa: ARG001 - writes nothing
+    return 3
+
+
+def nodeless(*, out: CacheDir) -> None:
+    """Never run."""
+
+
+async def coroutine(out: CacheDir) -> None:
+    """Never run."""
+
+
+def generator(out: CacheDir) -> Iterator[int]:  # noqa: ARG001 - never run
+    yield 1
+
+
+def test_a_step_looks_like_its_function() -> None:
+    assert (scale.__name__, scale.__doc__, scale.__module__) == ("scale", "Multiply.", __name__)
+
+
+def test_a_step_of_a_module_pickles_by_name() -> None:
+    assert pickle.loads(pickle.dumps(scale)) is scale  # noqa: S301 - our own bytes
+
+
+def test_methods_keep_their_object_outside(root: CacheDir) -> None:
+    class Pipeline:
+        gain = 3.0
+
+        def run(self) -> CacheDir:
+            return scale(root / "a", 1, gain=self.gain)
+
+    assert Pipeline().run().read("value.json") == [3.0, ""]
+
+
+def test_messages_of_the_step_are_logged(root: CacheDir) -> None:
+    @cvcache.step(version=1)
+    def talks(out: CacheDir) -> None:  # noqa: ARG001 - writes nothing
+        logging.getLogger("talks").warning("a cell at the border")
+
+    assert "WARNING talks: a cell at the border" in talks(root / "a").read("run.log")
