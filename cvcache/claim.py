@@ -318,7 +318,7 @@ def _check_siblings(store: Store, path: str) -> None:
         other = seen.setdefault(_folded(name), name)
         if other == name:
             return
-    msg = f"{store.url(path)} differs from its sibling {other!r} only by case or by how a letter is composed, and one of them would be lost on some disks; choose another name"
+    msg = f"{store.url(path)} differs from its sibling {other!r} only by case or composition; choose another name"
     raise InvalidName(msg)
 
 
@@ -452,14 +452,14 @@ def check_removal(store: Store, path: str, policy: Policy, *, force: bool = Fals
 def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
     """Remove one node, never its children; return whether there was one."""
     watch = Watch(policy)
-    removed = False
     while True:
         view = look(store, path, watch)
         match decide_removal(view, force=force):
             case Use():
-                return removed
+                return False
             case FinishRemoval() as decision:
-                removed = _remove(store, path, view, decision, policy) or removed
+                if _remove(store, path, view, decision, policy):
+                    return True
             case Refuse() as decision:
                 raise decision.error(refusal(store.url(path), view, decision.error))
             case _ as decision:  # pragma: no cover - decide_removal returns no other
@@ -467,7 +467,10 @@ def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> b
 
 
 def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
-    """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster."""
+    """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster with the first.
+
+    Whoever is faster with the last has finished this removal; what they have written since stays.
+    """
     if not _stop_older(store, path, view, f"{store.url(path)} was removed"):
         return False
     attempt = new_id()
@@ -494,4 +497,5 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
         )
-        return store.put_new(f"{path}/{RESERVED}/log/{done.filename}", dumps(done))
+        store.put_new(f"{path}/{RESERVED}/log/{done.filename}", dumps(done))
+    return True

@@ -6,6 +6,7 @@ state of the node: 4 running, 5 failed, 6 stale.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -93,7 +94,12 @@ def _failure_told(root: CacheDir) -> Iterator[None]:
     """Say in one sentence that a step failed, and where its traceback is."""
     try:
         yield
-    except (CvcacheError, OSError):
+    except CvcacheError:
+        raise
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            msg = f"{root.url}: {error.strerror}; free some and run the same command again, what was committed stays"
+            raise OSError(msg) from error
         raise
     except ImportError as error:
         msg = f"{error}; the demo works with what this brings: pip install 'cvcache[demo]'"

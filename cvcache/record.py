@@ -251,7 +251,7 @@ def _bad(where: str, what: str) -> NoReturn:
 
 def _check(name: str, value: Any, where: str) -> Any:
     kinds, test = _FIELDS[name]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not test(value):
+    if type(value) not in kinds or not test(value):
         _bad(where, f"has an impossible {name!r}")
     if name == "owner":
         return Owner(**{f.name: value[f.name] for f in fields(Owner) if f.name in value})

@@ -11,6 +11,7 @@ from cvcache.terminal import plain
 from cvcache.tree import Entry, place_state
 
 _ITEMS_SHOWN = 4
+_PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
 _COLUMNS = ("node", "state", "items", "shape", "size", "time")
 
 
@@ -109,7 +110,7 @@ def node_json(node: CacheDir) -> dict[str, Any]:
 
 def node_text(report: Mapping[str, Any]) -> str:
     """Return the report of `node_json` as lines."""
-    lines = [f"{report['url']}: {report['state']}"]
+    lines = [f"{report['url']}: {report['state']}{_PLACES.get(report['state'], '')}"]
     facts = {"time": "", "duration": " s", "host": "", "version": ""}
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     if report["root"] not in {None, "."}:

@@ -9,7 +9,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
+from cvcache.code import code_of
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
+from cvcache.key import Canonical
 from cvcache.node import CacheDir
 
 Function = Callable[..., None]
@@ -82,7 +84,7 @@ class Step:
 
     __qualname__: str
 
-    def __init__(  # noqa: PLR0917 - called in one place, by `step`
+    def __init__(
         self,
         function: Function,
         name: str | None,
@@ -127,7 +129,7 @@ class Step:
         arguments = {n: v for n, v in bound.arguments.items() if n != first and n not in self._ignore}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
-            key["code"] = self._function
+            key["code"] = Canonical(code_of(self._function))
         else:
             key["version"] = self._version
         return {**key, "depends": list(self._depends)} if self._depends else key

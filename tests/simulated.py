@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 TTL = 60.0
 REQUEST_TIMEOUT = 10.0
-PATIENCE = 1000
+COARSE = 25.0
+"""No sleep is shorter: a waiter sees what it would in many short ones."""
+
+PATIENCE = 100
 """Sleeps after which a simulated process is taken to wait for ever."""
 
 
@@ -133,7 +136,7 @@ class World:
             self.current.sleeps += 1
             if self.current.sleeps > PATIENCE:
                 raise WaitsForEverError
-        self.time += seconds
+        self.time += max(seconds, COARSE)
         for process in self._processes.values():
             if process.alive and not process.paused and process.attempts:
                 with process:

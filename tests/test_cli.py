@@ -126,7 +126,7 @@ def test_show_tells_the_state_by_its_exit_code(
     url = (root / node).url
     done, report = run("show", url), run("show", url, "--json")
     assert (done.code, report.code) == (code, code)
-    assert done.out.startswith(f"{url}: {state}\n")
+    assert done.out.startswith(f"{url}: {state}")
     assert (report.json["url"], report.json["state"]) == (url, state)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -239,6 +241,17 @@ def test_a_step_that_fails_is_told_in_one_sentence(run: Run, tmp_path: Path, mon
     assert (done.code, done.out) == (1, "")
     log = f"its log has the traceback: cvcache logs {tmp_path}/tree/count"
     assert done.err == f"cvcache: ValueError: cannot count in count\ncvcache: {tmp_path}/tree/count failed; {log}\n"
+
+
+def test_a_full_disk_is_told_with_the_way_out(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @cvcache.step
+    def fills(out: cvcache.CacheDir) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), out.name)
+
+    monkeypatch.setattr(cvcache.demo, "pipeline", lambda root, *_: iter([fills(root / "count")]))
+    done = run(tmp_path / "tree")
+    assert done.code == 1
+    assert done.err.startswith(f"cvcache: {tmp_path}/tree: No space left on device; free some and run the same")
 
 
 def test_a_missing_package_is_told_with_the_extra_that_brings_it(

@@ -7,6 +7,7 @@ node, and it wakes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -139,11 +140,10 @@ class Stage:
         """Let `process` act on a store that fails on a plan; where files can be torn, it leaves half of one."""
         store = quiet_store(self.url)
 
-        def tear(path: str, half: bytes) -> None:
-            store.put(f"{path.split('/_cvcache/')[0]}/_cvcache/tmp/{process.pid}-torn", half)
+        def tear(_: str, half: bytes) -> None:
+            store.put(f"{self.url.removeprefix('memory://')}/_cvcache/tmp/{process.pid}-torn", half)
 
-        local = self.case.kind == "local"
-        faulty = FaultyStore(store, plan, (lambda _, half: tear(self.url + "/_cvcache/", half)) if local else None)
+        faulty = FaultyStore(store, plan, tear if self.case.kind == "local" else None)
         with process.through(lambda _: faulty):
             error = attempted(self.act)
         assert error is None or plan, error
@@ -219,10 +219,9 @@ every_scenario = pytest.mark.parametrize(
 )
 
 
-@every_scenario
-def test_every_single_fault(stage: Stage, record_property: Callable[[str, object], None]) -> None:
+def check_single_faults(stage: Stage) -> int:
+    """Check the invariants after every fault at every step, before and after a healthy process; return how many."""
     faults = list(itertools.product(range(1, _steps(stage) + 1), FAULTS))
-    record_property("faults", len(faults))
     for step, fault in faults:
         log = stage.reset(stage.before)
         process = stage.world.process()
@@ -233,6 +232,12 @@ def test_every_single_fault(stage: Stage, record_property: Callable[[str, object
         log = log_of(stage.case)
         stage.recover()
         stage.check(log)
+    return len(faults)
+
+
+@every_scenario
+def test_every_single_fault(stage: Stage, record_property: Callable[[str, object], None]) -> None:
+    record_property("faults", check_single_faults(stage))
 
 
 @every_scenario
@@ -299,30 +304,30 @@ def test_every_pair_of_all_faults(stage: Stage, record_property: Callable[[str, 
 # -- stopped instead of broken ---------------------------------------------------------------------
 
 
-def _computes(stage: Stage) -> None:
+def computes_meanwhile(stage: Stage) -> None:
     """Wait until the owner counts as gone, then compute with a third key."""
     compute(stage.url, {"key": "third"}, stage.world.policy, stage.put_canaries)
     stage.pin()
 
 
-def _removes(stage: Stage) -> None:
+def removes_meanwhile(stage: Stage) -> None:
     """Remove the node from under its owner."""
     node = cdir(stage.url, policy=stage.world.policy)
     attempted(lambda: claim.remove(node.store, node.location, stage.world.policy, force=True))
 
 
-def _removes_and_computes(stage: Stage) -> None:
-    _removes(stage)
-    _computes(stage)
+def removes_and_computes_meanwhile(stage: Stage) -> None:
+    removes_meanwhile(stage)
+    computes_meanwhile(stage)
 
 
-def _computes_twice(stage: Stage) -> None:
-    _computes(stage)
+def computes_twice_meanwhile(stage: Stage) -> None:
+    computes_meanwhile(stage)
     compute(stage.url, {"key": "fourth"}, stage.world.policy, stage.put_canaries)
     stage.pin()
 
 
-OTHERS = (_computes, _removes, _removes_and_computes, _computes_twice)
+OTHERS = (computes_meanwhile, removes_meanwhile, removes_and_computes_meanwhile, computes_twice_meanwhile)
 
 
 def _sleep_through(stage: Stage, step: int, meanwhile: Callable[[Stage], None], machine: str) -> int:
@@ -345,20 +350,17 @@ WITH_OTHERS = [
     pytest.param(
         (kind, scenario),
         other,
-        id=f"{kind} {scenario}, {other.__name__.strip('_')}",
+        id=f"{kind} {scenario}, {other.__name__}",
         # on a disk the steps are the same ones, only slower
-        marks=() if kind == "memory" or other is _removes_and_computes else pytest.mark.long,
+        marks=() if kind == "memory" or other is removes_and_computes_meanwhile else pytest.mark.long,
     )
     for kind, scenario, other in itertools.product(KINDS, SCENARIOS, OTHERS)
 ]
 
 
-@pytest.mark.parametrize(("stage", "other"), WITH_OTHERS, indirect=["stage"])
-def test_a_process_stopped_at_any_step_does_no_harm_when_it_wakes(
-    stage: Stage, other: Callable[[Stage], None], record_property: Callable[[str, object], None]
-) -> None:
+def check_pauses(stage: Stage, other: Callable[[Stage], None]) -> int:
+    """Check the invariants when a process is stopped at any step and wakes after `other`; return how many steps."""
     steps = _steps(stage)
-    record_property("pauses", steps)
     for step in range(1, steps + 1):
         log = stage.reset(stage.before)
         assert _sleep_through(stage, step, other, "here") >= step
@@ -366,19 +368,31 @@ def test_a_process_stopped_at_any_step_does_no_harm_when_it_wakes(
         log = log_of(stage.case)
         stage.recover()
         stage.check(log)
+    return steps
 
 
-@pytest.mark.parametrize("stage", [("memory", scenario) for scenario in SCENARIOS], indirect=True, ids=" ".join)
+@pytest.mark.parametrize(("stage", "other"), WITH_OTHERS, indirect=["stage"])
+def test_a_process_stopped_at_any_step_does_no_harm_when_it_wakes(
+    stage: Stage, other: Callable[[Stage], None], record_property: Callable[[str, object], None]
+) -> None:
+    record_property("pauses", check_pauses(stage, other))
+
+
+TWICE_STOPPED = (*IN_PAIRS, "a result, then remove", "a corpse, then remove")
+
+
+@pytest.mark.parametrize("stage", [("memory", scenario) for scenario in TWICE_STOPPED], indirect=True, ids=" ".join)
 def test_two_processes_stopped_at_any_steps_do_no_harm_when_they_wake(
     stage: Stage, record_property: Callable[[str, object], None]
 ) -> None:
     """The second is stopped while it takes over from the first, and both wake when a third has finished."""
     tried = 0
-    for first in range(1, _steps(stage) + 1, 2):
+    for first in range(1, _steps(stage) + 1):
         for second in itertools.count(1):
             log = stage.reset(stage.before)
             came: list[int] = []
-            _sleep_through(stage, first, lambda stage, s=second: came.append(_inner(stage, s)), "here")
+            meanwhile = functools.partial(_stopped_too, step=second, came=came)
+            _sleep_through(stage, first, meanwhile, "here")
             stage.check(log)
             stage.recover()
             stage.check(log)
@@ -388,8 +402,8 @@ def test_two_processes_stopped_at_any_steps_do_no_harm_when_they_wake(
     record_property("pauses", tried)
 
 
-def _inner(stage: Stage, step: int) -> int:
-    return _sleep_through(stage, step, _computes, "a third place")
+def _stopped_too(stage: Stage, step: int, came: list[int]) -> None:
+    came.append(_sleep_through(stage, step, computes_meanwhile, "a third place"))
 
 
 @pytest.mark.parametrize("stage", [(kind, "a result, then compute") for kind in KINDS], indirect=True, ids=" ".join)
@@ -397,7 +411,7 @@ def _inner(stage: Stage, step: int) -> int:
 def test_a_reader_stopped_at_any_step_gets_one_result_or_an_error(stage: Stage, item: str) -> None:
     """The writer is on the same machine, so that the new result lies where the old one did."""
     outcomes = set()
-    for step in range(1, 8):
+    for step in range(1, 9):
         stage.reset(stage.before)
         _, items = stage.pinned[0]
         old = {"by": items[FILE]} if item == FILE else [items[f"{PAIR}/a"], items[f"{PAIR}/b"]]

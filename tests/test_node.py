@@ -167,7 +167,7 @@ def test_a_committed_node_takes_no_writes(root: CacheDir) -> None:
     with cvcache.cdir_init(root) as node:
         node.write("a.json", 1)
     for handle in (node, cvcache.cdir_query(root), cvcache.cdir_init(root)):
-        with pytest.raises(cvcache.NodeCommitted, match="is committed and does not change; .*if not d.committed"):
+        with pytest.raises(cvcache.NodeCommitted, match=r"is committed and does not change; .*if not d\.committed"):
             handle.write("b.json", 2)
         with pytest.raises(cvcache.NodeCommitted):
             handle.path("b.json")

@@ -84,14 +84,14 @@ def reopen(scheme: str, path: str) -> Store:
 
 def _find(scheme: str, path: str, options: dict[str, Any]) -> Store | None:
     bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
-    for pid, opened, known, store in reversed(_opened):
+    for pid, opened, known, found in reversed(_opened):
         same = (
             known == options and opened.startswith(f"{scheme}://")
             if options
             else opened == bucket or (not path and opened.startswith(bucket))
         )
         if pid == os.getpid() and same:
-            return store
+            return found
     return None
 
 
@@ -113,12 +113,16 @@ def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
         extra = "gcs" if scheme == "gs" else scheme
         msg = f"{scheme}:// needs a package that is not installed ({error}); pip install 'cvcache[{extra}]'"
         raise ImportError(msg) from None
-    except ValueError as error:
-        msg = f"{scheme}:// is no store fsspec knows ({error})"
-        raise InvalidName(msg) from None
 
 
 def _create_bucket(scheme: str, options: dict[str, Any], retries: int) -> Store:
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError as error:
+        msg = f"{scheme}:// is no store fsspec knows ({error})"
+        raise InvalidName(msg) from None
     if scheme == "s3":
         from cvcache.store.s3 import S3Store
 

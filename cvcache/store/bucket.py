@@ -18,7 +18,7 @@ from typing import IO, Any, ClassVar, TypeVar, cast
 from cvcache.names import RESERVED
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
-from cvcache.store.failure import http_status, is_denied, is_lost, retrying, secrets_of, without
+from cvcache.store.failure import http_status, is_denied, is_lost, quotes, retrying, secrets_of, without
 from cvcache.store.reader import RangeReader
 from cvcache.store.writer import Guard, WholeObject
 
@@ -37,15 +37,25 @@ class BucketStore(Store):
     shared: ClassVar[bool] = True
 
     def __init__(self, scheme: str, options: Mapping[str, Any], retries: int = 5) -> None:
-        import fsspec
-
         self.scheme = scheme  # type: ignore[misc]  # the general store serves many
         self._retries = retries
         self._secrets = secrets_of(options)
         self._endpoint = endpoint_of(scheme, options)
-        self._fs = fsspec.filesystem(scheme, **{**options, "use_listings_cache": False, "skip_instance_cache": True})
+        self._fs = self._open_file_system(options)
         self._exclusive: dict[str, bool] = {}
         self._probing = threading.Lock()
+
+    def _open_file_system(self, options: Mapping[str, Any]) -> Any:
+        import fsspec
+
+        own = {"use_listings_cache": False, "skip_instance_cache": True}
+        try:
+            return fsspec.filesystem(self.scheme, **{**options, **own})
+        except Exception as error:
+            if not quotes(self._secrets, error):
+                raise
+            failure = self._failure("", error)
+        raise failure
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.scheme!r})"
@@ -131,11 +141,9 @@ class BucketStore(Store):
                 check_endpoint(self._endpoint)
                 self._endpoint = None
             return retrying(act, self._retries)
-        except FileNotFoundError:
-            raise
         except Exception as error:  # noqa: BLE001 - the libraries below share no base class
             failure = self._failure(path, error)
-        raise failure
+        raise failure  # out here it has no context: an error that is sent to another process brings its own along
 
     def _failure(self, path: str, error: Exception) -> Exception:
         """Return the error to raise for `error`: a refusal with the way out, and none that quotes a secret."""
@@ -146,9 +154,9 @@ class BucketStore(Store):
                 "Give credentials as storage options or through the environment, or ask for the right to do this"
             )
             return PermissionError(msg)
-        if isinstance(error, OSError) and told == str(error):
+        if isinstance(error, OSError) and not quotes(self._secrets, error):
             return error
-        kind = ConnectionError if isinstance(error, ConnectionError) else OSError
+        kind = next((kind for kind in (FileNotFoundError, ConnectionError) if isinstance(error, kind)), OSError)
         failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {told[:500]})")
         failure.errno = error.errno if isinstance(error, OSError) else errno.EIO
         if (status := http_status(error)) is not None:
@@ -161,8 +169,8 @@ class BucketStore(Store):
             return self._call(path, act)
         except FileNotFoundError:
             bucket = path.split("/", maxsplit=1)[0]
-            msg = f"{self.url(path)}: there is no bucket {bucket!r}; create it, or correct the URL"
-            raise FileNotFoundError(msg) from None
+        msg = f"{self.url(path)}: there is no bucket {bucket!r}; create it, or correct the URL"
+        raise FileNotFoundError(msg)
 
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end))

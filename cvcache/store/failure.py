@@ -107,3 +107,12 @@ def without(secrets: frozenset[str], text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
+
+
+def quotes(secrets: frozenset[str], error: BaseException | None) -> bool:
+    """Whether `error`, or one it came from, says one of `secrets`."""
+    while error is not None:
+        if without(secrets, text := str(error)) != text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -63,6 +63,7 @@ def _lay_node(store: Store, path: str) -> None:
     commit = claim.next(
         "committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
     )
+    store.put(f"{path}/{RESERVED}/writing/{attempt}/stats.json.json", b"{}")
     store.put(f"{path}/stats.json", item)
     for record in (claim, commit):
         store.put(f"{path}/{RESERVED}/log/{record.filename}", dumps(record))

@@ -31,7 +31,7 @@ class Worker:
     number
         Its name in the herd.
     events
-        What it has reported so far, "born" first and "gone" last.
+        What it has reported so far, "born" first and "gone" last; "stopped" is the kernel's word for it.
     """
 
     def __init__(self, herd: Herd, number: int) -> None:

@@ -51,7 +51,7 @@ class Nursery:
             ready, _, _ = select.select([0, wake], [], [])
             if wake in ready:
                 os.read(wake, 4096)
-                self._bury()
+                self._look_after()
             if 0 in ready:
                 data = os.read(0, 65536)
                 if not data:
@@ -76,11 +76,15 @@ class Nursery:
         self._names[pid] = number
         _report(self._reports, number, "born", pid=pid)
 
-    def _bury(self) -> None:
+    def _look_after(self) -> None:
         while self._pids:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                # only now can it be woken; what it said before it stopped itself may be older
+                _report(self._reports, self._names[pid], "stopped")
+                continue
             number = self._names.pop(pid)
             del self._pids[number]
             _report(self._reports, number, "gone", status=os.waitstatus_to_exitcode(status))

@@ -87,19 +87,21 @@ class _Round:
         for _ in range(RACERS):
             self._enter(workers, due)
         replaced = 0
-        while not all(worker.gone for worker in workers):
-            killed = [worker for worker in workers if worker.status == -signal.SIGKILL]
+        while True:
+            over = [worker for worker in workers if worker.gone]
+            killed = [worker for worker in over if worker.status == -signal.SIGKILL]
             for _ in killed[replaced:]:
                 self._enter(workers, due, doomed=len(killed) < KILLS)
             replaced = len(killed)
+            if len(over) == len(workers):
+                return workers
             now = time.monotonic()
             for worker in [worker for worker, at in due.items() if at <= now]:
                 del due[worker]
                 worker.kill()
-            gone = sum(worker.gone for worker in workers)
             pause = min([at - now for at in due.values()], default=30.0)
-            self.herd.wait(lambda gone=gone: sum(worker.gone for worker in workers) > gone, max(pause, 0.001))  # type: ignore[misc]
-        return workers
+            seen = len(over)
+            self.herd.wait(lambda seen=seen: sum(worker.gone for worker in workers) > seen, max(pause, 0.001))  # type: ignore[misc]
 
     def _enter(self, workers: list[Worker], due: dict[Worker, float], *, doomed: bool = True) -> None:
         fate = self.chance.choice(["point", "point", "point", "point", "random", "none"]) if doomed else "none"

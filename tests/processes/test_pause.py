@@ -68,11 +68,11 @@ def _play(herd: Herd, node: Path, *, point: str, leftovers: bool, early: bool) -
         assert herd.spawn("fill", url=url, policy=SHORT, doom=doom).wait_gone() == -signal.SIGKILL
     reader = herd.spawn("watch", url=url, until=str(end), plain=False)
     first = herd.spawn("zombie", url=url, policy=SHORT, doom={"point": point, "how": signal.SIGSTOP})
-    first.wait_for("struck")
+    first.wait_for("stopped")
     halfway = {"point": "before a piece", "how": signal.SIGSTOP} if early else None
     second = herd.spawn("fill", url=url, policy=LONG, doom=halfway)
     if early:
-        second.wait_for("struck")
+        second.wait_for("stopped")
         first.signal(signal.SIGCONT)
         lost = first.wait_for("lost")
         second.signal(signal.SIGCONT)
@@ -112,7 +112,7 @@ def test_a_stopped_remover_does_no_harm(tmp_path: Path) -> None:
         herd.spawn("fill", url=str(node), policy=SHORT).join()
         doom = {"point": "after the removal began", "how": signal.SIGSTOP}
         remover = herd.spawn("remover", url=str(node), policy=SHORT, doom=doom)
-        remover.wait_for("struck")
+        remover.wait_for("stopped")
         second = herd.spawn("fill", url=str(node), policy=LONG)
         assert second.wait_for("done")["computed"]
         second.join()

@@ -55,11 +55,11 @@ def answering(decide: Callable[[Call], Answer]) -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _reply
-
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
+    for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler._reply)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import collections
 import os
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
-from cvcache import cdir, cdir_init, cdir_query
+from cvcache import InvalidName, cdir, cdir_init, cdir_query
 from cvcache.store import location_of, open_store
 from cvcache.store.failure import http_status, is_denied, is_lost, is_transient, retrying
 from cvcache.store.gcs import GcsStore
@@ -100,7 +102,7 @@ def test_conflict_is_asked_again(then: Answer, won: bool) -> None:  # noqa: FBT0
 
 def test_another_failure_of_a_create_is_no_defeat() -> None:
     server = _OneKey(b"", s3_error(400, "EntityTooLarge"))
-    with answering(server) as endpoint, pytest.raises(OSError, match="EntityTooLarge|stub"):
+    with answering(server) as endpoint, pytest.raises(OSError, match=r"EntityTooLarge|stub"):
         s3_at(endpoint).put_new("bucket/key", b"mine")
     assert len(server.puts) == 1
 
@@ -210,38 +212,25 @@ def test_a_refusal_is_a_permission_error_and_never_absent(
 def test_no_credentials_is_a_permission_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_") and name.endswith(("KEY", "KEY_ID"))]:
         monkeypatch.delenv(name)
-    calls: list[Call] = []
-    with answering(lambda call: calls.append(call) or Answer(200)) as endpoint:  # type: ignore[func-returns-value]
+    server = _OneKey(b"")
+    with answering(server) as endpoint:
         store = S3Store({"endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}})
         with pytest.raises(PermissionError, match=r"Give credentials as storage options or through the environment"):
             store.list("bucket/node")
-    assert calls == []
+    assert server.calls == []
 
 
 @pytest.mark.server
 def test_a_bucket_that_does_not_exist_is_named(object_server: ObjectServer) -> None:
     url = f"{object_server.protocol}://no-such-bucket-here/node"
-    for act in (cdir_query, cdir_init):
+    for look in (cdir_query, cdir_init):
         with pytest.raises(FileNotFoundError, match=r"there is no bucket 'no-such-bucket-here'; create it"):
-            act(cdir(url, **object_server.storage_options))
+            look(cdir(url, **object_server.storage_options))
     scheme, path, _ = location_of(url)
     store = open_store(scheme, path, object_server.storage_options)
-    for verb in ("list", "find", "put", "put_new"):
+    for act in (store.list, store.find, lambda path: store.put(path, b"1"), lambda path: store.put_new(path, b"1")):
         with pytest.raises(FileNotFoundError, match="no-such-bucket-here"):
-            ACTS[verb](_Renamed(store))
-
-
-class _Renamed:
-    """Sends what is asked of one bucket to another."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __getattr__(self, verb: str) -> Callable[..., Any]:
-        def act(path: str, *more: Any) -> Any:
-            return getattr(self._store, verb)(path.replace("bucket/", "no-such-bucket-here/", 1), *more)
-
-        return act
+            act(path)
 
 
 @pytest.fixture
@@ -336,3 +325,18 @@ def test_an_error_of_a_library_without_status_is_none_of_these() -> None:
     assert not is_lost(RuntimeError("?"))
     assert not is_transient(RuntimeError("?"))
     assert not is_denied(RuntimeError("?"))
+
+
+# -- stores that are not there -------------------------------------------------------------------------
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(InvalidName, match="nonsense:// is no store fsspec knows"):
+        cdir_query("nonsense://bucket/run")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(fsspec.registry, "s3", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'cvcache\[s3\]'"):
+        open_store("s3", "another-bucket", {"key": "of-nobody-else"})
