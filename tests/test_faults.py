@@ -208,8 +208,9 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, world: World) -> Itera
 
 def _steps(stage: Stage) -> int:
     """Return how many store calls the act takes without a fault."""
+    log = stage.reset(stage.before)
     steps = stage.run(stage.world.process(), {}).steps
-    stage.check(stage.reset(stage.before))
+    stage.check(log)
     assert steps >= 9
     return steps
 

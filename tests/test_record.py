@@ -380,7 +380,7 @@ UNREADABLE = {
     "torn": (dumps(claim_record())[:100], BadRecord, "is not a record"),
     "newer": (dumps(claim_record()).replace(b'"v":1', b'"v":99'), NewerRecord, "upgrade"),
     "long": (dumps(claim_record())[:-1] + b" " * MAX_BYTES + b"}", BadRecord, "over 65536 bytes"),
-    "renamed": (dumps(claim_record(seq=2, after=ATTEMPT)), BadRecord, "copied or renamed"),
+    "renamed": (dumps(claim_record(seq=2, after=ATTEMPT)), BadRecord, "renamed"),
 }
 
 

@@ -8,7 +8,6 @@ the group ``cvcache.formats`` (name: the suffix, value: the module) adds one wit
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 import re
 from dataclasses import dataclass
@@ -197,7 +196,9 @@ def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
 
 
 def _plugins() -> dict[str, Format]:
-    points = importlib.metadata.entry_points(group=GROUP)
+    from importlib.metadata import entry_points
+
+    points = entry_points(group=GROUP)
     return {point.name.removeprefix("."): Format(point.name.removeprefix("."), point.value) for point in points}
 
 

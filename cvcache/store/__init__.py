@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cvcache.errors import InvalidName, UnknownOption
 from cvcache.names import parse_url, redact
@@ -91,7 +91,7 @@ def _find(scheme: str, path: str, options: dict[str, Any]) -> Store | None:
             else opened == bucket or (not path and opened.startswith(bucket))
         )
         if pid == os.getpid() and same:
-            return found
+            return cast("Store", found)
     return None
 
 

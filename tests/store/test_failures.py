@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import fsspec
+import fsspec.registry
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
@@ -337,6 +337,6 @@ def test_an_unknown_scheme_is_refused() -> None:
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry, "s3", raising=False)
+    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'cvcache\[s3\]'"):
         open_store("s3", "another-bucket", {"key": "of-nobody-else"})
