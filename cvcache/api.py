@@ -34,13 +34,13 @@ def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any)
     """
     if where is None:
         return NoCache()
+    _check_options(storage_options)
     if isinstance(where, CacheDir):
         _refuse_options(where, storage_options)
         if policy is not None:
             return where.with_policy(policy)
         return where
     scheme, path, carried = location_of(where)
-    _check_options(storage_options)
     return CacheDir(scheme, path, {**carried, **storage_options}, policy or Policy())
 
 
@@ -146,6 +146,9 @@ def _refuse_options(where: CacheDir, options: Mapping[str, Any]) -> None:
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse a storage option that is one of our own words, misspelt."""
     for option in options:
+        if option in _OWN_OPTIONS:
+            msg = f"{option!r} is no storage option, and this call does not take it; cdir_init takes on_stale, force and wait"
+            raise UnknownOption(msg)
         if hint := did_you_mean(option, _OWN_OPTIONS):
             msg = f"{option!r} is no storage option{hint}"
             raise UnknownOption(msg)

@@ -126,7 +126,7 @@ class Watch:
 
 def look(store: Store, path: str, watch: Watch) -> View:
     """Return what can be seen of the node at `path` by the calling thread."""
-    if store.is_link(path):
+    if store.is_blocked(path):
         return View(foreign=True)
     record = read_newest(store, path)
     if record is None:

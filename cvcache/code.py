@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["callable_form", "code_of"]
 
+EXAMPLES = {"cvcache.demo", "cvcache.demo_image"}  # what of cvcache itself counts as a project
 _OF_THE_FILE = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__", "__package__", "__spec__"}
 _PLAIN = {bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
 _PLUMBING = {"_contextvars", "_thread", "contextvars", "logging", "threading", "types", "typing"}
@@ -126,6 +127,8 @@ class _Closure:
         return {f"{module}:*": digest(forms) for module, forms in modules.items()}
 
     def own(self, module: str) -> bool:
+        if self.project == "cvcache":
+            return module in EXAMPLES
         return module.partition(".")[0] == self.project or not is_installed(module)
 
     def reference(self, value: Any) -> Form:

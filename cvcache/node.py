@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from cvcache import claim, contents, lease, opening
 from cvcache.commit import Commit
-from cvcache.errors import LeaseLost, NodeCommitted, NotOpen
+from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.item import Item
 from cvcache.key import Canonical
 from cvcache.names import check_item_name, check_key, check_node_name, child_names
@@ -326,6 +326,9 @@ class CacheDir:
         The commit lists such items and vouches for their size.
         """
         name = check_item_name(name)
+        if mode not in {"rb", "wb"}:
+            msg = f"open({name!r}, {mode!r}): the mode is 'rb' or 'wb'; wrap the file in io.TextIOWrapper for text"
+            raise UsageError(msg)
         if mode == "rb":
             self.item_meta(name)
             return self.store.open(f"{contents.root_of(self._path, self._newest())}/{name}", mode)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cvcache.lease import Attempt
 
 CLIENTS = 5
+PARTS = {FILE: ("",), PAIR: ("/a", "/b")}
 KEYS = st.sampled_from(["a", "b", None])
 WHO = st.integers(0, CLIENTS - 1)
 
@@ -76,6 +77,14 @@ class Model:
         self.state, self.holder, self.mark = state, None, mark
 
 
+def _somebody_runs(self: Clients) -> bool:
+    return any(not client.paused for client in self.clients)
+
+
+def _somebody_writes(self: Clients) -> bool:
+    return any(not client.paused for client in self.handles)
+
+
 class Clients(RuleBasedStateMachine):
     """Five clients of one node."""
 
@@ -88,6 +97,7 @@ class Clients(RuleBasedStateMachine):
         self._before = contents_of(self.case)
         self.model = Model()
         self.clients = [self.world.process("one" if number < 3 else "two") for number in range(CLIENTS)]
+        self.reader = self.world.process("three")
         self.handles: dict[Process, CacheDir] = {}
         self.lost: list[tuple[Process, Attempt]] = []
         self.pinned: list[tuple[CacheDir, str]] = []
@@ -106,11 +116,16 @@ class Clients(RuleBasedStateMachine):
             assert attempt is not None
             self.lost.append((holder, attempt))
 
-    @rule(who=WHO, key=KEYS, force=st.booleans())
-    def init(self, who: int, key: str | None, force: bool) -> None:  # noqa: FBT001 - hypothesis calls it by name
-        client, model = self.clients[who], self.model
-        if client.paused:
-            return
+    def _one(self, data: st.DataObject, *, holding: bool = False) -> Process:
+        """Draw one of those who are not stopped."""
+        return data.draw(
+            st.sampled_from([c for c in self.clients if not c.paused and (not holding or c in self.handles)])
+        )
+
+    @precondition(_somebody_runs)
+    @rule(data=st.data(), key=KEYS, force=st.booleans())
+    def init(self, data: st.DataObject, key: str | None, force: bool) -> None:  # noqa: FBT001 - hypothesis calls it
+        client, model = self._one(data), self.model
         with client:
             wait = model.silent(client)
             opening = functools.partial(cdir_init, self.case.url, key, force=force, wait=wait, policy=self.world.policy)
@@ -128,12 +143,11 @@ class Clients(RuleBasedStateMachine):
         self.handles[client] = found
         model.opened(client, key)
 
-    @rule(who=WHO)
-    def commit(self, who: int) -> None:
-        client, model = self.clients[who], self.model
-        handle = self.handles.get(client)
-        if client.paused or handle is None:
-            return
+    @precondition(_somebody_writes)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        client, model = self._one(data, holding=True), self.model
+        handle = self.handles.pop(client)
         with client:
             if model.holder is client:
                 mark = fill(handle)
@@ -142,27 +156,22 @@ class Clients(RuleBasedStateMachine):
             else:
                 with pytest.raises(LeaseLost):
                     cdir_commit(handle)
-        del self.handles[client]
 
-    @rule(who=WHO)
-    def write(self, who: int) -> None:
-        client = self.clients[who]
-        handle = self.handles.get(client)
-        if client.paused or handle is None:
-            return
+    @precondition(_somebody_writes)
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        client = self._one(data, holding=True)
         with client:
             try:
-                fill(handle)
+                fill(self.handles[client])
             except LeaseLost:
                 assert self.model.holder is not client
 
-    @rule(who=WHO)
-    def fail(self, who: int) -> None:
-        client = self.clients[who]
-        handle = self.handles.pop(client, None) if not client.paused else None
-        if handle is None:
-            return
-        with client, pytest.raises(ZeroDivisionError), handle:
+    @precondition(_somebody_writes)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        client = self._one(data, holding=True)
+        with client, pytest.raises(ZeroDivisionError), self.handles.pop(client):
             1 / 0  # noqa: B018 - fails on purpose
         if self.model.holder is client:
             self.model.ended("failed")
@@ -180,19 +189,23 @@ class Clients(RuleBasedStateMachine):
     def stop_or_wake(self, who: int) -> None:
         self.clients[who].paused = not self.clients[who].paused
 
+    @precondition(lambda self: self.model.holder in self.clients)
+    @rule()
+    def stop_the_owner(self) -> None:
+        self.model.holder.paused = True  # type: ignore[union-attr]  # there is one
+
     @precondition(lambda self: self.lost)
     @rule(data=st.data())
     def write_late(self, data: st.DataObject) -> None:
         """Let one who was out-voted finish a write that was under way, past every fence."""
         _, attempt = data.draw(st.sampled_from(self.lost))
-        for part in (FILE, f"{PAIR}/a", f"{PAIR}/b"):
+        for part in (f"{item}{part}" for item, parts in PARTS.items() for part in parts if item in attempt.announced):
             quiet_store(self.case.url).put(f"{attempt.root}/{part}", b'"late"')
 
-    @rule(who=WHO, force=st.booleans())
-    def remove(self, who: int, force: bool) -> None:  # noqa: FBT001 - hypothesis calls it by name
-        client, model = self.clients[who], self.model
-        if client.paused:
-            return
+    @precondition(_somebody_runs)
+    @rule(data=st.data(), force=st.booleans())
+    def remove(self, data: st.DataObject, force: bool) -> None:  # noqa: FBT001 - hypothesis calls it
+        client, model = self._one(data), self.model
         with client:
             node = cdir(self.case.url, policy=self.world.policy)
             act = functools.partial(claim.remove, node.store, node.location, self.world.policy, force=force)
@@ -209,15 +222,15 @@ class Clients(RuleBasedStateMachine):
     def let_time_pass(self, seconds: float) -> None:
         self.world.sleep(seconds)
 
-    @rule(who=WHO)
-    def read(self, who: int) -> None:
+    @invariant()
+    def a_reader_gets_what_the_model_says(self) -> None:
         """Read the node afresh, and through every handle that was pinned to an older result."""
-        with self.clients[who]:
+        with self.reader:
             found = cdir_query(self.case.url, policy=self.world.policy)
             assert found.committed == (self.model.state == "committed")
             if found.committed:
                 assert read_mark(found) == self.model.mark
-            for handle, mark in self.pinned:
+            for handle, mark in self.pinned[-3:]:
                 try:
                     assert handle.read(FILE) == {"by": mark}
                     assert handle.read(PAIR) == [mark, mark]

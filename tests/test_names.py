@@ -29,6 +29,11 @@ from cvcache.store import location_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.filterwarnings(
+    # hypothesis takes what a client's thread, still alive from another test, draws meanwhile for the strategy's
+    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 LONG = "x" * (MAX_SEGMENT_BYTES + 1)
 WIDE = "\u00fc" * (MAX_SEGMENT_BYTES // 2 + 1)
 

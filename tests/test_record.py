@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
+pytestmark = pytest.mark.filterwarnings(
+    # hypothesis takes what a client's thread, still alive from another test, draws meanwhile for the strategy's
+    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 SLOWEST = 0.05
 """Seconds of processor time that one input may take."""
 

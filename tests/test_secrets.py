@@ -21,6 +21,7 @@ from cvcache import (
     CvcacheError,
     InvalidName,
     Policy,
+    UsageError,
     cdir,
     cdir_commit,
     cdir_init,
@@ -253,12 +254,12 @@ def test_a_password_in_the_endpoint_of_a_server_that_answers_is_not_shown() -> N
 
 
 def test_a_store_that_cannot_be_opened_quotes_no_secret() -> None:
-    """Gcsfs takes a token for the name of a file, and says which one it could not read."""
     ears = Ears()
-    for token in (f"/nowhere/{CANARY}.json", {"private_key": f"-----BEGIN {CANARY}", "client_email": "a@b"}):
-        with pytest.raises((OSError, ValueError)) as caught:
-            cdir_query(cdir("gs://bucket/run", token=token, endpoint_url="http://127.0.0.1:9"))
-        ears.error(caught.value)
+    token = {"private_key": f"-----BEGIN {CANARY}", "client_email": "a@b"}
+    refusal = r"cannot be opened with these storage options \(endpoint_url, token\)"
+    with pytest.raises(UsageError, match=refusal) as caught:
+        cdir_query(cdir("gs://bucket/run", token=token, endpoint_url="http://127.0.0.1:9"))
+    ears.error(caught.value)
     ears.assert_nothing_heard()
 
 
@@ -334,6 +335,12 @@ def test_secrets_are_found_wherever_options_hold_them() -> None:
 
 def test_a_secret_inside_a_secret_is_struck_out_whole() -> None:
     assert without(frozenset({"password", "user:password"}), "at user:password@host, password") == "at ***@host, ***"
+
+
+def test_a_secret_is_struck_out_in_a_query_too() -> None:
+    """Gcsfs asks Google about a token in a URL, and quotes that URL when nobody answers."""
+    secrets = secrets_of({"token": "ya29.a/b+c=="})
+    assert without(secrets, "url: /tokeninfo?access_token=ya29.a%2Fb%2Bc%3D%3D (refused)").count("ya29") == 0
 
 
 def test_no_secret_of_the_environment_is_in_these_tests() -> None:

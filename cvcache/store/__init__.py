@@ -34,6 +34,9 @@ def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
     elif isinstance(where, os.PathLike):
         where = os.fspath(where)
     scheme, path = parse_url(where)
+    if scheme in {"http", "https"}:
+        msg = f"{redact(str(where))!r} is a web server, which keeps no tree; give the bucket's own URL (s3://, gs://)"
+        raise InvalidName(msg)
     if scheme == "file":
         path = _absolute(path)
     elif "/" not in path:
@@ -110,8 +113,9 @@ def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
     try:
         return _create_bucket(scheme, options, retries)
     except ImportError as error:
-        extra = "gcs" if scheme == "gs" else scheme
-        msg = f"{scheme}:// needs a package that is not installed ({error}); pip install 'cvcache[{extra}]'"
+        packages = {"s3": "'cvcache[s3]'", "gs": "'cvcache[gcs]'"}
+        remedy = f"pip install {packages[scheme]}" if scheme in packages else f"install what fsspec needs for {scheme}"
+        msg = f"{scheme}:// needs a package that is not installed ({error}); {remedy}"
         raise ImportError(msg) from None
 
 

@@ -102,8 +102,8 @@ class Store(ABC):
     def sync(self, path: str) -> None:  # noqa: B027 - a bucket keeps what it acknowledged
         """Make everything written below `path` survive a power cut, where that is not so already."""
 
-    def is_link(self, path: str) -> bool:  # noqa: ARG002 - only a disk has links
-        """Whether `path` is a symbolic link, or leads through one."""
+    def is_blocked(self, path: str) -> bool:  # noqa: ARG002 - only a disk has links, and files with nothing below
+        """Whether a directory at `path` is out of the question: a link is there or above, or a file is above."""
         return False
 
     @abstractmethod

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar, cast
 
+from cvcache.errors import UsageError
 from cvcache.names import RESERVED
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
@@ -51,11 +52,14 @@ class BucketStore(Store):
         own = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
             return fsspec.filesystem(self.scheme, **{**options, **own})
-        except Exception as error:
-            if not quotes(self._secrets, error):
-                raise
-            failure = self._failure("", error)
-        raise failure
+        except ImportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each library has its own way to refuse an option
+            told = f"{type(error).__name__}: {without(self._secrets, str(error))[:500]}"
+        names = ", ".join(sorted(options)) or "none"
+        raise UsageError(
+            f"{self.scheme}:// cannot be opened with these storage options ({names}): {told}; correct them"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.scheme!r})"

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 T = TypeVar("T")
 
@@ -28,6 +29,10 @@ _USER = re.compile(r"://([^/@]+)@")
 _SHORTEST_SECRET = 8
 _NO_SECRETS = {"google_default"}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"}
+
+
+PATIENCE = 30.0
+"""Seconds after which a request is not sent again: the libraries below have tried all that time themselves."""
 
 
 def http_status(error: BaseException) -> int | None:
@@ -75,11 +80,12 @@ def is_denied(error: BaseException) -> bool:
 
 def retrying(call: Callable[[], T], retries: int, sleep: Callable[[float], None] = time.sleep) -> T:
     """Return what `call` returns; one that fails in passing is sent again up to `retries` times, ever later."""
+    began = time.monotonic()
     for attempt in range(retries):
         try:
             return call()
         except Exception as error:
-            if not is_transient(error):
+            if not is_transient(error) or time.monotonic() - began > PATIENCE:
                 raise
         sleep(min(0.1 * 2**attempt, 5.0))
     return call()
@@ -87,7 +93,8 @@ def retrying(call: Callable[[], T], retries: int, sleep: Callable[[float], None]
 
 def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
     """Return what must not be shown of storage options: what is called a key or the like, and passwords in URLs."""
-    return frozenset(s for s in _secrets(options, hidden=False) if len(s) >= _SHORTEST_SECRET and s not in _NO_SECRETS)
+    found = {s for s in _secrets(options, hidden=False) if len(s) >= _SHORTEST_SECRET and s not in _NO_SECRETS}
+    return frozenset(form for s in found for form in (s, quote(s), quote(s, safe=""), repr(s)[1:-1]))
 
 
 def _secrets(value: object, *, hidden: bool) -> Iterator[str]:

@@ -153,9 +153,13 @@ class LocalStore(Store):
         elif hasattr(os, "sync"):
             os.sync()
 
-    def is_link(self, path: str) -> bool:
+    def is_blocked(self, path: str) -> bool:
         parent = os.path.dirname(path)
-        return os.path.islink(path) or os.path.realpath(parent) != parent
+        if os.path.islink(path) or os.path.realpath(parent) != parent:
+            return True
+        while not os.path.lexists(parent):
+            parent = os.path.dirname(parent)
+        return not os.path.isdir(parent)
 
     def exclusive(self, path: str) -> bool:  # noqa: ARG002 - the file system's link() elects, whatever the path
         return True

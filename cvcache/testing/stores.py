@@ -75,8 +75,8 @@ class WrapperStore(Store):
     def sync(self, path: str) -> None:
         self.store.sync(path)
 
-    def is_link(self, path: str) -> bool:
-        return self.store.is_link(path)
+    def is_blocked(self, path: str) -> bool:
+        return self.store.is_blocked(path)
 
     def exclusive(self, path: str) -> bool:
         return self.store.exclusive(path)

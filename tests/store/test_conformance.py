@@ -111,7 +111,7 @@ class TestFaultyWithoutFaults(TestMemory):
 
 
 def test_a_shadowed_conformance_test_is_an_error() -> None:
-    with pytest.raises(TypeError, match="_Sloppy.test_empty_object hides a test"):
+    with pytest.raises(TypeError, match=r"_Sloppy\.test_empty_object hides a test"):
 
         class _Sloppy(StoreTests):
             def test_empty_object(self) -> None:  # type: ignore[override]
