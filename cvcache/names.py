@@ -214,5 +214,12 @@ def item_names(files: Iterable[str], dirs: Iterable[str]) -> tuple[str, ...]:
 
 
 def child_names(dirs: Iterable[str]) -> tuple[str, ...]:
-    """Return which directories of one level are child nodes, sorted."""
-    return tuple(sorted(d for d in dirs if d != RESERVED and not is_item_dir(d)))
+    """Return which directories of one level are child nodes, sorted; one that no node may be called is foreign."""
+    return tuple(sorted(name for name in dirs if _is_node_name(name)))
+
+
+def _is_node_name(name: str) -> bool:
+    try:
+        return check_node_name(name) == name
+    except InvalidName:
+        return False

@@ -116,6 +116,7 @@ class NoCache(CacheDir):
         return self.rows()[name]
 
     def read(self, name: str, /, **options: Any) -> Any:
+        name = check_item_name(name)
         if name in self._arrays and not options:
             array = self._arrays[name][0]
             return array if hasattr(array, "dask") else array.copy()
@@ -126,7 +127,8 @@ class NoCache(CacheDir):
         if self._finished:
             msg = f"{self.url} is committed and does not change; write if not d.committed"
             raise NodeCommitted(msg)
-        fmt = find_format(check_item_name(name))
+        name = check_item_name(name)
+        fmt = find_format(name)
         self._arrays.pop(name, None)
         if type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype") and fmt.suffix != "png":
             self._arrays[name] = obj, options

@@ -9,7 +9,7 @@ from cvcache import lease
 from cvcache.claim import Wish, read_newest
 from cvcache.errors import UsageError, did_you_mean
 from cvcache.key import canonical, digest
-from cvcache.names import check_node_name
+from cvcache.names import RESERVED, check_node_name
 from cvcache.protocol import OnStale, Request
 from cvcache.store.base import Store
 
@@ -70,13 +70,14 @@ def _relative(url: str, other: str) -> str:
 
 
 def resolve(path: str, relative: str) -> str | None:
-    """Return the key that lies `relative` to the node at `path`; None for one in another store."""
+    """Return the key that lies `relative` to the node at `path`; None for one in another store or above its root."""
     if "://" in relative or not relative.startswith("../"):
         return None
     base = path.split("/")
     while relative.startswith("../"):
         base, relative = base[:-1], relative[3:]
-    return "/".join([*base, relative])
+    beyond = not any(base) or RESERVED in relative or ".." in relative.split("/")
+    return None if beyond else "/".join([*base, relative])
 
 
 def sibling(store: Store, path: str, wish: Wish) -> str:

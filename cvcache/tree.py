@@ -9,7 +9,7 @@ from typing import Any
 
 from cvcache import claim, contents, opening
 from cvcache.api import cdir
-from cvcache.errors import UsageError
+from cvcache.errors import BadRecord, UsageError
 from cvcache.names import RESERVED, child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
@@ -29,7 +29,8 @@ class Entry:
         0 for the top.
     state : str
         As `CacheDir.state`, but "stale" only as far as the walk itself saw the nodes it is made from;
-        "folder" for a directory that only leads to nodes, "foreign" for one that does not.
+        "folder" for a directory that only leads to nodes, "foreign" for one that does not, "unreadable"
+        for a node whose newest record cannot be read.
     items : mapping
         Item name -> its row.
     children : tuple of Entry
@@ -85,7 +86,10 @@ def _look(node: CacheDir) -> _Look:
     children = child_names(listing.dirs)
     if RESERVED not in listing.dirs:
         return _Look(node, "foreign" if listing.files else "folder", {}, children, None, ())
-    node.refresh()
+    try:
+        node.refresh()
+    except BadRecord:
+        return _Look(node, "unreadable", {}, children, None, ())
     state = node.own_state
     items = contents.rows_of(listing) if state == "running" else node.rows()
     return _Look(node, state, items, children, node.version if state != "absent" else None, node.inputs)
