@@ -147,7 +147,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse a storage option that is one of our own words, misspelt."""
     for option in options:
         if option in _OWN_OPTIONS:
-            msg = f"{option!r} is no storage option, and this call does not take it; cdir_init takes on_stale, force and wait"
+            msg = f"{option!r} is no storage option; cdir_init takes on_stale, force, wait and policy"
             raise UnknownOption(msg)
         if hint := did_you_mean(option, _OWN_OPTIONS):
             msg = f"{option!r} is no storage option{hint}"
