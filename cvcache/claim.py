@@ -6,14 +6,15 @@ import datetime
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never, cast
 
-from cvcache.errors import BadRecord, CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
-from cvcache.lease import Attempt, claiming, is_claiming, open_attempt, remember, running
-from cvcache.names import RESERVED, check_item_name, is_item_dir
-from cvcache.owner import is_dead, this_owner
+from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
+from cvcache.lease import Attempt, claiming, open_attempt, remember
+from cvcache.look import Watch, look, read_record
+from cvcache.names import RESERVED
+from cvcache.owner import this_owner
 from cvcache.policy import Policy
 from cvcache.protocol import (
     Claim,
@@ -29,16 +30,14 @@ from cvcache.protocol import (
     decide_removal,
 )
 from cvcache.reason import refusal, why_claimed
-from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps, loads, log_name, parse_log_name
+from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps
 from cvcache.store.base import Store
+from cvcache.wipe import past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
 
 _KINDS = ("attempts", "beat", "inventory", "thumb", "writing")
 """What cvcache keeps in a node for each attempt."""
-
-_FIRST_POLL = 0.05
-_SLOWEST_POLL = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,135 +57,6 @@ def new_id() -> str:
 def now() -> str:
     """Return the wall clock as ISO 8601 in UTC: for people, never for a decision."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-def read_newest(store: Store, path: str) -> Record | None:
-    """Return the newest record of the node at `path`, or None if its log is empty.
-
-    Costs one LIST and one GET; a GET more for each number that two records contend for.
-    """
-    log = f"{path}/{RESERVED}/log"
-    successors: dict[int, list[str]] = {}
-    for name in store.list(log).files:
-        if parsed := parse_log_name(name):
-            successors.setdefault(parsed[0], []).append(parsed[1])
-    if "root" not in successors.get(1, ()):
-        return None
-    seq, after = 1, "root"
-    while following := successors.get(seq + 1):
-        if len(following) > 1:
-            attempt = _read(store, log, seq, after).attempt
-            following = [name for name in following if name == attempt]
-            if not following:
-                break
-        seq, after = seq + 1, following[0]
-    return _read(store, log, seq, after)
-
-
-def _read(store: Store, log: str, seq: int, after: str) -> Record:
-    path = f"{log}/{log_name(seq, after)}"
-    where = store.url(path)
-    record = loads(store.get(path, 0, 64 * 1024 + 1), where)
-    if (record.seq, record.after) != (seq, after):
-        msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
-        raise BadRecord(msg)
-    return record
-
-
-class Watch:
-    """What a waiter has seen of an owner's heartbeat, on its own clock."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._seen: tuple[str, bytes] | None = None
-        self._since = policy.clock()
-        self._delay = _FIRST_POLL
-
-    def expired(self, store: Store, path: str, record: Record) -> bool:
-        """Look at the counter once; True when it has not changed for the owner's lease and one request.
-
-        The time is taken before a look that finds it unchanged and after one that finds it changed: were
-        this process stopped in between, it would take its own pause for the owner's.
-        """
-        asked = self._policy.clock()
-        try:
-            beat = store.get(f"{path}/{RESERVED}/beat/{record.attempt}")
-        except FileNotFoundError:
-            beat = b""
-        if (record.attempt, beat) != self._seen:
-            self._seen, self._since = (record.attempt, beat), self._policy.clock()
-            return False
-        return asked - self._since > record.ttl + self._policy.request_timeout
-
-    def sleep(self) -> None:
-        """Wait before the next look, a little longer each time."""
-        self._policy.sleep(self._delay)
-        self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
-
-
-def look(store: Store, path: str, watch: Watch) -> View:
-    """Return what can be seen of the node at `path` by the calling thread."""
-    if store.is_blocked(path):
-        return View(foreign=True)
-    record = read_newest(store, path)
-    if record is None:
-        foreign = is_foreign(store, path)
-        # what looks foreign may be the first items of somebody who has claimed the node since
-        record = read_newest(store, path) if foreign else None
-        if record is None:
-            return View(foreign=foreign)
-    if record.state not in {"claimed", "removing"}:
-        return View(record)
-    held = open_attempt(store.url(path))
-    if held is not None and held.id == record.attempt:
-        if held.id in running.get():
-            return View(record, Liveness.RUNNING)
-        return View(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
-    if _was_ours(record):
-        return View(record, Liveness.MINE, _is_shared(store, path, record))
-    if is_dead(record.owner):
-        return View(record, Liveness.DEAD, _is_shared(store, path, record))
-    expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
-    return View(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
-
-
-def _was_ours(record: Record) -> bool:
-    """Whether this process held the attempt and let go of it without a fate, as after a failed request."""
-    mine, owner = this_owner(), record.owner
-    same = (owner.boot, owner.pidns, owner.pid, owner.start) == (mine.boot, mine.pidns, mine.pid, mine.start)
-    return same and bool(mine.start) and not is_claiming(record.attempt)
-
-
-def _is_shared(store: Store, path: str, record: Record) -> bool:
-    return store.stat(f"{path}/{RESERVED}/beat/{record.attempt}.shared") is not None
-
-
-def is_foreign(store: Store, path: str) -> bool:
-    """Whether a node without a log holds, or stands in the place of, something cvcache did not write."""
-    return store.stat(path) is not None or _holds_foreign(store, path)
-
-
-def _holds_foreign(store: Store, path: str) -> bool:
-    listing = store.list(path)
-    if listing.files or any(is_item_dir(name) for name in listing.dirs):
-        return True
-    if RESERVED in listing.dirs:
-        ours = store.find(f"{path}/{RESERVED}")
-        if any(name.split("/")[0] not in {"tmp", "probe"} for name in ours) and read_newest(store, path) is None:
-            return True
-    return any(name != RESERVED and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
-
-
-def _leads_to_node(store: Store, path: str) -> bool:
-    """Whether everything in a directory above a node belongs to nodes."""
-    listing = store.list(path)
-    if RESERVED in listing.dirs:
-        return True
-    return (
-        bool(listing.dirs)
-        and not listing.files
-        and all(_leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
-    )
 
 
 def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Attempt | Sibling:
@@ -240,7 +110,7 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
     if claim.wipe:
         try:
             committed = view.record is not None and view.record.state == "committed"
-            _wipe(store, path, record, policy if claim.settle else None, keep_logs=not committed)
+            wipe(store, path, record, policy if claim.settle else None, keep_logs=not committed)
         except BaseException:
             _release(attempt)
             raise
@@ -342,66 +212,6 @@ def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
     return False
 
 
-def _wipe(store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False) -> None:
-    """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
-
-    What came after is left alone: whoever wipes may have been stopped for a long time, and be out-voted by now.
-    """
-    writing = f"{path}/{RESERVED}/writing"
-    announced = sorted(store.find(writing))
-    if announced:
-        past = _at_plain_root(_past(store.list(f"{path}/{RESERVED}/log").files, record), record)
-        announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
-    if not announced:
-        return
-    if settle is not None and store.scheme not in {"file", "memory"}:
-        settle.sleep(settle.request_timeout)
-    for name in announced:
-        attempt, _, item = name.removesuffix(".json").partition("/")
-        if keep_logs and item.endswith(".log"):
-            _keep_log(store, path, attempt, item)
-        delete_item(store, f"{path}/{item}")
-    attempts = {name.partition("/")[0] for name in announced}
-    store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
-    store.delete([f"{writing}/{name}" for name in announced], within=writing)
-
-
-def _is_announcement(name: str) -> bool:
-    """Whether a name below ``writing/`` is one that cvcache gives: a forged one must not lead out of the node."""
-    item = name.partition("/")[2].removesuffix(".json")
-    try:
-        return name.endswith(".json") and check_item_name(item) == item
-    except InvalidName:
-        return False
-
-
-def _past(log: Iterable[str], record: Record) -> list[str]:
-    """Return the attempts before `record`, oldest first."""
-    entries = sorted(entry for name in log if (entry := parse_log_name(name)))
-    return [after for seq, after in entries if 1 < seq <= record.seq]
-
-
-def _at_plain_root(past: list[str], record: Record) -> list[str]:
-    """Return those of `past` that had the plain root: since the first that was never proved dead, nobody has."""
-    first = next((i for i, attempt in enumerate(past) if attempt in record.unproven), None)
-    return past if first is None else past[: first + 1]
-
-
-def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
-    try:
-        store.put(f"{path}/{attempt_root(attempt)}/{item}", store.get(f"{path}/{item}"))
-    except FileNotFoundError:
-        return
-
-
-def delete_item(store: Store, path: str) -> None:
-    """Delete exactly the objects of one item."""
-    if is_item_dir(path):
-        store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
-    else:
-        store.delete([path])
-
-
 def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
     """Write the fate of `attempt` and let go of it.
 
@@ -422,7 +232,7 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
     data = dumps(record)
     with attempt.closing():
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
-            record = _read(attempt.store, log, record.seq, record.after)
+            record = read_record(attempt.store, log, record.seq, record.after)
         mine = (record.attempt, record.state) == (attempt.id, state)
         attempt.fate = record if mine else None
         ended = f"is {state}" if mine else "was taken over by another owner, or removed"
@@ -488,10 +298,10 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
     with claiming(attempt):
         if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
             return False
-        _wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
+        wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
         own = f"{path}/{RESERVED}"
         found = store.find(own)
-        past = _past((name.removeprefix("log/") for name in found), record)
+        past = past_attempts((name.removeprefix("log/") for name in found), record)
         ours = ("tmp/", *(f"{kind}/{a}" for kind in _KINDS for a in past))
         store.delete([f"{own}/{name}" for name in found if name.startswith(ours)], within=own)
         done = replace(

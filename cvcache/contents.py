@@ -7,14 +7,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.claim import delete_item, read_newest
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
 from cvcache.lease import Attempt
+from cvcache.look import read_newest
 from cvcache.names import RESERVED, is_item_dir, item_names
 from cvcache.record import PLAIN, Record, load_inventory, log_name
 from cvcache.store.base import Listing, Store
+from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")
 

@@ -15,6 +15,7 @@ from cvcache.commit import Commit
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.item import Item
 from cvcache.key import Canonical
+from cvcache.look import read_newest
 from cvcache.names import check_item_name, check_key, check_node_name, child_names
 from cvcache.owner import is_dead
 from cvcache.policy import Policy
@@ -97,7 +98,7 @@ class CacheDir:
 
     def refresh(self) -> CacheDir:
         """Look at the node again and return this handle; one LIST and one GET."""
-        self._record, self._looked = claim.read_newest(self.store, self._path), True
+        self._record, self._looked = read_newest(self.store, self._path), True
         return self
 
     def _newest(self) -> Record | None:
@@ -379,10 +380,16 @@ class CacheDir:
         attempt = self._attempt
         if attempt is None or attempt.fate is not None:
             return
-        if error is None:
-            self.finish()
-        else:
+        if error is not None:
             self._fail(attempt, error)
+            return
+        try:
+            self.finish()
+        except LeaseLost:
+            raise
+        except Exception as refused:
+            self._fail(attempt, refused)
+            raise
 
     def _fail(self, attempt: lease.Attempt, error: BaseException) -> None:
         """Write the failure as the node's fate; it never hides the error itself."""

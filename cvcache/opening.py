@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from cvcache import lease
-from cvcache.claim import Wish, read_newest
+from cvcache.claim import Wish
 from cvcache.errors import UsageError, did_you_mean
 from cvcache.key import canonical, digest
+from cvcache.look import read_newest
 from cvcache.names import RESERVED, check_node_name
 from cvcache.protocol import OnStale, Request
 from cvcache.store.base import Store

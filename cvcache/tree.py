@@ -10,6 +10,7 @@ from typing import Any
 from cvcache import claim, contents, opening
 from cvcache.api import cdir
 from cvcache.errors import BadRecord, UsageError
+from cvcache.look import is_foreign
 from cvcache.names import RESERVED, child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
@@ -100,7 +101,7 @@ def place_state(node: CacheDir) -> str:
     found = read_tree(node, depth=2)
     if any(entry.state not in {"folder", "foreign"} for entry in found.flat()):
         return "folder"
-    if claim.is_foreign(node.store, node.location):
+    if is_foreign(node.store, node.location):
         return "foreign"
     return "folder" if found.children else "absent"
 

@@ -18,7 +18,7 @@ import fsspec
 import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
-from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, claim, lease, node, register_format
+from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, claim, lease, look, node, register_format
 from cvcache.record import Owner
 from cvcache.store import location_of, open_store
 from cvcache.store.local import LocalStore
@@ -111,7 +111,8 @@ class World:
         self._processes: dict[int, Process] = {}
         self._pids = itertools.count(4_000_001)
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
-        patch.setattr(claim, "is_dead", self._is_dead)
+        patch.setattr(look, "this_owner", lambda *, record_host=True: self._owner(record_host))
+        patch.setattr(look, "is_dead", self._is_dead)
         patch.setattr(node, "is_dead", self._is_dead)
         patch.setattr(lease, "_heart", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
@@ -213,7 +214,7 @@ def fill(out: CacheDir, items: tuple[str, ...] = ITEMS) -> str:
         out.write(PAIR, [mark, mark])
     if OWN in items:
         with out.open(OWN, "wb") as file:
-            file.write(mark.encode())
+            file.write(json.dumps(mark).encode())
     return mark
 
 
@@ -253,7 +254,7 @@ def read_items(handle: CacheDir) -> dict[str, str]:
         said[FILE] = handle.read(FILE)["by"]
     if OWN in names:
         with handle.open(OWN) as file:
-            said[OWN] = file.read().decode()
+            said[OWN] = json.loads(file.read())
     return said
 
 

@@ -34,8 +34,9 @@ LAYERS: tuple[set[str], ...] = (
         "source",
     },
     {"store"},
-    {"formats"},
-    {"api", "claim", "contents", "item", "lease", "nocache", "node", "opening", "runlog"},
+    {"formats", "lease"},
+    {"look", "wipe"},
+    {"api", "claim", "contents", "item", "nocache", "node", "opening", "runlog"},
     {"step", "tree"},
     {"cli", "demo", "demo_image", "show", "terminal", "testing"},
 )

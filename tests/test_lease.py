@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
-from cvcache import ForeignItem, LeaseLost, Policy, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query, claim
 from cvcache.lease import Attempt, open_attempt
-from cvcache.testing import CountingStore, instrument
+from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from servers.store_cases import LocalCase, StoreCase
 
     from cvcache import CacheDir
+
+__all__ = ["world"]
 
 
 def attempt_of(node: CacheDir) -> Attempt:
@@ -141,3 +147,144 @@ def test_an_attempt_stays_in_its_process(node: CacheDir) -> None:
         pickle.dumps(attempt_of(node))
     sent = pickle.loads(pickle.dumps(node))  # noqa: S301 - made a line above
     assert sent == node
+
+
+# ---- writes under way
+
+
+class Held:
+    """A write that goes on until it is let go."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.let_go = threading.Event()
+        self.ended = False
+        begun = threading.Event()
+
+        def write() -> None:
+            with attempt.writing():
+                begun.set()
+                self.let_go.wait(30)
+                self.ended = True
+
+        self.thread = threading.Thread(target=write)
+        self.thread.start()
+        assert begun.wait(10)
+
+
+def test_a_commit_waits_for_the_writes_under_way(local_case: LocalCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = cdir_init(local_case.url)
+    fill(node)
+    held = Held(attempt_of(node))
+    closing = Attempt.closing
+
+    def noticed(attempt: Attempt) -> Any:
+        threading.Timer(0.05, held.let_go.set).start()
+        return closing(attempt)
+
+    monkeypatch.setattr(Attempt, "closing", noticed)
+    assert cdir_commit(node)
+    assert held.ended
+    held.thread.join()
+
+
+def test_a_beat_that_finds_the_node_lost_does_not_wait_for_the_writes_under_way(local_case: LocalCase) -> None:
+    """One thread beats for all nodes: while it waits, the owners of the others look dead."""
+    node = cdir_init(local_case.url)
+    attempt = attempt_of(node)
+    held = Held(attempt)
+    local_case.put(f"_cvcache/log/000002-{attempt.id}.json", b"{}")
+    attempt.beat()
+    assert attempt.lost
+    assert not held.ended
+    assert open_attempt(node.url) is attempt, "a write of it may still land"
+    held.let_go.set()
+    held.thread.join()
+    assert open_attempt(node.url) is None
+
+
+def test_a_node_with_a_write_that_never_ends_is_busy(local_case: LocalCase) -> None:
+    policy = Policy(ttl=0.02, request_timeout=0.01)
+    held = Held(attempt_of(cdir_init(local_case.url, policy=policy)))
+    for _ in range(2):
+        with pytest.raises(NodeBusy, match="does not end"):
+            cdir_init(local_case.url, policy=policy)
+    held.let_go.set()
+    held.thread.join()
+    assert compute(local_case.url, None, policy).commit.root == "."  # type: ignore[union-attr]  # it is committed
+
+
+def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> None:
+    """Of two threads that find a node left behind, the slower one must not stop what the faster one has opened."""
+    thread = threading.Thread(target=lambda: cdir_init(local_case.url))
+    thread.start()
+    thread.join()
+    slower = cdir(local_case.url)
+    seen = claim.look(slower.store, slower.location, claim.Watch(Policy()))
+    faster = cdir_init(local_case.url)
+    assert claim._stop_older(slower.store, slower.location, seen, "the slower one was here")
+    faster.write(FILE, {})
+    assert cdir_commit(faster)
+
+
+# ---- errors on the way in and out
+
+
+@pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt()], ids=repr)
+def test_an_attempt_whose_wipe_fails_is_given_up(world: World, local_case: LocalCase, error: BaseException) -> None:
+    with world.process() as first:
+        fill(cdir_init(local_case.url, policy=world.policy))
+        first.kill()
+
+    class NoDelete(WrapperStore):
+        def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002
+            if verb == "delete":
+                raise error
+            return act()
+
+    second = world.process()
+    with second.through(NoDelete), pytest.raises(type(error)):
+        cdir_init(local_case.url, policy=world.policy)
+    assert b'"released"' in list(log_of(local_case).values())[-1]
+    with world.process():
+        assert compute(local_case.url, None, world.policy, wait=False).committed
+
+
+def test_a_commit_whose_reply_was_lost_can_be_repeated(world: World, local_case: LocalCase) -> None:
+    with world.process():
+        node = cdir_init(local_case.url, policy=world.policy)
+        mark = fill(node, (FILE,))
+        attempt = attempt_of(node)
+        store, attempt.store = attempt.store, FaultyStore(attempt.store, {2: "lost"})
+        with pytest.raises(ConnectionResetError):
+            cdir_commit(node)
+        attempt.store = store
+        assert cdir_commit(node).version == cdir_query(node).version
+        assert cdir_query(node).read(FILE) == {"by": mark}
+    assert len(log_of(local_case)) == 2
+
+
+def test_empty_directories_of_a_killed_wipe_are_in_nobodys_way(world: World, local_case: LocalCase) -> None:
+    """On a disk, a process killed between the last file and the first directory leaves empty ones."""
+    with world.process() as first:
+        fill(cdir_init(local_case.url, policy=world.policy), (PAIR,))
+        first.kill()
+    for part in "ab":
+        local_case.delete(f"{PAIR}/{part}")
+    (local_case.path / PAIR / "deep" / "er").mkdir(parents=True)
+    with world.process():
+        assert read_mark(compute(local_case.url, None, world.policy))
+
+
+def test_a_removal_takes_nothing_at_the_plain_path_that_was_announced_for_another_root(
+    world: World, local_case: LocalCase
+) -> None:
+    """After a takeover the items lie elsewhere, and a file of the user may have the plain name of one."""
+    silent = world.process("elsewhere")
+    with silent:
+        cdir_init(local_case.url, policy=world.policy)
+    with silent.stopped(), world.process():
+        compute(local_case.url, None, world.policy)
+        local_case.put(FILE, b"mine")
+        claim.remove(quiet_store(local_case.url), local_case.url, world.policy)
+    assert local_case.read(FILE) == b"mine"
+    assert cdir_query(local_case.url).state == "absent"

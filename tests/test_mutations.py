@@ -34,7 +34,7 @@ from test_faults import (
     stage,
 )
 
-from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query, claim, protocol
+from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query, claim, look, protocol
 from cvcache.record import Record, dump_inventory, parse_log_name
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
@@ -87,7 +87,7 @@ def fresh_case() -> Iterator[StoreCase]:
 
 
 def _wipe_first(patch: pytest.MonkeyPatch) -> None:
-    real, wipe = claim._claim, claim._wipe
+    real, wipe = claim._claim, claim.wipe
 
     def mutant(store: Store, path: str, view: Any, decision: Any, *rest: Any) -> Any:
         if decision.wipe and view.record is not None:
@@ -177,7 +177,7 @@ def test_late_writes_reach_nobody(world: World) -> None:
 
 
 def _shared_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(claim, "_is_shared", lambda *_: False)
+    patch.setattr(look, "_is_shared", lambda *_: False)
 
 
 def _silent_in_place(patch: pytest.MonkeyPatch) -> None:
@@ -264,9 +264,10 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
     def mutant(store: Store, path: str) -> Record | None:
         log = f"{path}/_cvcache/log"
         names = [parsed for name in store.list(log).files if (parsed := parse_log_name(name))]
-        return claim._read(store, log, *max(names)) if names else None
+        return look.read_record(store, log, *max(names)) if names else None
 
-    patch.setattr(claim, "read_newest", mutant)
+    for module in ("look", "node", "opening"):
+        patch.setattr(f"cvcache.{module}.read_newest", mutant)
     patch.setattr("cvcache.contents.read_newest", mutant)
 
 
@@ -322,7 +323,8 @@ def _remove_what_came_later(patch: pytest.MonkeyPatch) -> None:
         def __contains__(self, _: object) -> bool:
             return True
 
-    patch.setattr(claim, "_past", lambda *_: Everything([""]))
+    for module in ("claim", "wipe"):
+        patch.setattr(f"cvcache.{module}.past_attempts", lambda *_: Everything([""]))
 
 
 @pytest.mark.parametrize("stage", [("memory", "a result, then remove")], indirect=True, ids=" ".join)
@@ -343,8 +345,8 @@ def check_impatient_clock(world: World) -> None:
             try:
                 return self.store.get(path, start, end)
             finally:
-                if "/beat/" in path and (look := next(looks)) > 1:
-                    world.time += 600 if look == 2 else 0
+                if "/beat/" in path and (number := next(looks)) > 1:
+                    world.time += 600 if number == 2 else 0
                     with owner:
                         owner.attempts[0].beat()
 
@@ -358,7 +360,7 @@ def check_impatient_clock(world: World) -> None:
 
 
 def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
-    def mutant(self: claim.Watch, store: Store, path: str, record: Record) -> bool:
+    def mutant(self: look.Watch, store: Store, path: str, record: Record) -> bool:
         try:
             beat = store.get(f"{path}/_cvcache/beat/{record.attempt}")
         except FileNotFoundError:
@@ -367,7 +369,7 @@ def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
             self._seen, self._since = (record.attempt, beat), self._policy.clock()
         return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
 
-    patch.setattr(claim.Watch, "expired", mutant)
+    patch.setattr(look.Watch, "expired", mutant)
 
 
 def test_a_clock_read_after_the_look_is_caught_by_a_stopped_waiter(world: World) -> None:

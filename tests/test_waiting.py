@@ -30,6 +30,7 @@ from cvcache import (
     cdir_init,
     cdir_query,
 )
+from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
     from servers.store_cases import LocalCase, StoreCase
@@ -101,7 +102,7 @@ def test_another_machine_that_beats_is_waited_for(world: World, url: str) -> Non
     def sleep(seconds: float) -> None:
         world.sleep(seconds)
         spent[0] += seconds
-        if spent[0] > 50 * TTL and owner.commit is None and owner._attempt is not None:
+        if spent[0] > 10 * TTL and owner.commit is None and owner._attempt is not None:
             with there:
                 fill(owner)
                 cdir_commit(owner)
@@ -110,7 +111,7 @@ def test_another_machine_that_beats_is_waited_for(world: World, url: str) -> Non
         found = cdir_init(url, policy=Policy(ttl=TTL, clock=lambda: world.time, sleep=sleep))
         assert found.committed
         assert not found.computed
-    assert spent[0] > 50 * TTL
+    assert spent[0] > 10 * TTL
 
 
 def test_a_silent_machine_is_given_up_after_its_lease_and_one_request(world: World, url: str) -> None:
@@ -331,6 +332,26 @@ def test_what_a_failed_attempt_logged_is_kept(url: str) -> None:
     compute(url, None, Policy())
     (kept,) = Path(url, "_cvcache", "attempts").rglob("run.log")
     assert "evidence" in kept.read_text()
+
+
+def test_nobody_waits_for_a_body_whose_commit_failed(world: World, url: str) -> None:
+    """The process lives on, and beats, but nobody can commit that attempt any more."""
+
+    class NoCommit(WrapperStore):
+        refused = False
+
+        def put(self, path: str, data: bytes) -> None:
+            if "/inventory/" in path and not self.refused:
+                self.refused = True
+                raise OSError(28, "no space left on device", path)
+            self.store.put(path, data)
+
+    first, second = world.process(), world.process()
+    with first.through(NoCommit), pytest.raises(OSError, match="no space"):
+        compute(url, None, world.policy)
+    with second:
+        assert cdir_query(url).state == "failed"
+        assert compute(url, None, world.policy, wait=False).committed
 
 
 # ---- parents and children

@@ -1,0 +1,145 @@
+"""What can be seen of a node: its newest record, whether its owner lives, whether it is anybody's at all."""
+
+from __future__ import annotations
+
+from cvcache.errors import BadRecord
+from cvcache.lease import is_claiming, open_attempt, running
+from cvcache.names import RESERVED, is_item_dir
+from cvcache.owner import is_dead, this_owner
+from cvcache.policy import Policy
+from cvcache.protocol import Liveness, View
+from cvcache.record import Record, loads, log_name, parse_log_name
+from cvcache.store.base import Store
+
+_FIRST_POLL = 0.05
+_SLOWEST_POLL = 10.0
+
+
+def read_newest(store: Store, path: str) -> Record | None:
+    """Return the newest record of the node at `path`, or None if its log is empty.
+
+    Costs one LIST and one GET; a GET more for each number that two records contend for.
+    """
+    log = f"{path}/{RESERVED}/log"
+    successors: dict[int, list[str]] = {}
+    for name in store.list(log).files:
+        if parsed := parse_log_name(name):
+            successors.setdefault(parsed[0], []).append(parsed[1])
+    if "root" not in successors.get(1, ()):
+        return None
+    seq, after = 1, "root"
+    while following := successors.get(seq + 1):
+        if len(following) > 1:
+            attempt = read_record(store, log, seq, after).attempt
+            following = [name for name in following if name == attempt]
+            if not following:
+                break
+        seq, after = seq + 1, following[0]
+    return read_record(store, log, seq, after)
+
+
+def read_record(store: Store, log: str, seq: int, after: str) -> Record:
+    """Return one record of the log at `log`; one GET."""
+    path = f"{log}/{log_name(seq, after)}"
+    where = store.url(path)
+    record = loads(store.get(path, 0, 64 * 1024 + 1), where)
+    if (record.seq, record.after) != (seq, after):
+        msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
+        raise BadRecord(msg)
+    return record
+
+
+class Watch:
+    """What a waiter has seen of an owner's heartbeat, on its own clock."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._seen: tuple[str, bytes] | None = None
+        self._since = policy.clock()
+        self._delay = _FIRST_POLL
+
+    def expired(self, store: Store, path: str, record: Record) -> bool:
+        """Look at the counter once; True when it has not changed for the owner's lease and one request.
+
+        The time is taken before a look that finds it unchanged and after one that finds it changed: were
+        this process stopped in between, it would take its own pause for the owner's.
+        """
+        asked = self._policy.clock()
+        try:
+            beat = store.get(f"{path}/{RESERVED}/beat/{record.attempt}")
+        except FileNotFoundError:
+            beat = b""
+        if (record.attempt, beat) != self._seen:
+            self._seen, self._since = (record.attempt, beat), self._policy.clock()
+            return False
+        return asked - self._since > record.ttl + self._policy.request_timeout
+
+    def sleep(self) -> None:
+        """Wait before the next look, a little longer each time."""
+        self._policy.sleep(self._delay)
+        self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
+
+
+def look(store: Store, path: str, watch: Watch) -> View:
+    """Return what can be seen of the node at `path` by the calling thread."""
+    if store.is_blocked(path):
+        return View(foreign=True)
+    record = read_newest(store, path)
+    if record is None:
+        foreign = is_foreign(store, path)
+        # what looks foreign may be the first items of somebody who has claimed the node since
+        record = read_newest(store, path) if foreign else None
+        if record is None:
+            return View(foreign=foreign)
+    if record.state not in {"claimed", "removing"}:
+        return View(record)
+    held = open_attempt(store.url(path))
+    if held is not None and held.id == record.attempt:
+        if held.id in running.get():
+            return View(record, Liveness.RUNNING)
+        return View(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
+    if _was_ours(record):
+        return View(record, Liveness.MINE, _is_shared(store, path, record))
+    if is_dead(record.owner):
+        return View(record, Liveness.DEAD, _is_shared(store, path, record))
+    expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
+    return View(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
+
+
+def _was_ours(record: Record) -> bool:
+    """Whether this process held the attempt and let go of it without a fate, as after a failed request."""
+    mine, owner = this_owner(), record.owner
+    same = (owner.boot, owner.pidns, owner.pid, owner.start) == (mine.boot, mine.pidns, mine.pid, mine.start)
+    return same and bool(mine.start) and not is_claiming(record.attempt)
+
+
+def _is_shared(store: Store, path: str, record: Record) -> bool:
+    return store.stat(f"{path}/{RESERVED}/beat/{record.attempt}.shared") is not None
+
+
+def is_foreign(store: Store, path: str) -> bool:
+    """Whether a node without a log holds, or stands in the place of, something cvcache did not write."""
+    return store.stat(path) is not None or _holds_foreign(store, path)
+
+
+def _holds_foreign(store: Store, path: str) -> bool:
+    listing = store.list(path)
+    if listing.files or any(is_item_dir(name) for name in listing.dirs):
+        return True
+    if RESERVED in listing.dirs:
+        ours = store.find(f"{path}/{RESERVED}")
+        if any(name.split("/")[0] not in {"tmp", "probe"} for name in ours) and read_newest(store, path) is None:
+            return True
+    return any(name != RESERVED and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+
+
+def _leads_to_node(store: Store, path: str) -> bool:
+    """Whether everything in a directory above a node belongs to nodes."""
+    listing = store.list(path)
+    if RESERVED in listing.dirs:
+        return True
+    return (
+        bool(listing.dirs)
+        and not listing.files
+        and all(_leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+    )

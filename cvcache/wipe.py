@@ -1,0 +1,71 @@
+"""Deleting what earlier attempts announced, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cvcache.errors import InvalidName
+from cvcache.names import RESERVED, check_item_name, is_item_dir
+from cvcache.policy import Policy
+from cvcache.record import Record, attempt_root, parse_log_name
+from cvcache.store.base import Store
+
+
+def wipe(store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False) -> None:
+    """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
+
+    What came after is left alone: whoever wipes may have been stopped for a long time, and be out-voted by now.
+    """
+    writing = f"{path}/{RESERVED}/writing"
+    announced = sorted(store.find(writing))
+    if announced:
+        past = _at_plain_root(past_attempts(store.list(f"{path}/{RESERVED}/log").files, record), record)
+        announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
+    if not announced:
+        return
+    if settle is not None and store.scheme not in {"file", "memory"}:
+        settle.sleep(settle.request_timeout)
+    for name in announced:
+        attempt, _, item = name.removesuffix(".json").partition("/")
+        if keep_logs and item.endswith(".log"):
+            _keep_log(store, path, attempt, item)
+        delete_item(store, f"{path}/{item}")
+    attempts = {name.partition("/")[0] for name in announced}
+    store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
+    store.delete([f"{writing}/{name}" for name in announced], within=writing)
+
+
+def _is_announcement(name: str) -> bool:
+    """Whether a name below ``writing/`` is one that cvcache gives: a forged one must not lead out of the node."""
+    item = name.partition("/")[2].removesuffix(".json")
+    try:
+        return name.endswith(".json") and check_item_name(item) == item
+    except InvalidName:
+        return False
+
+
+def past_attempts(log: Iterable[str], record: Record) -> list[str]:
+    """Return the attempts before `record`, oldest first."""
+    entries = sorted(entry for name in log if (entry := parse_log_name(name)))
+    return [after for seq, after in entries if 1 < seq <= record.seq]
+
+
+def _at_plain_root(past: list[str], record: Record) -> list[str]:
+    """Return those of `past` that had the plain root: since the first that was never proved dead, nobody has."""
+    first = next((i for i, attempt in enumerate(past) if attempt in record.unproven), None)
+    return past if first is None else past[: first + 1]
+
+
+def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
+    try:
+        store.put(f"{path}/{attempt_root(attempt)}/{item}", store.get(f"{path}/{item}"))
+    except FileNotFoundError:
+        return
+
+
+def delete_item(store: Store, path: str) -> None:
+    """Delete exactly the objects of one item."""
+    if is_item_dir(path):
+        store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
+    else:
+        store.delete([path])
