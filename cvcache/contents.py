@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
@@ -19,6 +20,9 @@ from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")
 
+MAX_INVENTORY = 64 << 20
+"""Bytes of an inventory that are read; one that is longer does not parse."""
+
 
 def root_of(path: str, record: Record | None) -> str:
     """Return the full key of the directory the items of `record` lie in."""
@@ -31,7 +35,7 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
         return record.items or {}
     inventory = f"{path}/{RESERVED}/inventory/{record.attempt}.json"
     try:
-        return load_inventory(store.get(inventory), record.attempt, store.url(inventory))
+        return load_inventory(store.get(inventory, 0, MAX_INVENTORY), record.attempt, store.url(inventory))
     except FileNotFoundError:
         raise_if_replaced(store, path, record)
         msg = f"{store.url(inventory)} is gone; nobody knows what the commit vouched for, so compute it with force=True"
@@ -96,29 +100,36 @@ def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
 def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]) -> None:
     """Write one item of an open attempt and keep its row for the commit."""
     fmt = find_format(name)
-    if name in attempt.rows and is_item_dir(name):
-        with attempt.writing():
-            delete_item(attempt.store, f"{attempt.root}/{name}")
     written: dict[str, Any] = {}
+    begun: list[bool] = []
+
+    def guard() -> AbstractContextManager[None]:
+        if not begun:
+            begun.append(True)
+            _withdraw(attempt, name)
+        return attempt.writing_item(name)
 
     def wrote(key: str, data: bytes) -> None:
         if not key:
             written.update(size=len(data), sha256=sha256(data))
 
-    place = Place(
-        attempt.store,
-        f"{attempt.root}/{name}",
-        guard=lambda: attempt.writing_item(name),
-        share=attempt.share,
-        wrote=wrote,
-    )
-    attempt.rows.pop(name, None)
-    try:
-        row = fmt.write(place, obj, **options)
-    except Exception:
-        _discard(attempt, name)
-        raise
-    attempt.rows[name] = {**row, **written}
+    place = Place(attempt.store, f"{attempt.root}/{name}", guard=guard, share=attempt.share, wrote=wrote)
+    with attempt.occupying(name):
+        try:
+            row = fmt.write(place, obj, **options)
+        except Exception:
+            if begun:
+                _discard(attempt, name)
+            raise
+        attempt.rows[name] = {**row, **written}
+        attempt.own_files.discard(name)
+
+
+def _withdraw(attempt: Attempt, name: str) -> None:
+    """Take back what this attempt wrote under `name` before; the parts of a directory would stay among the new ones."""
+    if attempt.rows.pop(name, None) is not None and is_item_dir(name):
+        with attempt.writing():
+            delete_item(attempt.store, f"{attempt.root}/{name}")
 
 
 def _discard(attempt: Attempt, name: str) -> None:

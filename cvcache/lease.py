@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cvcache.errors import ForeignItem, LeaseLost
+from cvcache.errors import ForeignItem, LeaseLost, UsageError
 from cvcache.names import RESERVED
 from cvcache.policy import Policy
 from cvcache.record import PLAIN, Record, parse_log_name
@@ -54,6 +54,7 @@ class Attempt:
         self.started = policy.clock()
         self.shared = False
         self.announced: set[str] = set()
+        self._occupied: set[str] = set()
         self._beats = 0
         self._confirmed = self.started
         self._lost: str | None = None
@@ -163,6 +164,26 @@ class Attempt:
             self.announce(name)
         with self.writing():
             yield
+
+    @contextlib.contextmanager
+    def occupying(self, name: str) -> Iterator[None]:
+        """Have the item `name` to oneself among the threads of this process.
+
+        Raises
+        ------
+        UsageError
+            If another thread is writing it.
+        """
+        with self._quiet:
+            if name in self._occupied:
+                msg = f"{self.url}/{name} is being written by another thread; give each thread an item of its own"
+                raise UsageError(msg)
+            self._occupied.add(name)
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._occupied.discard(name)
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"

@@ -105,6 +105,9 @@ class NoCache(CacheDir):
         files = contents.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
         return {name: self._written.get(name, files.get(name, {})) for name in sorted({*self._arrays, *files})}
 
+    def has_written(self, name: str) -> bool:
+        return name in self.rows()
+
     def item_url(self, name: str) -> str:
         self._store_array(name)
         return os.path.join(self._directory(), name)

@@ -235,6 +235,10 @@ class CacheDir:
         own = self._attempt.rows if self._attempt else {}
         return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
 
+    def has_written(self, name: str) -> bool:
+        """Whether the item `name` was written through this handle since the node was opened; no store call."""
+        return self._attempt is not None and name in self._attempt.rows
+
     def item_url(self, name: str) -> str:
         """Return where the item `name` lies, or would lie."""
         return self.store.url(f"{contents.root_of(self._path, self._newest())}/{name}")
@@ -352,6 +356,7 @@ class CacheDir:
         attempt = self._writable()
         with attempt.writing_item(name):
             attempt.own_files.add(name)
+            attempt.rows.pop(name, None)
         return attempt
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:

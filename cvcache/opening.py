@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from cvcache import lease
 from cvcache.claim import Wish
-from cvcache.errors import UsageError, did_you_mean
+from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.key import canonical, digest
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, check_node_name
@@ -34,6 +34,9 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool, wait: bool
         form = canonical(key)
         key_digest = digest(form)
     inputs = tuple(_inputs(node.url, key))
+    if any(source["url"] == "" for source in inputs):
+        msg = f"{node.url} would be computed from its own items, which it withdraws first; give the result another node"
+        raise UsageError(msg)
     return Wish(Request(key_digest, force, wait, OnStale(on_stale)), form, inputs)
 
 
@@ -48,8 +51,8 @@ def _inherited(url: str) -> tuple[Any, str | None]:
 
 def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:
     """Yield, for each item in a key, where its node lies relative to `url`, and its version."""
-    if hook := getattr(value, "__cvcache_input__", None):
-        theirs, row = hook()
+    if hasattr(type(value), "__cvcache_input__"):
+        theirs, row = value.__cvcache_input__()  # type: ignore[attr-defined]  # asked for in the line before
         yield {"url": _relative(url, theirs), **row}
     elif isinstance(value, Mapping):
         for part in value.values():
@@ -72,7 +75,7 @@ def _relative(url: str, other: str) -> str:
 
 def resolve(path: str, relative: str) -> str | None:
     """Return the key that lies `relative` to the node at `path`; None for one in another store or above its root."""
-    if "://" in relative or not relative.startswith("../"):
+    if "://" in relative or relative.startswith("/"):
         return None
     base = path.split("/")
     while relative.startswith("../"):
@@ -88,8 +91,13 @@ def sibling(store: Store, path: str, wish: Wish) -> str:
     differences = list(_differences(newest.key if newest else None, wish.key, ""))
     label = ",".join(f"{leaf}={value}" for leaf, value in differences if value is not None)
     known = differences and all(value is not None for _, value in differences) and len(label) <= _LABEL_CHARACTERS
-    short = label.replace("/", "-") if known else (wish.request.digest or "")[:8]
-    return f"{parent}/{check_node_name(f'{name},{short}')}"
+    # a name in mixed case could differ from another one by case alone
+    plain = known and label == label.casefold() and "/" not in label
+    fallback = (wish.request.digest or "")[:8]
+    try:
+        return f"{parent}/{check_node_name(f'{name},{label if plain else fallback}')}"
+    except InvalidName:
+        return f"{parent}/{name},{fallback}"
 
 
 def _differences(old: Any, new: Any, leaf: str) -> Iterator[tuple[str, str | None]]:

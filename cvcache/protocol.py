@@ -124,12 +124,11 @@ def decide(view: View, request: Request) -> Decision:
 
 def _decide_committed(record: Record, request: Request) -> Decision:
     stale = request.digest is not None and record.digest != request.digest
-    if stale and not request.force:
-        if request.on_stale is OnStale.ERROR:
-            return Refuse(NodeStale)
-        if request.on_stale is OnStale.NEW:
-            return Sibling()
-    elif not request.force:
+    if stale and request.on_stale is OnStale.NEW:
+        return Sibling()
+    if stale and request.on_stale is OnStale.ERROR and not request.force:
+        return Refuse(NodeStale)
+    if not stale and not request.force:
         return Use()
     return _claim(record.unproven)
 

@@ -35,17 +35,15 @@ def capture(node: CacheDir, name: str) -> Iterator[None]:
     buffer.seek(0, io.SEEK_END)
     token = _current.set(buffer)
     _install()
-    failing = False
     try:
         yield
     except BaseException as error:
-        failing = True
         buffer.write("".join(traceback.format_exception(error)))
         raise
     finally:
         _uninstall()
         _current.reset(token)
-        _keep(node, name, buffer.getvalue(), failing=failing)
+        _keep(node, name, buffer.getvalue())
 
 
 def _first_line(node: CacheDir) -> str:
@@ -53,14 +51,16 @@ def _first_line(node: CacheDir) -> str:
     return _FORMAT.format(logging.LogRecord("cvcache", logging.INFO, "", 0, "%s: computing (%s)", values, None)) + "\n"
 
 
-def _keep(node: CacheDir, name: str, text: str, *, failing: bool) -> None:
-    """Write the log; on the way out of a failure it must not hide the failure itself."""
+def _keep(node: CacheDir, name: str, text: str) -> None:
+    """Write the log; one that cannot be kept costs neither the result nor the error under way."""
+    logger = logging.getLogger("cvcache")
+    if node.has_written(name):
+        logger.warning("%s: the step wrote %s itself, so what it logged is not kept", node.url, name)
+        return
     try:
-        node.write(name, text)
-    except Exception as error:
-        if not failing:
-            raise
-        logging.getLogger("cvcache").warning("the log %s/%s could not be written (%s)", node.url, name, error)
+        node.write(name, text.encode("utf-8", "backslashreplace").decode())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the step's own work comes first
+        logger.warning("the log %s/%s could not be written (%s)", node.url, name, error)
 
 
 class _Handler(logging.Handler):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -444,12 +443,8 @@ def test_a_reader_stopped_at_any_step_gets_one_result_or_an_error(stage: Stage, 
 @pytest.mark.parametrize("how", ["read", "open"])
 def test_a_pinned_reader_never_gets_another_results_own_file(stage: Stage, how: str) -> None:
     """Both results have a file of the same size, so that the size alone cannot tell."""
-    handle, items = stage.pinned[0]
+    handle, _ = stage.pinned[0]
     with stage.world.process():
         stage.act()
         with pytest.raises(NodeReplaced):
-            if how == "read":
-                assert handle.read(OWN) == items[OWN]
-            else:
-                with handle.open(OWN) as file:
-                    assert json.loads(file.read()) == items[OWN]
+            handle.read(OWN) if how == "read" else handle.open(OWN).read()

@@ -94,8 +94,10 @@ class Place:
         """Raise `NodeReplaced` if another record follows the pinned commit."""
         if not self.pin or (not now and time.monotonic() - _looked.get(self.pin, -PIN_SECONDS) < PIN_SECONDS):
             return
-        _looked[self.pin] = time.monotonic()
-        if self.store.stat(self.pin) is not None:
+        asked = time.monotonic()
+        replaced = self.store.stat(self.pin) is not None
+        _looked[self.pin] = asked
+        if replaced:
             msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
             raise NodeReplaced(msg)
 

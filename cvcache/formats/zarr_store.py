@@ -184,7 +184,7 @@ def open_array(place: Place, path: str, *, complete: bool) -> zarr.Array[Any]:
     ItemDamaged
         There is none.
     """
-    store = PlaceStore(Place(place.store, place.path), complete=complete, read_only=True)
+    store = PlaceStore(Place(place.store, place.path, pin=place.pin), complete=complete, read_only=True)
     try:
         return zarr.open_array(store=store, path=path, mode="r", zarr_format=3 if complete else None)
     except FileNotFoundError:

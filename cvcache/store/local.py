@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
 
+_OWN = ("", *(f"/{RESERVED}{part}" for part in ("", "/log", "/beat", "/writing", "/inventory", "/attempts")))
+"""Where a link in a node would lead what is written there to another one."""
+
+
 class LocalStore(Store):
     """A mounted file system; atomic from hard links and renames, durable from fsync."""
 
@@ -36,7 +40,7 @@ class LocalStore(Store):
         return path
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        with _not_a_file(path), open(path, "rb", buffering=0) as file:
+        with _not_a_file(path), open(path, "rb", buffering=0, opener=_no_link) as file:
             if start is None and end is None:
                 return file.read()
             size = os.fstat(file.fileno()).st_size
@@ -155,7 +159,7 @@ class LocalStore(Store):
 
     def is_blocked(self, path: str) -> bool:
         parent = os.path.dirname(path)
-        if os.path.islink(path) or os.path.realpath(parent) != parent:
+        if os.path.realpath(parent) != parent or any(os.path.islink(f"{path}{own}") for own in _OWN):
             return True
         while not os.path.lexists(parent):
             parent = os.path.dirname(parent)
@@ -241,6 +245,16 @@ def _fsync_directory(path: str) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, but not what a link in its place leads to: an item of a node lies in the node."""
+    try:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(errno.ENOENT, "a symbolic link is no item", path) from None
+        raise
 
 
 def _info(found: os.stat_result) -> ObjectInfo:

@@ -64,7 +64,7 @@ class MemoryStore(Store):
         with _lock:
             return {
                 key[len(prefix) :]: ObjectInfo(file.getbuffer().nbytes, f"{file.modified.timestamp()}")
-                for key, file in sorted(self._objects.items())
+                for key, file in self._objects.items()
                 if key.startswith(prefix)
             }
 

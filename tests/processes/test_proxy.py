@@ -27,6 +27,7 @@ OBJECTS = PIECES + 3
 POLICY = {"ttl": 2, "request_timeout": 5, "nap": 0.3}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
 @pytest.mark.parametrize("objects", [1000, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
 @pytest.mark.server

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TASKS"]
 
-_WATCH_NAP = 0.002
+_WATCH_NAP = 0.005
 _MOST_WRONG = 5
 """Examples are enough, and a report is short."""
 

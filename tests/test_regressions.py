@@ -1,0 +1,193 @@
+"""Ways to lose or mix results that were found by trying to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache import ItemDamaged, NodeReplaced, NotACacheDir, NotReproducible, UsageError, cdir, cdir_commit, cdir_init
+
+if TYPE_CHECKING:
+    from servers.store_cases import LocalCase, StoreCase
+
+    from cvcache import CacheDir, Item
+
+
+def compute_image(node: CacheDir, value: int, **how: object) -> CacheDir:
+    with node.init({"value": value}, **how) as out:  # type: ignore[arg-type]  # on_stale, force, wait
+        if not out.committed:
+            out.write("x.ome.zarr", da.full((8, 64, 64), value, chunks=(4, 32, 32), dtype="u2"), axes="zyx")
+    return out
+
+
+def test_a_lazy_image_that_was_replaced_is_an_error_not_the_other_result(store_case: StoreCase) -> None:
+    node = cdir(store_case.url, **store_case.options)
+    lazy = compute_image(node, 1).read("x.ome.zarr")
+    assert int(lazy.max().compute()) == 1
+    compute_image(node, 2)
+    if store_case.kind in {"s3", "gcs"}:
+        from cvcache.formats import place
+
+        place._looked.clear()
+    with pytest.raises((NodeReplaced, ItemDamaged)):
+        lazy.compute()
+    assert int(cdir(store_case.url, **store_case.options).read("x.ome.zarr").max().compute()) == 2
+
+
+def test_a_linked_log_does_not_lead_to_another_node(local_case: LocalCase) -> None:
+    victim, evil = local_case.path / "victim", local_case.path / "evil"
+    with cdir_init(victim) as node:
+        node.write("a.json", 1)
+    evil.mkdir()
+    (evil / "_cvcache").symlink_to(victim / "_cvcache")
+    with pytest.raises(NotACacheDir):
+        cvcache.cdir_remove(evil)
+    with pytest.raises(NotACacheDir):
+        cdir_init(evil, {"k": 2})
+    assert cdir(victim).read("a.json") == 1
+
+
+def test_a_linked_item_is_not_read(local_case: LocalCase) -> None:
+    with cdir_init(local_case.url) as node:
+        node.write("a.txt", "mine")
+    item = local_case.path / "a.txt"
+    item.unlink()
+    item.symlink_to("/etc/hostname")
+    with pytest.raises(ItemDamaged):
+        cdir(local_case.url).read("a.txt")
+
+
+def test_force_in_a_sweep_recomputes_the_sibling(local_case: LocalCase) -> None:
+    @cvcache.step(on_stale="new", log=None)
+    def sweep(out: CacheDir, *, level: int) -> None:
+        out.write("level.json", level)
+
+    root = cdir(local_case.url)
+    sweep(root / "sw", level=1)
+    sweep(root / "sw", level=2)
+    again = sweep.force(root / "sw", level=2)
+    assert (again.name, again.read("level.json")) == ("sw,level=2", 2)
+    assert (root / "sw").read("level.json") == 1
+
+
+@pytest.mark.parametrize("value", ["x.", "a ", "a\nb", "..", "UPPER", "b.zarr"])
+def test_a_sweep_over_odd_texts(local_case: LocalCase, value: str) -> None:
+    node = cdir(local_case.url) / "sw"
+    for text in ("first", value):
+        with node.init({"text": text}, on_stale="new") as out:
+            out.write("text.json", text)
+    assert {child.read("text.json") for child in cdir(local_case.url).children()} == {"first", value}
+
+
+def test_a_node_is_not_computed_from_itself(local_case: LocalCase) -> None:
+    @cvcache.step(log=None)
+    def increment(out: CacheDir, before: Item | None) -> None:
+        out.write("n.json", before.read() + 1 if before else 0)
+
+    root = cdir(local_case.url)
+    node = increment(root / "n", None)
+    with pytest.raises(UsageError, match="another node"):
+        increment(root / "n", node["n.json"])
+    assert (root / "n").read("n.json") == 0
+
+
+def test_a_refused_second_write_keeps_the_first(local_case: LocalCase) -> None:
+    node = cdir_init(local_case.url)
+    node.write("a.json", 2)
+    with pytest.raises(NotReproducible):
+        node.write("a.json", (1, 2))
+    cdir_commit(node)
+    assert node.read("a.json") == 2
+
+
+def test_what_was_written_last_counts(local_case: LocalCase) -> None:
+    node = cdir_init(local_case.url)
+    node.write("a.json", 2)
+    with node.open("a.json", "wb") as file:
+        file.write(b"[3]")
+    with node.open("b.json", "wb") as file:
+        file.write(b"[4]")
+    node.write("b.json", 5)
+    cdir_commit(node)
+    assert (node.read("a.json"), node.read("b.json")) == ([3], 5)
+
+
+def test_two_threads_and_one_item(local_case: LocalCase) -> None:
+    node = cdir_init(local_case.url)
+    refused: list[UsageError] = []
+    barrier = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        barrier.wait()
+        try:
+            node.write("a.npy", np.full(100_000, number))
+        except UsageError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cdir_commit(node)
+    assert len(set(cdir(local_case.url).read("a.npy").tolist())) == 1
+    assert all("another thread" in str(error) for error in refused)
+
+
+def test_a_log_with_half_a_character_costs_nothing(local_case: LocalCase) -> None:
+    @cvcache.step
+    def named(out: CacheDir) -> None:
+        logging.getLogger("lab").warning("file %s", os.fsdecode(b"\xff"))
+        out.write("a.json", 1)
+
+    node = named(cdir(local_case.url))
+    assert node.committed
+    assert r"\udcff" in node.read("run.log")
+
+
+def test_a_log_the_step_wrote_itself_stays(local_case: LocalCase) -> None:
+    @cvcache.step
+    def own(out: CacheDir) -> None:
+        out.write("run.log", "mine")
+
+    assert own(cdir(local_case.url)).read("run.log") == "mine"
+
+
+def test_a_commit_inside_a_step_counts(local_case: LocalCase) -> None:
+    @cvcache.step
+    def hasty(out: CacheDir) -> None:
+        out.write("a.json", 1)
+        out.finish()
+
+    assert hasty(cdir(local_case.url)).read("a.json") == 1
+
+
+def test_a_report_made_from_the_nodes_below_it_goes_stale(local_case: LocalCase) -> None:
+    report, part = cdir(local_case.url), cdir(local_case.url) / "part"
+    for value in (1, 2):
+        with part.init({"v": value}) as out:
+            out.write("x.json", value)
+        if value == 1:
+            with report.init({"of": out["x.json"]}) as made:
+                made.write("sum.json", value)
+    assert cdir(local_case.url).state == "stale"
+
+
+root = cdir("/tmp/never-computed-by-this-test/run")
+
+
+def test_a_step_may_name_a_global_node(local_case: LocalCase) -> None:
+    @cvcache.step
+    def where(out: CacheDir) -> None:
+        out.write("a.json", str(root))
+
+    assert "never-computed" in where(cdir(local_case.url)).read("a.json")
+    assert not Path("/tmp/never-computed-by-this-test").exists()
