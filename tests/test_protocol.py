@@ -88,6 +88,11 @@ class Case:
         return self.committed and not self.matching and not self.request.force
 
     @property
+    def kept(self) -> bool:
+        """A committed result with another key that is kept beside the new one; force throws away the sibling then."""
+        return self.committed and not self.matching and self.request.on_stale is OnStale.NEW
+
+    @property
     def newest_may_still_write(self) -> bool:
         """Whether the newest attempt, or what it gave work to, may write at the plain root from now on."""
         record = self.record
@@ -175,7 +180,7 @@ RULES: dict[str, tuple[Any, Any]] = {
         lambda decision: _refuses(decision, NodeStale),
     ),
     "a changed key goes to a sibling where that was asked for": (
-        lambda case: case.disputed and case.request.on_stale is OnStale.NEW,
+        lambda case: case.kept,
         lambda decision: isinstance(decision, Sibling),
     ),
     "a removal whose owner is gone is finished": (
@@ -187,7 +192,7 @@ RULES: dict[str, tuple[Any, Any]] = {
             (case.record is None and not case.view.foreign)
             or case.state in {"failed", "released", "removed"}
             or (case.state == "claimed" and case.gone)
-            or (case.committed and case.request.force)
+            or (case.committed and case.request.force and not case.kept)
             or (case.disputed and case.request.on_stale is OnStale.RECOMPUTE)
         ),
         lambda decision: isinstance(decision, Claim),
@@ -277,7 +282,7 @@ def test_patience_matters_only_with_a_live_owner() -> None:
 
 
 def test_on_stale_matters_only_for_a_committed_node_with_another_key() -> None:
-    _unmoved("on_stale", tuple(OnStale), lambda case: case.disputed)
+    _unmoved("on_stale", tuple(OnStale), lambda case: case.committed and not case.matching)
 
 
 def test_force_and_key_matter_only_for_a_committed_node() -> None:
