@@ -290,6 +290,7 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
         now(),
         attempt=attempt,
         owner=this_owner(record_host=policy.record_host),
+        ttl=policy.ttl,
         root=PLAIN,
         unproven=decision.unproven,
         items=None,

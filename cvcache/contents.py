@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import IO, Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
@@ -61,7 +62,7 @@ def read_item(
     place = Place(store, f"{root_of(path, record)}/{name}", row, pin=pin)
     try:
         obj = find_format(name).read(place, **options)
-        if is_item_dir(name) and row.get("stored_as") != "dask":
+        if "sha256" not in row and row.get("stored_as") != "dask":
             place.check_pin(now=True)
     except (FileNotFoundError, ItemDamaged, NodeReplaced) as error:
         if record is not None:
@@ -71,6 +72,26 @@ def read_item(
         msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
         raise ItemDamaged(msg) from error
     return obj
+
+
+def open_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:
+    """Return one item as a file object that was opened while its commit was the newest, or raise."""
+    place = f"{root_of(path, record)}/{name}"
+    pinned = record if record is not None and record.state == "committed" else None
+    with contextlib.ExitStack() as unless_right:
+        try:
+            file = unless_right.enter_context(store.open(place, "rb"))
+            right = file.seek(0, io.SEEK_END) == row.get("size", file.tell())
+            file.seek(0)
+        except FileNotFoundError:
+            right = False
+        if pinned is not None:
+            raise_if_replaced(store, path, pinned)
+        if not right:
+            msg = f"{store.url(place)} is not what its commit vouched for; compute the node again with force=True"
+            raise ItemDamaged(msg)
+        unless_right.pop_all()
+    return file
 
 
 def successor(path: str, record: Record) -> str:

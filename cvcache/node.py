@@ -335,8 +335,7 @@ class CacheDir:
             msg = f"open({name!r}, {mode!r}): the mode is 'rb' or 'wb'; wrap the file in io.TextIOWrapper for text"
             raise UsageError(msg)
         if mode == "rb":
-            self.item_meta(name)
-            return self.store.open(f"{contents.root_of(self._path, self._newest())}/{name}", mode)
+            return contents.open_item(self.store, self._path, self._newest(), name, self.item_meta(name))
         attempt = self._own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 

@@ -454,9 +454,6 @@ def test_a_reader_stopped_at_any_step_gets_one_result_or_an_error(stage: Stage, 
     assert outcomes == {"replaced", "old", "new"}
 
 
-@pytest.mark.xfail(
-    reason="a file made through open() or path() has no digest in its row, and is not pinned", strict=True
-)
 @pytest.mark.parametrize("stage", [("memory", "a result, then compute")], indirect=True, ids=" ".join)
 @pytest.mark.parametrize("how", ["read", "open"])
 def test_a_pinned_reader_never_gets_another_results_own_file(stage: Stage, how: str) -> None:

@@ -46,7 +46,7 @@ class TestCsv(FormatTests):
         "float as name": lambda: pd.DataFrame({1.5: [1]}),
         "attrs": lambda: cells().assign(a=1).pipe(with_attrs),
         "carriage return": lambda: pd.DataFrame({"a": ["\r"]}),
-        "surrogate": lambda: pd.DataFrame({"a": ["\ud800"]}),
+        "surrogate": lambda: pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}),
         "freq": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026-01-01", periods=2)),
     }
     described_less = frozenset({"dtypes", "index", "labels", "missing"})

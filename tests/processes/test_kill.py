@@ -29,8 +29,13 @@ SLOWEST = 0.08
 POLICY = {"ttl": 60, "nap": 0.01}
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("rounds", [300, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(300, marks=pytest.mark.timeout(900)),
+        pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
+    ],
+)
 def test_killed_owners_leave_no_trace(
     rounds: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -27,9 +27,14 @@ OBJECTS = PIECES + 3
 POLICY = {"ttl": 12, "request_timeout": 10, "nap": 0.3}
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
-@pytest.mark.parametrize("objects", [1000, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(1000, marks=pytest.mark.timeout(900)),
+        pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
+    ],
+)
 @pytest.mark.server
 def test_nothing_is_lost_on_a_bad_network(
     objects: int, kind: str, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
