@@ -391,7 +391,7 @@ class CacheDir:
             self.finish()
         except LeaseLost:
             raise
-        except Exception as refused:
+        except BaseException as refused:
             self._fail(attempt, refused)
             raise
 
