@@ -59,7 +59,7 @@ def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:
         return None
     tag = next((name for name in form if name.startswith("$")), "")
     if tag in {"$dict", "$OrderedDict", "$Counter"}:
-        return tag, {f"[{_show(pair[0])}]": pair[1] for pair in form[tag]}  # type: ignore[index,union-attr]
+        return tag, {f"[{_show(pair[0])}]": pair[1] for pair in form[tag]}  # type: ignore[index,union-attr]  # a pair, by tag
     if tag in OPEN:
         return tag, {"" if name == tag else f" {name}": part for name, part in form.items()}
     return None if tag else ("dict", {f".{name}": part for name, part in sorted(form.items())})

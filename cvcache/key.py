@@ -144,7 +144,7 @@ class _Walk:
     def form(self, value: Any, step: str = "") -> Form:
         kind = type(value)
         if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
-            return value  # type: ignore[no-any-return]
+            return value  # type: ignore[no-any-return]  # JSON is a Form
         if kind is float:
             return value if math.isfinite(value) else {"$float": str(value)}
         if kind is str:
@@ -160,7 +160,7 @@ class _Walk:
 
     def compound(self, value: Any, kind: type) -> Form:
         if kind is Canonical:
-            return json.loads(dumps(value.form))  # type: ignore[no-any-return]
+            return json.loads(dumps(value.form))  # type: ignore[no-any-return]  # JSON is a Form
         hook = next((_hooks[base] for base in kind.__mro__ if base in _hooks), getattr(kind, "__cvcache_key__", None))
         if hook is not None:
             inner = hook(value)

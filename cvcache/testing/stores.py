@@ -14,10 +14,12 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar, TypeVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.writer import Guard, WholeObject
+
+T = TypeVar("T")
 
 VERBS = ("get", "put", "put_new", "list", "find", "stat", "delete", "open")
 WRITES = frozenset({"put", "put_new", "delete"})
@@ -35,7 +37,7 @@ class WrapperStore(Store):
         self.scheme = store.scheme  # type: ignore[misc]  # it stands in for the store it wraps
         self.shared = store.shared  # type: ignore[misc]  # it stands in for the store it wraps
 
-    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - for subclasses
+    def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - for subclasses
         """Carry out one verb on one path; subclasses count, delay or break it here."""
         return act()
 
@@ -43,22 +45,22 @@ class WrapperStore(Store):
         return self.store.url(path)
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        return self.call("get", path, lambda: self.store.get(path, start, end))  # type: ignore[no-any-return]
+        return self.call("get", path, lambda: self.store.get(path, start, end))
 
     def put(self, path: str, data: bytes) -> None:
         self.call("put", path, lambda: self.store.put(path, data), data)
 
     def put_new(self, path: str, data: bytes) -> bool:
-        return self.call("put_new", path, lambda: self.store.put_new(path, data), data)  # type: ignore[no-any-return]
+        return self.call("put_new", path, lambda: self.store.put_new(path, data), data)
 
     def list(self, path: str) -> Listing:
-        return self.call("list", path, lambda: self.store.list(path))  # type: ignore[no-any-return]
+        return self.call("list", path, lambda: self.store.list(path))
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        return self.call("find", path, lambda: self.store.find(path))  # type: ignore[no-any-return]
+        return self.call("find", path, lambda: self.store.find(path))
 
     def stat(self, path: str) -> ObjectInfo | None:
-        return self.call("stat", path, lambda: self.store.stat(path))  # type: ignore[no-any-return]
+        return self.call("stat", path, lambda: self.store.stat(path))
 
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:
         for path in list(paths):
@@ -66,7 +68,7 @@ class WrapperStore(Store):
 
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
-            return self.call("open", path, lambda: self.store.open(path, mode))  # type: ignore[no-any-return]
+            return self.call("open", path, lambda: self.store.open(path, mode))
         return WholeObject(lambda data: self.put(path, data), guard)
 
     def makedirs(self, path: str) -> None:
@@ -97,7 +99,7 @@ class CountingStore(WrapperStore):
         self.counts: collections.Counter[str] = collections.Counter()
         self.log: list[tuple[str, str]] = []
 
-    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - counts, whatever the bytes
+    def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - counts, whatever the bytes
         self.counts[verb] += 1
         self.log.append((verb, path))
         return act()
@@ -147,7 +149,7 @@ class FaultyStore(WrapperStore):
         self.trace: list[tuple[int, str, str, str | None]] = []
         self._lock = threading.RLock()
 
-    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:
+    def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:
         with self._lock:
             if self.dead:
                 raise SimulatedCrash(verb)
