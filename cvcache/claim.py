@@ -32,7 +32,7 @@ from cvcache.protocol import (
 from cvcache.reason import refusal, why_claimed
 from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps
 from cvcache.store.base import Store
-from cvcache.wipe import past_attempts, wipe
+from cvcache.wipe import delete_item, past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
 
@@ -42,11 +42,12 @@ _KINDS = ("attempts", "beat", "inventory", "thumb", "writing")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a caller wants of a node: the request the protocol sees, and what goes into the record."""
+    """What a caller wants of a node: the request the protocol sees, what goes into the record, and the images in its key."""
 
     request: Request
     key: Any = None
     inputs: tuple[Mapping[str, str], ...] = ()
+    images: tuple[Mapping[str, Any], ...] = ()
 
 
 def new_id() -> str:
@@ -105,12 +106,14 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
         if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
             return None
         attempt = Attempt(store, path, record, policy)
+        attempt.images = wish.images
         remember(attempt)
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
     if claim.wipe:
         try:
             committed = view.record is not None and view.record.state == "committed"
-            wipe(store, path, record, policy if claim.settle else None, keep_logs=not committed)
+            settle = policy if claim.settle else None
+            attempt.leftovers = wipe(store, path, record, settle, keep_logs=not committed, keep_images=not committed)
         except BaseException:
             _release(attempt)
             raise
@@ -246,6 +249,8 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
 def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]) -> Record:
     """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts."""
     with attempt.writing():
+        for name in attempt.leftovers - attempt.announced.keys():
+            delete_item(attempt.store, f"{attempt.root}/{name}")
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         attempt.store.sync(attempt.path)
     return finish(attempt, "committed", items=rows, meta=meta)

@@ -16,6 +16,7 @@ from cvcache.lease import Attempt
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, is_item_dir, item_names
 from cvcache.record import PLAIN, Record, load_inventory, log_name
+from cvcache.resume import resume
 from cvcache.store.base import Listing, Store
 from cvcache.wipe import delete_item
 
@@ -23,6 +24,9 @@ logger = logging.getLogger("cvcache")
 
 MAX_INVENTORY = 64 << 20
 """Bytes of an inventory that are read; one that is longer does not parse."""
+
+
+MAX_THUMBNAIL = 4 << 20
 
 
 def root_of(path: str, record: Record | None) -> str:
@@ -118,8 +122,10 @@ def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
     return ItemNotFound(f"{url} has no item {name!r}{did_you_mean(name, names)} (it holds: {known})")
 
 
-def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]) -> None:
-    """Write one item of an open attempt and keep its row for the commit."""
+def write_item(
+    attempt: Attempt, name: str, obj: object, options: dict[str, Any], images: tuple[Mapping[str, Any], ...] = ()
+) -> None:
+    """Write one item of an open attempt and keep its row for the commit; `images` are what `obj` is read from."""
     fmt = find_format(name)
     written: dict[str, Any] = {}
     begun: list[bool] = []
@@ -134,16 +140,43 @@ def write_item(attempt: Attempt, name: str, obj: object, options: dict[str, Any]
         if not key:
             written.update(size=len(data), sha256=sha256(data))
 
-    place = Place(attempt.store, f"{attempt.root}/{name}", guard=guard, share=attempt.share, wrote=wrote)
+    def begin(plan: Mapping[str, Any]) -> Mapping[str, int]:
+        begun.append(True)
+        attempt.rows.pop(name, None)
+        return resume(attempt, name, plan)
+
+    def keep_thumbnail(png: bytes) -> None:
+        with attempt.writing():
+            attempt.store.put(f"{attempt.control('thumb')}/{name}.png", png)
+
+    place = Place(
+        attempt.store,
+        f"{attempt.root}/{name}",
+        guard=guard,
+        share=attempt.share,
+        wrote=wrote,
+        begin=begin,
+        thumbnail=keep_thumbnail,
+        inputs=(*images, *attempt.images),
+        until=successor(attempt.path, attempt.record),
+    )
     with attempt.occupying(name):
         try:
             row = fmt.write(place, obj, **options)
         except Exception:
-            if begun:
+            if begun and not attempt.announced.get(name):
                 _discard(attempt, name)
             raise
         attempt.rows[name] = {**row, **written}
         attempt.own_files.discard(name)
+
+
+def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes | None:
+    """Return the picture that was made of an item while it was written; None where there is none."""
+    try:
+        return store.get(f"{path}/{RESERVED}/thumb/{record.attempt}/{name}.png", 0, MAX_THUMBNAIL)
+    except FileNotFoundError:
+        return None
 
 
 def _withdraw(attempt: Attempt, name: str) -> None:

@@ -52,6 +52,10 @@ class Item:
         """Return the object; see `CacheDir.read`."""
         return self._node.read(self._name, **options)
 
+    def thumbnail(self) -> bytes | None:
+        """Return the small PNG that was made of an image while it was written, or None; one GET."""
+        return self._node.thumbnail(self._name)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Item) and (self._node, self._name) == (other._node, other._name)
 
@@ -66,3 +70,6 @@ class Item:
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self._node.url, {"item": self._name, "version": self._node.version}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        return [row for row in [self._node.recorded().get(self._name, {})] if row.get("kind") in {"image", "labels"}]

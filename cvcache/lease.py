@@ -15,14 +15,15 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
 from cvcache.names import RESERVED
 from cvcache.policy import Policy
 from cvcache.record import PLAIN, Record, parse_log_name
-from cvcache.store.base import Store
+from cvcache.store.base import Listing, Store
+from cvcache.wipe import delete_item
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +32,9 @@ logger = logging.getLogger("cvcache")
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
+
+LISTING_SECONDS = 60.0
+"""How long one look at a bucket tells which names in a node are free."""
 
 _open: dict[str, Attempt] = {}
 _claiming: set[str] = set()
@@ -53,7 +57,10 @@ class Attempt:
         self.fate: Record | None = None
         self.started = policy.clock()
         self.shared = False
-        self.announced: set[str] = set()
+        self.announced: dict[str, Mapping[str, Any]] = {}
+        self.leftovers: set[str] = set()
+        self.images: tuple[Mapping[str, Any], ...] = ()
+        self._seen: tuple[float, Listing] | None = None
         self._occupied: set[str] = set()
         self._beats = 0
         self._confirmed = self.started
@@ -141,13 +148,14 @@ class Attempt:
                 self._closed = False
                 self._quiet.notify_all()
 
-    def announce(self, name: str, plan: dict[str, Any] | None = None) -> None:
-        """Put on record that the item `name` is this attempt's, before its first byte."""
-        if name not in self.announced:
-            row = json.dumps({"item": name, "attempt": self.id, **(plan or {})}).encode()
+    def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
+        """Put on record that the item `name` is this attempt's, before its first byte, and what it is to be."""
+        if plan is not None or name not in self.announced:
+            row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
-                self.store.put(self.control("writing", f"{name}.json"), row)
-            self.announced.add(name)
+                data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
+                self.store.put(self.control("writing", f"{name}.json"), data)
+            self.announced[name] = plan or {}
 
     @contextlib.contextmanager
     def writing_item(self, name: str) -> Iterator[None]:
@@ -158,12 +166,26 @@ class Attempt:
         ForeignItem
             If the plain path of `name` is taken by something this attempt did not write.
         """
-        if name not in self.announced:
-            with self.writing():
-                self._refuse_foreign(name)
-            self.announce(name)
+        self.take(name)
+        self.announce(name)
         with self.writing():
             yield
+
+    def take(self, name: str) -> None:
+        """Make sure that what lies at the path of `name` is this attempt's, or an earlier one's to be deleted.
+
+        Raises
+        ------
+        ForeignItem
+            If it is neither.
+        """
+        if name in self.announced:
+            return
+        with self.writing():
+            if name in self.leftovers:
+                delete_item(self.store, f"{self.root}/{name}")
+            else:
+                self._refuse_foreign(name)
 
     @contextlib.contextmanager
     def occupying(self, name: str) -> Iterator[None]:
@@ -187,9 +209,17 @@ class Attempt:
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
-        if self.record.root == PLAIN and (self.store.stat(path) is not None or self.store.find(path)):
+        if self.record.root == PLAIN and self._is_taken(path, name):
             msg = f"{self.store.url(path)} is not cvcache's and is not overwritten; give the item another name"
             raise ForeignItem(msg)
+
+    def _is_taken(self, path: str, name: str) -> bool:
+        if self.store.scheme in {"file", "memory"}:
+            return self.store.stat(path) is not None or bool(self.store.find(path))
+        now = self.policy.clock()
+        if self._seen is None or now - self._seen[0] > LISTING_SECONDS:
+            self._seen = (now, self.store.list(self.root))
+        return name in self._seen[1].files or name in self._seen[1].dirs
 
     def share(self) -> None:
         """Put on record that other processes may write for this attempt, so that it is never taken over in place."""

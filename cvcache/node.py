@@ -235,6 +235,16 @@ class CacheDir:
         own = self._attempt.rows if self._attempt else {}
         return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
 
+    def recorded(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the rows of a committed node that its record holds, and nothing else; no store call but the first."""
+        record = self._newest()
+        return (record.items or {}) if record is not None and record.state == "committed" else {}
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """Return the small PNG of the item `name`, or None where there is none; one GET."""
+        record = self._newest()
+        return None if record is None else contents.read_thumbnail(self.store, self._path, record, check_item_name(name))
+
     def has_written(self, name: str) -> bool:
         """Whether the item `name` was written through this handle since the node was opened; no store call."""
         return self._attempt is not None and name in self._attempt.rows
@@ -291,7 +301,8 @@ class CacheDir:
         name : str
             Its suffix chooses the format.
         obj : object
-            What the format takes. An object that would not come back as it is raises and writes nothing.
+            What the format takes, or an `Item`, whose content is written. An object that would not come back as it
+            is raises and writes nothing.
         **options
             What the format takes, e.g. ``axes="zyx", scale=(2, 0.5, 0.5)`` of an OME-Zarr image.
 
@@ -309,7 +320,9 @@ class CacheDir:
         Of a file: two PUT and one look whether its name is free.
         """
         name = check_item_name(name)
-        contents.write_item(self._writable(), name, obj, options)
+        attempt = self._writable()
+        obj, images = _content_of(name, obj)
+        contents.write_item(attempt, name, obj, options, images)
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -430,3 +443,18 @@ class CacheDir:
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self.url, {"version": self.version}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        return [row for row in self.recorded().values() if row.get("kind") in {"image", "labels"}]
+
+
+def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:
+    """Return what is to be written for an item or node of another node, and what is recorded of it."""
+    if isinstance(obj, CacheDir):
+        rows = obj.rows()
+        fitting = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]
+        if len(fitting) != 1:
+            msg = f"{obj.url} has {len(fitting)} items to write as {name!r}; pass one of them, node[name]"
+            raise UsageError(msg)
+        obj = obj[fitting[0]]
+    return (obj.read(), (obj.meta,)) if isinstance(obj, Item) else (obj, ())

@@ -37,7 +37,7 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool, wait: bool
     if any(source["url"] == "" for source in inputs):
         msg = f"{node.url} would be computed from its own items, which it withdraws first; give the result another node"
         raise UsageError(msg)
-    return Wish(Request(key_digest, force, wait, OnStale(on_stale)), form, inputs)
+    return Wish(Request(key_digest, force, wait, OnStale(on_stale)), form, inputs, tuple(_images(key)))
 
 
 def _inherited(url: str) -> tuple[Any, str | None]:
@@ -60,6 +60,18 @@ def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:
     elif isinstance(value, (list, tuple)):
         for part in value:
             yield from _inputs(url, part)
+
+
+def _images(value: object) -> Iterator[Mapping[str, Any]]:
+    """Yield what is recorded of each image in a key; no store call, a node in a key has been looked at."""
+    if hasattr(type(value), "__cvcache_images__"):
+        yield from value.__cvcache_images__()  # type: ignore[attr-defined]  # asked for in the line before
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _images(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _images(part)
 
 
 def _relative(url: str, other: str) -> str:

@@ -7,17 +7,22 @@ time and channels are never downsampled. A voxel's size is its *scale*, where it
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cvcache.errors import UsageError
 
 __all__ = [
     "Level",
+    "blocks",
     "check_axes",
+    "check_factors",
     "default_axes",
     "default_chunks",
+    "default_shards",
     "grid",
     "next_factors",
     "per_axis",
@@ -32,6 +37,11 @@ SMALL = 256
 CHUNK_BYTES = 2 * 1024**2
 CHUNK_DEPTH = 16
 MOST_LEVELS = 16
+MOST_FILES = 10_000
+"""A level of more chunks than this is stored in shards."""
+SHARD_BYTES = 256 * 1024**2
+BLOCK_BYTES = 8 * 1024**2
+"""Small chunks are computed and written together, up to about so many bytes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class Level:
         How many pixels of level 0 one pixel spans, per axis.
     scale, translation : tuple of float
         Size of a pixel and position of the first pixel's centre, per axis, in the axis' unit.
+    shards : tuple of int or None
+        Extent of one object, where that holds several chunks.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +65,12 @@ class Level:
     factors: tuple[int, ...]
     scale: tuple[float, ...]
     translation: tuple[float, ...]
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Extent of one object: a shard, or a chunk."""
+        return self.shards or self.chunks
 
 
 def default_axes(ndim: int) -> tuple[str, ...]:
@@ -148,15 +166,60 @@ def default_chunks(shape: Sequence[int], axes: Sequence[str], itemsize: int) -> 
     chunks = [1] * len(shape)
     space = [i for i, name in enumerate(axes) if TYPES[name] == "space"]
     for i in space[:-2]:
-        chunks[i] = min(shape[i], CHUNK_DEPTH)
+        chunks[i] = max(1, min(shape[i], CHUNK_DEPTH))
         budget = max(1, budget // chunks[i])
     left = len(space[-2:])
     for i in sorted(space[-2:], key=lambda i: shape[i]):
         side = math.isqrt(budget) if left > 1 else budget
-        chunks[i] = min(shape[i], 1 << (side.bit_length() - 1))
+        chunks[i] = max(1, min(shape[i], 1 << (side.bit_length() - 1)))
         budget = max(1, budget // chunks[i])
         left -= 1
     return tuple(chunks)
+
+
+def default_shards(
+    shape: Sequence[int], axes: Sequence[str], chunks: Sequence[int], itemsize: int
+) -> tuple[int, ...] | None:
+    """Return shards that keep a level at 10,000 objects, of at most 256 MiB; None where its chunks are few enough."""
+    shards = list(chunks)
+    order = [i for i, name in enumerate(axes) if TYPES.get(name, "space") == "space"][::-1] or list(range(len(shape)))
+    turn = 0
+    while math.prod(grid(shape, shards)) > MOST_FILES and 2 * math.prod(shards) * itemsize <= SHARD_BYTES:
+        growing = [i for i in order if shards[i] < shape[i]] or [i for i in range(len(shape)) if shards[i] < shape[i]]
+        axis = growing[turn % len(growing)]
+        shards[axis] *= 2
+        turn += 1
+    return None if shards == list(chunks) else tuple(shards)
+
+
+def check_factors(factors: object, axes: Sequence[str]) -> list[tuple[int, ...]] | None:
+    """Return by what each axis is divided at each step; one entry serves all steps.
+
+    Parameters
+    ----------
+    factors : int, sequence, mapping, or sequence of these; None
+        For all axes of space, per axis, per axis of space or by name.
+
+    Raises
+    ------
+    UsageError
+        One is no positive whole number, or of an axis that is never shrunk (time, channels).
+    """
+    if factors is None:
+        return None
+    several = isinstance(factors, Sequence) and any(isinstance(part, (Sequence, Mapping)) for part in factors)
+    return [_step(part, axes) for part in (factors if several else [factors])]  # type: ignore[union-attr]
+
+
+def _step(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
+    space = [TYPES.get(name) == "space" for name in axes]
+    if isinstance(factors, int):
+        factors = {name: factors for name, spatial in zip(axes, space, strict=True) if spatial}
+    step = per_axis(factors, axes, 1.0, "factors")
+    if any(f < 1 or f != int(f) or (f > 1 and not spatial) for f, spatial in zip(step, space, strict=True)):
+        msg = f"factors {factors!r} must be whole numbers of at least 1, and 1 for time and channels"
+        raise UsageError(msg)
+    return tuple(map(int, step))
 
 
 def next_factors(shape: Sequence[int], axes: Sequence[str], scale: Sequence[float]) -> tuple[int, ...]:
@@ -183,14 +246,16 @@ def plan_levels(
     scale: Sequence[float] | None = None,
     translation: Sequence[float] | None = None,
     levels: int | None = None,
+    factors: Sequence[Sequence[int]] | None = None,
     chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | bool | None = None,
 ) -> tuple[Level, ...]:
     """Return the levels of the pyramid of one array, the finest first.
 
     Parameters
     ----------
     shape : sequence of int
-        Of level 0, in pixels, none of them 0.
+        Of level 0, in pixels; an empty array has this one level.
     axes : sequence of str
         One letter per dimension.
     itemsize : int
@@ -200,13 +265,18 @@ def plan_levels(
     levels : int, optional
         How many; fewer when everything is one pixel before. By default as many as it takes until the
         largest extent in space is at most 256 pixels.
+    factors : sequence of sequence of int, optional
+        By what each axis is divided at each step, the last one for all that follow; by default
+        `next_factors`. Of several, there is one level more than factors unless `levels` says otherwise.
     chunks : sequence of int, optional
         One per axis, clipped to each level's shape; `default_chunks` if not given.
+    shards : sequence of int or bool, optional
+        Multiples of `chunks`; False for none; `default_shards` if not given.
 
     Raises
     ------
     UsageError
-        `levels`, `chunks` or `scale` make no pyramid.
+        `levels`, `chunks`, `shards` or `scale` make no pyramid.
     """
     scale = tuple(map(float, scale or (1.0,) * len(shape)))
     translation = tuple(map(float, translation or (0.0,) * len(shape)))
@@ -217,18 +287,101 @@ def plan_levels(
             "at least one level, one positive chunk extent per axis, no scale of 0"
         )
         raise UsageError(msg)
-    now, factors = tuple(shape), (1,) * len(shape)
+    _check_shards(shards, chunks)
+    if factors is not None and len(factors) > 1:
+        levels = min(levels or MOST_LEVELS, len(factors) + 1)
+    now, spanned = tuple(shape), (1,) * len(shape)
     plan: list[Level] = []
     while True:
-        pixel = tuple(s * f for s, f in zip(scale, factors, strict=True))
-        centre = tuple(t + (f - 1) / 2 * s for t, f, s in zip(translation, factors, scale, strict=True))
-        clipped = tuple(min(c, n) for c, n in zip(chunks, now, strict=True))
-        plan.append(Level(now, clipped, factors, pixel, centre))
-        step = next_factors(now, axes, pixel)
-        if len(plan) == levels or max(step) == 1 or (levels is None and _is_small(now, axes, len(plan))):
+        pixel = tuple(s * f for s, f in zip(scale, spanned, strict=True))
+        centre = tuple(t + (f - 1) / 2 * s for t, f, s in zip(translation, spanned, scale, strict=True))
+        clipped = tuple(max(1, min(c, n)) for c, n in zip(chunks, now, strict=True))
+        plan.append(Level(now, clipped, spanned, pixel, centre, _shards(now, axes, clipped, chunks, shards, itemsize)))
+        given = factors[min(len(plan), len(factors)) - 1] if factors else next_factors(now, axes, pixel)
+        step = tuple(1 if n <= 1 else f for n, f in zip(now, given, strict=True))
+        last = max(step) == 1 or 0 in now or (levels is None and _is_small(now, axes, len(plan)))
+        if len(plan) == levels or last:
             return tuple(plan)
         now = tuple(-(-n // f) for n, f in zip(now, step, strict=True))
-        factors = tuple(a * b for a, b in zip(factors, step, strict=True))
+        spanned = tuple(a * b for a, b in zip(spanned, step, strict=True))
+
+
+def _check_shards(shards: Sequence[int] | bool | None, chunks: Sequence[int]) -> None:
+    if shards is None or isinstance(shards, bool):
+        return
+    if len(shards) != len(chunks) or any(a < 1 or a % b for a, b in zip(shards, chunks, strict=True)):
+        msg = f"shards={list(shards)} must be multiples of the chunks {list(chunks)}, one for each of them"
+        raise UsageError(msg)
+
+
+def _shards(
+    shape: Sequence[int],
+    axes: Sequence[str],
+    clipped: tuple[int, ...],
+    chunks: Sequence[int],
+    shards: Sequence[int] | bool | None,
+    itemsize: int,
+) -> tuple[int, ...] | None:
+    """Return the shards of one level, clipped to its shape in whole chunks."""
+    if shards is None or shards is True:
+        asked = default_shards(shape, axes, clipped, itemsize)
+        ratio = [a // b for a, b in zip(asked or clipped, clipped, strict=True)]
+    elif shards is False:
+        return None
+    else:
+        ratio = [a // b for a, b in zip(shards, chunks, strict=True)]
+    held = [max(1, min(n, -(-extent // c))) for n, extent, c in zip(ratio, shape, clipped, strict=True)]
+    return None if max(held) == 1 else tuple(n * c for n, c in zip(held, clipped, strict=True))
+
+
+def blocks(
+    levels: Sequence[Level], source: Sequence[Sequence[int]] | None, itemsize: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return, for each level, the extent of what one task writes of it, in pixels.
+
+    A block is made of whole objects, divides by the factors to the next level, and shrunk it is a part of just
+    one block there; so each task writes what no other one touches, and the tasks form a tree.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+    source : sequence of sequence of int, optional
+        dask's chunks of the array that is written: a block is one of them wherever their borders allow it.
+    itemsize : int
+        Bytes per pixel.
+    """
+    steps = [_between(a, b) for a, b in itertools.pairwise(levels)] + [(1,) * len(levels[0].shape)]
+    found: list[tuple[int, ...]] = []
+    for level, step in zip(levels, steps, strict=True):
+        base = [math.lcm(u, f) for u, f in zip(level.unit, step, strict=True)]
+        if found:
+            tile = [b // f for b, f in zip(found[-1], steps[len(found) - 1], strict=True)]
+            found.append(tuple(math.lcm(a, b) for a, b in zip(base, tile, strict=True)))
+        else:
+            found.append(_first_block(level.shape, base, source, itemsize))
+    return tuple(found)
+
+
+def _between(level: Level, following: Level) -> tuple[int, ...]:
+    return tuple(b // a for a, b in zip(level.factors, following.factors, strict=True))
+
+
+def _first_block(
+    shape: Sequence[int], base: Sequence[int], source: Sequence[Sequence[int]] | None, itemsize: int
+) -> tuple[int, ...]:
+    block = list(base)
+    for i, parts in enumerate(source or ()):
+        largest = max(parts, default=0)
+        even = all(part == largest for part in parts[:-1])
+        if even and (largest % base[i] == 0 or largest >= shape[i]):
+            block[i] = max(1, -(-largest // base[i])) * base[i]
+    # only while nothing is as large as the array itself, and never beyond what one task should hold
+    while growing := [i for i in reversed(range(len(block))) if block[i] < shape[i]]:
+        axis = min(growing, key=lambda i: block[i] // base[i])
+        if 2 * math.prod(map(min, block, shape)) * itemsize > BLOCK_BYTES:
+            break
+        block[axis] *= 2
+    return tuple(block)
 
 
 def _is_small(shape: Sequence[int], axes: Sequence[str], count: int) -> bool:

@@ -11,18 +11,27 @@ from cvcache.record import Record, attempt_root, parse_log_name
 from cvcache.store.base import Store
 
 
-def wipe(store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False) -> None:
+def wipe(
+    store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False, keep_images: bool = False
+) -> set[str]:
     """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
 
     What came after is left alone: whoever wipes may have been stopped for a long time, and be out-voted by now.
+
+    Returns
+    -------
+    set of str
+        With `keep_images`: the half images that stay, for a write of the very same to go on with.
     """
     writing = f"{path}/{RESERVED}/writing"
     announced = sorted(store.find(writing))
     if announced:
         past = _at_plain_root(past_attempts(store.list(f"{path}/{RESERVED}/log").files, record), record)
         announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
+    kept = {_item(name) for name in announced if keep_images and is_item_dir(_item(name))}
+    announced = [name for name in announced if _item(name) not in kept]
     if not announced:
-        return
+        return kept
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
     for name in announced:
@@ -31,8 +40,16 @@ def wipe(store: Store, path: str, record: Record, settle: Policy | None, *, keep
             _keep_log(store, path, attempt, item)
         delete_item(store, f"{path}/{item}")
     attempts = {name.partition("/")[0] for name in announced}
-    store.delete([f"{path}/{RESERVED}/{name}" for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")])
+    gone = [name for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")]
+    gone += [f"thumb/{name.removesuffix('.json')}.png" for name in announced]
+    store.delete([f"{path}/{RESERVED}/{name}" for name in gone])
     store.delete([f"{writing}/{name}" for name in announced], within=writing)
+    return kept
+
+
+def _item(name: str) -> str:
+    """Return the item of an announcement ``<attempt>/<item>.json``."""
+    return name.partition("/")[2].removesuffix(".json")
 
 
 def _is_announcement(name: str) -> bool:

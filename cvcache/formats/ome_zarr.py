@@ -1,36 +1,65 @@
-"""Images of rank 1 to 5, numpy or dask, as OME-Zarr 0.5 with a pyramid (``.ome.zarr``); reads 0.4 as well."""
+"""Images of rank 1 to 5 as OME-Zarr with a pyramid (``.ome.zarr``): 0.5, or 0.4 on request."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import math
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import ome_describe
-from cvcache.formats.ome_metadata import ome_metadata, omero_metadata
-from cvcache.formats.ome_options import (
+from cvcache.errors import UnkeyableValue, UsageError
+from cvcache.image import describe as described
+from cvcache.image.array_spec import ArraySpec
+from cvcache.image.codec import parse_compressor
+from cvcache.image.gather import gather
+from cvcache.image.inputs import as_array, inherited
+from cvcache.image.metadata import ome_metadata, omero_metadata
+from cvcache.image.options import (
     check_array,
     check_channels,
+    check_choice,
     check_chunks,
     check_contrast,
+    check_layer,
+    check_method,
     check_unit,
     dtype_limits,
     is_lazy,
-    measured_contrast,
     spread,
 )
-from cvcache.pyramid import check_axes, default_axes, per_axis, plan_levels, storage_axes
+from cvcache.image.progress import check_progress
+from cvcache.image.reader import lazy, open_level
+from cvcache.pyramid import (
+    blocks,
+    check_axes,
+    check_factors,
+    default_axes,
+    grid,
+    per_axis,
+    plan_levels,
+    storage_axes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import dask.array as da
     import numpy as np
 
     from cvcache.formats.place import Place
-    from cvcache.formats.pyramid_writer import Plan, Tally
+    from cvcache.image.writer import Plan, Tally
+    from cvcache.pyramid import Level
 
     Array = np.ndarray | da.Array
+
+logger = logging.getLogger("cvcache")
+
+VERSIONS = ("0.5", "0.4")
+MANY_FILES = 100_000
+"""A level of more objects than this is worth a warning."""
+SHOWN = (0.1, 99.9)
+"""Percentiles of the last level that are shown as black and as full colour."""
 
 
 def write(
@@ -43,17 +72,24 @@ def write(
     translation: Sequence[float] | Mapping[str, float] | None = None,
     unit: str | Mapping[str, str] | None = None,
     levels: int | None = None,
+    factors: int | Sequence[Any] | Mapping[str, int] | None = None,
+    downsample: str | None = None,
     chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | bool | None = None,
+    compressor: object = "blosc",
+    version: str = "0.5",
     kind: str = "image",
     channels: Sequence[str | Mapping[str, Any]] | None = None,
     contrast: Sequence[float] | Sequence[Sequence[float]] | None = None,
+    layer: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], object] | bool | None = None,
 ) -> dict[str, Any]:
     """Write an image and its pyramid; a dask array is computed meanwhile, each block once.
 
     Parameters
     ----------
     place : Place
-    obj : numpy.ndarray or dask.array.Array
+    obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of any integer, float, complex or bool dtype; axes in the order t, c, z, y, x as far as present.
     axes : sequence of str, optional
         One letter of ``tczyx`` per dimension; by default the last ones of it.
@@ -64,16 +100,37 @@ def write(
         Of the axes of space, or by axis name; ``um`` and the like become the long names of OME-Zarr.
     levels : int, optional
         How many; by default until the largest extent in space is at most 256 pixels.
+    factors : int, sequence or mapping, or a sequence of them, optional
+        By what a level is divided to give the next: for all axes of space, per axis, or by name; a list gives
+        each step its own. By default 2, but 1 along axes whose voxels are twice as large as others'.
+    downsample : str, optional
+        "mean" (the default for images: rounded, dtype kept), "mode" (for labels: no id is invented), "nearest",
+        "max", "min" or "median".
     chunks : sequence of int, optional
         One per dimension; by default about 2 MiB with at most 16 planes.
+    shards : sequence of int or bool, optional
+        Extent of one object, multiples of `chunks`; False for one object a chunk. By default a level of more
+        than 10,000 chunks is stored in shards.
+    compressor : str, mapping, codec or None
+        "blosc" (zstd, level 1, with shuffle), "zstd", "gzip", or one of them with its options as zarr or numcodecs
+        spell it; None for none.
+    version : str
+        Of OME-Zarr: "0.5" (zarr 3, each chunk with a checksum), or "0.4" for old readers.
     kind : str
-        "image": a lower level is the mean of the one above, rounded to the dtype; "labels" (integers or
-        bool): it is every second pixel.
+        "image" or "labels" (integers or bool).
     channels : sequence of str or mapping, optional
         A name per channel, or fields of OME-Zarr's omero channel.
     contrast : (low, high) or sequence of them, optional
-        What to show as black and as full colour, for all channels or for each; by default the range of
-        the last level.
+        What to show as black and as full colour, for all channels or for each; by default what 99.8 % of the
+        last level lie between.
+    layer : mapping, optional
+        Settings of a napari layer, plain values, for whoever shows the image.
+    progress : callable or bool, optional
+        Called with (blocks done, blocks in all). By default a long write draws a bar on a terminal, and nothing
+        elsewhere; False draws none.
+
+    Axes, scale, translation, unit and channel names that are not given are those of the input that the image
+    overlays: an image of the same shape that `obj` was read from or that is in the node's key.
 
     Raises
     ------
@@ -84,42 +141,64 @@ def write(
 
     Notes
     -----
-    One PUT per chunk of each level, one per level, and one for the group, which comes last.
+    One PUT for the plan, one per object, one per level, and one for the group, which comes last. What an
+    earlier attempt left of the very same image is kept.
     """
-    checked = check_array(place, obj, kind)
-    names = check_axes(axes or default_axes(checked.ndim), checked.ndim)
-    units = check_unit(unit, names)
+    check_choice("kind", kind, ("image", "labels"))
+    check_choice("version", version, VERSIONS)
+    given, known = as_array(obj)
+    image = check_array(place, given, kind)
+    method = check_method(downsample, kind, image.dtype)
+    told = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
+    known = {**known, **{name: value for name, value in told.items() if value is not None}}
+    if any(known.get(name) is None for name in ("axes", "scale", "translation", "unit")):
+        known = {**inherited(place, image, known.get("axes")), **known}
+    report = check_progress(progress)
+    names = check_axes(known.get("axes") or default_axes(image.ndim), image.ndim)
     full, added = storage_axes(names)
-    image = checked[tuple(None if i in added else slice(None) for i in range(len(full)))]
+    stored = image[tuple(None if i in added else slice(None) for i in range(len(full)))]
+    units = check_unit(known.get("unit"), names)
+    steps = check_factors(factors, names)
     pyramid = plan_levels(
-        image.shape,
+        stored.shape,
         full,
-        checked.dtype.itemsize,
-        scale=spread(per_axis(scale, names, 1.0, "scale"), names, full, 1.0),
-        translation=spread(per_axis(translation, names, 0.0, "translation"), names, full, 0.0),
+        image.dtype.itemsize,
+        scale=spread(per_axis(known.get("scale"), names, 1.0, "scale"), names, full, 1.0),
+        translation=spread(per_axis(known.get("translation"), names, 0.0, "translation"), names, full, 0.0),
         levels=levels,
+        factors=None if steps is None else [spread(step, names, full, 1) for step in steps],
         chunks=None if chunks is None else spread(check_chunks(chunks, names), names, full, 1),
+        shards=_check_shards(shards, names, full, version),
     )
-    count = image.shape[full.index("c")] if "c" in full else 1
-    shown, windows = check_channels(channels, count), check_contrast(contrast, count)
-    plan = _plan(place, image, full, pyramid, labels=kind == "labels")
-    _share(place, image)
-    written = [_put_json(place, f"{path}/zarr.json", doc) for path, doc in zip(plan.paths, plan.documents, strict=True)]
-    tally = _write_chunks(place, plan, image)
+    count = stored.shape[full.index("c")] if "c" in full else 1
+    shown, windows = check_channels(known.get("channels"), count), check_contrast(contrast, count)
+    measured = kind == "image" and image.dtype.kind != "c" and stored.size > 0
+    codec = parse_compressor(compressor)
+    plan = _plan(place, stored, full, pyramid, codec=codec, version=version, method=method, measured=measured)
+    multiscale = ome_metadata(
+        place.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
+    )
+    own = {**_own(image, added), **({"layer": check_layer(layer)} if layer else {})}
+    kept = place.begin(_announcement(plan, stored, multiscale, own))
+    _log(place, names, plan, kept)
+    _share(place, stored)
+    documents = _array_documents(plan)
+    written = gather(lambda pair: _put_json(place, *pair), documents.items(), remote=place.remote)
+    tally = _compute(plan, stored, kept, report)
     omero = None
-    if kind == "image" and checked.dtype.kind != "c":
-        omero = omero_metadata(shown, windows or measured_contrast(tally, count), dtype_limits(checked.dtype))
-    name = place.name.partition(".")[0]
-    attributes = {
-        "ome": ome_metadata(name, full, pyramid, units=units, kind=kind, omero=omero),
-        "cvcache": ome_describe.own_attributes(checked, added),
-    }
-    written.append(_put_json(place, "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}))
-    meta = ome_describe.metadata(attributes, plan.documents)
-    return {**meta, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
+    if measured:
+        omero = omero_metadata(shown, windows or _windows(tally, count), dtype_limits(image.dtype))
+    found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
+    attributes = _attributes(multiscale, own, omero, version)
+    written += [_put_json(place, key, document) for key, document in _group(attributes, plan, version).items()]
+    meta = described.metadata(attributes, found)
+    measurements = _measurements(tally, count) if measured else {}
+    if stored.size:
+        _show(plan, meta, omero)
+    return {**meta, **measurements, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
 
 
-def read(place: Place, /, *, level: int = 0) -> np.ndarray | da.Array:
+def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
     """Return one level: a dask array if one was written (level 0 with its chunks), else a numpy array.
 
     Parameters
@@ -127,91 +206,191 @@ def read(place: Place, /, *, level: int = 0) -> np.ndarray | da.Array:
     place : Place
     level : int
         0 is the image itself; -1 the coarsest.
+    slices : sequence of int, slice and Ellipsis, or str, optional
+        The part of the level to read, as in ``"[0, :100, ..., ::2]"``; steps are positive.
 
     Raises
     ------
     ItemDamaged
-        A chunk or the metadata is missing; from a dask array when it is computed.
+        A chunk or the metadata is missing or corrupt; from a dask array when it is computed.
     UsageError
-        There is no such level.
+        There is no such level, or `slices` do not fit it.
 
     Notes
     -----
-    One GET, two where the item's metadata is not known, one more per chunk used. What cvcache did not
+    No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
     write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
     """
-    from cvcache.formats.zarr_store import open_array
+    from cvcache.image.slices import parse_slices
 
-    meta = place.meta if "stored_as" in place.meta else ome_describe.look(place)
-    if not -meta["levels"] <= level < meta["levels"]:
-        msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
-        raise UsageError(msg)
-    level %= meta["levels"]
-    stored = open_array(place, meta["paths"][level], complete=meta["complete"])
-    index = tuple(0 if i in meta["added"] else slice(None) for i in range(stored.ndim))
+    stored, meta = open_level(place, level, None if slices is None else parse_slices(slices))
     if meta["stored_as"] == "numpy":
-        pixels = cast("np.ndarray", stored[...])
-        return pixels[index].astype(meta["dtype"], copy=False)
-    packed = meta.get("source_chunks") if level == 0 else None
-    lazy = _lazy(stored, index, ome_describe.unpack_chunks(packed) if packed else None)
-    return cast("da.Array", lazy.astype(meta["dtype"], copy=False))
-
-
-def _lazy(stored: Any, index: tuple[int | slice, ...], source: tuple[tuple[int, ...], ...] | None) -> Any:
-    """Return a zarr array as a dask array, without its added axes and in the chunks of the source.
-
-    Where those begin and end at borders of stored chunks each is one task, which reads no more than a
-    slice of it asks for. Else each stored chunk is a task, so that none is read twice.
-    """
-    import dask.array as da
-    import numpy as np
-
-    grain = stored.shards or stored.chunks
-    rest = iter(source or ())
-    wanted = tuple((1,) if i == 0 else next(rest) for i in index) if source else grain
-    direct = source is None or ome_describe.aligned(wanted, grain)
-    empty = np.empty((0,) * stored.ndim, dtype=stored.dtype)
-    # Unnamed for dask: the same URL may hold another result later, and equal names would mix the two.
-    lazy: Any = da.from_array(stored, chunks=wanted if direct else grain, name=False, meta=empty)
-    return lazy[index] if direct else lazy[index].rechunk(source, method="tasks")
+        return stored[...]
+    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
+    return lazy(stored, packed, meta["added"])
 
 
 def describe(place: Place) -> dict[str, Any]:
-    """Return the metadata of an OME-Zarr, by whomever; two GET and one more per level, and one LIST of everything.
+    """Return the metadata of an image, by whomever it was written; one GET for ours, and one LIST of everything.
 
     Raises
     ------
     ItemDamaged
         There is no multiscale image.
     """
-    meta = ome_describe.look(place)
+    meta, _ = described.look(place)
     sizes = [info.size for info in place.find().values()]
     return {**meta, "objects": len(sizes), "bytes": sum(sizes)}
 
 
-def _plan(place: Place, image: Array, axes: Sequence[str], pyramid: Sequence[Any], *, labels: bool) -> Plan:
+def _check_shards(
+    shards: Sequence[int] | bool | None, axes: Sequence[str], full: Sequence[str], version: str
+) -> Sequence[int] | bool | None:
+    if version == "0.4":
+        if shards is None or shards is False:
+            return False
+        msg = "OME-Zarr 0.4 has no shards; leave shards= away, or write version='0.5'"
+        raise UsageError(msg)
+    if shards is None or isinstance(shards, bool):
+        return shards
+    if len(shards) != len(axes):
+        msg = f"shards={list(shards)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
+        raise UsageError(msg)
+    return spread(shards, axes, full, 1)
+
+
+def _plan(
+    place: Place,
+    image: Array,
+    axes: Sequence[str],
+    pyramid: Sequence[Level],
+    *,
+    codec: Any,
+    version: str,
+    method: str,
+    measured: bool,
+) -> Plan:
     import numpy as np
 
-    from cvcache.formats.pyramid_writer import Plan
-    from cvcache.formats.zarr_store import array_document
+    from cvcache.image.writer import Plan
 
     # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
-    stored = np.dtype("uint8") if labels and image.dtype == bool else image.dtype.newbyteorder("=")
+    bool_labels = method == "mode" and image.dtype == bool
+    dtype = np.dtype("uint8") if bool_labels else image.dtype.newbyteorder("<")
+    specs = tuple(
+        ArraySpec(
+            path=str(n),
+            shape=level.shape,
+            chunks=level.chunks,
+            shards=level.shards,
+            dtype=dtype.str,
+            codec=codec,
+            checksum=version == "0.5",
+            names=tuple(axes),
+            zarr_format=3 if version == "0.5" else 2,
+            prefix="c/" if version == "0.5" else "",
+        )
+        for n, level in enumerate(pyramid)
+    )
+    steps = [
+        tuple(b // a for a, b in zip(here.factors, after.factors, strict=True))
+        for here, after in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
+    ]
     return Plan(
         place=place,
         dtype=str(image.dtype),
-        stored_dtype=str(stored),
-        levels=tuple(pyramid),
-        documents=tuple(array_document(level.shape, level.chunks, stored, axes) for level in pyramid),
-        paths=tuple(str(n) for n in range(len(pyramid))),
-        labels=labels,
+        specs=specs,
+        steps=tuple(steps),
+        blocks=blocks(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
+        method=method,
+        measured=measured,
         channel_axis=list(axes).index("c") if "c" in axes else None,
     )
 
 
+def _own(image: Array, added: Sequence[int]) -> dict[str, Any]:
+    """Return what OME-Zarr has no words for and reading needs, kept beside ``ome`` in the group's attributes."""
+    chunks = getattr(image, "chunks", None)
+    return {
+        "stored_as": "numpy" if chunks is None else "dask",
+        "dtype": str(image.dtype),
+        "added": list(added),
+        **({} if chunks is None else {"source_chunks": described.pack_chunks(chunks)}),
+    }
+
+
+def _announcement(plan: Plan, image: Array, multiscale: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is put on record before the first byte: the same for the same image, and for no other.
+
+    Without a lineage nobody can tell whether what is there already is of the same image; then all is computed.
+    """
+    told: dict[str, Any] = {
+        "attributes": {"ome": multiscale, "cvcache": dict(own)},
+        "arrays": {spec.path: spec.document() for spec in plan.specs},
+        "lineage": _lineage(image),
+    }
+    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return told
+
+
+def _lineage(image: Array) -> str | None:
+    if not is_lazy(image):
+        return None
+    from cvcache.key import digest
+    from cvcache.lineage import lineage
+
+    try:
+        return digest(lineage(image))
+    except UnkeyableValue as error:
+        logger.info("a crash of this write would start over: %s", error)
+        return None
+
+
+def _log(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
+    """Say what is about to be written, and warn of what a file system suffers from."""
+    first = plan.specs[0]
+    size = sum(math.prod(spec.shape) for spec in plan.specs) * first.itemsize
+    logger.info(
+        "%s: writing %s %s %s, %d levels, chunks %s, %s, %s uncompressed in %d files%s",
+        place.url,
+        plan.dtype,
+        "".join(axes),
+        _times(first.shape),
+        len(plan.specs),
+        _times(first.chunks),
+        f"shards {_times(first.shards)}" if first.shards else "no shards",
+        _readable(size),
+        plan.object_count + len(plan.specs) + 1,
+        f"; {len(kept)} of them are there already" if kept else "",
+    )
+    worst = max(plan.specs, key=lambda spec: spec.object_count)
+    if worst.object_count > MANY_FILES:
+        ratio = math.ceil((worst.object_count / MANY_FILES) ** (1 / max(1, sum(n > 1 for n in worst.grid)))) * 2
+        shards = [c * (ratio if n > 1 else 1) for c, n in zip(worst.chunks, worst.grid, strict=True)]
+        logger.warning(
+            "%s: one level makes %d files, which many file systems handle badly; shards=%s would make %d",
+            place.url,
+            worst.object_count,
+            tuple(shards),
+            math.prod(grid(worst.shape, shards)),
+        )
+
+
+def _times(extents: Sequence[int] | None) -> str:
+    return "x".join(map(str, extents or ()))
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004 - the next unit
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def _share(place: Place, image: Array) -> None:
     """Announce that other processes will write parts of the item, where they will."""
-    from cvcache.formats.pyramid_writer import needs_share
+    from cvcache.image.writer import needs_share
 
     if is_lazy(image) and needs_share(place, image):
         place.share()
@@ -223,17 +402,82 @@ def _put_json(place: Place, key: str, document: Mapping[str, Any]) -> int:
     return len(data)
 
 
-def _write_chunks(place: Place, plan: Plan, image: Array) -> Tally:
+def _array_documents(plan: Plan) -> dict[str, Mapping[str, Any]]:
+    return {spec.document_key: spec.document() for spec in plan.specs}
+
+
+def _attributes(
+    multiscale: Mapping[str, Any], own: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
+) -> dict[str, Any]:
+    ome = {**multiscale, **({"omero": dict(omero)} if omero else {})}
+    return {"ome": ome, "cvcache": dict(own)} if version == "0.5" else {**ome, "cvcache": dict(own)}
+
+
+def _group(attributes: Mapping[str, Any], plan: Plan, version: str) -> dict[str, Mapping[str, Any]]:
+    """Return the documents of the group, the one that makes it an image last; 0.5 repeats those of its arrays."""
+    if version == "0.4":
+        return {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
+    arrays = {spec.path: spec.document() for spec in plan.specs}
+    inline = {"kind": "inline", "must_understand": False, "metadata": arrays}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes, "consolidated_metadata": inline}
+    return {"zarr.json": group}
+
+
+def _compute(
+    plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None
+) -> Tally:
+    from cvcache.image.writer import write_pyramid
+
+    if is_lazy(image):
+        return write_pyramid(plan, image, kept, report=report)
     import dask.array as da
-    import numpy as np
 
-    from cvcache.formats.pyramid_writer import write_pyramid
+    source = da.from_array(cast("Any", image), chunks=plan.blocks[0], name=False)
+    return write_pyramid(plan, source, kept, scheduler="threads", report=report)
 
-    if isinstance(image, np.ndarray):
-        tally = write_pyramid(plan, da.from_array(image, chunks=plan.unit(0), name=False), scheduler="threads")
-    else:
-        tally = write_pyramid(plan, image)
-    if tally.objects != plan.chunk_count:
-        msg = f"{place.url} is incomplete: {tally.objects} of {plan.chunk_count} chunks were written"
-        raise ItemDamaged(msg)
-    return tally
+
+def _windows(tally: Tally, count: int) -> list[tuple[float, float]]:
+    """Return (low, high) for each channel from what was seen of it while writing."""
+    found = []
+    for i in range(count):
+        histogram = tally.histograms.get(i)
+        low, high = map(histogram.percentile, SHOWN) if histogram else (0, 1)
+        width = 2.0**histogram.exponent if histogram else 1
+        low = math.floor(low / width) * width
+        high = math.ceil(high / width) * width if histogram and len(histogram.counts) > 1 else low + 1
+        found.append((_plain(low), _plain(high)))
+    return found
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _measurements(tally: Tally, count: int) -> dict[str, Any]:
+    """Return what the record keeps of the pixels: the range of level 0, and a short histogram of the last level."""
+    found: dict[str, Any] = {}
+    if tally.limits:
+        found["range"] = [[_number(value) for value in tally.limits[i]] if i in tally.limits else None for i in range(count)]
+    if tally.histograms:
+        found["histogram"] = [tally.histograms[i].short() if i in tally.histograms else None for i in range(count)]
+    return found
+
+
+def _number(value: float) -> float:
+    return int(value) if isinstance(value, (bool, int)) else value
+
+
+def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
+    """Hand over a small picture of the image, made of its last level, where somebody keeps it."""
+    from cvcache.image.stored import StoredArray, whole
+    from cvcache.image.thumbnail import render
+
+    if plan.place.thumbnail is None:
+        return
+    spec = plan.specs[-1]
+    last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
+    colors = [row["color"] for row in (omero or {}).get("channels", ())]
+    try:
+        plan.place.thumbnail(render(last, meta, colors))
+    except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        logger.warning("%s has no thumbnail (%s: %s)", plan.place.url, type(error).__name__, error)

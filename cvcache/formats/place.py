@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.errors import ItemDamaged, NodeReplaced
+from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced
 from cvcache.store import reopen
 from cvcache.store.base import ObjectInfo, Store
 
@@ -21,6 +21,11 @@ _looked: dict[str, float] = {}
 
 def _nothing(*_: object) -> None:
     """Do nothing."""
+
+
+def _from_the_start(_: Mapping[str, Any]) -> Mapping[str, int]:
+    """Keep nothing of what an earlier attempt may have left."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,20 @@ class Place:
         Called before another process is handed a part of the write.
     wrote : callable
         Told the key and the bytes of every part this process has written.
+    begin : callable
+        Told what is about to be written (plain JSON, the same for the same content) before a directory item's
+        first byte. Gives the parts an earlier attempt left of the very same: key -> size.
+    thumbnail : callable or None
+        Takes a small PNG of the item, where somebody keeps it.
+    inputs : tuple of mapping
+        What is recorded of the images in the node's key.
     pin : str
         Full key of the record that would replace the commit this place belongs to; empty for none.
+    until : str
+        Full key of the record that would end the attempt this place belongs to; empty for none. Another process
+        that writes for the attempt looks for it, so that it does not write into what comes after.
+    away : bool
+        This is that other process.
 
     A place that crosses a pickle keeps where it is and loses what ties it to this process.
     """
@@ -52,7 +69,17 @@ class Place:
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     share: Callable[[], None] = _nothing
     wrote: Callable[[str, bytes], None] = _nothing
+    begin: Callable[[Mapping[str, Any]], Mapping[str, int]] = _from_the_start
+    thumbnail: Callable[[bytes], None] | None = None
+    inputs: tuple[Mapping[str, Any], ...] = ()
     pin: str = ""
+    until: str = ""
+    away: bool = False
+
+    @property
+    def remote(self) -> bool:
+        """Whether a request takes so long that several should be under way."""
+        return self.store.scheme not in {"file", "memory"}
 
     @property
     def name(self) -> str:
@@ -66,7 +93,7 @@ class Place:
 
     def at(self, key: str) -> str:
         """Return the full key of the part `key`; the item itself for an empty one."""
-        return f"{self.path}/{key}" if key else self.path
+        return "/".join(part for part in (self.path, key) if part)
 
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
         """Return the bytes of the item, or of its part `key`, as the pinned commit left them.
@@ -92,14 +119,19 @@ class Place:
 
     def check_pin(self, *, now: bool) -> None:
         """Raise `NodeReplaced` if another record follows the pinned commit."""
-        if not self.pin or (not now and time.monotonic() - _looked.get(self.pin, -PIN_SECONDS) < PIN_SECONDS):
-            return
-        asked = time.monotonic()
-        replaced = self.store.stat(self.pin) is not None
-        _looked[self.pin] = asked
-        if replaced:
+        if self.pin and self._has_come(self.pin, now=now):
             msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
             raise NodeReplaced(msg)
+
+    def _has_come(self, record: str, *, now: bool) -> bool:
+        """Whether a record of the log is there; asked again only after a while unless it has to be `now`."""
+        if not now and time.monotonic() - _looked.get(record, -PIN_SECONDS) < PIN_SECONDS:
+            return False
+        asked = time.monotonic()
+        found = self.store.stat(record) is not None
+        if not found:
+            _looked[record] = asked
+        return found
 
     def _check(self, data: bytes) -> None:
         """Compare a whole file with what its commit vouched for."""
@@ -117,16 +149,33 @@ class Place:
             self.store.put(self.at(key), data)
         self.wrote(key, data)
 
+    def put_parts(self, parts: Sequence[bytes], key: str) -> None:
+        """Write the part `key` of a directory item, as `put` does, from pieces that follow one another.
+
+        Raises
+        ------
+        LeaseLost
+            The attempt this belongs to is over.
+        """
+        if self.away and self.until and self._has_come(self.until, now=not self.remote):
+            msg = f"{self.url} is no longer this attempt's; what other processes still write for it is discarded"
+            raise LeaseLost(msg)
+        with self.guard():
+            self.store.put_parts(self.at(key), parts)
+
     def find(self) -> dict[str, ObjectInfo]:
         """Return all parts of a directory item, by key."""
         return self.store.find(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.store.scheme, self.path, dict(self.meta), self.pin)
+        # a store that is inside another one knows its way back; the others need the bucket to choose the right options
+        store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)
+        return _unpickle, (store, self.path, dict(self.meta), self.pin, self.until)
 
 
-def _unpickle(scheme: str, path: str, meta: dict[str, Any], pin: str) -> Place:
-    return Place(reopen(scheme, path), path, meta, pin=pin)
+def _unpickle(store: Store | tuple[str, str], path: str, meta: dict[str, Any], pin: str, until: str) -> Place:
+    opened = store if isinstance(store, Store) else reopen(*store)
+    return Place(opened, path, meta, pin=pin, until=until, away=True)
 
 
 def sha256(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What cvcache needs of a place that keeps bytes: ten verbs on exact keys.
+"""What cvcache needs of a place that keeps bytes: eleven verbs on exact keys.
 
 Paths are full keys without a scheme: ``/home/me/cache/node`` on disk, ``bucket/cache/node`` in a
 bucket. No verb expands a wildcard, follows a link or deletes by prefix.
@@ -7,7 +7,7 @@ bucket. No verb expands a wildcard, follows a link or deletes by prefix.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
@@ -64,6 +64,14 @@ class Store(ABC):
     @abstractmethod
     def put(self, path: str, data: bytes) -> None:
         """Write one object whole: a reader sees the old bytes or the new ones, never a part."""
+
+    def put_parts(self, path: str, parts: Sequence[bytes]) -> None:
+        """Write one object whole, as `put` does, from parts that need not be joined in memory first."""
+        self.put(path, b"".join(parts))
+
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` what `source` is, whole, by one request or a link where the store has them."""
+        self.put(target, self.get(source))
 
     @abstractmethod
     def put_new(self, path: str, data: bytes) -> bool:

@@ -78,6 +78,9 @@ class BucketStore(Store):
     def put(self, path: str, data: bytes) -> None:
         self._in_bucket(path, lambda: self._fs.pipe_file(path, bytes(data)))
 
+    def copy(self, source: str, target: str) -> None:
+        self._call(source, lambda: self._fs.cp_file(source, target))
+
     def put_new(self, path: str, data: bytes) -> bool:
         def create() -> bool:
             try:

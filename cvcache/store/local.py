@@ -12,7 +12,7 @@ import functools
 import os
 import stat as stat_module
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
@@ -49,9 +49,26 @@ class LocalStore(Store):
             return file.read(max(0, (size if end is None else min(end, size)) - first))
 
     def put(self, path: str, data: bytes) -> None:
+        self.put_parts(path, (data,))
+
+    def put_parts(self, path: str, parts: Sequence[bytes]) -> None:
         with _temporary(path) as (file, temporary):
-            _write(file, data)
+            for part in parts:
+                _write(file, part)
             _with_parent(path, functools.partial(os.replace, temporary, path))
+
+    def copy(self, source: str, target: str) -> None:
+        with _not_a_file(source):
+            if not stat_module.S_ISREG(os.lstat(source).st_mode):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+            try:
+                _with_parent(target, functools.partial(os.link, source, target, follow_symlinks=False))
+            except FileExistsError:
+                self.put(target, self.get(source))
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self.put(target, self.get(source))
 
     def put_new(self, path: str, data: bytes) -> bool:
         with _temporary(path) as (file, temporary):

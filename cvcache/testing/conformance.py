@@ -77,6 +77,16 @@ class StoreTests(ConformanceTests):
         store.put(f"{root}/a", b"other")
         assert store.get(f"{root}/a") == b"other"
 
+    def test_copy_makes_another_object(self, store: Store, root: str) -> None:
+        store.put(f"{root}/a", b"one")
+        store.copy(f"{root}/a", f"{root}/deep/b")
+        store.put(f"{root}/a", b"other")
+        assert store.get(f"{root}/deep/b") == b"one"
+        store.copy(f"{root}/a", f"{root}/deep/b")
+        assert store.get(f"{root}/deep/b") == b"other"
+        with pytest.raises(FileNotFoundError):
+            store.copy(f"{root}/absent", f"{root}/c")
+
     def test_empty_object(self, store: Store, root: str) -> None:
         store.put(f"{root}/empty", b"")
         assert store.get(f"{root}/empty") == b""

@@ -21,8 +21,8 @@ from cvcache.store.writer import Guard, WholeObject
 
 T = TypeVar("T")
 
-VERBS = ("get", "put", "put_new", "list", "find", "stat", "delete", "open")
-WRITES = frozenset({"put", "put_new", "delete"})
+VERBS = ("get", "put", "copy", "put_new", "list", "find", "stat", "delete", "open")
+WRITES = frozenset({"put", "copy", "put_new", "delete"})
 FAULTS = ("crash", "crash_after", "torn", "lost", "error")
 
 
@@ -49,6 +49,9 @@ class WrapperStore(Store):
 
     def put(self, path: str, data: bytes) -> None:
         self.call("put", path, lambda: self.store.put(path, data), data)
+
+    def copy(self, source: str, target: str) -> None:
+        self.call("copy", target, lambda: self.store.copy(source, target))
 
     def put_new(self, path: str, data: bytes) -> bool:
         return self.call("put_new", path, lambda: self.store.put_new(path, data), data)

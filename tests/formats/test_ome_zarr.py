@@ -19,7 +19,7 @@ from cases import CountingStore, FormatTests, assert_same, new_place
 
 from cvcache.errors import ItemDamaged, LeaseLost, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.downsample import local_mean, nearest
+from cvcache.image.downsample import local_mean, mode
 from cvcache.formats.place import Place
 from cvcache.store.local import LocalStore
 
@@ -56,6 +56,8 @@ class TestOmeZarr(FormatTests):
         "rank 4": lambda: image(2, 5, 20, 300),
         "rank 5": lambda: image(3, 2, 5, 8, 9),
         "all fill": lambda: np.zeros((20, 300, 300), "uint8"),
+        "no pixels": lambda: np.zeros((0, 5)),
+        "no pixels of dask": lambda: da.zeros((4, 0, 5), dtype="uint8"),
         "nan": lambda: np.full((3, 3), np.nan),
         "dask": lambda: da.from_array(image(20, 300, 400), chunks=(7, 128, 100)),
         "dask rank 1": lambda: da.from_array(image(700), chunks=((300, 1, 399),)),
@@ -73,10 +75,10 @@ class TestOmeZarr(FormatTests):
         "masked": lambda: np.ma.masked_array([[1, 2]], [[True, False]]),
         "masked dask": lambda: da.ma.masked_equal(da.zeros((2, 2)), 0),
         "unknown shape": lambda: da.from_array(image(5, 5), chunks=2)[da.from_array(image(5, 5), chunks=2) > 3],
-        "no pixels": lambda: np.zeros((0, 5)),
         "rank 6": lambda: np.zeros((1,) * 6),
     }
     wrong_option = "scle"
+    described_less = frozenset({"range", "histogram"})
 
 
 @pytest.mark.parametrize("kind", ["image", "labels"])
@@ -86,7 +88,7 @@ def test_each_level_is_the_mean_or_pick_of_the_one_above(kind: str, library: str
     data = image(37, 301, 530)
     source = da.from_array(data, chunks=(10, 99, 530)) if library == "dask" else data
     meta = FORM.write(place, source, kind=kind, levels=4, chunks=(8, 50, 64))
-    shrink = local_mean if kind == "image" else nearest
+    shrink = local_mean if kind == "image" else mode
     for level in range(4):
         np.testing.assert_array_equal(np.asarray(read_back(place, meta, level=level)), data, strict=True)
         data = shrink(data, (2, 2, 2))
@@ -136,13 +138,13 @@ def test_metadata_of_arrays_comes_first_and_of_the_group_last() -> None:
     assert all("/c/" in key for key in keys[meta["levels"] : -1])
 
 
-def test_reading_costs_one_get_and_one_a_chunk() -> None:
+def test_reading_costs_one_get_a_chunk() -> None:
     place = new_place("a.ome.zarr")
     meta = FORM.write(place, image(40, 600, 600), chunks=(40, 300, 300))
     store: Any = place.store
     store.calls.clear()
     read_back(place, meta)
-    assert len(store.calls) == 1 + 4
+    assert len(store.calls) == 4
     store.calls.clear()
     FORM.write(place, da.from_array(image(40, 600, 600), chunks=(40, 600, 600)), chunks=(40, 300, 300))
     store.calls.clear()
@@ -162,9 +164,6 @@ def test_a_missing_chunk_is_damage_never_zeros(library: str) -> None:
         with pytest.raises(ItemDamaged, match=key) as caught:
             np.asarray(read_back(place, meta, level=level))
         assert place.url in str(caught.value)
-    place.store.delete([place.at("0/zarr.json")])
-    with pytest.raises(ItemDamaged):
-        read_back(place, meta)
 
 
 def test_without_metadata_it_reads_the_same() -> None:
@@ -274,7 +273,7 @@ def test_other_processes_write_too(tmp_path: Path) -> None:
         again = read_back(place, meta)
         assert_same(lazy, again)
     assert shared == [1]
-    assert meta == FORM.describe(place)
+    assert FORM.describe(place).items() <= meta.items()
     shared.clear()
     FORM.write(Place(place.store, place.path, share=lambda: shared.append(1)), lazy)
     assert shared == []
@@ -381,7 +380,7 @@ def test_what_is_no_image_is_damage(tmp_path: Path) -> None:
         FORM.read(place)
     shutil.rmtree(place.path)
     place.put(b"", "other")
-    with pytest.raises(ItemDamaged, match=r"neither zarr\.json"):
+    with pytest.raises(ItemDamaged, match=r"none of zarr"):
         FORM.describe(place)
 
 

@@ -39,6 +39,17 @@ LONG_UNITS = {
 }
 
 
+METHOD_NAMES = {"mean": "local_mean"}
+METHODS = {
+    "mean": "mean of each cell, in the type of the pixels, rounded",
+    "mode": "commonest pixel of each cell, of equally common ones the greatest",
+    "nearest": "first pixel of each cell",
+    "max": "greatest pixel of each cell",
+    "min": "least pixel of each cell",
+    "median": "median of each cell, the upper one of two",
+}
+
+
 def long_unit(unit: str) -> str:
     """Return the name OME-Zarr uses for `unit`: ``micrometer`` for ``um``; an unknown one as it is."""
     return LONG_UNITS.get(unit, unit)
@@ -59,9 +70,11 @@ def ome_metadata(
     *,
     units: Mapping[str, str] | None = None,
     kind: str = "image",
+    method: str = "mean",
+    version: str = "0.5",
     omero: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what goes under ``ome`` in the attributes of an OME-Zarr 0.5 group; level n lies at path ``n``.
+    """Return what OME-Zarr says of an image in the attributes of its group; level n lies at path ``n``.
 
     Parameters
     ----------
@@ -74,6 +87,10 @@ def ome_metadata(
         Axis name to unit, short or long.
     kind : str
         "image" or "labels".
+    method : str
+        How a level was made of the one above.
+    version : str
+        "0.5", where this goes under ``ome``, or "0.4".
     omero : mapping, optional
         From `omero_metadata`.
     """
@@ -87,11 +104,19 @@ def ome_metadata(
         }
         for i, level in enumerate(levels)
     ]
-    method = "nearest" if kind == "labels" else "local_mean"
-    multiscale = {"name": name, "axes": ome_axes(axes, units or {}), "datasets": datasets, "type": method}
-    metadata: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
+    multiscale = {
+        "name": name,
+        "axes": ome_axes(axes, units or {}),
+        "datasets": datasets,
+        "type": METHOD_NAMES.get(method, method),
+        "metadata": {"description": METHODS[method], "method": f"cvcache.image.downsample.{method}"},
+    }
+    inside = {} if version == "0.5" else {"version": version}
+    metadata: dict[str, Any] = {"multiscales": [{**inside, **multiscale}]}
+    if not inside:
+        metadata = {"version": version, **metadata}
     if kind == "labels":
-        metadata["image-label"] = {"version": "0.5"}
+        metadata["image-label"] = {"version": version}
     if omero:
         metadata["omero"] = dict(omero)
     return metadata

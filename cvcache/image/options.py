@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
-from cvcache.errors import UsageError
+from cvcache.errors import UsageError, did_you_mean
 from cvcache.formats.common import refusal, type_name
+from cvcache.image.downsample import INTEGER_ONLY, METHODS
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
     from cvcache.formats.place import Place
-    from cvcache.formats.pyramid_writer import Tally
 
     Array = np.ndarray | da.Array
 
@@ -36,9 +37,6 @@ def check_array(place: Place, obj: object, kind: str) -> Array:
         way_out = "pass numpy.asarray(obj) or a dask array"
         raise refusal(place, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
     array = cast("Array", obj)
-    if kind not in ("image", "labels"):
-        msg = f"kind={kind!r} is neither 'image' nor 'labels'"
-        raise UsageError(msg)
     if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
         raise refusal(place, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
     if kind == "labels" and array.dtype.kind not in "biu":
@@ -47,12 +45,47 @@ def check_array(place: Place, obj: object, kind: str) -> Array:
         raise refusal(place, "a single value is no image", "write it as .json or .npy")
     if any(math.isnan(extent) for extent in array.shape):
         raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
-    if 0 in array.shape or array.ndim > MOST_AXES:
-        raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .npy")
+    if array.ndim > MOST_AXES:
+        raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
     sample = getattr(array, "_meta", array)
     if type(sample) is not np.ndarray:
         raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
     return array
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise unless `value` is one of `known`."""
+    if value not in known:
+        msg = f"{name}={value!r} is not one of {', '.join(known)}{did_you_mean(str(value), list(known))}"
+        raise UsageError(msg)
+
+
+def check_method(downsample: str | None, kind: str, dtype: np.dtype) -> str:
+    """Return the name of the method that shrinks an image of `kind`: one that invents no label."""
+    if downsample is None:
+        return "mode" if kind == "labels" else "mean"
+    check_choice("downsample", downsample, METHODS)
+    if kind == "labels" and downsample in {"mean", "median"}:
+        msg = f"downsample={downsample!r} would invent labels; use 'mode', 'nearest', 'max' or 'min'"
+        raise UsageError(msg)
+    if dtype.kind == "c" and downsample not in {"mean", "nearest"}:
+        msg = f"downsample={downsample!r} needs an order of pixels, and complex numbers have none; use 'mean'"
+        raise UsageError(msg)
+    if downsample in INTEGER_ONLY and dtype.kind not in "biu":
+        msg = f"downsample={downsample!r} needs whole numbers, not {dtype}; use 'mean' or 'nearest'"
+        raise UsageError(msg)
+    return downsample
+
+
+def check_layer(layer: object) -> dict[str, Any]:
+    """Return the settings of a napari layer if they are plain JSON."""
+    try:
+        if layer is None or (isinstance(layer, Mapping) and json.loads(json.dumps(dict(layer), allow_nan=False)) == layer):
+            return dict(layer or {})
+    except (TypeError, ValueError):
+        pass
+    msg = f"layer={layer!r} must be a mapping of plain values, as in {{'colormap': 'magma', 'opacity': 0.7}}"
+    raise UsageError(msg)
 
 
 def check_unit(unit: str | Mapping[str, str] | None, axes: Sequence[str]) -> Mapping[str, str]:
@@ -99,15 +132,6 @@ def check_contrast(contrast: Any, count: int) -> list[tuple[float, float]]:
         msg = f"contrast={contrast!r} must be (low, high), or a list of {count} of them, one per channel"
         raise UsageError(msg)
     return [(low, high) for low, high in pairs]
-
-
-def measured_contrast(tally: Tally, count: int) -> list[tuple[float, float]]:
-    """Return (low, high) for each channel from what was seen of it while writing."""
-    found = (tally.limits.get(i, (0, 1)) for i in range(count))
-    return [
-        (int(low), int(high)) if isinstance(low, bool) else (low, high if high > low else low + 1)
-        for low, high in found
-    ]
 
 
 def dtype_limits(dtype: np.dtype) -> tuple[float, float] | None:

@@ -1,0 +1,143 @@
+"""An OME-Zarr image in one zip file (``.ome.zarr.zip``), read lazily by ranges."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import UsageError
+from cvcache.formats import ome_zarr
+from cvcache.formats.common import stored_bytes
+from cvcache.formats.place import Place
+from cvcache.image.zipped import ZipStore, zip_directory
+from cvcache.names import RESERVED, node_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dask.array as da
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch(Place):
+    """A directory beside the zip that the image is written to first; in messages and metadata it is the zip."""
+
+    zipped: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.zipped.rpartition("/")[2]
+
+    @property
+    def url(self) -> str:
+        return self.store.url(self.zipped)
+
+
+def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
+    """Write an image and its pyramid into one zip; the options are those of ``.ome.zarr``.
+
+    Parameters
+    ----------
+    place : Place
+        On a disk.
+    obj : array
+        See `cvcache.formats.ome_zarr.write`.
+    **options
+        The same.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is no array that OME-Zarr keeps; nothing was written.
+    UsageError
+        The store is no disk, or the options do not fit the array.
+
+    Notes
+    -----
+    The image is first written as a directory in the node's ``_cvcache/tmp``, which needs its size once more on that
+    disk until the zip is complete. After a crash it is computed anew.
+    """
+    if place.store.scheme != "file":
+        msg = (
+            f"{place.url} was not written: a zip is put together on a disk; write {place.name.removesuffix('.zip')!r} "
+            "here, or the zip in a node on a disk, and copy it with cdir_copy"
+        )
+        raise UsageError(msg)
+    scratch = _Scratch(
+        place.store,
+        f"{node_of(place.path)}/{RESERVED}/tmp/{os.urandom(8).hex()}.ome.zarr",  # noqa: S108 - in the node itself
+        guard=place.guard,
+        share=place.share,
+        thumbnail=place.thumbnail,
+        inputs=place.inputs,
+        until=place.until,
+        zipped=place.path,
+    )
+    try:
+        meta = ome_zarr.write(scratch, obj, **options)
+        with place.store.open(place.path, "wb", place.guard) as file:
+            zipped = zip_directory(place.store, scratch.path, file)
+    finally:
+        parts = place.store.find(scratch.path)
+        place.store.delete((f"{scratch.path}/{name}" for name in parts), within=scratch.path)
+    return {**_of_file(meta, zipped.bytes), "size": zipped.bytes, "sha256": zipped.sha256}
+
+
+# the same options, for whoever asks which there are
+write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-defined]
+
+
+def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
+    """Return one level, as `cvcache.formats.ome_zarr.read` does.
+
+    Parameters
+    ----------
+    place : Place
+    level : int
+        0 is the image itself; -1 the coarsest.
+    slices : sequence of int, slice and Ellipsis, or str, optional
+        The part of the level to read, as in ``"[0, :100, ..., ::2]"``; steps are positive.
+
+    Raises
+    ------
+    ItemDamaged
+        The file is no such zip; from a dask array when it is computed.
+    UsageError
+        There is no such level, or `slices` do not fit it.
+
+    Notes
+    -----
+    One STAT and one GET for the directory of the zip, one more where that is longer than 64 KiB; then one GET per
+    object used.
+    """
+    pixels = ome_zarr.read(_inside(place), level=level, slices=slices)
+    if not hasattr(pixels, "dask"):
+        place.check_pin(now=True)
+    return pixels
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata of the image, by whomever it was zipped; two STAT, and one GET more than it would take alone.
+
+    Raises
+    ------
+    ItemDamaged
+        There is no zip, or no image in it.
+    """
+    return _of_file(ome_zarr.describe(_inside(place)), stored_bytes(place))
+
+
+def _inside(place: Place) -> Place:
+    """Return where the image lies: at the top of the zip."""
+    meta = dict(place.meta)
+    if not place.pin and (info := place.store.stat(place.path)) is not None:
+        meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
+    return Place(ZipStore(place.store, place.path, place.pin), "", meta, pin=place.pin)
+
+
+def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return the metadata of an image that is one object."""
+    return {**{name: value for name, value in meta.items() if name != "objects"}, "bytes": size}

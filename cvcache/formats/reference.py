@@ -1,0 +1,221 @@
+"""A link (``.ref``) to an image or a file that lies elsewhere and is not copied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cvcache.errors import InvalidName, ItemDamaged, UsageError
+from cvcache.formats.common import damage, refusal, type_name
+from cvcache.image.slices import format_slices, split_slices
+from cvcache.names import parse_url, redact
+from cvcache.store import open_store
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from cvcache.formats.place import Place
+    from cvcache.store.base import Store
+
+ZIPPED = ".zarr.zip"
+"""How the name of a file ends that is an image."""
+MAX_LINK = 64 << 10
+"""Bytes of a link that are read; a longer one does not parse."""
+_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class _Target(NamedTuple):
+    """What a link leads to: `path` in `store`, and the URL that is kept, with its slices."""
+
+    store: Store
+    path: str
+    url: str
+    sliced: bool
+
+
+def write(place: Place, obj: object, /) -> dict[str, Any]:
+    """Write a link to something that exists, with a fingerprint of it.
+
+    Parameters
+    ----------
+    place : Place
+    obj : str or os.PathLike
+        URL or path of a zarr or OME-Zarr (a directory, or one zip), whole or with ``?slices=[0,:100]``, or of a
+        file of any kind. A local path is made absolute, links in it followed.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is no URL or path.
+    InvalidName
+        The URL holds a secret, or is spelled in a way no store keeps.
+    UsageError
+        There is nothing at that place.
+
+    Notes
+    -----
+    One STAT and, for a directory, one to four GET of what is linked; one PUT. Storage options are neither taken nor
+    kept: whoever reads the link has credentials in the environment, or has opened that bucket with them.
+    """
+    target = _locate(_text(place, obj))
+    kind, fingerprint = _look(target) or (None, None)
+    if kind is None:
+        msg = f"{place.url} was not written: there is no zarr and no file at {redact(target.url)!r}; correct the URL"
+        raise UsageError(msg)
+    if kind == "file" and target.sliced:
+        msg = f"{place.url} was not written: {redact(target.url)!r} is a file, which has no slices; leave them away"
+        raise UsageError(msg)
+    data = f"{json.dumps({'url': target.url, 'kind': kind, 'fingerprint': fingerprint}, indent=2)}\n".encode()
+    place.put(data)
+    return _meta(target.url, kind, len(data))
+
+
+def read(place: Place, /, *, level: int = 0, slices: object = None) -> da.Array | bytes:
+    """Return what the link leads to: an image as a lazy dask array, a file as its bytes.
+
+    Parameters
+    ----------
+    place : Place
+    level : int
+        Of an image: 0 is the image itself; -1 the coarsest.
+    slices : sequence of int, slice and Ellipsis, or str, optional
+        The part of an image's level to read; steps are positive.
+
+    Raises
+    ------
+    ItemDamaged
+        The link cannot be read, or what it leads to is gone or changed after it was written.
+    UsageError
+        `level` or `slices` of a file.
+
+    Notes
+    -----
+    One GET of the link, and one STAT and up to four GET of what is linked; then what reading that costs.
+    """
+    link = _parse(place, place.get())
+    url, kind = link["url"], link["kind"]
+    try:
+        target = _locate(url)
+    except UsageError as error:
+        raise damage(place, error) from error
+    _check(place, target, link)
+    if kind == "image":
+        from cvcache.image.open import open_image
+
+        pixels: da.Array = open_image(target.url, level=level, slices=slices)
+        return pixels
+    if level or slices is not None:
+        msg = f"{place.url} leads to the file {redact(url)!r}, which has no levels and no slices; read it without them"
+        raise UsageError(msg)
+    return target.store.get(target.path)
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata; one GET."""
+    data = place.get("", 0, MAX_LINK)
+    link = _parse(place, data)
+    return _meta(link["url"], link["kind"], len(data))
+
+
+def _meta(url: str, kind: str, size: int) -> dict[str, Any]:
+    return {"kind": kind, "url": url, "bytes": size}
+
+
+def _text(place: Place, obj: object) -> str:
+    """Return a URL or a path as text."""
+    if getattr(obj, "storage_options", None):
+        msg = (
+            f"{place.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
+            "bucket with them in this process, as in cdir(url, **options), and link the URL as text"
+        )
+        raise UsageError(msg)
+    if hasattr(obj, "storage_options") and hasattr(obj, "protocol"):
+        return str(obj)
+    text = os.fspath(obj) if isinstance(obj, os.PathLike) else obj
+    if not isinstance(text, str):
+        raise refusal(place, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
+    return text
+
+
+def _locate(text: str) -> _Target:
+    """Return what `text` leads to, in the one spelling that is kept."""
+    bare, slices = split_slices(text)
+    scheme, remote, rest = bare.partition("://")
+    scheme = scheme.lower() if remote else "file"
+    if _CONTROL.search(bare) or "::" in bare or not bare:
+        msg = f"{redact(bare)!r} cannot be linked: it is empty, chains file systems or has a control character in it"
+        raise InvalidName(f"{msg}; give the URL of one image or file")
+    if scheme in {"file", "local"}:
+        scheme, path = "file", os.path.realpath(os.path.expanduser(rest if remote else bare))
+    else:
+        scheme, path = _remote(scheme, rest.strip("/"), bare)
+    store = open_store(scheme, path, {})
+    query = "" if slices is None else f"?slices={format_slices(slices)}"
+    return _Target(store, path, store.url(path) + query, slices is not None)
+
+
+def _remote(scheme: str, rest: str, url: str) -> tuple[str, str]:
+    """Return scheme and full key of an image or file in a bucket; `parse_url` knows only of nodes."""
+    if redact(url) != url:
+        msg = f"{redact(url)!r} holds a secret, and a link keeps none; give credentials by the environment, or open "
+        raise InvalidName(f"{msg}its bucket with them in this process, as in cdir(url, **options)")
+    if scheme in {"http", "https"}:
+        msg = f"{url!r} is on a web server, of which no store of ours reads; link it by its bucket's URL (s3://, gs://)"
+        raise InvalidName(msg)
+    bucket, *segments = rest.split("/")
+    if not segments or {"", ".", ".."} & set(segments):
+        msg = f"{url!r} names no image and no file in a bucket; give its whole URL, without '.', '..' and '//'"
+        raise InvalidName(msg)
+    location = parse_url(f"{scheme}://{bucket}")
+    return location.scheme, "/".join([location.path, *segments])
+
+
+def _look(target: _Target) -> tuple[str, dict[str, Any]] | None:
+    """Return the kind of what is there and what tells it from a later content; None if nothing is."""
+    info = target.store.stat(target.path)
+    if info is not None:
+        kind = "image" if target.path.endswith(ZIPPED) else "file"
+        return kind, {"size": info.size, "etag": info.etag}
+    digest, found = hashlib.sha256(), False
+    for name in _METADATA:
+        try:
+            data = target.store.get(f"{target.path}/{name}")
+        except FileNotFoundError:
+            continue
+        found = True
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+        if name == _METADATA[0]:
+            break
+    return ("image", {"sha256": digest.hexdigest()}) if found else None
+
+
+def _parse(place: Place, data: bytes) -> Mapping[str, Any]:
+    """Return what a link says."""
+    try:
+        link = json.loads(data[:MAX_LINK])
+    except ValueError as error:
+        raise damage(place, error) from error
+    types = {"url": str, "kind": str, "fingerprint": dict}
+    if not isinstance(link, dict) or not all(isinstance(link.get(name), kind) for name, kind in types.items()):
+        raise damage(place, "it is no link with url, kind and fingerprint")
+    if link["kind"] not in {"image", "file"}:
+        raise damage(place, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
+    return link
+
+
+def _check(place: Place, target: _Target, link: Mapping[str, Any]) -> None:
+    """Raise `ItemDamaged` unless the link still leads to what it was made for."""
+    found = _look(target)
+    if found == (link["kind"], link["fingerprint"]):
+        return
+    what = "is gone" if found is None else "changed after the link was written"
+    msg = (
+        f"{place.url} leads to {redact(target.url)!r}, which {what}; bring that back, or link what is there now by "
+        "computing this node again with cdir_init(..., force=True)"
+    )
+    raise ItemDamaged(msg)

@@ -1,0 +1,367 @@
+"""One zarr array on disk: its grid of chunks and shards, its metadata document, the bytes of a chunk.
+
+Native here is what cvcache writes and most others do: little- or big-endian numbers, one compressor, a
+checksum, chunks in C order, plain or in shards. Anything else is zarr's to read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cvcache.image.codec import CRC_BYTES, READ, SHUFFLES, Codec, crc32c, without_crc
+from cvcache.pyramid import grid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ABSENT = 2**64 - 1
+"""Offset and length of a chunk that a shard does not hold."""
+INDEX_ENTRY = 16
+_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+_COMPLEX_PARTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What an array's metadata says.
+
+    Attributes
+    ----------
+    path : str
+        Where in the item the array lies; empty for the item itself.
+    shape, chunks : tuple of int
+        In pixels.
+    shards : tuple of int or None
+        Extent of what is one object, where that holds several chunks.
+    dtype : str
+        numpy's, with the byte order it is stored in: ``"<u2"``.
+    codec : Codec
+    checksum : bool
+        Each chunk ends in its CRC-32C.
+    names : tuple of str
+        Of the dimensions.
+    zarr_format : int
+    prefix, separator : str
+        Of a chunk's key.
+    fill : number or bool
+        What a chunk that does not exist consists of.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    dtype: str
+    codec: Codec
+    checksum: bool = True
+    names: tuple[str, ...] = ()
+    zarr_format: int = 3
+    prefix: str = "c/"
+    separator: str = "/"
+    fill: float | complex = 0
+    index_at_end: bool = field(default=True)
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Extent of one object, in pixels."""
+        return self.shards or self.chunks
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many objects lie along each axis."""
+        return grid(self.shape, self.unit)
+
+    @property
+    def object_count(self) -> int:
+        """How many objects hold the array, its metadata aside."""
+        return math.prod(self.grid)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per pixel."""
+        return int(re.sub(r"\D", "", self.dtype))
+
+    @property
+    def inner_grid(self) -> tuple[int, ...]:
+        """How many chunks lie in one object, along each axis."""
+        return grid(self.unit, self.chunks)
+
+    @property
+    def index_bytes(self) -> int:
+        """Size of the table at a shard's end (or begin): where each chunk lies in it, and a checksum."""
+        return INDEX_ENTRY * math.prod(self.inner_grid) + CRC_BYTES
+
+    def numpy_dtype(self) -> np.dtype:
+        """Return the stored dtype."""
+        import numpy as np
+
+        return np.dtype(self.dtype)
+
+    @property
+    def stem(self) -> str:
+        """What the keys of all its objects begin with."""
+        return (f"{self.path}/" if self.path else "") + self.prefix
+
+    def key(self, index: Sequence[int]) -> str:
+        """Return the key, in the item, of one object."""
+        return self.stem + self.separator.join(map(str, index))
+
+    def index_of(self, key: str) -> tuple[int, ...] | None:
+        """Return which object has `key`; None for what is no object of this array."""
+        parts = key.removeprefix(self.stem).split(self.separator) if key.startswith(self.stem) else []
+        if len(parts) != len(self.shape) or not all(part.isascii() and part.isdigit() for part in parts):
+            return None
+        index = tuple(map(int, parts))
+        return index if all(i < n for i, n in zip(index, self.grid, strict=True)) else None
+
+    @property
+    def document_key(self) -> str:
+        """Key, in the item, of the array's metadata."""
+        name = "zarr.json" if self.zarr_format == 3 else ".zarray"  # noqa: PLR2004 - the number of a format
+        return f"{self.path}/{name}" if self.path else name
+
+    def document(self) -> dict[str, Any]:
+        """Return the array's metadata as zarr keeps it."""
+        return _document3(self) if self.zarr_format == 3 else _document2(self)  # noqa: PLR2004 - the number of a format
+
+    def encode(self, block: np.ndarray) -> list[bytes]:
+        """Return the bytes of one object, in parts, from its pixels; at the array's edge these are fewer than `unit`."""
+        if self.shards is None:
+            return self._encode_chunk(block)
+        import numpy as np
+
+        index = np.full((math.prod(self.inner_grid), 2), ABSENT, dtype="<u8")
+        parts: list[bytes] = []
+        offset = 0
+        for i, corner in enumerate(itertools.product(*map(range, self.inner_grid))):
+            region = tuple(slice(c * n, (c + 1) * n) for c, n in zip(corner, self.chunks, strict=True))
+            if all(part.start < extent for part, extent in zip(region, block.shape, strict=True)):
+                chunk = self._encode_chunk(block[region])
+                index[i] = offset, sum(map(len, chunk))
+                parts += chunk
+                offset += sum(map(len, chunk))
+        table = index.tobytes()
+        return [*parts, table + crc32c(table)]
+
+    def _encode_chunk(self, block: np.ndarray) -> list[bytes]:
+        import numpy as np
+
+        if block.shape != self.chunks:
+            whole = np.zeros(self.chunks, dtype=self.dtype)
+            whole[tuple(map(slice, block.shape))] = block
+            block = whole
+        data = self.codec.encode(np.ascontiguousarray(block, dtype=self.dtype))
+        return [data, crc32c(data)] if self.checksum else [data]
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Return the pixels of one chunk.
+
+        Raises
+        ------
+        ValueError
+            The bytes are no such chunk.
+        """
+        import numpy as np
+
+        out = np.empty(math.prod(self.chunks) * self.itemsize, dtype="uint8")
+        self.codec.decode(without_crc(data) if self.checksum else data, out)
+        return out.view(self.dtype).reshape(self.chunks)
+
+    def read_index(self, table: bytes) -> list[tuple[int, int] | None]:
+        """Return where each chunk of a shard lies, as (first, end) byte; None for one that is not there.
+
+        Raises
+        ------
+        ValueError
+            The table is damaged.
+        """
+        import numpy as np
+
+        if len(table) != self.index_bytes:
+            msg = "the shard is cut short"
+            raise ValueError(msg)
+        rows = np.frombuffer(without_crc(table), dtype="<u8").reshape(-1, 2).tolist()
+        return [None if row[0] == ABSENT else (row[0], row[0] + row[1]) for row in rows]
+
+    def units(self) -> Iterator[tuple[int, ...]]:
+        """Yield the index of each object."""
+        return itertools.product(*map(range, self.grid))
+
+
+def _codecs3(spec: ArraySpec) -> list[dict[str, Any]]:
+    order = [_LITTLE if spec.itemsize > 1 else {"name": "bytes"}]
+    check = [{"name": "crc32c"}] if spec.checksum else []
+    return [*order, *spec.codec.documents(spec.itemsize, 3), *check]
+
+
+def _document3(spec: ArraySpec) -> dict[str, Any]:
+    codecs = _codecs3(spec)
+    if spec.shards is not None:
+        configuration = {
+            "chunk_shape": list(spec.chunks),
+            "codecs": codecs,
+            "index_codecs": [_LITTLE, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        codecs = [{"name": "sharding_indexed", "configuration": configuration}]
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(spec.shape),
+        "data_type": spec.numpy_dtype().name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(spec.unit)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": _fill_document(spec),
+        "codecs": codecs,
+        "attributes": {},
+        **({"dimension_names": list(spec.names)} if spec.names else {}),
+        "storage_transformers": [],
+    }
+
+
+def _document2(spec: ArraySpec) -> dict[str, Any]:
+    compressor = spec.codec.documents(spec.itemsize, 2)
+    return {
+        "zarr_format": 2,
+        "shape": list(spec.shape),
+        "chunks": list(spec.chunks),
+        "dtype": spec.dtype,
+        "fill_value": _fill_document(spec),
+        "order": "C",
+        "filters": None,
+        "compressor": compressor[0] if compressor else None,
+        "dimension_separator": "/",
+    }
+
+
+def _fill_document(spec: ArraySpec) -> Any:
+    kind = spec.numpy_dtype().kind
+    return False if kind == "b" else [0.0, 0.0] if kind == "c" else 0.0 if kind == "f" else 0
+
+
+def parse_document(document: Mapping[str, Any], path: str) -> ArraySpec | None:
+    """Return the array of a metadata document; None where it is zarr's to read.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        It is no document of an array.
+    """
+    return _parse3(document, path) if document["zarr_format"] == 3 else _parse2(document, path)  # noqa: PLR2004
+
+
+def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:
+    grid_name, unit = document["chunk_grid"]["name"], _extents(document["chunk_grid"]["configuration"]["chunk_shape"])
+    codecs = [_named(codec) for codec in document["codecs"]]
+    keys = _named(document.get("chunk_key_encoding", "default"))
+    separator = keys[1].get("separator", "/" if keys[0] == "default" else ".")
+    shards, chunks, at_end = None, unit, True
+    if [name for name, _ in codecs] == ["sharding_indexed"]:
+        inside = codecs[0][1]
+        shards, chunks = unit, _extents(inside["chunk_shape"])
+        codecs = [_named(codec) for codec in inside["codecs"]]
+        at_end = inside.get("index_location", "end") == "end"
+        plain_index = [name for name, _ in map(_named, inside["index_codecs"])] == ["bytes", "crc32c"]
+        if not plain_index or any(a % b for a, b in zip(shards, chunks, strict=True)):
+            return None
+    order, compressor, checksum = _chain(codecs)
+    known = isinstance(document["data_type"], str) and re.fullmatch(
+        r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)", document["data_type"]
+    )
+    plain = grid_name == "regular" and known and document["shape"] and not document.get("storage_transformers")
+    if not plain or compressor is None:
+        return None
+    return ArraySpec(
+        path=path,
+        shape=_extents(document["shape"]),
+        chunks=chunks,
+        shards=shards,
+        dtype=_stored(document["data_type"], order),
+        codec=compressor,
+        checksum=checksum,
+        names=tuple(str(name) for name in document.get("dimension_names") or ()),
+        prefix=f"c{separator}" if keys[0] == "default" else "",
+        separator=separator,
+        fill=_fill(document.get("fill_value")),
+        index_at_end=at_end,
+    )
+
+
+def _parse2(document: Mapping[str, Any], path: str) -> ArraySpec | None:
+    import numpy as np
+
+    compressor = document.get("compressor") or {"id": "none"}
+    known = isinstance(document["dtype"], str) and np.dtype(document["dtype"]).kind in "biufc"
+    plain = known and document["shape"] and not document.get("filters") and document.get("order", "C") == "C"
+    if not plain or compressor["id"] not in READ:
+        return None
+    return ArraySpec(
+        path=path,
+        shape=_extents(document["shape"]),
+        chunks=_extents(document["chunks"]),
+        shards=None,
+        dtype=_stored(document["dtype"], np.dtype(document["dtype"]).str[0]),
+        codec=Codec(compressor["id"], _options({k: v for k, v in compressor.items() if k != "id"})),
+        checksum=False,
+        zarr_format=2,
+        prefix="",
+        separator=document.get("dimension_separator", "."),
+        fill=_fill(document.get("fill_value")),
+    )
+
+
+def _stored(name: str, order: str) -> str:
+    import numpy as np
+
+    dtype = np.dtype(name)
+    return dtype.str if dtype.itemsize == 1 else dtype.newbyteorder(">" if order == ">" else "<").str
+
+
+def _chain(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Codec | None, bool]:
+    """Return byte order, compressor (None if it is not ours to read) and whether there is a checksum."""
+    names = [name for name, _ in codecs]
+    checksum = names[-1:] == ["crc32c"]
+    between = codecs[1 : len(codecs) - checksum]
+    if names[:1] != ["bytes"] or len(between) > 1 or any(name not in READ for name, _ in between):
+        return "<", None, False
+    order = ">" if codecs[0][1].get("endian") == "big" else "<"
+    if not between:
+        return order, Codec("none"), checksum
+    return order, Codec(between[0][0], _options(between[0][1])), checksum
+
+
+def _options(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the options of a codec that its decoder has to know; the others change only how it was encoded."""
+    options = {k: v for k, v in given.items() if k in {"cname", "clevel", "shuffle", "blocksize", "level"}}
+    if isinstance(options.get("shuffle"), int):
+        options["shuffle"] = SHUFFLES[options["shuffle"]]
+    return tuple(sorted(options.items()))
+
+
+def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(codec, str):
+        return codec, {}
+    return codec["name"], codec.get("configuration") or {}
+
+
+def _extents(values: Sequence[Any]) -> tuple[int, ...]:
+    extents = tuple(int(value) for value in values)
+    if any(extent < 0 for extent in extents):
+        msg = f"negative extents {extents}"
+        raise ValueError(msg)
+    return extents
+
+
+def _fill(value: Any) -> float | complex:
+    if value is None:
+        return 0
+    if isinstance(value, list) and len(value) == _COMPLEX_PARTS:
+        return complex(float(value[0]), float(value[1]))
+    if isinstance(value, str):
+        return float(value)
+    return value if isinstance(value, (bool, int, float)) else float(value)

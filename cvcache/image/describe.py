@@ -1,0 +1,335 @@
+"""What an image in a store says of itself: OME-Zarr 0.4 and 0.5, plain zarr, ours and others'.
+
+Nothing it says is believed before it is checked: where its levels lie, how large their chunks are, with
+what they are to be decoded.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats.common import damage
+from cvcache.image.array_spec import ArraySpec, parse_document
+from cvcache.image.codec import Codec
+from cvcache.image.gather import gather
+from cvcache.pyramid import TYPES, default_axes
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+MAX_METADATA = 16 << 20
+"""Bytes of one metadata document that are read; a longer one does not parse."""
+MOST_LEVELS = 64
+MOST_CHUNK_BYTES = 2 << 30
+MOST_AXES = 32
+HARMLESS = {
+    *("bytes", "blosc", "zstd", "gzip", "zlib", "lz4", "lzma", "bz2", "crc32c", "crc32", "adler32", "fletcher32"),
+    *("sharding_indexed", "transpose", "delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits"),
+    *("astype", "pcodec", "zfpy", "jenkins_lookup3", "cast_value", "scale_offset"),
+}
+"""Codecs that turn bytes into numbers and do nothing else: ``pickle`` and its like run what they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One stored level.
+
+    Attributes
+    ----------
+    document : mapping
+        The array's metadata.
+    spec : ArraySpec or None
+        The same in our terms; None where only zarr reads it.
+    path : str
+        Where it lies in the item.
+    """
+
+    path: str
+    document: Mapping[str, Any]
+    spec: ArraySpec | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of each stored axis, in pixels."""
+        return tuple(self.document["shape"])
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent of what is decoded at once, in pixels."""
+        return self.spec.chunks if self.spec else _chunks(self.document)
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Extent of one object, where it holds several chunks."""
+        return self.spec.shards if self.spec else None
+
+
+def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
+    """Return the metadata of an image, but for its object count and size, and its levels.
+
+    Raises
+    ------
+    ItemDamaged
+        There is no image, or one whose metadata is not to be trusted.
+    FileNotFoundError
+        There is nothing at all.
+
+    Notes
+    -----
+    One GET where the group repeats the metadata of its arrays, as cvcache writes it; else one more per level, at
+    once. One or two more for OME-Zarr 0.4 and for plain zarr.
+    """
+    try:
+        attributes, name, inline = _group(place)
+        multiscale = _multiscale(attributes)
+        paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
+        if not 0 < len(paths) <= MOST_LEVELS:
+            raise ValueError(f"{len(paths)} levels; an image has 1 to {MOST_LEVELS}")
+        found = [inline.get(path) for path in paths]
+        remote = place.remote
+        levels = [
+            _level(path, document)
+            for path, document in zip(
+                paths,
+                gather(lambda i: found[i] or _document(place, f"{paths[i]}/{name}".lstrip("/")), range(len(paths)), remote=remote),
+                strict=True,
+            )
+        ]
+        return metadata(attributes, levels), levels
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        why = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
+        raise damage(place, why) from error
+
+
+def _group(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+    """Return the attributes of the item, what its arrays call their metadata, and those documents it repeats."""
+    try:
+        document = _document(place, "zarr.json")
+    except FileNotFoundError:
+        return _group2(place)
+    if document.get("node_type") == "array":
+        return {}, "zarr.json", {"": document}
+    inline = (document.get("consolidated_metadata") or {}).get("metadata") or {}
+    return document.get("attributes") or {}, "zarr.json", inline
+
+
+def _group2(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+    try:
+        return _document(place, ".zattrs"), ".zarray", {}
+    except FileNotFoundError:
+        pass
+    try:
+        return {}, ".zarray", {"": _document(place, ".zarray")}
+    except FileNotFoundError:
+        if place.find():
+            raise damage(place, "there is none of zarr.json, .zattrs and .zarray") from None
+        raise
+
+
+def _document(place: Place, key: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(place.get(key, 0, MAX_METADATA))
+    except FileNotFoundError:
+        if "/" in key:
+            raise damage(place, f"its {key} is missing") from None
+        raise
+    if not isinstance(document, dict):
+        raise TypeError(f"{key} is no JSON object")
+    return document
+
+
+def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    ome = attributes.get("ome", attributes)
+    multiscales = ome.get("multiscales")
+    if multiscales is None and "ome" not in attributes:
+        return None
+    found: Mapping[str, Any] = multiscales[0]
+    return found
+
+
+def _inside(path: object) -> str:
+    """Return the path of a level if it lies in the item."""
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if any(part in {"", ".", ".."} for part in parts) or re.search(r"[\x00-\x1f\\:*?\[\]]", "/".join(parts)):
+        raise ValueError(f"a level at {str(path)[:80]!r}, which is no place in the image")
+    return "/".join(parts)
+
+
+def _level(path: str, document: Mapping[str, Any]) -> Level:
+    _check_codecs(document)
+    shape, chunks = [int(n) for n in document["shape"]], _chunks(document)
+    extents = [*shape, *chunks]
+    if len(shape) != len(chunks) or len(shape) > MOST_AXES or any(not isinstance(n, int) or n < 0 for n in extents):
+        raise ValueError(f"shape {shape} with chunks {list(chunks)}")
+    spec = parse_document(document, path)
+    decoded = (spec.chunks if spec else chunks, _dtype(document).itemsize)
+    if 0 in decoded[0] or math.prod(decoded[0]) * decoded[1] > MOST_CHUNK_BYTES:
+        raise ValueError(f"chunks of {list(decoded[0])} pixels, more than {MOST_CHUNK_BYTES >> 30} GiB or none at all")
+    return Level(path, {**document, "shape": shape}, spec)
+
+
+def _check_codecs(document: Mapping[str, Any]) -> None:
+    """Refuse what would run code or hold anything but numbers."""
+    for name in _codec_names(document):
+        if name.removeprefix("numcodecs.") not in HARMLESS:
+            raise ValueError(f"a codec {name[:80]!r}, which is not one for numbers")
+    if _dtype(document).kind not in "biufc":
+        raise ValueError(f"pixels of type {_dtype(document)}")
+
+
+def _codec_names(document: Mapping[str, Any]) -> list[str]:
+    if "codecs" not in document:
+        parts = [document.get("compressor"), *(document.get("filters") or ())]
+        return [str(part["id"]) for part in parts if part]
+    names: list[str] = []
+    pending = list(document["codecs"])
+    while pending:
+        codec = pending.pop()
+        names.append(codec if isinstance(codec, str) else str(codec["name"]))
+        inside = {} if isinstance(codec, str) else codec.get("configuration") or {}
+        pending += [*inside.get("codecs", ()), *inside.get("index_codecs", ())]
+        if len(names) > MOST_AXES:
+            raise ValueError("a chain of too many codecs")
+    return names
+
+
+def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str, Any]:
+    """Return the metadata of an item from its group's attributes and its levels."""
+    own = attributes.get("cvcache") or {}
+    ome = attributes.get("ome", attributes)
+    multiscale = _multiscale(attributes) or {"datasets": [{"path": ""}]}
+    ndim = len(levels[0].shape)
+    added = [int(i) for i in own.get("added", ())]
+    keep = [i for i in range(ndim) if i not in added]
+    axes = _axes(multiscale, levels[0])
+    transforms = [_transform(multiscale, row, ndim) for row in multiscale["datasets"]]
+    complete = "stored_as" in own
+    meta: dict[str, Any] = {
+        "kind": "labels" if "image-label" in ome else "image",
+        "shape": [levels[0].shape[i] for i in keep],
+        "dtype": own.get("dtype") or str(_dtype(levels[0].document).newbyteorder("=")),
+        "axes": [axes[i]["name"] for i in keep],
+        "scale": [transforms[0][0][i] for i in keep],
+        "translation": [transforms[0][1][i] for i in keep],
+        "unit": {axis["name"]: axis["unit"] for axis in axes if "unit" in axis},
+        "levels": len(levels),
+        "shapes": [list(level.shape) for level in levels],
+        "scales": [list(scale) for scale, _ in transforms],
+        "translations": [list(translation) for _, translation in transforms],
+        "chunks": [list(level.chunks) for level in levels],
+        "paths": [level.path for level in levels],
+        "stored_as": own.get("stored_as", "dask"),
+        "added": added,
+        "complete": complete,
+    }
+    if any(level.shards for level in levels):
+        meta["shards"] = [list(level.shards or ()) for level in levels]
+    if complete and (spec := levels[0].spec) is not None:
+        meta["stored"] = _stored(spec)
+    for name in ("source_chunks", "layer"):
+        if name in own:
+            meta[name] = own[name]
+    return {**meta, **_channels(ome.get("omero") or {})}
+
+
+def _axes(multiscale: Mapping[str, Any], level: Level) -> list[Mapping[str, Any]]:
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in multiscale.get("axes") or ()]
+    if axes and len(axes) != len(level.shape):
+        raise ValueError(f"{len(axes)} axes for {len(level.shape)} dimensions")
+    if axes:
+        return axes
+    names = level.document.get("dimension_names") or ()
+    if names and all(name in TYPES for name in names) and len(set(names)) == len(names):
+        return [{"name": name} for name in names]
+    ndim = len(level.shape)
+    return [{"name": n} for n in (default_axes(ndim) if 0 < ndim <= len(TYPES) else [f"dim_{i}" for i in range(ndim)])]
+
+
+def _stored(spec: ArraySpec) -> dict[str, Any]:
+    """Return what all levels of one of our images share, for reading them without another look."""
+    return {
+        "zarr_format": spec.zarr_format,
+        "dtype": spec.dtype,
+        "compressor": {"name": spec.codec.name, "configuration": dict(spec.codec.options)},
+        "checksum": spec.checksum,
+    }
+
+
+def specs_of(meta: Mapping[str, Any]) -> list[ArraySpec] | None:
+    """Return the arrays of an image cvcache wrote from its recorded metadata; None where they have to be looked at."""
+    stored = meta.get("stored")
+    if not stored or not meta.get("complete"):
+        return None
+    compressor = stored["compressor"]
+    codec = Codec(compressor["name"], tuple(sorted(compressor["configuration"].items())))
+    shards = meta.get("shards") or [()] * len(meta["paths"])
+    rows = zip(meta["paths"], meta["shapes"], meta["chunks"], shards, strict=True)
+    return [
+        ArraySpec(
+            path=path,
+            shape=tuple(shape),
+            chunks=tuple(chunks),
+            shards=tuple(shard) or None,
+            dtype=stored["dtype"],
+            codec=codec,
+            checksum=stored["checksum"],
+            zarr_format=stored["zarr_format"],
+            prefix="c/" if stored["zarr_format"] == 3 else "",  # noqa: PLR2004 - the number of a format
+        )
+        for path, shape, chunks, shard in rows
+    ]
+
+
+def _transform(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
+) -> tuple[list[float], list[float]]:
+    """Return scale and translation of one level, those of the whole multiscale applied last."""
+    scale, translation = [1.0] * ndim, [0.0] * ndim
+    for owner in (dataset, multiscale):
+        for step in owner.get("coordinateTransformations") or ():
+            if "scale" in step:
+                scale = [a * float(b) for a, b in zip(scale, step["scale"], strict=True)]
+                translation = [a * float(b) for a, b in zip(translation, step["scale"], strict=True)]
+            elif "translation" in step:
+                translation = [a + float(b) for a, b in zip(translation, step["translation"], strict=True)]
+    return scale, translation
+
+
+def _dtype(document: Mapping[str, Any]) -> Any:
+    import numpy as np
+
+    return np.dtype(document["data_type"] if "data_type" in document else document["dtype"])
+
+
+def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
+    given = document.get("chunk_grid")
+    return tuple(int(n) for n in (given["configuration"]["chunk_shape"] if given else document["chunks"]))
+
+
+def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
+    rows = omero.get("channels", [])
+    found: dict[str, Any] = {}
+    if rows and all("label" in row for row in rows):
+        found["channels"] = [row["label"] for row in rows]
+    windows = [row.get("window", {}) for row in rows]
+    if rows and all("start" in window and "end" in window for window in windows):
+        found["contrast"] = [[window["start"], window["end"]] for window in windows]
+    return found
+
+
+def pack_chunks(chunks: Sequence[Sequence[int]]) -> list[list[list[int]]]:
+    """Return dask's chunks with runs counted: per axis a list of [extent, how often]."""
+    return [[[int(extent), len(list(run))] for extent, run in itertools.groupby(axis)] for axis in chunks]
+
+
+def unpack_chunks(packed: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, ...], ...]:
+    """Return what was given to `pack_chunks`."""
+    return tuple(tuple(extent for extent, count in axis for _ in range(count)) for axis in packed)
+
+

@@ -1,0 +1,114 @@
+"""Histograms that merge exactly, whatever the order: bins are 2**k wide and begin at multiples of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BINS = 1024
+"""How many bins a histogram has at most; two more where its ends lie badly."""
+KEPT_BINS = 64
+"""How many the record of an image keeps."""
+LOWEST, HIGHEST = -1074, 1023  # exponents a float64 has
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many pixels lie in each bin: bin i holds values from (first + i) * 2**exponent on."""
+
+    exponent: int
+    first: int
+    counts: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """How many pixels were counted."""
+        return sum(self.counts)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        exponent = max(self.exponent, other.exponent)
+        while True:
+            a, b = self.coarser(exponent), other.coarser(exponent)
+            first, end = min(a.first, b.first), max(a.first + len(a.counts), b.first + len(b.counts))
+            if end - first <= BINS + 2:
+                break
+            exponent += 1
+        counts = [0] * (end - first)
+        for part in (a, b):
+            for i, count in enumerate(part.counts, part.first - first):
+                counts[i] += count
+        return Histogram(exponent, first, tuple(counts))
+
+    def coarser(self, exponent: int) -> Histogram:
+        """Return the same with bins 2**exponent wide, which must not be narrower."""
+        if exponent == self.exponent:
+            return self
+        shift = exponent - self.exponent
+        first = self.first >> shift
+        counts = [0] * (((self.first + len(self.counts) - 1) >> shift) - first + 1)
+        for i, count in enumerate(self.counts, self.first):
+            counts[(i >> shift) - first] += count
+        return Histogram(exponent, first, tuple(counts))
+
+    def short(self) -> dict[str, object]:
+        """Return it as plain JSON with few bins: ``start``, ``width`` and ``counts``."""
+        small = self
+        while len(small.counts) > KEPT_BINS:
+            small = small.coarser(small.exponent + 1)
+        width = math.ldexp(1.0, small.exponent)
+        return {"start": small.first * width, "width": width, "counts": list(small.counts)}
+
+    def percentile(self, percent: float) -> float:
+        """Return the value below which `percent` % of the pixels lie, to within one bin."""
+        wanted, seen = self.total * percent / 100, 0
+        width = math.ldexp(1.0, self.exponent)
+        for i, count in enumerate(self.counts):
+            if seen + count >= wanted and count:
+                return (self.first + i + (wanted - seen) / count) * width
+            seen += count
+        return (self.first + len(self.counts)) * width
+
+
+def count(pixels: np.ndarray) -> Histogram | None:
+    """Return the histogram of real pixels that are finite; None where there are none.
+
+    The bins are the narrowest that fit: integers of up to 1,024 different values are counted one by one.
+    """
+    import numpy as np
+
+    values = pixels.ravel()
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)].astype("float64")
+    if not values.size:
+        return None
+    low, high = values.min().item(), values.max().item()
+    exponent = _exponent(low, high, whole=values.dtype.kind != "f")
+    bins = _bins(values, exponent)
+    first = int(bins.min())
+    return Histogram(exponent, first, tuple(np.bincount((bins - first).astype("int64")).tolist()))
+
+
+def _exponent(low: float, high: float, *, whole: bool) -> int:
+    """Return the least exponent with which ``low`` to ``high`` take no more than BINS + 1 bins."""
+    if whole:
+        return max(0, (int(high) - int(low)).bit_length() - (BINS.bit_length() - 1))
+    span = high - low if math.isfinite(high - low) else max(abs(low), abs(high))
+    if span == 0:
+        # one value: a bin as narrow as tells it from its neighbours
+        return max(LOWEST, math.frexp(low)[1] - BINS.bit_length()) if low else 0
+    widest = max(abs(low), abs(high))
+    return min(HIGHEST, max(LOWEST, math.frexp(span)[1] - (BINS.bit_length() - 1), math.frexp(widest)[1] - 52))
+
+
+def _bins(values: np.ndarray, exponent: int) -> np.ndarray:
+    import numpy as np
+
+    if values.dtype.kind in "iu":
+        return values.astype("uint64" if values.dtype == np.uint64 else "int64") >> exponent
+    if values.dtype.kind == "b":
+        return values.astype("int64")
+    return np.floor(np.ldexp(values, -exponent))

@@ -1,0 +1,116 @@
+"""What may be written as an image, as an array, and what is known of it already."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import UsageError
+from cvcache.formats.common import type_name
+from cvcache.image.options import is_lazy
+from cvcache.image.reader import views
+from cvcache.pyramid import TYPES
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+logger = logging.getLogger("cvcache")
+
+CARRIED = ("scale", "translation", "unit")
+EVEN = 1e-3
+"""How far, of one pixel, a coordinate may lie beside an even grid."""
+
+
+def as_array(obj: object) -> tuple[object, dict[str, Any]]:
+    """Return `obj` as a numpy or dask array, and what it says of its axes, scale and unit.
+
+    zarr arrays become dask arrays, one task a chunk or shard. Of what has ``dims``, ``coords`` and ``data``
+    (xarray) the dims are the axes, and even coordinates the scale. Anything else is returned as it is.
+    """
+    if type_name(obj).startswith("zarr.") and hasattr(obj, "shape") and hasattr(obj, "chunks"):
+        import dask.array as da
+
+        names = getattr(getattr(obj, "metadata", None), "dimension_names", None) or ()
+        known = {"axes": tuple(names)} if names and all(name in TYPES for name in names) else {}
+        return da.from_array(obj, chunks=getattr(obj, "shards", None) or obj.chunks, name=False), known
+    if all(hasattr(obj, name) for name in ("dims", "coords", "data")) and not is_lazy(obj):
+        return _from_xarray(obj)
+    return obj, {}
+
+
+def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
+    axes = tuple(str(dim) for dim in obj.dims)
+    if not all(axis in TYPES for axis in axes):
+        return obj.data, {}
+    scale, translation, unit = {}, {}, {}
+    for axis in axes:
+        if axis not in obj.coords or obj.coords[axis].dtype.kind not in "iuf":
+            continue
+        values = [float(value) for value in obj.coords[axis].values]
+        step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
+        if any(not math.isclose(v, values[0] + i * step, abs_tol=EVEN * abs(step)) for i, v in enumerate(values)):
+            msg = f"the coordinates along {axis!r} are not even, and OME-Zarr has one scale per axis; drop or resample them"
+            raise UsageError(msg)
+        scale[axis], translation[axis] = step or 1.0, values[0]
+        if named := obj.coords[axis].attrs.get("units"):
+            unit[axis] = str(named)
+    found: dict[str, Any] = {"axes": axes, "scale": scale, "translation": translation, "unit": unit}
+    if "c" in axes and "c" in obj.coords and obj.coords["c"].dtype.kind in "UO":
+        found["channels"] = [str(value) for value in obj.coords["c"].values]
+    return obj.data, found
+
+
+def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+    """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
+
+    That is an image of the same shape among those the array was read from and those in the node's key; of an
+    input of more axes, time and channels may be gone. Where several fit and do not agree, none counts.
+    """
+    found: list[dict[str, Any]] = []
+    for candidate in _candidates(place, array):
+        fits = _fit(candidate, tuple(array.shape), axes)
+        if fits and fits not in found:
+            found.append(fits)
+    geometries = {repr([one[name] for name in ("axes", *CARRIED)]) for one in found}
+    if len(geometries) > 1:
+        logger.warning(
+            "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
+            place.url,
+        )
+        return {}
+    return found[0] if found else {}
+
+
+def _candidates(place: Place, array: Any) -> Iterable[Mapping[str, Any]]:
+    if is_lazy(array):
+        from cvcache.lineage import sources
+
+        yield from (leaf.meta for leaf in sources(array) if hasattr(leaf, "window"))
+    for meta in place.inputs:
+        yield from views(meta)
+
+
+def _fit(candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None) -> dict[str, Any] | None:
+    """Return what an image of `shape` takes over from `candidate`; None if they do not overlay."""
+    names = list(candidate["axes"])
+    rows = list(range(len(names)))
+    gone = {"t", "c"} if tuple(candidate["shape"]) != shape else set()
+    for dropped in ([], ["c"], ["t"], ["t", "c"]):
+        kept = [i for i in rows if names[i] not in dropped]
+        same = tuple(candidate["shape"][i] for i in kept) == shape and set(dropped) <= gone
+        if same and (axes is None or [names[i] for i in kept] == list(axes)):
+            break
+    else:
+        return None
+    if not all(names[i] in TYPES for i in kept):
+        return None
+    taken = {
+        "axes": tuple(names[i] for i in kept),
+        "scale": tuple(candidate["scale"][i] for i in kept),
+        "translation": tuple(candidate["translation"][i] for i in kept),
+        "unit": {name: unit for name, unit in candidate["unit"].items() if name in {names[i] for i in kept}},
+    }
+    channels = candidate.get("channels") if "c" in taken["axes"] else None
+    return {**taken, **({"channels": channels} if channels else {})}

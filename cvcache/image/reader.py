@@ -1,0 +1,173 @@
+"""One level of a stored image as an array: lazy, or all of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import UsageError
+from cvcache.image.describe import look, specs_of, unpack_chunks
+from cvcache.image.slices import window as window_of
+from cvcache.image.stored import StoredArray, Window
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from cvcache.formats.place import Place
+    from cvcache.image.array_spec import ArraySpec
+
+MOST_TASKS = 1_000_000
+"""A lazy array of more chunks than this has several of them in one task."""
+
+
+def open_level(place: Place, level: int, slices: Sequence[Any] | None) -> tuple[StoredArray, Mapping[str, Any]]:
+    """Return one level of the image at `place`, or the part of it that `slices` name, and the image's metadata.
+
+    Raises
+    ------
+    UsageError
+        There is no such level, or `slices` do not fit it.
+    ItemDamaged
+        There is no image.
+
+    Notes
+    -----
+    No store call where the metadata is recorded; else those of `cvcache.image.describe.look`.
+    """
+    meta: Mapping[str, Any] = place.meta
+    specs: Sequence[ArraySpec | None] | None = specs_of(meta)
+    documents: Sequence[Any] = ()
+    if specs is None:
+        meta, found = look(place)
+        specs, documents = [one.spec for one in found], found
+    if not -meta["levels"] <= level < meta["levels"]:
+        msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
+        raise UsageError(msg)
+    level %= meta["levels"]
+    spec = specs[level]
+    shape, added = meta["shapes"][level], meta["added"]
+    kept = [n for i, n in enumerate(shape) if i not in added]
+    seen = window_of(tuple(slices) if slices is not None else (), kept)
+    rest = iter(seen)
+    window: Window = tuple(0 if i in added else next(rest) for i in range(len(shape)))
+    import numpy as np
+
+    dtype, complete = np.dtype(meta["dtype"]), bool(meta["complete"])
+    described = view(meta, level, window)
+    if spec is None:
+        from cvcache.image.zarr_store import ZarrArray
+
+        return ZarrArray.of(place, documents[level], window, dtype, described, _version(place, documents)), meta
+    return StoredArray(place, spec, window, dtype, complete, _version(place, documents), described), meta
+
+
+def _version(place: Place, documents: Sequence[Any]) -> str:
+    """Return what tells one content of a place from another where no commit does: what its metadata says."""
+    if place.pin:
+        return ""
+    import hashlib
+
+    told = repr([one.document for one in documents]) + repr(sorted(place.meta.items()))
+    info = place.store.stat(place.at("zarr.json")) if place.store.scheme == "file" else None
+    return hashlib.sha256((told + (info.etag if info else "")).encode()).hexdigest()[:16]
+
+
+def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
+    """Return shape, axes, scale, translation and unit of what a window shows of a level."""
+    kept = [i for i, part in enumerate(window) if isinstance(part, slice)]
+    stored = [i for i in range(len(window)) if i not in meta["added"]]
+    scales, translations = meta["scales"][level], meta["translations"][level]
+    parts: list[Any] = [window[i] for i in kept]
+    axes = [meta["axes"][stored.index(i)] for i in kept]
+    channels = meta.get("channels")
+    if channels and "c" in axes:
+        part = parts[axes.index("c")]
+        channels = [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
+    return {
+        "shape": [len(range(part.start, part.stop, part.step)) for part in parts],
+        "axes": axes,
+        "scale": [scales[i] * part.step for i, part in zip(kept, parts, strict=True)],
+        "translation": [translations[i] + part.start * scales[i] for i, part in zip(kept, parts, strict=True)],
+        "unit": {name: unit for name, unit in meta["unit"].items() if name in axes},
+        **({"channels": list(channels)} if channels and "c" in axes else {}),
+    }
+
+
+def views(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each level of an image shows, from its recorded metadata."""
+    if "scales" not in meta:
+        return []
+    return [
+        view(meta, n, tuple(0 if i in meta["added"] else slice(0, extent, 1) for i, extent in enumerate(shape)))
+        for n, shape in enumerate(meta["shapes"])
+    ]
+
+
+def lazy(
+    stored: StoredArray, source: Sequence[Sequence[Sequence[int]]] | None = None, added: Sequence[int] = ()
+) -> da.Array:
+    """Return a stored array as a dask array, in the chunks it was written with where they are known.
+
+    Where those begin and end at borders of stored objects each is one task, which reads no more than a slice
+    of it asks for. Else each stored object is a task, so that none is read twice.
+
+    Parameters
+    ----------
+    stored : StoredArray
+    source : list, optional
+        dask's chunks of the whole level, as `cvcache.image.describe.pack_chunks` gives them.
+    added : sequence of int
+        The stored axes that `source` does not have.
+    """
+    import dask.array as da
+    import numpy as np
+
+    axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)]
+    parts: list[Any] = [stored.window[i] for i in axes]
+    grains = [stored.spec.unit[i] for i in axes]
+    regular = _merged([_cut(stored.spec.shape[i], grain) for i, grain in zip(axes, grains, strict=True)])
+    given = None
+    if source is not None:
+        unpacked = iter(unpack_chunks(source))
+        every = [(1,) if i in added else next(unpacked) for i in range(len(stored.window))]
+        given = [every[i] for i in axes]
+    direct = given is not None and all(map(_aligned, given, grains))
+    chunks = given if given is not None and direct else regular
+    array = da.from_array(
+        stored,
+        chunks=tuple(map(_seen, chunks, parts)),
+        name=stored.name,
+        meta=np.empty((0,) * len(axes), dtype=stored.dtype),
+        asarray=False,
+    )
+    return array if given is None or direct else array.rechunk(tuple(map(_seen, given, parts)), method="tasks")
+
+
+def _aligned(axis: Sequence[int], grain: int) -> bool:
+    """Whether all borders between chunks along an axis are borders of stored objects too."""
+    return all(border % grain == 0 for border in itertools.accumulate(axis[:-1]))
+
+
+def _cut(extent: int, grain: int) -> tuple[int, ...]:
+    count, rest = divmod(extent, grain)
+    return tuple([grain] * count + [rest] * bool(rest)) or (0,)
+
+
+def _merged(axes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the chunks with neighbours put together until they are few enough for a graph."""
+    while math.prod(map(len, axes)) > MOST_TASKS:
+        i = max(range(len(axes)), key=lambda i: len(axes[i]))
+        axes[i] = tuple(sum(axes[i][k : k + 2]) for k in range(0, len(axes[i]), 2))
+    return axes
+
+
+def _seen(axis: Sequence[int], part: slice) -> tuple[int, ...]:
+    """Return how many pixels of each chunk along one axis lie in the window."""
+    ends = list(itertools.accumulate(axis))
+    counts = [
+        len(range(part.start, min(end, part.stop), part.step)) - len(range(part.start, min(end - n, part.stop), part.step))
+        for n, end in zip(axis, ends, strict=True)
+    ]
+    return tuple(count for count in counts if count) or (0,)

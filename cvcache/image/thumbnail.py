@@ -1,0 +1,94 @@
+"""A small picture of an image: its last level seen along z, its channels in their colours."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIDE = 256
+"""Pixels of the longer side, at most."""
+MOST_PIXELS = 1 << 26
+"""A last level of more pixels than this is seen in its middle plane."""
+GRAY, RGB = 0, 2
+
+
+def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes:
+    """Return a PNG of one level: first time point, greatest value along z, channels added in their colours.
+
+    Parameters
+    ----------
+    level : array
+        Sliced as numpy is; only what is shown is read.
+    meta : mapping
+        ``axes``, ``kind`` and ``contrast`` of the image.
+    colors : list of str
+        Six hexadecimal digits a channel; the first one alone means gray.
+    """
+    import numpy as np
+
+    axes = meta["axes"]
+    index = tuple(_shown(axis, extent, level.shape) for axis, extent in zip(axes, level.shape, strict=True))
+    pixels = np.asarray(level[index])
+    left = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
+    if "z" in left:
+        pixels = np.abs(pixels).max(axis=left.index("z"))
+        left.remove("z")
+    planes = pixels if left[:1] == ["c"] else pixels[None]
+    while planes.ndim < 3:  # noqa: PLR2004 - channel, rows, columns
+        planes = planes[:, None]
+    step = max(1, -(-max(planes.shape[1:]) // SIDE))
+    planes = planes[:, ::step, ::step]
+    if meta["kind"] == "labels":
+        return png(_label_colors(planes[0]))
+    windows = meta.get("contrast") or [[0, 1]] * len(planes)
+    shades = [_shade(plane, *window) for plane, window in zip(planes, windows, strict=False)]
+    if len(shades) == 1:
+        return png((shades[0] * 255).astype("uint8"))
+    total = np.zeros((*shades[0].shape, 3))
+    for shade, color in zip(shades, colors, strict=False):
+        total += shade[..., None] * [int(color[i : i + 2], 16) for i in (0, 2, 4)]
+    return png(np.clip(total, 0, 255).astype("uint8"))
+
+
+def _shown(axis: str, extent: int, shape: tuple[int, ...]) -> int | slice:
+    import math
+
+    if axis == "t" or (axis == "z" and math.prod(shape[-3:]) > MOST_PIXELS):
+        return 0 if axis == "t" else extent // 2
+    return slice(0, min(extent, 6)) if axis == "c" else slice(None)
+
+
+def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    import numpy as np
+
+    span = float(high) - float(low) or 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        shade: np.ndarray = np.nan_to_num(np.clip((plane.astype("float64") - low) / span, 0, 1))
+    return shade
+
+
+def _label_colors(plane: np.ndarray) -> np.ndarray:
+    """Return a colour for each label that differs from its neighbours'; background is black."""
+    import numpy as np
+
+    ids = plane.astype("uint64")
+    with np.errstate(over="ignore"):
+        mixed = (ids * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    colors = np.stack([64 + (mixed >> np.uint64(8 * i)) % np.uint64(192) for i in range(3)], axis=-1).astype("uint8")
+    colors[ids == 0] = 0
+    return colors
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return a PNG of (rows, columns) or (rows, columns, 3) pixels of uint8, by RFC 2083."""
+    rows, columns = pixels.shape[:2]
+    raw = b"".join(b"\0" + pixels[i].tobytes() for i in range(rows))
+    header = struct.pack(">IIBBBBB", columns, rows, 8, RGB if pixels.ndim > 2 else GRAY, 0, 0, 0)  # noqa: PLR2004
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    body = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)

@@ -1,0 +1,399 @@
+"""All levels of an image in one dask graph: a tree of tasks that each write whole objects.
+
+A task gets one *block* of its level, writes it, and passes on its shrunk copy and what has been written so
+far. Each block of the source is computed once, no two tasks write the same object, nothing is read back, and
+the caller receives only counts. What an earlier attempt has written of the same image is left out: a finished
+part of the tree is read back where the level above needs it, and not looked at elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cvcache.errors import ItemDamaged, NotReproducible, UsageError
+from cvcache.image.array_spec import ArraySpec
+from cvcache.image.gather import gather
+from cvcache.image.histogram import Histogram, count
+from cvcache.image.progress import Report, tell, watching
+from cvcache.pyramid import grid
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import numpy as np
+
+    from cvcache.formats.place import Place
+
+Index = tuple[int, ...]
+FAN_IN = 64
+"""Tallies that one task adds up."""
+
+
+class Tally(NamedTuple):
+    """What was written, and what was seen of it.
+
+    Attributes
+    ----------
+    objects, bytes : int
+    limits : mapping
+        Channel -> (least, greatest) finite value of level 0.
+    histograms : mapping
+        Channel -> histogram of the last level.
+    """
+
+    objects: int = 0
+    bytes: int = 0
+    limits: Mapping[int, tuple[float, float]] = {}
+    histograms: Mapping[int, Histogram] = {}
+
+    def plus(self, other: Tally) -> Tally:
+        """Return what both say together."""
+        limits, histograms = dict(self.limits), dict(self.histograms)
+        for channel, (low, high) in other.limits.items():
+            known = limits.get(channel, (low, high))
+            limits[channel] = (min(low, known[0]), max(high, known[1]))
+        for channel, histogram in other.histograms.items():
+            histograms[channel] = histograms[channel] + histogram if channel in histograms else histogram
+        return Tally(self.objects + other.objects, self.bytes + other.bytes, limits, histograms)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What each task of one image has to know.
+
+    Attributes
+    ----------
+    place : Place
+        In another process without what ties it to this one.
+    dtype : str
+        Of the source's blocks.
+    specs : tuple of ArraySpec
+        The levels, the finest first.
+    steps : tuple of tuple of int
+        By what each level is divided to give the next; ones for the last.
+    blocks : tuple of tuple of int
+        Extent of what one task writes of each level, see `cvcache.pyramid.blocks`.
+    method : str
+        One of `cvcache.image.downsample.METHODS`.
+    measured : bool
+        Whether limits and histograms are wanted.
+    channel_axis : int or None
+    events : str
+        Topic on which a distributed worker says that a task is done; empty for none.
+    """
+
+    place: Place
+    dtype: str
+    specs: tuple[ArraySpec, ...]
+    steps: tuple[Index, ...]
+    blocks: tuple[Index, ...]
+    method: str
+    measured: bool = False
+    channel_axis: int | None = None
+    events: str = ""
+
+    @property
+    def object_count(self) -> int:
+        """How many objects all levels have."""
+        return sum(spec.object_count for spec in self.specs)
+
+    def grid(self, n: int) -> Index:
+        """Return how many blocks of level `n` lie along each axis."""
+        return grid(self.specs[n].shape, self.blocks[n])
+
+    def region(self, n: int, index: Index) -> tuple[slice, ...]:
+        """Return what of level `n` one block is, in pixels."""
+        place = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
+        return tuple(slice(i * extent, min((i + 1) * extent, whole)) for i, extent, whole in place)
+
+    def children(self, n: int, index: Index) -> Iterator[Index]:
+        """Yield the blocks of level ``n - 1`` that one of level `n` is made of."""
+        below = zip(index, self.blocks[n], self.steps[n - 1], self.blocks[n - 1], self.grid(n - 1), strict=True)
+        ranges = []
+        for i, extent, step, child, most in below:
+            ratio = extent * step // child
+            ranges.append(range(i * ratio, min((i + 1) * ratio, most)))
+        return itertools.product(*ranges)
+
+    def units(self, n: int, index: Index) -> Iterator[Index]:
+        """Yield the objects of one block of level `n`."""
+        unit = self.specs[n].unit
+        region = self.region(n, index)
+        return itertools.product(
+            *(range(part.start // u, -(-part.stop // u)) for part, u in zip(region, unit, strict=True))
+        )
+
+
+def write_pyramid(
+    plan: Plan,
+    source: da.Array,
+    kept: Mapping[str, int] | None = None,
+    *,
+    scheduler: str | None = None,
+    report: Report | None = None,
+) -> Tally:
+    """Write all objects of all levels but those an earlier attempt left, and return what was written.
+
+    Parameters
+    ----------
+    plan : Plan
+    source : dask.array.Array
+        Of the shape of level 0.
+    kept : mapping, optional
+        Key -> size in bytes of the objects that are there already, each of them whole.
+    scheduler : str, optional
+        dask's; what is configured if not given.
+    report : callable, optional
+        Told how many blocks are done, and how many there are.
+
+    Returns
+    -------
+    Tally
+        Objects and bytes of the whole image. Limits only if all of level 0 was computed.
+
+    Raises
+    ------
+    NotReproducible
+        A block of `source` has another dtype or shape than `source` says.
+    ItemDamaged
+        Not as many objects were written as the image has.
+
+    Notes
+    -----
+    One PUT per object. A GET per object read back where something was kept.
+    """
+    if 0 in plan.specs[0].shape:
+        return Tally()
+    done = _Done(plan, kept or {})
+    tally = _compute(plan, source, done, scheduler, report)
+    if tally.objects + done.objects != plan.object_count:
+        found = tally.objects + done.objects
+        msg = f"{plan.place.url} is incomplete: {found} of {plan.object_count} objects were written"
+        raise ItemDamaged(msg)
+    limits = {} if done.objects else tally.limits
+    return tally._replace(objects=plan.object_count, bytes=tally.bytes + done.bytes, limits=limits)
+
+
+def _compute(plan: Plan, source: da.Array, done: _Done, scheduler: str | None, report: Report | None) -> Tally:
+    import dask.array as da
+    from dask.base import compute_as_if_collection
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"cvcache-write-{uuid.uuid4().hex}"
+    blocks: Any = source.rechunk(plan.blocks[0], method="tasks")
+    away = scheduler is None and is_distributed(source)
+    plan = replace(plan, events=name) if away and report is not None else plan
+    tasks: dict[Any, Any] = dict(_tree(plan, name, blocks.name, done))
+    total = len(tasks)
+    last = len(plan.specs) - 1
+    tops: list[Any] = [(name, last, *index) for index in itertools.product(*map(range, plan.grid(last)))]
+    turn = 0
+    while turn == 0 or len(tops) > 1:
+        turn += 1
+        groups = [tops[i : i + FAN_IN] for i in range(0, len(tops), FAN_IN)]
+        tops = [(f"{name}-sum", turn, i) for i in range(len(groups))]
+        tasks.update({key: (_sum, group) for key, group in zip(tops, groups, strict=True)})
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[blocks])
+    with watching(report, name, total, away=away):
+        ((_, tally),) = compute_as_if_collection(da.Array, graph, tops, scheduler=scheduler)
+    return Tally(*tally)
+
+
+def _tree(plan: Plan, name: str, source: str, done: _Done) -> Iterator[tuple[Any, Any]]:
+    """Yield the key and the task of each block that has to be written or read back."""
+    last = len(plan.specs) - 1
+    pending = [(last, index) for index in itertools.product(*map(range, plan.grid(last)))]
+    while pending:
+        n, index = pending.pop()
+        key = (name, n, *index)
+        if done.below(n, index):
+            yield key, (functools.partial(_read_block, plan, n, index),)
+        elif n == 0:
+            yield key, (functools.partial(_write_source, plan, index), (source, *index))
+        else:
+            children = list(plan.children(n, index))
+            pending.extend((n - 1, child) for child in children)
+            yield key, (functools.partial(_write_block, plan, n, index), [(name, n - 1, *child) for child in children])
+
+
+class _Done:
+    """Which blocks need no computing, since they and all below them were written before.
+
+    Attributes
+    ----------
+    objects, bytes : int
+        How many objects are kept, and their size.
+    """
+
+    def __init__(self, plan: Plan, kept: Mapping[str, int]) -> None:
+        self._complete: list[np.ndarray] = []
+        self.objects = self.bytes = 0
+        if kept:
+            self._look(plan, kept)
+
+    def _look(self, plan: Plan, kept: Mapping[str, int]) -> None:
+        import numpy as np
+
+        for n, spec in enumerate(plan.specs):
+            present = {key: index for key in kept if (index := spec.index_of(key)) is not None and kept[key]}
+            there = np.zeros(spec.grid, dtype=bool)
+            for index in present.values():
+                there[index] = True
+            per_block = [b // u for b, u in zip(plan.blocks[n], spec.unit, strict=True)]
+            complete = _all_of(there, per_block, plan.grid(n))
+            if n:
+                steps = zip(plan.blocks[n], plan.steps[n - 1], plan.blocks[n - 1], strict=True)
+                complete &= _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
+            self._complete.append(complete)
+            for key, index in present.items():
+                if complete[tuple(i // r for i, r in zip(index, per_block, strict=True))]:
+                    self.objects += 1
+                    self.bytes += kept[key]
+
+    def below(self, n: int, index: Index) -> bool:
+        """Whether a block of level `n` and all it is made of are there."""
+        return bool(self._complete) and bool(self._complete[n][index])
+
+
+def _all_of(flags: np.ndarray, ratio: list[int], blocks: Index) -> np.ndarray:
+    """Return, per group of `ratio` flags along each axis, whether all of them are set."""
+    import numpy as np
+
+    short = [(0, n * r - extent) for n, r, extent in zip(blocks, ratio, flags.shape, strict=True)]
+    padded = np.pad(flags, short, constant_values=True)
+    split = padded.reshape([part for n, r in zip(blocks, ratio, strict=True) for part in (n, r)])
+    result: np.ndarray = split.all(axis=tuple(range(1, split.ndim, 2)))
+    return result
+
+
+def is_distributed(source: da.Array) -> bool:
+    """Whether a distributed client would compute `source`."""
+    import dask
+
+    get = dask.base.get_scheduler(collections=[source])
+    return getattr(get, "__self__", None) is not None and hasattr(get.__self__, "scheduler")
+
+
+def needs_share(place: Place, source: da.Array) -> bool:
+    """Whether computing `source` hands tasks to other processes.
+
+    Raises
+    ------
+    UsageError
+        It does, and they cannot see the store.
+    """
+    import dask
+    import dask.local
+    import dask.threaded
+
+    get = dask.base.get_scheduler(collections=[source])
+    if get is None or get in (dask.threaded.get, dask.local.get_sync):
+        return False
+    client = getattr(get, "__self__", None)
+    address = str(getattr(getattr(client, "scheduler", None), "address", ""))
+    if not place.store.shared and not address.startswith("inproc://"):
+        msg = f"{place.url} is visible to this process only, and dask computes in others; use a directory or bucket"
+        raise UsageError(msg)
+    return True
+
+
+Result = tuple["np.ndarray | None", Tally]
+"""What a task hands on: its share of the next level, and what was written so far."""
+
+
+def _write_source(plan: Plan, index: Index, block: np.ndarray) -> Result:
+    """Write one block of level 0."""
+    shape = tuple(part.stop - part.start for part in plan.region(0, index))
+    if str(block.dtype) != plan.dtype or block.shape != shape:
+        msg = (
+            f"{plan.place.url} was not written: the dask array says {plan.dtype} {shape}, but a block of it came out "
+            f"as {block.dtype} {block.shape}; name the right dtype= and chunks= in the map_blocks that makes it"
+        )
+        raise NotReproducible(msg)
+    block = block.astype(plan.specs[0].dtype, copy=False)
+    limits = {i: _limits(part) for i, part in _channels(plan, index, 0, block)} if plan.measured else {}
+    return _put(plan, 0, index, block, Tally(limits={i: pair for i, pair in limits.items() if pair}))
+
+
+def _write_block(plan: Plan, n: int, index: Index, parts: list[Result]) -> Result:
+    """Write one block of an upper level, made of what the tasks below it handed on."""
+    import numpy as np
+
+    region = plan.region(n, index)
+    block = np.empty([part.stop - part.start for part in region], dtype=plan.specs[n].dtype)
+    tally = Tally()
+    for child, (tile, below) in zip(plan.children(n, index), parts, strict=True):
+        tally = tally.plus(below)
+        under = zip(plan.region(n - 1, child), plan.steps[n - 1], region, strict=True)
+        block[tuple(slice(a.start // f - b.start, -(-a.stop // f) - b.start) for a, f, b in under)] = tile
+    return _put(plan, n, index, block, tally)
+
+
+def _put(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> Result:
+    """Write the objects of one block, and hand on."""
+    spec = plan.specs[n]
+    origin = [part.start for part in plan.region(n, index)]
+
+    def encoded(unit: Index) -> tuple[str, list[bytes]]:
+        corner = zip(unit, spec.unit, origin, strict=True)
+        return spec.key(unit), spec.encode(block[tuple(slice(i * u - o, (i + 1) * u - o) for i, u, o in corner)])
+
+    def put(pair: tuple[str, list[bytes]]) -> int:
+        key, parts = pair
+        plan.place.put_parts(parts, key)
+        return sum(map(len, parts))
+
+    objects = (encoded(unit) for unit in plan.units(n, index))
+    sizes = gather(put, objects, remote=True) if plan.place.remote else [put(pair) for pair in objects]
+    if plan.events:
+        tell(plan.events)
+    return _hand_on(plan, n, index, block, tally.plus(Tally(len(sizes), sum(sizes))))
+
+
+def _read_block(plan: Plan, n: int, index: Index) -> Result:
+    """Read one block back that an earlier attempt wrote, and hand on what the level above needs of it."""
+    from cvcache.image.stored import StoredArray
+
+    spec = plan.specs[n]
+    region = tuple(slice(part.start, part.stop, 1) for part in plan.region(n, index))
+    return _hand_on(plan, n, index, StoredArray(plan.place, spec, region, spec.numpy_dtype(), complete=True)[...], Tally())
+
+
+def _hand_on(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> Result:
+    from cvcache.image.downsample import downsample
+
+    if n < len(plan.specs) - 1:
+        return downsample(block, plan.steps[n], plan.method), tally
+    if not plan.measured:
+        return None, tally
+    counted = {i: histogram for i, part in _channels(plan, index, n, block) if (histogram := count(part))}
+    return None, tally.plus(Tally(histograms=counted))
+
+
+def _channels(plan: Plan, index: Index, n: int, block: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each channel in a block with its number."""
+    if plan.channel_axis is None:
+        yield 0, block
+        return
+    first = plan.region(n, index)[plan.channel_axis].start
+    for i in range(block.shape[plan.channel_axis]):
+        yield first + i, block[(slice(None),) * plan.channel_axis + (i,)]
+
+
+def _limits(pixels: np.ndarray) -> tuple[float, float] | None:
+    import numpy as np
+
+    low, high = pixels.min().item(), pixels.max().item()
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    finite = pixels[np.isfinite(pixels)]
+    return (finite.min().item(), finite.max().item()) if finite.size else None
+
+
+def _sum(results: list[Result]) -> Result:
+    return None, functools.reduce(Tally.plus, (tally for _, tally in results))

@@ -1,0 +1,136 @@
+"""What only zarr can read, over a `Place`: every byte it reads passes ``place.get``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import zarr
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import StorePath
+
+from cvcache.formats.place import Place
+from cvcache.image.array_spec import ArraySpec
+from cvcache.image.codec import Codec
+from cvcache.image.stored import StoredArray, Window
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    import numpy as np
+
+    from cvcache.image.describe import Level
+
+
+class PlaceStore(Store):
+    """A zarr store whose keys are the parts of one directory item; it is read only."""
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(read_only=True)
+        self.place = place
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlaceStore) and self.place.url == other.place.url
+
+    def __hash__(self) -> int:
+        return hash(self.place.url)
+
+    def __repr__(self) -> str:
+        return f"PlaceStore({self.place.url!r})"
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Return the object `key` or a range of it; None if there is none."""
+        try:
+            data = await asyncio.to_thread(self.place.get, key, *_bounds(byte_range))
+        except FileNotFoundError:
+            return None
+        return prototype.buffer.from_bytes(data)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return several ranges."""
+        return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
+
+    async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002 - zarr's signature
+        """Refuse: what an image consists of is written as a whole."""
+        msg = f"{self.place.at(key)} is read only"
+        raise NotImplementedError(msg)
+
+    async def delete(self, key: str) -> None:
+        """Refuse, as `set`."""
+        msg = f"{self.place.at(key)} is read only"
+        raise NotImplementedError(msg)
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is an object `key`."""
+        return await asyncio.to_thread(self.place.store.stat, self.place.at(key)) is not None
+
+    async def list(self) -> AsyncIterator[str]:
+        """Yield all keys."""
+        for key in await asyncio.to_thread(self.place.find):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys that begin with `prefix`."""
+        for key in await asyncio.to_thread(self.place.find):
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names one level below `prefix`."""
+        listing = await asyncio.to_thread(self.place.store.list, self.place.at(prefix.strip("/")))
+        for name in (*listing.files, *listing.dirs):
+            yield name
+
+
+def _bounds(part: ByteRequest | None) -> tuple[int | None, int | None]:
+    match part:
+        case RangeByteRequest(start, end):
+            return start, end
+        case OffsetByteRequest(offset):
+            return offset, None
+        case SuffixByteRequest(suffix):
+            return -suffix, None
+        case _:
+            return None, None
+
+
+class ZarrArray(StoredArray):
+    """A stored array whose chunks zarr decodes."""
+
+    __slots__ = ("_document",)
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        level: Level,
+        window: Window,
+        dtype: np.dtype,
+        meta: Mapping[str, Any],
+        version: str,
+    ) -> Self:
+        """Return the array of one level."""
+        geometry = ArraySpec(level.path, level.shape, level.chunks, None, str(dtype), Codec("zarr"))
+        array = cls(place, geometry, window, dtype, complete=False, version=version, meta=meta)
+        object.__setattr__(array, "_document", json.dumps(level.document))
+        return array
+
+    def __getstate__(self) -> list[Any]:
+        return [*super().__getstate__(), self._document]  # type: ignore[misc]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        super().__setstate__(state[:-1])  # type: ignore[misc]
+        object.__setattr__(self, "_document", state[-1])
+
+    def _fill(self, out: np.ndarray, window: Sequence[slice]) -> None:
+        array = zarr.Array.from_dict(StorePath(PlaceStore(self.place), self.spec.path), json.loads(self._document))
+        out[...] = array[tuple(window)]

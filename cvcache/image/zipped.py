@@ -1,0 +1,513 @@
+# ruff: noqa: D102 - the verbs of a store are documented once, in store/base.py
+"""A zip file as a read-only store: one request for its directory, one for each member; and such a zip made.
+
+What is stored uncompressed is read by ranges, as zarr's chunks and shards want it. The directory of a
+zip is a stranger's word: what it says is checked before anything is allocated, and again at each member.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import IO, Any, ClassVar, NamedTuple, NoReturn, cast
+
+from cvcache.errors import ItemDamaged, UsageError
+from cvcache.formats.common import damage
+from cvcache.formats.place import Place
+from cvcache.store import reopen
+from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.reader import RangeReader
+from cvcache.store.writer import Guard
+
+TAIL = (1 << 16) + 128
+"""Bytes of the first request: the longest comment a zip can have, and the records before it."""
+MAX_ENTRIES = 1_000_000
+MAX_DIRECTORY = 256 << 20
+MAX_WHOLE = 4 << 30
+"""Bytes of a member that is metadata, or has to be inflated."""
+MAX_RATIO = 1000
+SMALL = 16 << 20
+"""Bytes up to which a member may be any multiple of its compressed form: an empty chunk is that, and no bomb."""
+SLACK = 64
+"""Bytes by which the header of a member may be longer than its entry in the directory says, in one request."""
+NEAR = 64 << 10
+"""Bytes a range may lie behind an unread header to be fetched along with it."""
+READ_AT_ONCE = 1 << 20
+KEPT_DIRECTORIES = 8
+METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+
+_ENTRY = b"PK\x01\x02"
+_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 0x1 | 0x40 | 0x2000
+_UTF8 = 0x800
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+_MODE = 0o100644 << 16
+_BROKEN = (zipfile.BadZipFile, NotImplementedError, LookupError, OverflowError, ValueError, struct.error, zlib.error)
+
+
+class Zipped(NamedTuple):
+    """What `zip_directory` wrote: how many members, and size and SHA-256 of the whole file."""
+
+    objects: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One entry of the directory.
+
+    `start` is the offset of its header, of which `fixed` bytes are certain; `extra` more are likely, `room`
+    the most there can be before the next member begins.
+    """
+
+    start: int
+    fixed: int
+    extra: int
+    room: int
+    size: int
+    packed: int
+    crc: int
+    stored: bool
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """Which zip is meant, and how to read it; equal for the same bytes."""
+
+    url: str
+    pin: str
+    info: ObjectInfo
+    place: Place = field(compare=False)
+
+
+class ZipStore(Store):
+    """The members of one zip file, by name.
+
+    Parameters
+    ----------
+    store : Store
+        The store that keeps the file.
+    path : str
+        The file's full key in it.
+    pin : str
+        Full key, in `store`, of the record that would replace the commit the file belongs to (see `Place`); empty
+        for none.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file, or no such member; when something is read.
+    ItemDamaged
+        The file is no zip, is made to do harm, or a member is not what the directory says; when it is read.
+    NodeReplaced
+        The pinned commit is no longer the newest.
+
+    Notes
+    -----
+    The first use costs one STAT and one GET of the file's end, and one more GET where the directory is longer than
+    64 KiB. A directory is remembered by the process as long as the file has the same pin or tag. Then each
+    ``get`` is one GET of `store`; a second one is needed where the header before the member's bytes is of unknown
+    length, which this module never writes. Whole members are compared with their checksum; ranges cannot be.
+    """
+
+    scheme: ClassVar[str] = "zip"
+    shared: ClassVar[bool] = True
+
+    def __init__(self, store: Store, path: str, pin: str = "") -> None:
+        self.shared = store.shared  # type: ignore[misc]  # it is as far-reaching as what it lies in
+        self._outer = Place(store, path, pin=pin)
+        self._known: dict[str, _Member] | None = None
+        self._began: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._outer.store.scheme, self._outer.path, self._outer.pin)
+
+    def __repr__(self) -> str:
+        return f"ZipStore({self._outer.url!r})"
+
+    def url(self, path: str) -> str:
+        return f"{self._outer.url}/{_name(path)}".rstrip("/")
+
+    def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        try:
+            data = self._get(_name(path), self._member(path), start, end)
+        except (ItemDamaged, FileNotFoundError):
+            self._outer.check_pin(now=True)
+            raise
+        self._outer.check_pin(now=self._outer.store.scheme in {"file", "memory"})
+        return data
+
+    def list(self, path: str) -> Listing:
+        files: dict[str, ObjectInfo] = {}
+        dirs: set[str] = set()
+        for name, info in self.find(path).items():
+            first, slash, _ = name.partition("/")
+            if slash:
+                dirs.add(first)
+            else:
+                files[name] = info
+        return Listing(files, tuple(sorted(dirs)))
+
+    def find(self, path: str) -> dict[str, ObjectInfo]:
+        prefix = f"{_name(path)}/" if _name(path) else ""
+        found = self._members().items()
+        return {name[len(prefix) :]: _info(member) for name, member in found if name.startswith(prefix)}
+
+    def stat(self, path: str) -> ObjectInfo | None:
+        if path and path == self._outer.pin:  # a place in here has the same pin, and looks for it in its own store
+            return self._outer.store.stat(path)
+        member = self._members().get(_name(path))
+        return None if member is None else _info(member)
+
+    def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:  # noqa: ARG002 - nothing is written
+        if mode != "rb":
+            self._refuse(path)
+        member = self._member(path)
+        if not member.stored:
+            return io.BytesIO(self.get(path))
+        return io.BufferedReader(RangeReader(functools.partial(self.get, path), member.size), READ_AT_ONCE)
+
+    def put(self, path: str, data: bytes) -> None:  # noqa: ARG002 - nothing is written
+        self._refuse(path)
+
+    def put_new(self, path: str, data: bytes) -> bool:  # noqa: ARG002 - nothing is written
+        self._refuse(path)
+
+    def delete(self, paths: Iterable[str], within: str | None = None) -> None:  # noqa: ARG002 - nothing is deleted
+        for path in paths:
+            self._refuse(path)
+
+    def makedirs(self, path: str) -> None:
+        self._refuse(path)
+
+    def exclusive(self, path: str) -> bool:  # noqa: ARG002 - nothing is ever created here
+        return False
+
+    def _refuse(self, path: str) -> NoReturn:
+        msg = (
+            f"{self.url(path)} was not changed: a zip is only read; write the image as .ome.zarr, or the whole zip anew"
+        )
+        raise UsageError(msg)
+
+    def _member(self, path: str) -> _Member:
+        found = self._members().get(_name(path))
+        if found is None:
+            raise FileNotFoundError(self.url(path))
+        return found
+
+    def _members(self) -> dict[str, _Member]:
+        with self._lock:
+            if self._known is None:
+                self._known = _read_directory(self._outer)
+            return self._known
+
+    def _get(self, name: str, member: _Member, start: int | None, end: int | None) -> bytes:
+        first, last, _ = slice(start, end).indices(member.size)
+        if member.size > MAX_WHOLE and (not member.stored or name.endswith(METADATA)):
+            raise self._damage(name, f"it says to hold {member.size} bytes, {MAX_WHOLE} are the most")
+        if member.stored and (first, last) != (0, member.size):
+            return self._get_range(name, member, first, last)
+        data = self._get_packed(name, member)
+        if not member.stored:
+            data = self._inflate(name, member, data)
+        if zlib.crc32(data) != member.crc:
+            raise self._damage(name, "its bytes do not fit their checksum")
+        return data[first:last]
+
+    def _get_packed(self, name: str, member: _Member) -> bytes:
+        """Return a whole member as it lies in the zip, and learn where it begins; one GET."""
+        head = member.fixed + min(member.room, member.extra + SLACK)
+        data = self._raw(name, member.start, member.start + head + member.packed)
+        began = self._check_header(name, member, data)
+        if began + member.packed > len(data):
+            data += self._raw(name, member.start + len(data), member.start + began + member.packed)
+        return data[began : began + member.packed]
+
+    def _get_range(self, name: str, member: _Member, first: int, last: int) -> bytes:
+        """Return a part of a stored member; one GET where its header is known, or can have one length only."""
+        if first >= last:
+            return b""
+        began = self._began.get(name, None if member.room else member.fixed)
+        if began is not None:
+            return self._raw(name, member.start + began + first, member.start + began + last)
+        head = member.fixed + min(member.room, member.extra + SLACK)
+        ahead = self._raw(name, member.start, member.start + head + (last if first <= NEAR else 0))
+        began = self._check_header(name, member, ahead)
+        part = ahead[began + first : began + last]
+        missing = last - first - len(part)
+        at = member.start + began + last
+        return part + self._raw(name, at - missing, at) if missing else part
+
+    def _raw(self, name: str, start: int, end: int) -> bytes:
+        data = self._outer.store.get(self._outer.path, start, end)
+        if len(data) != end - start:
+            raise self._damage(name, "the file is cut short")
+        return data
+
+    def _check_header(self, name: str, member: _Member, data: bytes) -> int:
+        """Return how long the header at the beginning of `data` is; it must be that of the member."""
+        signature, names, extra = _HEADER.unpack_from(data)
+        spelt = name.encode(member.encoding)
+        if signature != b"PK\x03\x04" or names != len(spelt) or data[30 : 30 + names] != spelt:
+            raise self._damage(name, "it is not where the directory says")
+        if extra > member.room:
+            raise self._damage(name, "it overlaps the next member")
+        self._began[name] = began = member.fixed + int(extra)
+        return began
+
+    def _inflate(self, name: str, member: _Member, packed: bytes) -> bytes:
+        if member.size > max(SMALL, MAX_RATIO * member.packed):
+            raise self._damage(name, f"{member.packed} bytes are said to become {member.size}")
+        engine = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            # one byte more, to see one that holds more than it says
+            data = engine.decompress(packed, member.size + 1)
+        except zlib.error as error:
+            raise self._damage(name, error) from error
+        if len(data) != member.size or not engine.eof:
+            raise self._damage(name, f"it does not hold the {member.size} bytes it says")
+        return data
+
+    def _damage(self, name: str, why: object) -> ItemDamaged:
+        return damage(self._outer, f"member {name[:200]!r}: {why}")
+
+
+def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
+    return ZipStore(reopen(scheme, path), path, pin)
+
+
+def _name(path: str) -> str:
+    """Return the name of the member at `path`; below a place whose own path is empty, keys begin with a slash."""
+    return path.strip("/")
+
+
+def _info(member: _Member) -> ObjectInfo:
+    return ObjectInfo(member.size, f"{member.crc:08x}")
+
+
+class _Bounded(RangeReader):
+    """What `zipfile` reads a directory from: a reader that refuses one too large, before it is read or parsed."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            msg = f"its directory is {size} bytes long, {MAX_DIRECTORY} are the most"
+            raise zipfile.BadZipFile(msg)
+        data = super().read(-1 if size is None else size) or b""
+        if data.startswith(_ENTRY) and data.count(_ENTRY) > MAX_ENTRIES:
+            msg = f"it has over {MAX_ENTRIES} members"
+            raise zipfile.BadZipFile(msg)
+        return data
+
+
+def _read_directory(outer: Place) -> dict[str, _Member]:
+    """Return the members of a zip; one STAT and, where the directory is not remembered, one or two GET."""
+    info = outer.store.stat(outer.path)
+    if info is None:
+        outer.check_pin(now=True)
+        raise FileNotFoundError(outer.url)
+    archive = _Archive(outer.url, outer.pin, info, outer)
+    return _cached_directory(archive) if outer.pin or info.etag else _cached_directory.__wrapped__(archive)
+
+
+@functools.lru_cache(KEPT_DIRECTORIES)
+def _cached_directory(archive: _Archive) -> dict[str, _Member]:
+    outer, size = archive.place, archive.info.size
+    known = max(0, size - TAIL)
+    tail = outer.store.get(outer.path, known, size) if size else b""
+
+    def get(start: int, end: int) -> bytes:
+        before = outer.store.get(outer.path, start, min(end, known)) if start < known else b""
+        return before + tail[max(start - known, 0) : max(end - known, 0)]
+
+    try:
+        with zipfile.ZipFile(cast("IO[bytes]", _Bounded(get, size))) as opened:
+            return _members(opened.infolist(), cast("Any", opened).start_dir)
+    except _BROKEN as error:
+        outer.check_pin(now=True)
+        raise damage(outer, error) from error
+
+
+def _members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]:
+    """Return the members by name, without directories; `ValueError` where the directory is made to do harm."""
+    ordered = sorted(entries, key=lambda entry: entry.header_offset)
+    borders = [*(entry.header_offset for entry in ordered), end][1:]
+    seen: set[str] = set()
+    members: dict[str, _Member] = {}
+    for entry, border in zip(ordered, borders, strict=True):
+        name = entry.orig_filename
+        if fault := _fault(name) or _entry_fault(entry) or ("has an entry twice" if name in seen else ""):
+            msg = f"member {name[:200]!r} {fault}"
+            raise ValueError(msg)
+        seen.add(name)
+        member = _member_of(entry, border)
+        if entry.header_offset < 0 or member.room < 0:
+            msg = f"member {name[:200]!r} overlaps the next one, or the directory"
+            raise ValueError(msg)
+        if not name.endswith("/"):
+            members[name] = member
+    return members
+
+
+def _member_of(entry: zipfile.ZipInfo, border: int) -> _Member:
+    encoding = "utf-8" if entry.flag_bits & _UTF8 else "cp437"
+    fixed = _HEADER.size + len(entry.orig_filename.encode(encoding))
+    return _Member(
+        start=entry.header_offset,
+        fixed=fixed,
+        extra=len(entry.extra),
+        room=border - entry.header_offset - fixed - entry.compress_size,
+        size=entry.file_size,
+        packed=entry.compress_size,
+        crc=entry.CRC,
+        stored=entry.compress_type == zipfile.ZIP_STORED,
+        encoding=encoding,
+    )
+
+
+def _fault(name: str) -> str:
+    """Say why no member may be called `name`; empty if one may."""
+    if "\0" in name or "\\" in name:
+        return "has a NUL or a backslash in its name"
+    if name[1:3] == ":/":
+        return "has an absolute name"
+    segments = name.removesuffix("/").split("/")
+    return "has an absolute name, or one with '', '.' or '..' in it" if {"", ".", ".."} & set(segments) else ""
+
+
+def _entry_fault(entry: zipfile.ZipInfo) -> str:
+    """Say why a member cannot be read; empty if it can."""
+    if entry.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return f"is compressed by method {entry.compress_type}, only 0 (stored) and 8 (deflated) are read"
+    if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+        return "is stored as it is, but in another size"
+    return ""
+
+
+def zip_directory(store: Store, path: str, file: IO[bytes]) -> Zipped:
+    """Write everything below `path` into a zip, uncompressed; equal content gives equal bytes.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+        Full key of the directory, such as an image's.
+    file : binary file object
+        Open for writing, at its beginning. It is only appended to.
+
+    Returns
+    -------
+    Zipped
+        Number of members, and size and SHA-256 of what was written.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing below `path`.
+    UsageError
+        There are more objects than a reader takes, or one has a name no zip keeps.
+
+    Notes
+    -----
+    One LIST of everything and one GET per object, one after the other; the largest object has to fit in memory. The
+    root's metadata comes first, then that of the levels from the top down, then the rest, each sorted.
+    """
+    names = sorted(store.find(path), key=_rank)
+    _check_names(store.url(path), names)
+    output = _Appended(file)
+    with zipfile.ZipFile(cast("IO[bytes]", output), "w", zipfile.ZIP_STORED, allowZip64=True) as target:
+        for name in names:
+            target.writestr(_entry(name), store.get(f"{path}/{name}"))
+            output.settle()
+    output.settle()
+    return Zipped(len(names), output.tell(), output.digest.hexdigest())
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    metadata = name.rpartition("/")[2] in METADATA
+    return not metadata, name.count("/") if metadata else 0, name
+
+
+def _check_names(url: str, names: Sequence[str]) -> None:
+    if not names:
+        msg = f"{url} holds nothing that could be zipped"
+        raise FileNotFoundError(msg)
+    if len(names) > MAX_ENTRIES:
+        msg = f"{url} holds {len(names)} objects, a zip of over {MAX_ENTRIES} is not read; write it with larger shards"
+        raise UsageError(msg)
+    for name in names:
+        if fault := _fault(name):
+            msg = f"{url} was not zipped: {name!r} {fault}; rename it"
+            raise UsageError(msg)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.create_system = _UNIX
+    entry.external_attr = _MODE
+    return entry
+
+
+class _Appended:
+    """What `zipfile` writes to: it goes back to the header of the member under way, which therefore is kept until then.
+
+    So the bytes reach the file in their order and are hashed as they do.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self._write: Callable[[bytes], object] = file.write
+        self._parts: list[tuple[int, bytes]] = []
+        self._at = 0
+        self._end = 0
+
+    def write(self, data: bytes) -> int:
+        """Keep `data`; bytes that were written at the same place are replaced."""
+        if self._at == self._end:
+            self._parts.append((self._at, data))
+            self._end += len(data)
+        else:
+            old = [(at, len(part)) for at, part in self._parts].index((self._at, len(data)))
+            self._parts[old] = self._at, data
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return where the next bytes go."""
+        return self._at
+
+    def seek(self, offset: int) -> int:
+        """Go to `offset`."""
+        self._at = offset
+        return offset
+
+    def flush(self) -> None:
+        """Do nothing: `settle` says when."""
+
+    def settle(self) -> None:
+        """Pass on what was kept."""
+        for _, data in self._parts:
+            self.digest.update(data)
+            _write_all(self._write, data)
+        self._parts.clear()
+
+
+def _write_all(write: Callable[[bytes], object], data: bytes) -> None:
+    """Write all of `data` to a file that may take less at a time."""
+    view = memoryview(data)
+    while view:
+        written = write(cast("bytes", view))
+        view = view[written if isinstance(written, int) else len(view) :]

@@ -1,0 +1,91 @@
+"""Going on with an image that an earlier attempt left half written: what is there of the very same is kept.
+
+The announcement of an image says what it consists of, down to the lineage of its source. Every object of it was
+created whole, so the listing tells what is done. An attempt with another data root links or copies it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cvcache.image.gather import gather
+from cvcache.lease import Attempt
+from cvcache.names import RESERVED
+from cvcache.owner import this_owner
+from cvcache.record import PLAIN, attempt_root
+from cvcache.wipe import delete_item, past_attempts
+
+logger = logging.getLogger("cvcache")
+
+MAX_ANNOUNCEMENT = 16 << 20
+GROUP_DOCUMENTS = ("zarr.json", ".zattrs")
+"""What makes a directory an image for other readers: it comes last."""
+
+
+def resume(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str, int]:
+    """Announce the item `name` with what it is to be, and return what is there of it: part -> size in bytes.
+
+    Notes
+    -----
+    One PUT; with earlier attempts also three LIST, one GET each of their announcements of `name` and one LIST of
+    its parts. What has to be copied costs one request a part.
+    """
+    store, target = attempt.store, f"{attempt.root}/{name}"
+    source = _find(attempt, name, plan)
+    mine = name in attempt.announced
+    if not mine and source != attempt.root:
+        attempt.take(name)
+    elif mine and source is None:
+        with attempt.writing():
+            delete_item(store, target)
+    attempt.announce(name, plan)
+    if source is None:
+        return {}
+    with attempt.writing():
+        found = store.find(f"{source}/{name}")
+        kept = {key: info.size for key, info in found.items() if info.size and key not in GROUP_DOCUMENTS}
+        if source == attempt.root:
+            store.delete([f"{target}/{key}" for key in GROUP_DOCUMENTS if key in found])
+        else:
+            remote = store.scheme not in {"file", "memory"}
+            gather(lambda key: store.copy(f"{source}/{name}/{key}", f"{target}/{key}"), kept, remote=remote)
+    logger.info("%s/%s: %d objects of an earlier attempt are kept", attempt.url, name, len(kept))
+    return kept
+
+
+def _find(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | None:
+    """Return the data root where an attempt since the last commit began the very same item; the newest such."""
+    if plan.get("lineage") is None:
+        return None
+    if name in attempt.announced and attempt.announced[name].get("digest") == plan["digest"]:
+        return attempt.root
+    return next(
+        (root for theirs, root in _announcements(attempt, name) if theirs.get("digest") == plan["digest"]), None
+    )
+
+
+def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield plan and data root of each announcement of `name` by an attempt since the last commit, newest first."""
+    if attempt.record.seq == 1:
+        return
+    store, own = attempt.store, f"{attempt.path}/{RESERVED}"
+    announced = store.find(f"{own}/writing")
+    committed = {file.removesuffix(".json") for file in store.list(f"{own}/inventory").files}
+    past = past_attempts(store.list(f"{own}/log").files, attempt.record)
+    for other in reversed(past):
+        if other in committed:
+            return
+        if f"{other}/{name}.json" not in announced:
+            continue
+        try:
+            row = json.loads(store.get(f"{own}/writing/{other}/{name}.json", 0, MAX_ANNOUNCEMENT))
+            root, plan, boot = row["root"], row["plan"], row["boot"]
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            continue
+        # without a sync, what a machine wrote before it went down may be there in name only
+        survived = store.scheme != "file" or boot == this_owner().boot
+        if survived and isinstance(plan, dict) and root in {PLAIN, attempt_root(other)}:
+            yield plan, attempt.path if root == PLAIN else f"{attempt.path}/{root}"
