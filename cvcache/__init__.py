@@ -39,20 +39,24 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cvcache.formats import register_format
+    from cvcache.image.open import open_image
     from cvcache.item import Item
     from cvcache.key import register_key
     from cvcache.node import CacheDir
     from cvcache.policy import Policy
     from cvcache.step import step
     from cvcache.tree import cdir_remove, cdir_walk, cdir_why
+    from cvcache.verify import Damage, cdir_verify
 
 _HOME = {
     **dict.fromkeys(("cdir", "cdir_commit", "cdir_init", "cdir_query"), "api"),
     **dict.fromkeys(("cdir_remove", "cdir_walk", "cdir_why"), "tree"),
+    **dict.fromkeys(("Damage", "cdir_verify"), "verify"),
     "CacheDir": "node",
     "Commit": "commit",
     "Item": "item",
     "Policy": "policy",
+    "open_image": "image.open",
     "register_format": "formats",
     "register_key": "key",
     "step": "step",
@@ -64,6 +68,7 @@ __all__ = [
     "Commit",
     "Contention",
     "CvcacheError",
+    "Damage",
     "DataError",
     "ForeignItem",
     "InvalidName",
@@ -93,8 +98,10 @@ __all__ = [
     "cdir_init",
     "cdir_query",
     "cdir_remove",
+    "cdir_verify",
     "cdir_walk",
     "cdir_why",
+    "open_image",
     "register_format",
     "register_key",
     "step",

@@ -42,7 +42,7 @@ _KINDS = ("attempts", "beat", "inventory", "thumb", "writing")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a caller wants of a node: the request the protocol sees, what goes into the record, and the images in its key."""
+    """What a caller wants of a node: what the protocol sees, what goes into the record, the images in its key."""
 
     request: Request
     key: Any = None

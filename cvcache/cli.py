@@ -227,6 +227,30 @@ def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
         _nothing_at(node)
 
 
+@cli.command()
+@click.argument("url")
+@_common
+def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
+    """Read all that was committed at URL and below it; exit with 1 if something is damaged."""
+    from cvcache.api import cdir_query
+    from cvcache.tree import place_state
+    from cvcache.verify import cdir_verify
+
+    top = cdir_query(url, **_options(options))
+    if place_state(top) in {"absent", "foreign"}:
+        _nothing_at(top)
+    damages = cdir_verify(top)
+    if as_json:
+        rows = [{"url": d.node.url, "item": d.item, "part": d.part, "fault": d.fault} for d in damages]
+        print_json({"url": top.url, "damaged": rows})
+    else:
+        for damage in damages:
+            print_line(str(damage))
+        print_line(f"{len(damages)} damaged" if damages else "all that was committed is there")
+    if damages:
+        sys.exit(1)
+
+
 def _nothing_at(node: CacheDir) -> NoReturn:
     from cvcache.tree import place_state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -62,8 +63,9 @@ def read_item(
     store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]
 ) -> Any:
     """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
-    pin = successor(path, record) if record is not None and record.state == "committed" else ""
-    place = Place(store, f"{root_of(path, record)}/{name}", row, pin=pin)
+    place = committed_place(
+        store, path, record, name, row if row or record is None else planned(store, path, record, name)
+    )
     try:
         obj = find_format(name).read(place, **options)
         if "sha256" not in row and row.get("stored_as") != "dask":
@@ -76,6 +78,26 @@ def read_item(
         msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
         raise ItemDamaged(msg) from error
     return obj
+
+
+def committed_place(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> Place:
+    """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
+    pin = successor(path, record) if record is not None and record.state == "committed" else ""
+    return Place(store, f"{root_of(path, record)}/{name}", row, pin=pin)
+
+
+def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, Any]:
+    """Return the metadata of an image that is being written, from its announcement; nothing for any other item."""
+    if not is_item_dir(name) or record.state == "committed":
+        return {}
+    try:
+        data = store.get(f"{path}/{RESERVED}/writing/{record.attempt}/{name}.json", 0, MAX_INVENTORY)
+        plan = json.loads(data)["plan"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return {}
+    from cvcache.image.describe import planned_metadata
+
+    return planned_metadata(plan)
 
 
 def open_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:

@@ -235,6 +235,10 @@ class CacheDir:
         own = self._attempt.rows if self._attempt else {}
         return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
 
+    def record(self) -> Record | None:
+        """Return the record this handle goes by."""
+        return self._newest()
+
     def recorded(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the rows of a committed node that its record holds, and nothing else; no store call but the first."""
         record = self._newest()
@@ -243,7 +247,9 @@ class CacheDir:
     def thumbnail(self, name: str) -> bytes | None:
         """Return the small PNG of the item `name`, or None where there is none; one GET."""
         record = self._newest()
-        return None if record is None else contents.read_thumbnail(self.store, self._path, record, check_item_name(name))
+        return (
+            None if record is None else contents.read_thumbnail(self.store, self._path, record, check_item_name(name))
+        )
 
     def has_written(self, name: str) -> bool:
         """Whether the item `name` was written through this handle since the node was opened; no store call."""

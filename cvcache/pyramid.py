@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cvcache.errors import UsageError
 
@@ -192,7 +192,7 @@ def default_shards(
     return None if shards == list(chunks) else tuple(shards)
 
 
-def check_factors(factors: object, axes: Sequence[str]) -> list[tuple[int, ...]] | None:
+def check_factors(factors: Any, axes: Sequence[str]) -> list[tuple[int, ...]] | None:
     """Return by what each axis is divided at each step; one entry serves all steps.
 
     Parameters
@@ -208,7 +208,7 @@ def check_factors(factors: object, axes: Sequence[str]) -> list[tuple[int, ...]]
     if factors is None:
         return None
     several = isinstance(factors, Sequence) and any(isinstance(part, (Sequence, Mapping)) for part in factors)
-    return [_step(part, axes) for part in (factors if several else [factors])]  # type: ignore[union-attr]
+    return [_step(part, axes) for part in (factors if several else [factors])]
 
 
 def _step(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
@@ -248,7 +248,7 @@ def plan_levels(
     levels: int | None = None,
     factors: Sequence[Sequence[int]] | None = None,
     chunks: Sequence[int] | None = None,
-    shards: Sequence[int] | bool | None = None,
+    shards: Sequence[int] | Literal[False] | None = None,
 ) -> tuple[Level, ...]:
     """Return the levels of the pyramid of one array, the finest first.
 
@@ -306,8 +306,8 @@ def plan_levels(
         spanned = tuple(a * b for a, b in zip(spanned, step, strict=True))
 
 
-def _check_shards(shards: Sequence[int] | bool | None, chunks: Sequence[int]) -> None:
-    if shards is None or isinstance(shards, bool):
+def _check_shards(shards: Sequence[int] | Literal[False] | None, chunks: Sequence[int]) -> None:
+    if shards is None or shards is False:
         return
     if len(shards) != len(chunks) or any(a < 1 or a % b for a, b in zip(shards, chunks, strict=True)):
         msg = f"shards={list(shards)} must be multiples of the chunks {list(chunks)}, one for each of them"
@@ -319,11 +319,11 @@ def _shards(
     axes: Sequence[str],
     clipped: tuple[int, ...],
     chunks: Sequence[int],
-    shards: Sequence[int] | bool | None,
+    shards: Sequence[int] | Literal[False] | None,
     itemsize: int,
 ) -> tuple[int, ...] | None:
     """Return the shards of one level, clipped to its shape in whole chunks."""
-    if shards is None or shards is True:
+    if shards is None:
         asked = default_shards(shape, axes, clipped, itemsize)
         ratio = [a // b for a, b in zip(asked or clipped, clipped, strict=True)]
     elif shards is False:

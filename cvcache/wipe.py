@@ -12,7 +12,13 @@ from cvcache.store.base import Store
 
 
 def wipe(
-    store: Store, path: str, record: Record, settle: Policy | None, *, keep_logs: bool = False, keep_images: bool = False
+    store: Store,
+    path: str,
+    record: Record,
+    settle: Policy | None,
+    *,
+    keep_logs: bool = False,
+    keep_images: bool = False,
 ) -> set[str]:
     """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
 

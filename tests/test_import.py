@@ -37,7 +37,7 @@ LAYERS: tuple[set[str], ...] = (
     {"formats", "image", "lease", "wipe"},
     {"look", "resume"},
     {"api", "claim", "contents", "item", "nocache", "node", "opening", "runlog"},
-    {"step", "tree"},
+    {"step", "tree", "verify"},
     {"cli", "demo", "demo_image", "show", "terminal", "testing"},
 )
 """The rooms of docs: a module imports from its own layer and from those before it."""

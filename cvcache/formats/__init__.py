@@ -7,6 +7,7 @@ the group ``cvcache.formats`` (name: the suffix, value: the module) adds one wit
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -195,6 +196,7 @@ def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
     return next((formats[name[i + 1 :]] for i in dots if name[i + 1 :] in formats), None)
 
 
+@functools.cache
 def _plugins() -> dict[str, Format]:
     from importlib.metadata import entry_points
 
@@ -212,8 +214,11 @@ _formats: dict[str, Format] = {
         "npy": "npy",
         "npz": "npz",
         "ome.zarr": "ome_zarr",
+        "ome.zarr.zip": "ome_zarr_zip",
         "png": "png",
+        "ref": "reference",
         "svg": "svg",
         "txt": "text",
+        "zarr": "zarr_array",
     }.items()
 }

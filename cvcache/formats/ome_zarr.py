@@ -6,14 +6,14 @@ import hashlib
 import json
 import logging
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from cvcache.errors import UnkeyableValue, UsageError
+from cvcache.errors import UsageError
 from cvcache.image import describe as described
 from cvcache.image.array_spec import ArraySpec
 from cvcache.image.codec import parse_compressor
 from cvcache.image.gather import gather
-from cvcache.image.inputs import as_array, inherited
+from cvcache.image.inputs import as_array, inherited, lineage_of
 from cvcache.image.metadata import ome_metadata, omero_metadata
 from cvcache.image.options import (
     check_array,
@@ -75,7 +75,7 @@ def write(
     factors: int | Sequence[Any] | Mapping[str, int] | None = None,
     downsample: str | None = None,
     chunks: Sequence[int] | None = None,
-    shards: Sequence[int] | bool | None = None,
+    shards: Sequence[int] | Literal[False] | None = None,
     compressor: object = "blosc",
     version: str = "0.5",
     kind: str = "image",
@@ -108,7 +108,7 @@ def write(
         "max", "min" or "median".
     chunks : sequence of int, optional
         One per dimension; by default about 2 MiB with at most 16 planes.
-    shards : sequence of int or bool, optional
+    shards : sequence of int or False, optional
         Extent of one object, multiples of `chunks`; False for one object a chunk. By default a level of more
         than 10,000 chunks is stored in shards.
     compressor : str, mapping, codec or None
@@ -172,13 +172,12 @@ def write(
     )
     count = stored.shape[full.index("c")] if "c" in full else 1
     shown, windows = check_channels(known.get("channels"), count), check_contrast(contrast, count)
-    measured = kind == "image" and image.dtype.kind != "c" and stored.size > 0
     codec = parse_compressor(compressor)
-    plan = _plan(place, stored, full, pyramid, codec=codec, version=version, method=method, measured=measured)
+    plan = _plan(place, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
     multiscale = ome_metadata(
         place.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
     )
-    own = {**_own(image, added), **({"layer": check_layer(layer)} if layer else {})}
+    own = {**described.own_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
     kept = place.begin(_announcement(plan, stored, multiscale, own))
     _log(place, names, plan, kept)
     _share(place, stored)
@@ -186,13 +185,13 @@ def write(
     written = gather(lambda pair: _put_json(place, *pair), documents.items(), remote=place.remote)
     tally = _compute(plan, stored, kept, report)
     omero = None
-    if measured:
+    if plan.measured:
         omero = omero_metadata(shown, windows or _windows(tally, count), dtype_limits(image.dtype))
     found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
     attributes = _attributes(multiscale, own, omero, version)
     written += [_put_json(place, key, document) for key, document in _group(attributes, plan, version).items()]
     meta = described.metadata(attributes, found)
-    measurements = _measurements(tally, count) if measured else {}
+    measurements = _measurements(tally, count) if plan.measured else {}
     if stored.size:
         _show(plan, meta, omero)
     return {**meta, **measurements, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
@@ -221,9 +220,7 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
     write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
     """
-    from cvcache.image.slices import parse_slices
-
-    stored, meta = open_level(place, level, None if slices is None else parse_slices(slices))
+    stored, meta = open_level(place, level, slices)
     if meta["stored_as"] == "numpy":
         return stored[...]
     packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
@@ -244,14 +241,14 @@ def describe(place: Place) -> dict[str, Any]:
 
 
 def _check_shards(
-    shards: Sequence[int] | bool | None, axes: Sequence[str], full: Sequence[str], version: str
-) -> Sequence[int] | bool | None:
+    shards: Sequence[int] | Literal[False] | None, axes: Sequence[str], full: Sequence[str], version: str
+) -> Sequence[int] | Literal[False] | None:
     if version == "0.4":
         if shards is None or shards is False:
             return False
         msg = "OME-Zarr 0.4 has no shards; leave shards= away, or write version='0.5'"
         raise UsageError(msg)
-    if shards is None or isinstance(shards, bool):
+    if shards is None or shards is False:
         return shards
     if len(shards) != len(axes):
         msg = f"shards={list(shards)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
@@ -267,16 +264,15 @@ def _plan(
     *,
     codec: Any,
     version: str,
+    kind: str,
     method: str,
-    measured: bool,
 ) -> Plan:
     import numpy as np
 
     from cvcache.image.writer import Plan
 
     # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
-    bool_labels = method == "mode" and image.dtype == bool
-    dtype = np.dtype("uint8") if bool_labels else image.dtype.newbyteorder("<")
+    dtype = np.dtype("uint8") if kind == "labels" and image.dtype == bool else image.dtype.newbyteorder("<")
     specs = tuple(
         ArraySpec(
             path=str(n),
@@ -303,20 +299,9 @@ def _plan(
         steps=tuple(steps),
         blocks=blocks(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
         method=method,
-        measured=measured,
+        measured=kind == "image" and image.dtype.kind != "c",
         channel_axis=list(axes).index("c") if "c" in axes else None,
     )
-
-
-def _own(image: Array, added: Sequence[int]) -> dict[str, Any]:
-    """Return what OME-Zarr has no words for and reading needs, kept beside ``ome`` in the group's attributes."""
-    chunks = getattr(image, "chunks", None)
-    return {
-        "stored_as": "numpy" if chunks is None else "dask",
-        "dtype": str(image.dtype),
-        "added": list(added),
-        **({} if chunks is None else {"source_chunks": described.pack_chunks(chunks)}),
-    }
 
 
 def _announcement(plan: Plan, image: Array, multiscale: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,23 +312,10 @@ def _announcement(plan: Plan, image: Array, multiscale: Mapping[str, Any], own: 
     told: dict[str, Any] = {
         "attributes": {"ome": multiscale, "cvcache": dict(own)},
         "arrays": {spec.path: spec.document() for spec in plan.specs},
-        "lineage": _lineage(image),
+        "lineage": lineage_of(image),
     }
     told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
     return told
-
-
-def _lineage(image: Array) -> str | None:
-    if not is_lazy(image):
-        return None
-    from cvcache.key import digest
-    from cvcache.lineage import lineage
-
-    try:
-        return digest(lineage(image))
-    except UnkeyableValue as error:
-        logger.info("a crash of this write would start over: %s", error)
-        return None
 
 
 def _log(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
@@ -423,9 +395,7 @@ def _group(attributes: Mapping[str, Any], plan: Plan, version: str) -> dict[str,
     return {"zarr.json": group}
 
 
-def _compute(
-    plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None
-) -> Tally:
+def _compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None) -> Tally:
     from cvcache.image.writer import write_pyramid
 
     if is_lazy(image):
@@ -457,7 +427,9 @@ def _measurements(tally: Tally, count: int) -> dict[str, Any]:
     """Return what the record keeps of the pixels: the range of level 0, and a short histogram of the last level."""
     found: dict[str, Any] = {}
     if tally.limits:
-        found["range"] = [[_number(value) for value in tally.limits[i]] if i in tally.limits else None for i in range(count)]
+        found["range"] = [
+            [_number(value) for value in tally.limits[i]] if i in tally.limits else None for i in range(count)
+        ]
     if tally.histograms:
         found["histogram"] = [tally.histograms[i].short() if i in tally.histograms else None for i in range(count)]
     return found

@@ -167,6 +167,12 @@ class Place:
         """Return all parts of a directory item, by key."""
         return self.store.find(self.path)
 
+    def changed(self, keys: Sequence[str]) -> str:
+        """Return what differs once the first of these parts that exists was written anew; one STAT each until then."""
+        infos = (self.store.stat(self.at(key)) for key in keys)
+        info = next((info for info in infos if info is not None), None)
+        return "" if info is None else f"{info.size} {info.etag} {info.modified}".rstrip()
+
     def __reduce__(self) -> tuple[Any, ...]:
         # a store that is inside another one knows its way back; the others need the bucket to choose the right options
         store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)

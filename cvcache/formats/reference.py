@@ -5,37 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from cvcache.errors import InvalidName, ItemDamaged, UsageError
+from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage, refusal, type_name
-from cvcache.image.slices import format_slices, split_slices
-from cvcache.names import parse_url, redact
-from cvcache.store import open_store
+from cvcache.image.location import ZIPPED, Location, locate
+from cvcache.names import redact
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from cvcache.formats.place import Place
-    from cvcache.store.base import Store
 
-ZIPPED = ".zarr.zip"
-"""How the name of a file ends that is an image."""
 MAX_LINK = 64 << 10
 """Bytes of a link that are read; a longer one does not parse."""
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class _Target(NamedTuple):
-    """What a link leads to: `path` in `store`, and the URL that is kept, with its slices."""
-
-    store: Store
-    path: str
-    url: str
-    sliced: bool
 
 
 def write(place: Place, obj: object, /) -> dict[str, Any]:
@@ -62,12 +47,12 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     One STAT and, for a directory, one to four GET of what is linked; one PUT. Storage options are neither taken nor
     kept: whoever reads the link has credentials in the environment, or has opened that bucket with them.
     """
-    target = _locate(_text(place, obj))
+    target = locate(_text(place, obj))
     kind, fingerprint = _look(target) or (None, None)
     if kind is None:
         msg = f"{place.url} was not written: there is no zarr and no file at {redact(target.url)!r}; correct the URL"
         raise UsageError(msg)
-    if kind == "file" and target.sliced:
+    if kind == "file" and target.slices is not None:
         msg = f"{place.url} was not written: {redact(target.url)!r} is a file, which has no slices; leave them away"
         raise UsageError(msg)
     data = f"{json.dumps({'url': target.url, 'kind': kind, 'fingerprint': fingerprint}, indent=2)}\n".encode()
@@ -75,7 +60,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return _meta(target.url, kind, len(data))
 
 
-def read(place: Place, /, *, level: int = 0, slices: object = None) -> da.Array | bytes:
+def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
     """Return what the link leads to: an image as a lazy dask array, a file as its bytes.
 
     Parameters
@@ -100,7 +85,7 @@ def read(place: Place, /, *, level: int = 0, slices: object = None) -> da.Array 
     link = _parse(place, place.get())
     url, kind = link["url"], link["kind"]
     try:
-        target = _locate(url)
+        target = locate(url)
     except UsageError as error:
         raise damage(place, error) from error
     _check(place, target, link)
@@ -142,40 +127,7 @@ def _text(place: Place, obj: object) -> str:
     return text
 
 
-def _locate(text: str) -> _Target:
-    """Return what `text` leads to, in the one spelling that is kept."""
-    bare, slices = split_slices(text)
-    scheme, remote, rest = bare.partition("://")
-    scheme = scheme.lower() if remote else "file"
-    if _CONTROL.search(bare) or "::" in bare or not bare:
-        msg = f"{redact(bare)!r} cannot be linked: it is empty, chains file systems or has a control character in it"
-        raise InvalidName(f"{msg}; give the URL of one image or file")
-    if scheme in {"file", "local"}:
-        scheme, path = "file", os.path.realpath(os.path.expanduser(rest if remote else bare))
-    else:
-        scheme, path = _remote(scheme, rest.strip("/"), bare)
-    store = open_store(scheme, path, {})
-    query = "" if slices is None else f"?slices={format_slices(slices)}"
-    return _Target(store, path, store.url(path) + query, slices is not None)
-
-
-def _remote(scheme: str, rest: str, url: str) -> tuple[str, str]:
-    """Return scheme and full key of an image or file in a bucket; `parse_url` knows only of nodes."""
-    if redact(url) != url:
-        msg = f"{redact(url)!r} holds a secret, and a link keeps none; give credentials by the environment, or open "
-        raise InvalidName(f"{msg}its bucket with them in this process, as in cdir(url, **options)")
-    if scheme in {"http", "https"}:
-        msg = f"{url!r} is on a web server, of which no store of ours reads; link it by its bucket's URL (s3://, gs://)"
-        raise InvalidName(msg)
-    bucket, *segments = rest.split("/")
-    if not segments or {"", ".", ".."} & set(segments):
-        msg = f"{url!r} names no image and no file in a bucket; give its whole URL, without '.', '..' and '//'"
-        raise InvalidName(msg)
-    location = parse_url(f"{scheme}://{bucket}")
-    return location.scheme, "/".join([location.path, *segments])
-
-
-def _look(target: _Target) -> tuple[str, dict[str, Any]] | None:
+def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
     """Return the kind of what is there and what tells it from a later content; None if nothing is."""
     info = target.store.stat(target.path)
     if info is not None:
@@ -208,7 +160,7 @@ def _parse(place: Place, data: bytes) -> Mapping[str, Any]:
     return link
 
 
-def _check(place: Place, target: _Target, link: Mapping[str, Any]) -> None:
+def _check(place: Place, target: Location, link: Mapping[str, Any]) -> None:
     """Raise `ItemDamaged` unless the link still leads to what it was made for."""
     found = _look(target)
     if found == (link["kind"], link["fingerprint"]):

@@ -130,7 +130,7 @@ class ArraySpec:
         return _document3(self) if self.zarr_format == 3 else _document2(self)  # noqa: PLR2004 - the number of a format
 
     def encode(self, block: np.ndarray) -> list[bytes]:
-        """Return the bytes of one object, in parts, from its pixels; at the array's edge these are fewer than `unit`."""
+        """Return the bytes of one object, in parts, from its pixels, fewer than `unit` at the array's edge."""
         if self.shards is None:
             return self._encode_chunk(block)
         import numpy as np

@@ -164,8 +164,13 @@ def _decode_into(codec: Codec, data: bytes, out: np.ndarray) -> None:
     if promised not in (None, out.nbytes):
         msg = f"its header promises {promised} bytes where {out.nbytes} belong"
         raise ValueError(msg)
+    if codec.name == "blosc" and int.from_bytes(data[12:16], "little") != len(data):
+        # blosc believes its header, and would read on behind the end
+        msg = f"its header does not say that it is {len(data)} bytes long"
+        raise ValueError(msg)
     try:
-        _coder(codec).decode(data, out)
+        # how it was encoded is in the bytes; the options of others need not even be ones
+        _coder(Codec(codec.name)).decode(data, out)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
 
@@ -191,4 +196,7 @@ def _inflate(data: bytes, limit: int, wbits: int) -> bytes:
         plain = machine.decompress(data, limit + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error
+    if len(plain) == limit and not (machine.eof and not machine.unused_data):
+        msg = "it is cut short, or something follows it"
+        raise ValueError(msg)
     return plain

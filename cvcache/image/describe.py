@@ -89,15 +89,18 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
         attributes, name, inline = _group(place)
         multiscale = _multiscale(attributes)
         paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
-        if not 0 < len(paths) <= MOST_LEVELS:
-            raise ValueError(f"{len(paths)} levels; an image has 1 to {MOST_LEVELS}")
+        _check_count(paths)
         found = [inline.get(path) for path in paths]
         remote = place.remote
         levels = [
             _level(path, document)
             for path, document in zip(
                 paths,
-                gather(lambda i: found[i] or _document(place, f"{paths[i]}/{name}".lstrip("/")), range(len(paths)), remote=remote),
+                gather(
+                    lambda i: found[i] or _document(place, f"{paths[i]}/{name}".lstrip("/")),
+                    range(len(paths)),
+                    remote=remote,
+                ),
                 strict=True,
             )
         ]
@@ -114,7 +117,7 @@ def _group(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[s
     except FileNotFoundError:
         return _group2(place)
     if document.get("node_type") == "array":
-        return {}, "zarr.json", {"": document}
+        return document.get("attributes") or {}, "zarr.json", {"": document}
     inline = (document.get("consolidated_metadata") or {}).get("metadata") or {}
     return document.get("attributes") or {}, "zarr.json", inline
 
@@ -153,6 +156,11 @@ def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found
 
 
+def _check_count(paths: Sequence[str]) -> None:
+    if not 0 < len(paths) <= MOST_LEVELS:
+        raise ValueError(f"{len(paths)} levels; an image has 1 to {MOST_LEVELS}")
+
+
 def _inside(path: object) -> str:
     """Return the path of a level if it lies in the item."""
     parts = path.split("/") if isinstance(path, str) else [""]
@@ -163,15 +171,14 @@ def _inside(path: object) -> str:
 
 def _level(path: str, document: Mapping[str, Any]) -> Level:
     _check_codecs(document)
-    shape, chunks = [int(n) for n in document["shape"]], _chunks(document)
-    extents = [*shape, *chunks]
-    if len(shape) != len(chunks) or len(shape) > MOST_AXES or any(not isinstance(n, int) or n < 0 for n in extents):
+    shape, chunks = _whole(document["shape"]), _chunks(document)
+    if len(shape) != len(chunks) or len(shape) > MOST_AXES:
         raise ValueError(f"shape {shape} with chunks {list(chunks)}")
     spec = parse_document(document, path)
     decoded = (spec.chunks if spec else chunks, _dtype(document).itemsize)
     if 0 in decoded[0] or math.prod(decoded[0]) * decoded[1] > MOST_CHUNK_BYTES:
         raise ValueError(f"chunks of {list(decoded[0])} pixels, more than {MOST_CHUNK_BYTES >> 30} GiB or none at all")
-    return Level(path, {**document, "shape": shape}, spec)
+    return Level(path, document, spec)
 
 
 def _check_codecs(document: Mapping[str, Any]) -> None:
@@ -211,7 +218,7 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
     transforms = [_transform(multiscale, row, ndim) for row in multiscale["datasets"]]
     complete = "stored_as" in own
     meta: dict[str, Any] = {
-        "kind": "labels" if "image-label" in ome else "image",
+        "kind": "labels" if "image-label" in ome else "image" if "multiscales" in ome else "array",
         "shape": [levels[0].shape[i] for i in keep],
         "dtype": own.get("dtype") or str(_dtype(levels[0].document).newbyteorder("=")),
         "axes": [axes[i]["name"] for i in keep],
@@ -236,6 +243,12 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
         if name in own:
             meta[name] = own[name]
     return {**meta, **_channels(ome.get("omero") or {})}
+
+
+def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of an image that is being written, from its plan: its missing chunks are empty so far."""
+    levels = [_level(path, document) for path, document in plan["arrays"].items()]
+    return {**metadata(plan["attributes"], levels), "complete": False, "planned": True}
 
 
 def _axes(multiscale: Mapping[str, Any], level: Level) -> list[Mapping[str, Any]]:
@@ -264,7 +277,7 @@ def _stored(spec: ArraySpec) -> dict[str, Any]:
 def specs_of(meta: Mapping[str, Any]) -> list[ArraySpec] | None:
     """Return the arrays of an image cvcache wrote from its recorded metadata; None where they have to be looked at."""
     stored = meta.get("stored")
-    if not stored or not meta.get("complete"):
+    if not stored:
         return None
     compressor = stored["compressor"]
     codec = Codec(compressor["name"], tuple(sorted(compressor["configuration"].items())))
@@ -286,9 +299,7 @@ def specs_of(meta: Mapping[str, Any]) -> list[ArraySpec] | None:
     ]
 
 
-def _transform(
-    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
-) -> tuple[list[float], list[float]]:
+def _transform(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
     """Return scale and translation of one level, those of the whole multiscale applied last."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for owner in (dataset, multiscale):
@@ -309,7 +320,15 @@ def _dtype(document: Mapping[str, Any]) -> Any:
 
 def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
     given = document.get("chunk_grid")
-    return tuple(int(n) for n in (given["configuration"]["chunk_shape"] if given else document["chunks"]))
+    return _whole(given["configuration"]["chunk_shape"] if given else document["chunks"])
+
+
+def _whole(values: Sequence[object]) -> tuple[int, ...]:
+    """Return extents that are whole numbers and not negative."""
+    extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
+    if len(extents) != len(values):
+        raise ValueError(f"extents {str(values)[:80]}")
+    return extents
 
 
 def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,6 +342,17 @@ def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def own_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
+    """Return what OME-Zarr has no words for and reading needs, kept in the attributes beside ``ome``."""
+    chunks = getattr(array, "chunks", None)
+    return {
+        "stored_as": "numpy" if chunks is None else "dask",
+        "dtype": str(array.dtype),
+        "added": list(added),
+        **({} if chunks is None else {"source_chunks": pack_chunks(chunks)}),
+    }
+
+
 def pack_chunks(chunks: Sequence[Sequence[int]]) -> list[list[list[int]]]:
     """Return dask's chunks with runs counted: per axis a list of [extent, how often]."""
     return [[[int(extent), len(list(run))] for extent, run in itertools.groupby(axis)] for axis in chunks]
@@ -331,5 +361,3 @@ def pack_chunks(chunks: Sequence[Sequence[int]]) -> list[list[list[int]]]:
 def unpack_chunks(packed: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, ...], ...]:
     """Return what was given to `pack_chunks`."""
     return tuple(tuple(extent for extent, count in axis for _ in range(count)) for axis in packed)
-
-

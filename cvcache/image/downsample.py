@@ -91,8 +91,10 @@ def _pick(method: str) -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
         cells = _cells(block, factors)
         if method == "median":
             # of an even number of pixels the upper middle one: a value that is there
-            return np.partition(np.stack(cells), len(cells) // 2, axis=0)[len(cells) // 2]
-        return functools.reduce(np.maximum if method == "max" else np.minimum, cells)
+            middle: np.ndarray = np.partition(np.stack(cells), len(cells) // 2, axis=0)[len(cells) // 2]
+            return middle
+        picked: np.ndarray = functools.reduce(np.maximum if method == "max" else np.minimum, cells)
+        return picked
 
     return pick
 
@@ -125,7 +127,7 @@ def _slabs(block: np.ndarray, factors: Sequence[int]) -> Iterator[tuple[Region, 
 
 
 def _sum_dtypes(block: np.ndarray, factors: Sequence[int]) -> list[np.dtype]:
-    """Return, per axis, the narrowest type that holds the sum along it and those before; the last one half a cell more."""
+    """Return, per axis, the narrowest type for the sum along it and those before; the last one half a cell more."""
     import numpy as np
 
     if block.dtype.kind not in "biu":

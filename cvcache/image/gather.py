@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from cvcache.store.bucket import AT_ONCE
+
 T = TypeVar("T")
 R = TypeVar("R")
-
-AT_ONCE = 48
-"""Requests to a bucket under way in one process."""
 
 
 @functools.cache

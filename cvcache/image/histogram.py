@@ -111,4 +111,5 @@ def _bins(values: np.ndarray, exponent: int) -> np.ndarray:
         return values.astype("uint64" if values.dtype == np.uint64 else "int64") >> exponent
     if values.dtype.kind == "b":
         return values.astype("int64")
-    return np.floor(np.ldexp(values, -exponent))
+    bins: np.ndarray = np.floor(np.ldexp(values, -exponent))
+    return bins

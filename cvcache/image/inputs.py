@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.errors import UsageError
+from cvcache.errors import UnkeyableValue, UsageError
 from cvcache.formats.common import type_name
 from cvcache.image.options import is_lazy
 from cvcache.image.reader import views
@@ -51,7 +51,7 @@ def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
         values = [float(value) for value in obj.coords[axis].values]
         step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
         if any(not math.isclose(v, values[0] + i * step, abs_tol=EVEN * abs(step)) for i, v in enumerate(values)):
-            msg = f"the coordinates along {axis!r} are not even, and OME-Zarr has one scale per axis; drop or resample them"
+            msg = f"the coordinates along {axis!r} are not even; OME-Zarr has one scale an axis; drop or resample them"
             raise UsageError(msg)
         scale[axis], translation[axis] = step or 1.0, values[0]
         if named := obj.coords[axis].attrs.get("units"):
@@ -60,6 +60,20 @@ def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
     if "c" in axes and "c" in obj.coords and obj.coords["c"].dtype.kind in "UO":
         found["channels"] = [str(value) for value in obj.coords["c"].values]
     return obj.data, found
+
+
+def lineage_of(array: object) -> str | None:
+    """Return what is the same for the same source in every run; None where nobody can tell."""
+    if not is_lazy(array):
+        return None
+    from cvcache.key import digest
+    from cvcache.lineage import lineage
+
+    try:
+        return digest(lineage(array))
+    except UnkeyableValue as error:
+        logger.info("a crash of this write would start over: %s", error)
+        return None
 
 
 def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def is_lazy(obj: object) -> TypeGuard[da.Array]:
     return type_name(obj) == "dask.array.core.Array"
 
 
-def check_array(place: Place, obj: object, kind: str) -> Array:
-    """Return `obj` if it is an array that OME-Zarr brings back as it is."""
+def check_numbers(place: Place, obj: object) -> Array:
+    """Return `obj` if it is a numpy or dask array of numbers that zarr brings back as they are."""
     import numpy as np
 
     if not is_lazy(obj) and type(obj) is not np.ndarray:
@@ -39,17 +39,23 @@ def check_array(place: Place, obj: object, kind: str) -> Array:
     array = cast("Array", obj)
     if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
         raise refusal(place, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
+    if any(math.isnan(extent) for extent in array.shape):
+        raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
+    sample = getattr(array, "_meta", array)
+    if type(sample) is not np.ndarray:
+        raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
+    return array
+
+
+def check_array(place: Place, obj: object, kind: str) -> Array:
+    """Return `obj` if it is an array that OME-Zarr brings back as it is."""
+    array = check_numbers(place, obj)
     if kind == "labels" and array.dtype.kind not in "biu":
         raise refusal(place, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
     if array.ndim == 0:
         raise refusal(place, "a single value is no image", "write it as .json or .npy")
-    if any(math.isnan(extent) for extent in array.shape):
-        raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
     if array.ndim > MOST_AXES:
         raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
-    sample = getattr(array, "_meta", array)
-    if type(sample) is not np.ndarray:
-        raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
     return array
 
 
@@ -80,7 +86,9 @@ def check_method(downsample: str | None, kind: str, dtype: np.dtype) -> str:
 def check_layer(layer: object) -> dict[str, Any]:
     """Return the settings of a napari layer if they are plain JSON."""
     try:
-        if layer is None or (isinstance(layer, Mapping) and json.loads(json.dumps(dict(layer), allow_nan=False)) == layer):
+        if layer is None or (
+            isinstance(layer, Mapping) and json.loads(json.dumps(dict(layer), allow_nan=False)) == layer
+        ):
             return dict(layer or {})
     except (TypeError, ValueError):
         pass

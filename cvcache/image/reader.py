@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
 from cvcache.image.describe import look, specs_of, unpack_chunks
+from cvcache.image.slices import parse_slices
 from cvcache.image.slices import window as window_of
-from cvcache.image.stored import StoredArray, Window
+from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, whole
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from cvcache.formats.place import Place
     from cvcache.image.array_spec import ArraySpec
+    from cvcache.image.describe import Level
 
 MOST_TASKS = 1_000_000
 """A lazy array of more chunks than this has several of them in one task."""
 
 
-def open_level(place: Place, level: int, slices: Sequence[Any] | None) -> tuple[StoredArray, Mapping[str, Any]]:
-    """Return one level of the image at `place`, or the part of it that `slices` name, and the image's metadata.
+def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:
+    """Return one level of the image at `place`, or a part of it, and the image's metadata.
+
+    Parameters
+    ----------
+    place : Place
+    level : int
+        0 is the image itself; -1 the coarsest.
+    *parts : slices, str or None
+        Each takes its part of what those before it left.
 
     Raises
     ------
     UsageError
-        There is no such level, or `slices` do not fit it.
+        There is no such level, or the slices do not fit it.
     ItemDamaged
         There is no image.
 
@@ -36,42 +48,46 @@ def open_level(place: Place, level: int, slices: Sequence[Any] | None) -> tuple[
     -----
     No store call where the metadata is recorded; else those of `cvcache.image.describe.look`.
     """
+    import numpy as np
+
     meta: Mapping[str, Any] = place.meta
     specs: Sequence[ArraySpec | None] | None = specs_of(meta)
-    documents: Sequence[Any] = ()
+    levels: Sequence[Level] = ()
     if specs is None:
-        meta, found = look(place)
-        specs, documents = [one.spec for one in found], found
+        meta, levels = look(place)
+        specs = [one.spec for one in levels]
     if not -meta["levels"] <= level < meta["levels"]:
         msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
         raise UsageError(msg)
     level %= meta["levels"]
-    spec = specs[level]
-    shape, added = meta["shapes"][level], meta["added"]
-    kept = [n for i, n in enumerate(shape) if i not in added]
-    seen = window_of(tuple(slices) if slices is not None else (), kept)
-    rest = iter(seen)
-    window: Window = tuple(0 if i in added else next(rest) for i in range(len(shape)))
-    import numpy as np
+    window = whole(meta["shapes"][level], meta["added"])
+    for part in parts:
+        if part is not None:
+            seen = [_length(axis) for axis in window if isinstance(axis, slice)]
+            window, _ = compose(window, window_of(parse_slices(part), seen))
+    spec, described = specs[level], view(meta, level, window)
+    version = _version(place, levels)
+    if spec is not None:
+        return StoredArray(
+            place, spec, window, np.dtype(meta["dtype"]), bool(meta["complete"]), version, described
+        ), meta
+    from cvcache.image.zarr_store import ZarrArray
 
-    dtype, complete = np.dtype(meta["dtype"]), bool(meta["complete"])
-    described = view(meta, level, window)
-    if spec is None:
-        from cvcache.image.zarr_store import ZarrArray
-
-        return ZarrArray.of(place, documents[level], window, dtype, described, _version(place, documents)), meta
-    return StoredArray(place, spec, window, dtype, complete, _version(place, documents), described), meta
+    return ZarrArray.of(place, levels[level], window, np.dtype(meta["dtype"]), described, version), meta
 
 
-def _version(place: Place, documents: Sequence[Any]) -> str:
-    """Return what tells one content of a place from another where no commit does: what its metadata says."""
+def _length(axis: slice) -> int:
+    return len(range(axis.start, axis.stop, axis.step))
+
+
+def _version(place: Place, levels: Sequence[Level]) -> str:
+    """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
     if place.pin:
         return ""
-    import hashlib
-
-    told = repr([one.document for one in documents]) + repr(sorted(place.meta.items()))
-    info = place.store.stat(place.at("zarr.json")) if place.store.scheme == "file" else None
-    return hashlib.sha256((told + (info.etag if info else "")).encode()).hexdigest()[:16]
+    if place.remote:
+        return uuid.uuid4().hex
+    told = repr([one.document for one in levels]) + repr(sorted(place.meta.items()))
+    return hashlib.sha256(f"{told}{place.changed(DOCUMENTS)}".encode()).hexdigest()[:16]
 
 
 def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
@@ -84,7 +100,9 @@ def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
     channels = meta.get("channels")
     if channels and "c" in axes:
         part = parts[axes.index("c")]
-        channels = [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
+        channels = (
+            [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
+        )
     return {
         "shape": [len(range(part.start, part.stop, part.step)) for part in parts],
         "axes": axes,
@@ -135,14 +153,16 @@ def lazy(
         given = [every[i] for i in axes]
     direct = given is not None and all(map(_aligned, given, grains))
     chunks = given if given is not None and direct else regular
-    array = da.from_array(
+    array: da.Array = da.from_array(
         stored,
         chunks=tuple(map(_seen, chunks, parts)),
         name=stored.name,
         meta=np.empty((0,) * len(axes), dtype=stored.dtype),
         asarray=False,
     )
-    return array if given is None or direct else array.rechunk(tuple(map(_seen, given, parts)), method="tasks")
+    if given is not None and not direct:
+        array = array.rechunk(tuple(map(_seen, given, parts)), method="tasks")
+    return array
 
 
 def _aligned(axis: Sequence[int], grain: int) -> bool:
@@ -167,7 +187,8 @@ def _seen(axis: Sequence[int], part: slice) -> tuple[int, ...]:
     """Return how many pixels of each chunk along one axis lie in the window."""
     ends = list(itertools.accumulate(axis))
     counts = [
-        len(range(part.start, min(end, part.stop), part.step)) - len(range(part.start, min(end - n, part.stop), part.step))
+        len(range(part.start, min(end, part.stop), part.step))
+        - len(range(part.start, min(end - n, part.stop), part.step))
         for n, end in zip(axis, ends, strict=True)
     ]
     return tuple(count for count in counts if count) or (0,)

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Window = tuple[int | slice, ...]
 """One per stored axis: the plane of an axis that is gone, or a slice with start, stop and a positive step."""
 KEPT_INDEXES = 1024
+DOCUMENTS = ("zarr.json", ".zattrs", ".zarray", "")
+"""What of an image is written last, whatever its format; the zip itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,10 @@ class StoredArray:
         return f"cvcache-image-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
-        return Canonical({"$image": self.name})
+        """Stand for the bytes in a key: of a commit, or of what lies there now (one STAT, or a few)."""
+        if self.place.pin:
+            return Canonical({"$image": self.name})
+        return Canonical({"$image": replace(self, version="").name, "changed": self.place.changed(DOCUMENTS)})
 
     def __dask_tokenize__(self) -> str:
         return self.name
@@ -95,7 +100,7 @@ class StoredArray:
     def __getitem__(self, index: Any) -> np.ndarray:
         import numpy as np
 
-        window, after = _compose(self.window, index)
+        window, after = compose(self.window, index)
         out = np.empty([_length(part) if isinstance(part, slice) else 1 for part in window], dtype=self.spec.dtype)
         self._fill(out, [part if isinstance(part, slice) else slice(part, part + 1, 1) for part in window])
         seen = out[tuple(slice(None) if isinstance(part, slice) else 0 for part in window)]
@@ -225,7 +230,10 @@ class _Indexed:
 
 
 def _read_index(
-    place: Place, spec: ArraySpec, shard: tuple[int, ...], complete: bool  # noqa: FBT001
+    place: Place,
+    spec: ArraySpec,
+    shard: tuple[int, ...],
+    complete: bool,  # noqa: FBT001
 ) -> list[tuple[int, int] | None] | None:
     where = _Indexed(f"{place.pin} {place.url} {spec.path}", shard, complete, place, spec)
     return _cached_index(where) if place.pin else _cached_index.__wrapped__(where)
@@ -262,7 +270,7 @@ def whole(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
     return tuple(0 if i in added else slice(0, n, 1) for i, n in enumerate(shape))
 
 
-def _compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
+def compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
     """Return the window that `index` leaves of `window`, and what numpy has to do afterwards (fancy or backward)."""
     given = list(index) if isinstance(index, tuple) else [index]
     axes = [i for i, part in enumerate(window) if isinstance(part, slice)]

@@ -231,7 +231,7 @@ class _Done:
     """
 
     def __init__(self, plan: Plan, kept: Mapping[str, int]) -> None:
-        self._complete: list[np.ndarray] = []
+        self._complete: list[Any] = []
         self.objects = self.bytes = 0
         if kept:
             self._look(plan, kept)
@@ -245,10 +245,11 @@ class _Done:
             for index in present.values():
                 there[index] = True
             per_block = [b // u for b, u in zip(plan.blocks[n], spec.unit, strict=True)]
-            complete = _all_of(there, per_block, plan.grid(n))
+            complete: Any = _all_of(there, per_block, plan.grid(n))
             if n:
                 steps = zip(plan.blocks[n], plan.steps[n - 1], plan.blocks[n - 1], strict=True)
-                complete &= _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
+                below = _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
+                complete &= below
             self._complete.append(complete)
             for key, index in present.items():
                 if complete[tuple(i // r for i, r in zip(index, per_block, strict=True))]:
@@ -361,7 +362,9 @@ def _read_block(plan: Plan, n: int, index: Index) -> Result:
 
     spec = plan.specs[n]
     region = tuple(slice(part.start, part.stop, 1) for part in plan.region(n, index))
-    return _hand_on(plan, n, index, StoredArray(plan.place, spec, region, spec.numpy_dtype(), complete=True)[...], Tally())
+    return _hand_on(
+        plan, n, index, StoredArray(plan.place, spec, region, spec.numpy_dtype(), complete=True)[...], Tally()
+    )
 
 
 def _hand_on(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> Result:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import StorePath
 
 from cvcache.formats.place import Place
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     import numpy as np
+    from zarr.core.buffer import Buffer, BufferPrototype
 
     from cvcache.image.describe import Level
 
@@ -59,7 +59,7 @@ class PlaceStore(Store):
         """Return several ranges."""
         return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
 
-    async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002 - zarr's signature
+    async def set(self, key: str, value: Buffer) -> None:
         """Refuse: what an image consists of is written as a whole."""
         msg = f"{self.place.at(key)} is read only"
         raise NotImplementedError(msg)
@@ -107,6 +107,7 @@ class ZarrArray(StoredArray):
     """A stored array whose chunks zarr decodes."""
 
     __slots__ = ("_document",)
+    _document: str
 
     @classmethod
     def of(

@@ -17,10 +17,11 @@ from cvcache.store.writer import Guard
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """Size in bytes and, where the store has one, the tag that changes with the content."""
+    """Size in bytes and, where the store has them, the tag that changes with the content and the time of writing."""
 
     size: int
     etag: str = ""
+    modified: str = ""
 
 
 @dataclass(frozen=True, slots=True)

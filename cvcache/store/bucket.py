@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 DELETE_AT_ONCE = 16
 READ_AT_ONCE = 1 << 20
+AT_ONCE = 48
+"""Requests to a bucket under way in one process."""
 _MARKERS = {"", ".gcs_placeholder"}
 """Names under which consoles and file systems keep an empty directory: no content, no owner."""
 
@@ -51,7 +53,7 @@ class BucketStore(Store):
 
         own = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
-            return fsspec.filesystem(self.scheme, **{**options, **own})
+            return fsspec.filesystem(self.scheme, **{**options, **self._tuned(options), **own})
         except ImportError:
             raise
         except Exception as error:  # noqa: BLE001 - each library has its own way to refuse an option
@@ -60,6 +62,10 @@ class BucketStore(Store):
         raise UsageError(
             f"{self.scheme}:// cannot be opened with these storage options ({names}): {told}; correct them"
         )
+
+    def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return the options that go to the library in place of those the user gave, which they contain."""
+        return {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.scheme!r})"
@@ -201,7 +207,10 @@ class BucketStore(Store):
 
     def _stat(self, path: str) -> ObjectInfo | None:
         entry = self._fs.info(path)
-        return None if entry["type"] == "directory" else ObjectInfo(entry["size"])
+        if entry["type"] == "directory":
+            return None
+        told = [str(entry.get(name) or "") for name in ("etag", "ETag", "updated", "LastModified", "created")]
+        return ObjectInfo(entry["size"], told[0] or told[1], told[2] or told[3] or told[4])
 
 
 def split(path: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from cvcache.store.base import ObjectInfo
-from cvcache.store.bucket import BucketStore, split
+from cvcache.store.bucket import AT_ONCE, BucketStore, split
 
 _DELETE_LIMIT = 1000
 
@@ -20,6 +20,10 @@ class S3Store(BucketStore):
 
     def __init__(self, options: Mapping[str, Any], retries: int = 5) -> None:
         super().__init__("s3", options, retries)
+
+    def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Open as many connections as there may be requests, unless told otherwise: botocore's default is 10."""
+        return {"config_kwargs": {"max_pool_connections": AT_ONCE, **(options.get("config_kwargs") or {})}}
 
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end, max_concurrency=1))
@@ -42,7 +46,7 @@ class S3Store(BucketStore):
     def _stat(self, path: str) -> ObjectInfo | None:
         bucket, key = split(path)
         found = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
-        return ObjectInfo(found["ContentLength"], found["ETag"].strip('"'))
+        return ObjectInfo(found["ContentLength"], found["ETag"].strip('"'), str(found.get("LastModified", "")))
 
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:  # noqa: ARG002 - it has no directories
         keys = iter(sorted(paths))

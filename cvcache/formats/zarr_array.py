@@ -1,0 +1,122 @@
+"""One array of any rank as plain zarr 3 (``.zarr``): no levels, no meaning of its axes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from cvcache.errors import UsageError
+from cvcache.formats.common import refusal
+from cvcache.formats.ome_zarr import describe, read
+from cvcache.image import describe as described
+from cvcache.image.array_spec import ArraySpec
+from cvcache.image.codec import parse_compressor
+from cvcache.image.inputs import as_array, lineage_of
+from cvcache.image.options import check_numbers, is_lazy
+from cvcache.image.progress import check_progress
+from cvcache.image.writer import Plan, needs_share, write_pyramid
+from cvcache.pyramid import CHUNK_BYTES, Level, blocks, default_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cvcache.formats.place import Place
+
+__all__ = ["describe", "read", "write"]
+
+MOST_AXES = 32
+
+
+def write(
+    place: Place,
+    obj: object,
+    /,
+    *,
+    chunks: Sequence[int] | None = None,
+    shards: Sequence[int] | Literal[False] | None = None,
+    compressor: object = "blosc",
+    progress: Callable[[int, int], object] | bool | None = None,
+) -> dict[str, Any]:
+    """Write one array; a dask array is computed meanwhile, each block once.
+
+    Parameters
+    ----------
+    place : Place
+    obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
+        Of rank 1 to 32 and any integer, float, complex or bool dtype.
+    chunks : sequence of int, optional
+        One per dimension; by default about 2 MiB.
+    shards, compressor, progress
+        As of ``.ome.zarr``.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is no such array.
+    UsageError
+        Options that do not fit the array.
+
+    Notes
+    -----
+    One PUT for the plan, one per object, and one for the array's metadata, which comes last.
+    """
+    given, _ = as_array(obj)
+    array = check_numbers(place, given)
+    if not 0 < array.ndim <= MOST_AXES:
+        raise refusal(place, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json")
+    report = check_progress(progress)
+    level = _level(array, chunks, shards)
+    dtype = array.dtype.newbyteorder("<")
+    spec = ArraySpec("", level.shape, level.chunks, level.shards, dtype.str, parse_compressor(compressor))
+    ones = (1,) * array.ndim
+    extents = blocks([level], getattr(array, "chunks", None), dtype.itemsize)
+    plan = Plan(place, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
+    document = {**spec.document(), "attributes": {"cvcache": described.own_attributes(array, ())}}
+    told = {"attributes": document["attributes"], "arrays": {"": document}, "lineage": lineage_of(array)}
+    kept = place.begin({**told, "digest": hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]})
+    if is_lazy(array):
+        if needs_share(place, array):
+            place.share()
+        tally = write_pyramid(plan, array, kept, report=report)
+    else:
+        import dask.array as da
+
+        source = da.from_array(cast("Any", array), chunks=extents[0], name=False)
+        tally = write_pyramid(plan, source, kept, scheduler="threads", report=report)
+    data = json.dumps(document, indent=2).encode()
+    place.put(data, "zarr.json")
+    meta = described.metadata(document["attributes"], [described.Level("", document, spec)])
+    return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + len(data)}
+
+
+def _level(array: Any, chunks: Sequence[int] | None, shards: Sequence[int] | Literal[False] | None) -> Level:
+    shape, itemsize = tuple(array.shape), array.dtype.itemsize
+    asked = tuple(chunks) if chunks is not None else _default_chunks(shape, itemsize)
+    if len(asked) != len(shape) or any(n < 1 for n in asked):
+        msg = f"chunks={list(asked)} must be {len(shape)} positive extents, one for each dimension"
+        raise UsageError(msg)
+    clipped = tuple(max(1, min(c, n)) for c, n in zip(asked, shape, strict=True))
+    ones = (1,) * len(shape)
+    if shards is None:
+        held = default_shards(shape, [""] * len(shape), clipped, itemsize)
+    elif shards is False:
+        held = None
+    else:
+        if len(shards) != len(asked) or any(s < 1 or s % c for s, c in zip(shards, asked, strict=True)):
+            msg = f"shards={list(shards)} must be multiples of the chunks {list(asked)}, one for each of them"
+            raise UsageError(msg)
+        held = tuple(
+            c * min(s // a, max(1, -(-n // c))) for c, s, a, n in zip(clipped, shards, asked, shape, strict=True)
+        )
+    return Level(shape, clipped, ones, (1.0,) * len(shape), (0.0,) * len(shape), None if held == clipped else held)
+
+
+def _default_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return chunks of about 2 MiB, the longest axis halved until they are small enough."""
+    chunks = [max(1, n) for n in shape]
+    while math.prod(chunks) * itemsize > CHUNK_BYTES and max(chunks) > 1:
+        axis = chunks.index(max(chunks))
+        chunks[axis] = -(-chunks[axis] // 2)
+    return tuple(chunks)

@@ -1,0 +1,66 @@
+"""Any image at any URL as a lazy array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats.place import Place
+from cvcache.image.location import ZIPPED, locate
+from cvcache.image.reader import lazy, open_level
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+
+def open_image(
+    url: object, *, level: int = 0, slices: Sequence[Any] | str | None = None, **storage_options: Any
+) -> da.Array:
+    """Return an image as a dask array: OME-Zarr 0.4 or 0.5, plain zarr, or one of them in a zip.
+
+    Parameters
+    ----------
+    url : str, os.PathLike or UPath
+        Of the image, by whomever it was written. ``?slices=[0, :100, ..., ::2]`` at its end takes a part of it, as a
+        script does that is developed on a crop.
+    level : int
+        0 is the image itself; -1 the coarsest.
+    slices : sequence of int, slice and Ellipsis, or str, optional
+        A part of what the URL leads to; steps are positive.
+    **storage_options
+        For fsspec: ``anon=True``, ``endpoint_url=...``. Never kept.
+
+    Returns
+    -------
+    dask.array.Array
+        In the image's own chunks. An image written from it takes over its axes, scale, translation and unit, moved by
+        the slices.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the URL.
+    ItemDamaged
+        There is no image, or one whose metadata is not to be trusted. When computed: a chunk cannot be decoded, or of
+        an image that cvcache wrote, one is missing.
+    UsageError
+        There is no such level, or the slices do not fit it.
+
+    Notes
+    -----
+    One GET for OME-Zarr 0.5 that repeats the metadata of its arrays, as cvcache's does; else one more for each
+    level. Then one GET per chunk. In a key it counts by the etag or time and size of its metadata, one STAT.
+    """
+    target = locate(url, storage_options)
+    place = Place(target.store, target.path)
+    if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
+        from cvcache.image.zipped import ZipStore
+
+        place = Place(ZipStore(target.store, target.path), "")
+    try:
+        stored, meta = open_level(place, level, target.slices, slices)
+    except FileNotFoundError:
+        msg = f"there is no image at {target.url}; correct the URL"
+        raise FileNotFoundError(msg) from None
+    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
+    return lazy(stored, packed, meta["added"])

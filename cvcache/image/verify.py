@@ -1,0 +1,67 @@
+"""Whether every chunk of a written image is there and can be decoded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cvcache.image.describe import look, specs_of
+from cvcache.image.gather import gather
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+    from cvcache.image.array_spec import ArraySpec
+
+AT_ONCE = 64
+"""Objects that are in memory together."""
+
+
+def damaged(place: Place) -> Iterator[tuple[str, str]]:
+    """Yield the key of each object that is missing or corrupt, and what is wrong with it.
+
+    Notes
+    -----
+    One LIST of the image, and one GET per object. A chunk of OME-Zarr 0.5 has a checksum; one of 0.4 counts as
+    damaged only where it cannot be decoded.
+    """
+    if place.meta.get("complete") is False:
+        return
+    recorded = specs_of(place.meta)
+    specs = [level.spec for level in look(place)[1]] if recorded is None else recorded
+    there = place.find()
+    ours = [spec for spec in specs if spec is not None]
+    documents = {spec.document_key for spec in ours}
+    documents |= {"zarr.json"} if place.meta.get("stored", {}).get("zarr_format", 3) == 3 else {".zgroup", ".zattrs"}  # noqa: PLR2004
+    yield from ((key, "missing") for key in sorted(documents - there.keys()))
+    for spec in ours:
+        yield from _damaged_chunks(place, spec, set(there))
+
+
+def _damaged_chunks(place: Place, spec: ArraySpec, there: set[str]) -> Iterator[tuple[str, str]]:
+    def look_at(key: str) -> str:
+        return _fault(place, spec, key) if key in there else "missing"
+
+    units = spec.units()
+    while batch := list(itertools.islice(units, AT_ONCE)):
+        keys = [spec.key(unit) for unit in batch]
+        faults = gather(look_at, keys, remote=place.remote)
+        yield from ((key, fault) for key, fault in zip(keys, faults, strict=True) if fault)
+
+
+def _fault(place: Place, spec: ArraySpec, key: str) -> str:
+    """Return what is wrong with one object; empty for nothing."""
+    try:
+        data = place.get(key)
+        if spec.shards is None:
+            spec.decode(data)
+            return ""
+        table = data[-spec.index_bytes :] if spec.index_at_end else data[: spec.index_bytes]
+        for part in spec.read_index(table):
+            if part is not None:
+                spec.decode(data[slice(*part)])
+    except FileNotFoundError:
+        return "missing"
+    except ValueError as error:
+        return f"corrupt ({error})"
+    return ""

@@ -1,0 +1,105 @@
+"""Whether what was committed is still there, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cvcache import contents
+from cvcache.api import cdir
+from cvcache.formats.place import Place, sha256
+from cvcache.names import is_item_dir
+from cvcache.nocache import NoCache
+from cvcache.node import CacheDir
+from cvcache.tree import cdir_walk
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One part of an item that is not what its commit vouched for.
+
+    Attributes
+    ----------
+    node : CacheDir
+    item : str
+    part : str
+        Key of the chunk or file in the item; empty for the item as a whole.
+    fault : str
+        What is wrong with it: "missing", or how it differs.
+    """
+
+    node: CacheDir
+    item: str
+    part: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.node.item_url(self.item)}{f'/{self.part}' if self.part else ''} is {self.fault}"
+
+
+def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any) -> list[Damage]:
+    """Read everything that was committed at `where`, and return what is damaged.
+
+    Parameters
+    ----------
+    where : str, os.PathLike, UPath or CacheDir
+    recursive : bool
+        Look at the nodes below it too.
+    **storage_options
+        What the store takes.
+
+    Returns
+    -------
+    list of Damage
+        Each names the chunk or file. Empty where all is well. Nodes that are not committed are left out.
+
+    Raises
+    ------
+    NodeReplaced
+        If a node was computed anew meanwhile; verify it again.
+
+    Notes
+    -----
+    One GET per object of every item, and one LIST per image. Files are compared by SHA-256, chunks of OME-Zarr 0.5 by
+    their own checksum. Files a step wrote through ``open()`` or ``path()`` are compared by size alone.
+    """
+    top = cdir(where, **storage_options)
+    if isinstance(top, NoCache):
+        return []
+    nodes = cdir_walk(top) if recursive else [top.snapshot()]
+    return [damage for node in nodes if node.committed for damage in _damages(node)]
+
+
+def _damages(node: CacheDir) -> Iterator[Damage]:
+    for name, row in sorted(node.rows().items()):
+        for part, fault in _faults(contents.committed_place(node.store, node.location, node.record(), name, row), row):
+            yield Damage(node, name, part, fault)
+
+
+def _faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the damaged parts of one item, each with what is wrong."""
+    if row.get("complete") and is_item_dir(place.name):
+        from cvcache.image.verify import damaged
+
+        yield from damaged(place)
+    elif is_item_dir(place.name):
+        parts = place.find()
+        found = {"objects": len(parts), "bytes": sum(info.size for info in parts.values())}
+        wrong = {name: count for name, count in found.items() if row.get(name, count) != count}
+        if wrong:
+            told = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
+            yield "", f"incomplete: {told}" if parts else "missing"
+    else:
+        yield from _file_faults(place, row)
+
+
+def _file_faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    info = place.store.stat(place.path)
+    if info is None:
+        yield "", "missing"
+    elif "size" in row and info.size != row["size"]:
+        yield "", f"{info.size} bytes long, where {row['size']} were written"
+    elif "sha256" in row and sha256(place.store.get(place.path)) != row["sha256"]:
+        yield "", "corrupt: its checksum does not fit"
+    place.check_pin(now=True)
