@@ -84,7 +84,7 @@ def _version(place: Place, levels: Sequence[Level]) -> str:
     """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
     if place.pin:
         return ""
-    if place.remote:
+    if place.remote and place.store.scheme != "zip":
         return uuid.uuid4().hex
     told = repr([one.document for one in levels]) + repr(sorted(place.meta.items()))
     return hashlib.sha256(f"{told}{place.changed(DOCUMENTS)}".encode()).hexdigest()[:16]

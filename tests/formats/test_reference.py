@@ -150,7 +150,7 @@ def test_equal_targets_give_equal_links(place: Place, elsewhere: Place) -> None:
         ("s3://bucket/raw.ome.zarr?X-Amz-Signature=secretsecret", "secret"),
         ("s3://bucket/raw.ome.zarr?slices=[0]&token=secretsecret", "secret"),
         ("https://example.org/raw.ome.zarr", "web server"),
-        ("zip::s3://bucket/raw.zip", "chains"),
+        ("zip::s3://bucket/raw.zip", "chained"),
         ("s3://bucket", "names no image"),
         ("s3://bucket/a/../raw.zarr", "without"),
         ("s3://bucket/a//raw.zarr", "without"),

@@ -53,7 +53,7 @@ def test_a_longer_registered_suffix_wins() -> None:
 def test_every_built_in_format_is_whole() -> None:
     for form in formats._formats.values():
         assert form.module
-        assert form.directory == form.suffix.endswith((".zarr", ".dir"))
+        assert form.directory == f".{form.suffix}".endswith((".zarr", ".dir"))
 
 
 @pytest.mark.parametrize("name", ["x.jsn", "x.omezarr", "x.tiff", "x", ".json"])
@@ -101,8 +101,11 @@ def test_an_entry_point_is_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(group)
         return [importlib.metadata.EntryPoint(name, "plugin.module", group) for name in ("cloud", "my.json")]
 
+    formats._plugins.cache_clear()
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     assert find_format("a.my.json").target == "cvcache.formats.json_value"
     assert asked == []
     assert find_format("a.cloud").target == "plugin.module"
+    assert find_format("b.cloud").target == "plugin.module"
     assert asked == ["cvcache.formats"]
+    formats._plugins.cache_clear()

@@ -35,14 +35,14 @@ COUNTER, FAULT, NAP = "RESUME_COUNTER", "RESUME_FAULT", "RESUME_NAP"
 
 def make(constant: int, chunk: Sequence[int], block_id: tuple[int, ...]) -> np.ndarray:
     """Compute one block, and note it; while the file FAULT is there, one of them fails and takes it away."""
-    descriptor = os.open(os.environ["RESUME_COUNTER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(os.environ[COUNTER], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, ("%d,%d,%d\n" % block_id).encode())
     finally:
         os.close(descriptor)
-    time.sleep(float(os.environ.get("RESUME_NAP", "0")))
-    fault = os.environ.get("RESUME_FAULT")
-    if fault and tuple(block_id) == (3, 1, 0) and Path(fault).exists():
+    time.sleep(float(os.environ.get(NAP, "0")))
+    fault = os.environ.get(FAULT)
+    if fault and tuple(block_id) == FAULTY and Path(fault).exists():
         Path(fault).unlink()
         raise ArithmeticError(block_id)
     first = [i * extent for i, extent in zip(block_id, chunk, strict=True)]
@@ -71,6 +71,7 @@ def work(
     scheduler: str = "threads",
     workers: int = 2,
     write: dict[str, Any] | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Fill the node if it is not there, and say what was done.
 
@@ -80,6 +81,8 @@ def work(
         What one task holds at most; 0 for as little as the chunks allow, None for what is delivered.
     write
         Options of the item.
+    force
+        Compute a committed node again.
     """
     import dask
 
@@ -88,13 +91,14 @@ def work(
     try:
         with (
             dask.config.set(scheduler=scheduler, num_workers=workers),
-            cdir_init(url, key or {"k": 1}, policy=Policy(**(policy or {})), **(storage or {})) as node,
+            cdir_init(url, key or {"k": 1}, force=force, policy=Policy(**(policy or {})), **(storage or {})) as node,
         ):
             hit = node.committed
             if not hit:
                 sys.stdout.write("begun\n")
                 sys.stdout.flush()
-                node.write(ITEM, image(constant, chunk), chunks=(2, 64, 64), levels=3, **(write or {}))
+                options = {"chunks": (2, 64, 64), "levels": 3, **(write or {})}
+                node.write(ITEM, image(constant, chunk), **options)
     finally:
         pyramid.BLOCK_BYTES = before
     return {"hit": hit}
