@@ -1,0 +1,289 @@
+"""What an image in a bucket takes 30 ms away: requests counted, times beside zarr's over s3fs.
+
+    python tests/benchmarks/bucket_image.py [--rounds 5] [--check]
+
+The bucket is the S3 of the tests behind its proxy, which delays and notes each request, in a process of its
+own. README.md says what is measured. With ``--check`` the command exits with 1 if a bound does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import re
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the servers of the tests
+
+if TYPE_CHECKING:
+    import numpy as np
+    import zarr
+    from servers.object_stores import S3Server
+
+    from cvcache import CacheDir
+
+ROUND_TRIP = 0.03
+SHAPE, CHUNKS = (640, 1600), (32, 64)
+"""500 chunks of 4 KiB in uint16."""
+DASK_CHUNKS = (64, 1600)
+LEVELS, SIDE, CHUNK, SHARD = 6, 1024, 64, 256
+WALL_RATIO = 0.6
+CREATE_REQUESTS = 8
+NAME = "x.ome.zarr"
+CHUNK_OR_THUMBNAIL = re.compile(r"\.zarr/\d+/c/|/_cvcache/thumb/")
+
+Requests = list[tuple[str, str]]
+"""Method and target of each."""
+
+
+class Wire:
+    """A bucket, seen through the proxy.
+
+    Parameters
+    ----------
+    server : S3Server
+    endpoint : str
+        The proxy's.
+    proxy : Connection
+        Answers anything with the requests since the last answer.
+    """
+
+    def __init__(self, server: S3Server, endpoint: str, proxy: Connection) -> None:
+        self.bucket = server.new_bucket()
+        self.options = server.options_for(endpoint)
+        self._proxy = proxy
+
+    def during(self, act: Callable[[], Any]) -> tuple[Any, float, Requests]:
+        """Return what `act` returns, how long it took, and the requests it sent."""
+        self._ask()
+        start = time.perf_counter()
+        result = act()
+        return result, time.perf_counter() - start, self._ask()
+
+    def requests(self, act: Callable[[], Any]) -> Requests:
+        """Return the requests that `act` sent."""
+        return self.during(act)[2]
+
+    def fresh(self) -> str:
+        """Return a URL where nothing is yet."""
+        return f"s3://{self.bucket}/{uuid.uuid4().hex}"
+
+    def node(self, url: str) -> CacheDir:
+        """Return a handle that has seen nothing."""
+        from cvcache import cdir
+
+        return cdir(url, **self.options)
+
+    def store(self, url: str) -> Any:
+        """Return zarr's store over s3fs as it comes."""
+        from zarr.storage import FsspecStore
+
+        return FsspecStore.from_url(url, storage_options=self.options)
+
+    def _ask(self) -> Requests:
+        self._proxy.send(None)
+        return self._proxy.recv()
+
+
+@contextlib.contextmanager
+def wire() -> Iterator[Wire]:
+    """Run the server, and the proxy beside it."""
+    from servers.object_stores import atomic_s3
+
+    start = multiprocessing.get_context("spawn")
+    with atomic_s3() as server:
+        here, there = start.Pipe()
+        proxy = start.Process(target=serve_proxy, args=(server.port, there), daemon=True)
+        proxy.start()
+        try:
+            yield Wire(server, here.recv(), here)
+        finally:
+            proxy.terminate()
+            proxy.join()
+
+
+def serve_proxy(port: int, asked: Connection) -> None:
+    """Delay each request by a round trip; this is the other process."""
+    from servers.fault_proxy import Fault, FaultProxy
+
+    with FaultProxy(port, lambda _: Fault.DELAYED, delay=ROUND_TRIP) as proxy:
+        asked.send(proxy.endpoint)
+        told = 0
+        while True:
+            asked.recv()
+            new = proxy.log[told:]
+            told += len(new)
+            asked.send([(request.method, request.target) for request, _ in new])
+
+
+# -- times ------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Times:
+    """Seconds and requests of each round.
+
+    Attributes
+    ----------
+    seconds : list of float
+    requests : list of Requests
+    """
+
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    requests: list[Requests] = dataclasses.field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median of the seconds."""
+        return statistics.median(self.seconds)
+
+    def note(self, seconds: float, requests: Requests) -> None:
+        """Add a round."""
+        self.seconds.append(seconds)
+        self.requests.append(requests)
+
+
+PEERS = ("zarr", "cvcache numpy", "cvcache dask")
+
+
+def timed(wire: Wire, rounds: int) -> dict[tuple[str, str], Times]:
+    """Write and read back the same image in alternating rounds; every other round goes backwards."""
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 4096, SHAPE).astype("uint16")
+    found: dict[tuple[str, str], Times] = collections.defaultdict(Times)
+    for number in range(-1, rounds):
+        for name in PEERS[:: -1 if number % 2 else 1]:
+            image = pixels[:64, :128] if number < 0 else pixels  # once something small, so that all is imported
+            written, read = _zarr_times(wire, image) if name == "zarr" else _our_times(wire, image, name)
+            if number >= 0:
+                found[name, "write"].note(*written)
+                found[name, "read"].note(*read)
+    return found
+
+
+def _zarr_times(wire: Wire, image: np.ndarray) -> Iterator[tuple[float, Requests]]:
+    import zarr
+
+    store = wire.store(wire.fresh())
+
+    def write() -> zarr.Array:
+        array = zarr.create_array(store, shape=image.shape, chunks=CHUNKS, dtype=image.dtype)
+        array[:] = image
+        return array
+
+    array, *written = wire.during(write)
+    pixels, *read = wire.during(lambda: array[:])
+    return _same(pixels, image, written, read)
+
+
+def _our_times(wire: Wire, image: np.ndarray, name: str) -> Iterator[tuple[float, Requests]]:
+    import dask.array as da
+
+    from cvcache import cdir_commit, cdir_init, cdir_query
+
+    url = wire.fresh()
+    source = da.from_array(image, chunks=DASK_CHUNKS) if name.endswith("dask") else image
+    node = cdir_init(wire.node(url))
+    _, *written = wire.during(lambda: node.write(NAME, source, levels=1, chunks=CHUNKS))
+    cdir_commit(node)
+    node = cdir_query(wire.node(url))
+    pixels, *read = wire.during(lambda: _computed(node.read(NAME)))
+    return _same(pixels, image, written, read)
+
+
+def _computed(image: Any) -> np.ndarray:
+    return image.compute() if hasattr(image, "compute") else image
+
+
+def _same(pixels: np.ndarray, image: np.ndarray, *told: Sequence[Any]) -> Iterator[tuple[float, Requests]]:
+    if not (pixels == image).all():
+        sys.exit("what was read is not what was written")
+    return ((seconds, requests) for seconds, requests in told)
+
+
+def ratios(found: dict[tuple[str, str], Times]) -> list[str]:
+    """Print the table of times; return the bounds that do not hold."""
+    bad = []
+    sys.stdout.write(f"{'':22}{'seconds':>9}{'/ zarr':>9}   requests\n")
+    for (name, act), times in sorted(found.items(), key=lambda pair: pair[0][1], reverse=True):
+        ratio = times.median / found["zarr", act].median
+        sys.stdout.write(f"{name:15}{act:7}{times.median:9.2f}{ratio:9.2f}   {tally(times.requests[-1])}\n")
+        if name != "zarr" and ratio > WALL_RATIO:
+            bad.append(f"{name} {act}: {ratio:.2f} of zarr's time, at most {WALL_RATIO} is asked")
+    return bad
+
+
+# -- counts -----------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Count:
+    """One line of the table of counts.
+
+    Attributes
+    ----------
+    what : str
+    ours, theirs : Requests
+    holds : callable
+        Says of our requests whether the bound holds.
+    bound : str
+    """
+
+    what: str
+    ours: Requests
+    theirs: Requests
+    holds: Callable[[Requests], bool]
+    bound: str
+
+
+def counted(wire: Wire) -> Iterator[Count]:
+    """Yield what it costs to make, open and read an image of six levels."""
+    import dask.array as da
+    import zarr
+
+    from cvcache import cdir_commit, cdir_init, cdir_query, open_image
+
+    pixels = da.ones((SIDE, SIDE), chunks=(SHARD, SHARD), dtype="uint16")
+    url, plain = wire.fresh(), wire.fresh()
+    node = cdir_init(wire.node(url))
+    options: dict[str, Any] = {"levels": LEVELS, "chunks": (CHUNK, CHUNK)}
+    create = _rest(wire.requests(lambda: node.write(NAME, pixels, **options)))
+    theirs = wire.requests(partial(_create_levels, wire.store(plain)))
+    yield Count("create, first of a node", create, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
+    create = _rest(wire.requests(lambda: node.write("y.ome.zarr", pixels, shards=(SHARD, SHARD), **options)))
+    theirs = wire.requests(partial(_create_levels, wire.store(wire.fresh()), shards=SHARD))
+    yield Count("create, next, in shards", create, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
+    cdir_commit(node)
+
+    store = wire.store(plain)
+    theirs = wire.requests(lambda: [zarr.open_group(store, mode="r")[str(n)] for n in range(LEVELS)])
+    ours = wire.requests(lambda: open_image(f"{url}/{NAME}", **wire.options))
+    yield Count("open_image(url)", ours, theirs, _just("GET"), "1 GET")
+    ours = wire.requests(lambda: cdir_query(wire.node(url))[NAME].read())
+    yield Count("cdir_query(url)[name].read()", ours, theirs, _just("GET", "GET"), "the node's LIST and GET")
+
+    image, array = cdir_query(wire.node(url))[NAME].read(), zarr.open_array(wire.store(f"{plain}/0"), mode="r")
+    array[...] if array.shape == (0,) else None
+    theirs = wire.requests(lambda: array[:CHUNK, :CHUNK])
+    yield Count("read a chunk", _rest_of_read(wire, image, 0), theirs, _gets(1), "1 GET")
+    image = cdir_query(wire.node(url))["y.ome.zarr"].read()
+    sharded = zarr.open_array(wire.store(wire.fresh()), mode="w", shape=(SHARD, SHARD), chunks=(CHUNK, CHUNK),
+                              shards=(SHARD, SHARD), dtype="uint16")
+    sharded[...] = 1
+    theirs = wire.requests(lambda: sharded[:CHUNK, :CHUNK])
+    yield Count("read a chunk of a shard", _rest_of_read(wire, image, 0), theirs, _gets(2), "2 GET")
+    theirs = wire.requests(lambda: sharded[:CHUNK, CHUNK : 2 * CHUNK])
+    yield Count("read another of it", _rest_of_read(wire, image, 1), theirs, _gets(1), "1 GET")
