@@ -34,11 +34,13 @@ def resume(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str,
     its parts. What has to be copied costs one request a part.
     """
     store, target = attempt.store, f"{attempt.root}/{name}"
+    # what a source reads by a path is no part of its lineage, but may be one of the key
+    plan = {**plan, "key": attempt.record.digest}
     source = _find(attempt, name, plan)
     mine = name in attempt.announced
     if not mine and source != attempt.root:
         attempt.take(name)
-    elif mine and source is None:
+    elif mine and source != attempt.root:
         with attempt.writing():
             delete_item(store, target)
     attempt.announce(name, plan)
@@ -60,21 +62,27 @@ def _find(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | None:
     """Return the data root where an attempt since the last commit began the very same item; the newest such."""
     if plan.get("lineage") is None:
         return None
-    if name in attempt.announced and attempt.announced[name].get("digest") == plan["digest"]:
+    if name in attempt.announced and _is_same(attempt.announced[name], plan):
         return attempt.root
-    return next(
-        (root for theirs, root in _announcements(attempt, name) if theirs.get("digest") == plan["digest"]), None
-    )
+    return next((root for theirs, root in _announcements(attempt, name) if _is_same(theirs, plan)), None)
+
+
+def _is_same(theirs: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    return (theirs.get("digest"), theirs.get("key")) == (plan["digest"], plan["key"])
 
 
 def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Yield plan and data root of each announcement of `name` by an attempt since the last commit, newest first."""
+    """Yield plan and data root of each announcement of `name` by an attempt since the last commit, newest first.
+
+    Of several with one root, the newest alone says what lies there: it took the place of the others.
+    """
     if attempt.record.seq == 1:
         return
     store, own = attempt.store, f"{attempt.path}/{RESERVED}"
     announced = store.find(f"{own}/writing")
     committed = {file.removesuffix(".json") for file in store.list(f"{own}/inventory").files}
     past = past_attempts(store.list(f"{own}/log").files, attempt.record)
+    seen = {attempt.record.root} if name in attempt.announced else set()
     for other in reversed(past):
         if other in committed:
             return
@@ -82,10 +90,12 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
             continue
         try:
             row = json.loads(store.get(f"{own}/writing/{other}/{name}.json", 0, MAX_ANNOUNCEMENT))
-            root, plan, boot = row["root"], row["plan"], row["boot"]
+            root, plan, boot = str(row["root"]), row.get("plan"), row["boot"]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
-            continue
+            return
         # without a sync, what a machine wrote before it went down may be there in name only
         survived = store.scheme != "file" or boot == this_owner().boot
-        if survived and isinstance(plan, dict) and root in {PLAIN, attempt_root(other)}:
+        first = root not in seen
+        seen.add(root)
+        if first and survived and isinstance(plan, dict) and root in {PLAIN, attempt_root(other)}:
             yield plan, attempt.path if root == PLAIN else f"{attempt.path}/{root}"

@@ -101,5 +101,5 @@ def _file_faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, st
     elif "size" in row and info.size != row["size"]:
         yield "", f"{info.size} bytes long, where {row['size']} were written"
     elif "sha256" in row and sha256(place.store.get(place.path)) != row["sha256"]:
-        yield "", "corrupt: its checksum does not fit"
+        yield "", "corrupt (its checksum does not fit)"
     place.check_pin(now=True)

@@ -11,7 +11,8 @@ from cvcache.errors import UsageError
 from cvcache.formats import ome_zarr
 from cvcache.formats.common import stored_bytes
 from cvcache.formats.place import Place
-from cvcache.image.zipped import ZipStore, zip_directory
+from cvcache.image.zipped import ZipStore
+from cvcache.image.zipping import zip_directory
 from cvcache.names import RESERVED, node_of
 
 if TYPE_CHECKING:

@@ -267,13 +267,21 @@ def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:
         codecs = [_named(codec) for codec in inside["codecs"]]
         at_end = inside.get("index_location", "end") == "end"
         plain_index = [name for name, _ in map(_named, inside["index_codecs"])] == ["bytes", "crc32c"]
+        plain_index &= all(codec[1].get("endian") != "big" for codec in map(_named, inside["index_codecs"]))
         if not plain_index or any(a % b for a, b in zip(shards, chunks, strict=True)):
             return None
     order, compressor, checksum = _chain(codecs)
     known = isinstance(document["data_type"], str) and re.fullmatch(
         r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)", document["data_type"]
     )
-    plain = grid_name == "regular" and known and document["shape"] and not document.get("storage_transformers")
+    _check_separator(separator)
+    plain = (
+        grid_name == "regular"
+        and keys[0] in {"default", "v2"}
+        and known
+        and document["shape"]
+        and not document.get("storage_transformers")
+    )
     if not plain or compressor is None:
         return None
     return ArraySpec(
@@ -287,7 +295,7 @@ def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:
         names=tuple(str(name) for name in document.get("dimension_names") or ()),
         prefix=f"c{separator}" if keys[0] == "default" else "",
         separator=separator,
-        fill=_fill(document.get("fill_value")),
+        fill=_fill(document.get("fill_value"), document["data_type"]),
         index_at_end=at_end,
     )
 
@@ -300,6 +308,7 @@ def _parse2(document: Mapping[str, Any], path: str) -> ArraySpec | None:
     plain = known and document["shape"] and not document.get("filters") and document.get("order", "C") == "C"
     if not plain or compressor["id"] not in READ:
         return None
+    _check_separator(document.get("dimension_separator", "."))
     return ArraySpec(
         path=path,
         shape=_extents(document["shape"]),
@@ -311,7 +320,7 @@ def _parse2(document: Mapping[str, Any], path: str) -> ArraySpec | None:
         zarr_format=2,
         prefix="",
         separator=document.get("dimension_separator", "."),
-        fill=_fill(document.get("fill_value")),
+        fill=_fill(document.get("fill_value"), document["dtype"]),
     )
 
 
@@ -357,11 +366,22 @@ def _extents(values: Sequence[Any]) -> tuple[int, ...]:
     return extents
 
 
-def _fill(value: Any) -> float | complex:
-    if value is None:
-        return 0
+def _check_separator(separator: object) -> None:
+    if separator not in ("/", "."):
+        msg = f"{str(separator)[:80]!r} between the numbers of a chunk's key"
+        raise ValueError(msg)
+
+
+def _fill(value: Any, name: str) -> float | complex:
+    """Return a fill value as a number of the type `name`."""
+    import numpy as np
+
+    dtype = np.dtype(name)
     if isinstance(value, list) and len(value) == _COMPLEX_PARTS:
-        return complex(float(value[0]), float(value[1]))
-    if isinstance(value, str):
-        return float(value)
-    return value if isinstance(value, (bool, int, float)) else float(value)
+        value = complex(float(value[0]), float(value[1]))
+    elif isinstance(value, str) and value.startswith("0x"):
+        value = np.array([int(value, 16)], f"u{dtype.itemsize}").view(dtype.newbyteorder("="))[0]
+    elif isinstance(value, str):
+        value = float(value)
+    filled: float | complex = np.array([value or 0], dtype)[0].item()
+    return filled

@@ -27,7 +27,12 @@ MAX_METADATA = 16 << 20
 """Bytes of one metadata document that are read; a longer one does not parse."""
 MOST_LEVELS = 64
 MOST_CHUNK_BYTES = 2 << 30
+MOST_INDEX_BYTES = 256 << 20
+MOST_EXTENT = (1 << 63) - 1
+MOST_RUNS = 1_000_000
 MOST_AXES = 32
+LONGEST_NAME = 255
+ZARR_3_ONLY = {"codecs", "data_type", "chunk_grid"}
 HARMLESS = {
     *("bytes", "blosc", "zstd", "gzip", "zlib", "lz4", "lzma", "bz2", "crc32c", "crc32", "adler32", "fletcher32"),
     *("sharding_indexed", "transpose", "delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits"),
@@ -105,7 +110,7 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
             )
         ]
         return metadata(attributes, levels), levels
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError) as error:
         why = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
         raise damage(place, why) from error
 
@@ -164,12 +169,16 @@ def _check_count(paths: Sequence[str]) -> None:
 def _inside(path: object) -> str:
     """Return the path of a level if it lies in the item."""
     parts = path.split("/") if isinstance(path, str) else [""]
-    if any(part in {"", ".", ".."} for part in parts) or re.search(r"[\x00-\x1f\\:*?\[\]]", "/".join(parts)):
+    joined = "/".join(parts)
+    odd = len(joined.encode()) > LONGEST_NAME or re.search(r"[\x00-\x1f\\:*?\[\]]", joined)
+    if odd or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(f"a level at {str(path)[:80]!r}, which is no place in the image")
     return "/".join(parts)
 
 
 def _level(path: str, document: Mapping[str, Any]) -> Level:
+    if document.keys() & ZARR_3_ONLY != (ZARR_3_ONLY if document["zarr_format"] == 3 else set()):  # noqa: PLR2004
+        raise ValueError("an array that is neither of zarr 2 nor of zarr 3")
     _check_codecs(document)
     shape, chunks = _whole(document["shape"]), _chunks(document)
     if len(shape) != len(chunks) or len(shape) > MOST_AXES:
@@ -178,6 +187,8 @@ def _level(path: str, document: Mapping[str, Any]) -> Level:
     decoded = (spec.chunks if spec else chunks, _dtype(document).itemsize)
     if 0 in decoded[0] or math.prod(decoded[0]) * decoded[1] > MOST_CHUNK_BYTES:
         raise ValueError(f"chunks of {list(decoded[0])} pixels, more than {MOST_CHUNK_BYTES >> 30} GiB or none at all")
+    if spec and (0 in spec.unit or spec.index_bytes > MOST_INDEX_BYTES):
+        raise ValueError(f"shards of {list(spec.unit)} pixels with chunks of {list(spec.chunks)}")
     return Level(path, document, spec)
 
 
@@ -212,10 +223,13 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
     ome = attributes.get("ome", attributes)
     multiscale = _multiscale(attributes) or {"datasets": [{"path": ""}]}
     ndim = len(levels[0].shape)
+    if any(len(level.shape) != ndim for level in levels):
+        raise ValueError(f"levels of different ranks: {[level.shape for level in levels]}")
     added = [int(i) for i in own.get("added", ())]
     keep = [i for i in range(ndim) if i not in added]
     axes = _axes(multiscale, levels[0])
     transforms = [_transform(multiscale, row, ndim) for row in multiscale["datasets"]]
+    _check_own(own, levels)
     complete = "stored_as" in own
     meta: dict[str, Any] = {
         "kind": "labels" if "image-label" in ome else "image" if "multiscales" in ome else "array",
@@ -224,7 +238,7 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
         "axes": [axes[i]["name"] for i in keep],
         "scale": [transforms[0][0][i] for i in keep],
         "translation": [transforms[0][1][i] for i in keep],
-        "unit": {axis["name"]: axis["unit"] for axis in axes if "unit" in axis},
+        "unit": {axis["name"]: axis["unit"] for axis in axes if axis.get("unit")},
         "levels": len(levels),
         "shapes": [list(level.shape) for level in levels],
         "scales": [list(scale) for scale, _ in transforms],
@@ -245,6 +259,19 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
     return {**meta, **_channels(ome.get("omero") or {})}
 
 
+def _check_own(own: Mapping[str, Any], levels: Sequence[Level]) -> None:
+    """Refuse attributes that cvcache cannot have written for these levels."""
+    shape, stored = levels[0].shape, _dtype(levels[0].document).newbyteorder("=")
+    said, added, packed = own.get("dtype", str(stored)), own.get("added", ()), own.get("source_chunks", ())
+    same = _dtype({"dtype": said}).newbyteorder("=") == stored or (said == "bool" and stored == "uint8")
+    flat = all(0 <= i < len(shape) and shape[i] == 1 for i in added)
+    runs = _whole([number for axis in packed for run in axis for number in run])
+    extents = [sum(extent * count for extent, count in axis) for axis in packed]
+    fits = not packed or (extents == [n for i, n in enumerate(shape) if i not in added] and sum(runs[1::2]) < MOST_RUNS)
+    if not (same and flat and fits) or own.get("stored_as", "dask") not in ("numpy", "dask"):
+        raise ValueError("attributes of cvcache's own that do not fit the image")
+
+
 def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of an image that is being written, from its plan: its missing chunks are empty so far."""
     levels = [_level(path, document) for path, document in plan["arrays"].items()]
@@ -253,8 +280,10 @@ def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _axes(multiscale: Mapping[str, Any], level: Level) -> list[Mapping[str, Any]]:
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in multiscale.get("axes") or ()]
-    if axes and len(axes) != len(level.shape):
-        raise ValueError(f"{len(axes)} axes for {len(level.shape)} dimensions")
+    if axes and len({str(axis["name"]) for axis in axes}) != len(level.shape):
+        raise ValueError(f"{len(axes)} axes for {len(level.shape)} dimensions, or one of them twice")
+    if not all(isinstance(axis["name"], str) and isinstance(axis.get("unit") or "", str) for axis in axes):
+        raise TypeError("axes whose names or units are no text")
     if axes:
         return axes
     names = level.document.get("dimension_names") or ()
@@ -304,18 +333,23 @@ def _transform(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: 
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for owner in (dataset, multiscale):
         for step in owner.get("coordinateTransformations") or ():
-            if "scale" in step:
-                scale = [a * float(b) for a, b in zip(scale, step["scale"], strict=True)]
-                translation = [a * float(b) for a, b in zip(translation, step["scale"], strict=True)]
-            elif "translation" in step:
-                translation = [a + float(b) for a, b in zip(translation, step["translation"], strict=True)]
+            if (given := step.get("scale")) is not None:
+                scale = [a * float(b) for a, b in zip(scale, given, strict=True)]
+                translation = [a * float(b) for a, b in zip(translation, given, strict=True)]
+            elif (given := step.get("translation")) is not None:
+                translation = [a + float(b) for a, b in zip(translation, given, strict=True)]
+    if not all(map(math.isfinite, (*scale, *translation))):
+        raise ValueError(f"scale {scale} and translation {translation}")
     return scale, translation
 
 
 def _dtype(document: Mapping[str, Any]) -> Any:
     import numpy as np
 
-    return np.dtype(document["data_type"] if "data_type" in document else document["dtype"])
+    name = document["data_type"] if "data_type" in document else document["dtype"]
+    if name is None:  # for numpy this is float64
+        raise TypeError("pixels of no type")
+    return np.dtype(name)
 
 
 def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
@@ -325,7 +359,7 @@ def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _whole(values: Sequence[object]) -> tuple[int, ...]:
     """Return extents that are whole numbers and not negative."""
-    extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
+    extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MOST_EXTENT)
     if len(extents) != len(values):
         raise ValueError(f"extents {str(values)[:80]}")
     return extents
@@ -337,8 +371,9 @@ def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
     if rows and all("label" in row for row in rows):
         found["channels"] = [row["label"] for row in rows]
     windows = [row.get("window", {}) for row in rows]
-    if rows and all("start" in window and "end" in window for window in windows):
-        found["contrast"] = [[window["start"], window["end"]] for window in windows]
+    shown = [[window.get("start"), window.get("end")] for window in windows]
+    if rows and all(isinstance(value, (int, float)) and math.isfinite(value) for pair in shown for value in pair):
+        found["contrast"] = shown
     return found
 
 

@@ -14,6 +14,7 @@ from cvcache.image.describe import look, specs_of, unpack_chunks
 from cvcache.image.slices import parse_slices
 from cvcache.image.slices import window as window_of
 from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, whole
+from cvcache.pyramid import grid
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -145,7 +146,7 @@ def lazy(
     axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)]
     parts: list[Any] = [stored.window[i] for i in axes]
     grains = [stored.spec.unit[i] for i in axes]
-    regular = _merged([_cut(stored.spec.shape[i], grain) for i, grain in zip(axes, grains, strict=True)])
+    regular = _regular([stored.spec.shape[i] for i in axes], grains)
     given = None
     if source is not None:
         unpacked = iter(unpack_chunks(source))
@@ -175,12 +176,12 @@ def _cut(extent: int, grain: int) -> tuple[int, ...]:
     return tuple([grain] * count + [rest] * bool(rest)) or (0,)
 
 
-def _merged(axes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return the chunks with neighbours put together until they are few enough for a graph."""
-    while math.prod(map(len, axes)) > MOST_TASKS:
-        i = max(range(len(axes)), key=lambda i: len(axes[i]))
-        axes[i] = tuple(sum(axes[i][k : k + 2]) for k in range(0, len(axes[i]), 2))
-    return axes
+def _regular(shape: Sequence[int], grains: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the chunks, with neighbours put together until they are few enough for a graph."""
+    merged = list(grains)
+    while math.prod(counts := grid(shape, merged)) > MOST_TASKS:
+        merged[counts.index(max(counts))] *= 2
+    return [_cut(extent, grain) for extent, grain in zip(shape, merged, strict=True)]
 
 
 def _seen(axis: Sequence[int], part: slice) -> tuple[int, ...]:

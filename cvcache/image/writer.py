@@ -97,6 +97,10 @@ class Plan:
     channel_axis: int | None = None
     events: str = ""
 
+    def __dask_tokenize__(self) -> str:
+        # every task has a unique name; distributed would hash all fields for each one, and some it cannot
+        return f"cvcache-plan-{self.place.url}"
+
     @property
     def object_count(self) -> int:
         """How many objects all levels have."""

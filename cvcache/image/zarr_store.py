@@ -11,6 +11,7 @@ import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath
 
+from cvcache.formats.common import damage
 from cvcache.formats.place import Place
 from cvcache.image.array_spec import ArraySpec
 from cvcache.image.codec import Codec
@@ -133,5 +134,8 @@ class ZarrArray(StoredArray):
         object.__setattr__(self, "_document", state[-1])
 
     def _fill(self, out: np.ndarray, window: Sequence[slice]) -> None:
-        array = zarr.Array.from_dict(StorePath(PlaceStore(self.place), self.spec.path), json.loads(self._document))
-        out[...] = array[tuple(window)]
+        try:
+            array = zarr.Array.from_dict(StorePath(PlaceStore(self.place), self.spec.path), json.loads(self._document))
+            out[...] = array[tuple(window)]
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise damage(self.place, f"zarr, of {self.spec.path}: {error}") from error

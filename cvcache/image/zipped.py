@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - the verbs of a store are documented once, in store/base.py
-"""A zip file as a read-only store: one request for its directory, one for each member; and such a zip made.
+"""A zip file as a read-only store: one request for its directory, one for each member.
 
 What is stored uncompressed is read by ranges, as zarr's chunks and shards want it. The directory of a
 zip is a stranger's word: what it says is checked before anything is allocated, and again at each member.
@@ -8,16 +8,15 @@ zip is a stranger's word: what it says is checked before anything is allocated, 
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, NamedTuple, NoReturn, cast
+from typing import IO, Any, ClassVar, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage
@@ -48,18 +47,7 @@ _ENTRY = b"PK\x01\x02"
 _HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
-_MODE = 0o100644 << 16
 _BROKEN = (zipfile.BadZipFile, NotImplementedError, LookupError, OverflowError, ValueError, struct.error, zlib.error)
-
-
-class Zipped(NamedTuple):
-    """What `zip_directory` wrote: how many members, and size and SHA-256 of the whole file."""
-
-    objects: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +335,7 @@ def _members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]
     members: dict[str, _Member] = {}
     for entry, border in zip(ordered, borders, strict=True):
         name = entry.orig_filename
-        if fault := _fault(name) or _entry_fault(entry) or ("has an entry twice" if name in seen else ""):
+        if fault := name_fault(name) or _entry_fault(entry) or ("has an entry twice" if name in seen else ""):
             msg = f"member {name[:200]!r} {fault}"
             raise ValueError(msg)
         seen.add(name)
@@ -376,7 +364,7 @@ def _member_of(entry: zipfile.ZipInfo, border: int) -> _Member:
     )
 
 
-def _fault(name: str) -> str:
+def name_fault(name: str) -> str:
     """Say why no member may be called `name`; empty if one may."""
     if "\0" in name or "\\" in name:
         return "has a NUL or a backslash in its name"
@@ -395,119 +383,3 @@ def _entry_fault(entry: zipfile.ZipInfo) -> str:
     if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
         return "is stored as it is, but in another size"
     return ""
-
-
-def zip_directory(store: Store, path: str, file: IO[bytes]) -> Zipped:
-    """Write everything below `path` into a zip, uncompressed; equal content gives equal bytes.
-
-    Parameters
-    ----------
-    store : Store
-    path : str
-        Full key of the directory, such as an image's.
-    file : binary file object
-        Open for writing, at its beginning. It is only appended to.
-
-    Returns
-    -------
-    Zipped
-        Number of members, and size and SHA-256 of what was written.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing below `path`.
-    UsageError
-        There are more objects than a reader takes, or one has a name no zip keeps.
-
-    Notes
-    -----
-    One LIST of everything and one GET per object, one after the other; the largest object has to fit in memory. The
-    root's metadata comes first, then that of the levels from the top down, then the rest, each sorted.
-    """
-    names = sorted(store.find(path), key=_rank)
-    _check_names(store.url(path), names)
-    output = _Appended(file)
-    with zipfile.ZipFile(cast("IO[bytes]", output), "w", zipfile.ZIP_STORED, allowZip64=True) as target:
-        for name in names:
-            target.writestr(_entry(name), store.get(f"{path}/{name}"))
-            output.settle()
-    output.settle()
-    return Zipped(len(names), output.tell(), output.digest.hexdigest())
-
-
-def _rank(name: str) -> tuple[bool, int, str]:
-    metadata = name.rpartition("/")[2] in METADATA
-    return not metadata, name.count("/") if metadata else 0, name
-
-
-def _check_names(url: str, names: Sequence[str]) -> None:
-    if not names:
-        msg = f"{url} holds nothing that could be zipped"
-        raise FileNotFoundError(msg)
-    if len(names) > MAX_ENTRIES:
-        msg = f"{url} holds {len(names)} objects, a zip of over {MAX_ENTRIES} is not read; write it with larger shards"
-        raise UsageError(msg)
-    for name in names:
-        if fault := _fault(name):
-            msg = f"{url} was not zipped: {name!r} {fault}; rename it"
-            raise UsageError(msg)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = _UNIX
-    entry.external_attr = _MODE
-    return entry
-
-
-class _Appended:
-    """What `zipfile` writes to: it goes back to the header of the member under way, which therefore is kept until then.
-
-    So the bytes reach the file in their order and are hashed as they do.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.digest = hashlib.sha256()
-        self._write: Callable[[bytes], object] = file.write
-        self._parts: list[tuple[int, bytes]] = []
-        self._at = 0
-        self._end = 0
-
-    def write(self, data: bytes) -> int:
-        """Keep `data`; bytes that were written at the same place are replaced."""
-        if self._at == self._end:
-            self._parts.append((self._at, data))
-            self._end += len(data)
-        else:
-            old = [(at, len(part)) for at, part in self._parts].index((self._at, len(data)))
-            self._parts[old] = self._at, data
-        self._at += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Return where the next bytes go."""
-        return self._at
-
-    def seek(self, offset: int) -> int:
-        """Go to `offset`."""
-        self._at = offset
-        return offset
-
-    def flush(self) -> None:
-        """Do nothing: `settle` says when."""
-
-    def settle(self) -> None:
-        """Pass on what was kept."""
-        for _, data in self._parts:
-            self.digest.update(data)
-            _write_all(self._write, data)
-        self._parts.clear()
-
-
-def _write_all(write: Callable[[bytes], object], data: bytes) -> None:
-    """Write all of `data` to a file that may take less at a time."""
-    view = memoryview(data)
-    while view:
-        written = write(cast("bytes", view))
-        view = view[written if isinstance(written, int) else len(view) :]

@@ -41,7 +41,7 @@ DASK_CHUNKS = (64, 1600)
 LEVELS, SIDE, CHUNK, SHARD = 6, 1024, 64, 256
 WALL_RATIO = 0.6
 CREATE_REQUESTS = 8
-NAME = "x.ome.zarr"
+PLAIN, SHARDED = "x.ome.zarr", "y.ome.zarr"
 CHUNK_OR_THUMBNAIL = re.compile(r"\.zarr/\d+/c/|/_cvcache/thumb/")
 
 Requests = list[tuple[str, str]]
@@ -197,10 +197,10 @@ def _our_times(wire: Wire, image: np.ndarray, name: str) -> Iterator[tuple[float
     url = wire.fresh()
     source = da.from_array(image, chunks=DASK_CHUNKS) if name.endswith("dask") else image
     node = cdir_init(wire.node(url))
-    _, *written = wire.during(lambda: node.write(NAME, source, levels=1, chunks=CHUNKS))
+    _, *written = wire.during(lambda: node.write(PLAIN, source, levels=1, chunks=CHUNKS))
     cdir_commit(node)
     node = cdir_query(wire.node(url))
-    pixels, *read = wire.during(lambda: _computed(node.read(NAME)))
+    pixels, *read = wire.during(lambda: _computed(node.read(PLAIN)))
     return _same(pixels, image, written, read)
 
 
@@ -257,33 +257,119 @@ def counted(wire: Wire) -> Iterator[Count]:
     from cvcache import cdir_commit, cdir_init, cdir_query, open_image
 
     pixels = da.ones((SIDE, SIDE), chunks=(SHARD, SHARD), dtype="uint16")
-    url, plain = wire.fresh(), wire.fresh()
+    url, group = wire.fresh(), wire.fresh()
     node = cdir_init(wire.node(url))
-    options: dict[str, Any] = {"levels": LEVELS, "chunks": (CHUNK, CHUNK)}
-    create = _rest(wire.requests(lambda: node.write(NAME, pixels, **options)))
-    theirs = wire.requests(partial(_create_levels, wire.store(plain)))
-    yield Count("create, first of a node", create, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
-    create = _rest(wire.requests(lambda: node.write("y.ome.zarr", pixels, shards=(SHARD, SHARD), **options)))
-    theirs = wire.requests(partial(_create_levels, wire.store(wire.fresh()), shards=SHARD))
-    yield Count("create, next, in shards", create, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
+    write = partial(node.write, levels=LEVELS, chunks=(CHUNK, CHUNK))
+    ours = _metadata(wire.requests(lambda: write(PLAIN, pixels, shards=False)))
+    theirs = wire.requests(lambda: _create_levels(wire.store(group)))
+    yield Count("create, the first of its node", ours, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
+    ours = _metadata(wire.requests(lambda: write(SHARDED, pixels, shards=(SHARD, SHARD))))
+    yield Count("create, the next one", ours, theirs, _at_most(CREATE_REQUESTS), f"at most {CREATE_REQUESTS}")
     cdir_commit(node)
 
-    store = wire.store(plain)
-    theirs = wire.requests(lambda: [zarr.open_group(store, mode="r")[str(n)] for n in range(LEVELS)])
-    ours = wire.requests(lambda: open_image(f"{url}/{NAME}", **wire.options))
-    yield Count("open_image(url)", ours, theirs, _just("GET"), "1 GET")
-    ours = wire.requests(lambda: cdir_query(wire.node(url))[NAME].read())
-    yield Count("cdir_query(url)[name].read()", ours, theirs, _just("GET", "GET"), "the node's LIST and GET")
+    ours = wire.requests(lambda: open_image(f"{url}/{PLAIN}", **wire.options))
+    theirs = wire.requests(lambda: _open_levels(wire.store(group)))
+    yield Count("open by URL", ours, theirs, _just("GET"), "1 GET")
+    ours = wire.requests(lambda: _open_item(wire, url))
+    yield Count("open by its node", ours, theirs, _just("LIST", "GET"), "the node's LIST and GET")
 
-    image, array = cdir_query(wire.node(url))[NAME].read(), zarr.open_array(wire.store(f"{plain}/0"), mode="r")
-    array[...] if array.shape == (0,) else None
-    theirs = wire.requests(lambda: array[:CHUNK, :CHUNK])
-    yield Count("read a chunk", _rest_of_read(wire, image, 0), theirs, _gets(1), "1 GET")
-    image = cdir_query(wire.node(url))["y.ome.zarr"].read()
-    sharded = zarr.open_array(wire.store(wire.fresh()), mode="w", shape=(SHARD, SHARD), chunks=(CHUNK, CHUNK),
-                              shards=(SHARD, SHARD), dtype="uint16")
-    sharded[...] = 1
-    theirs = wire.requests(lambda: sharded[:CHUNK, :CHUNK])
-    yield Count("read a chunk of a shard", _rest_of_read(wire, image, 0), theirs, _gets(2), "2 GET")
-    theirs = wire.requests(lambda: sharded[:CHUNK, CHUNK : 2 * CHUNK])
-    yield Count("read another of it", _rest_of_read(wire, image, 1), theirs, _gets(1), "1 GET")
+    node = cdir_query(wire.node(url))
+    chunk, other = (slice(CHUNK), slice(CHUNK)), (slice(CHUNK), slice(CHUNK, 2 * CHUNK))
+    array = _open_levels(wire.store(group))[0]
+    array[chunk] = 1
+    theirs = wire.requests(lambda: array[chunk])
+    yield Count("read a chunk", wire.requests(_reader(node, PLAIN, chunk)), theirs, _gets(1), "1 GET")
+    shape = (SHARD, SHARD)
+    array = zarr.create_array(
+        wire.store(wire.fresh()), shape=shape, chunks=(CHUNK, CHUNK), shards=shape, dtype="uint16"
+    )
+    array[:] = 1
+    for what, part, most in (("read a chunk of a shard", chunk, 2), ("read another one of it", other, 1)):
+        theirs = wire.requests(partial(array.__getitem__, part))
+        yield Count(what, wire.requests(_reader(node, SHARDED, part)), theirs, _gets(most), f"{most} GET")
+
+
+def _create_levels(store: Any) -> None:
+    """Create the same six levels the way zarr's documentation shows."""
+    import zarr
+
+    group = zarr.create_group(store)
+    for n in range(LEVELS):
+        group.create_array(str(n), shape=(SIDE >> n,) * 2, chunks=(CHUNK, CHUNK), dtype="uint16")
+
+
+def _open_levels(store: Any) -> list[zarr.Array]:
+    import zarr
+
+    group = zarr.open_group(store, mode="r+")
+    return [group[str(n)] for n in range(LEVELS)]
+
+
+def _open_item(wire: Wire, url: str) -> Any:
+    from cvcache import cdir_query
+
+    return cdir_query(wire.node(url))[PLAIN].read()
+
+
+def _reader(node: CacheDir, name: str, part: tuple[slice, ...]) -> Callable[[], np.ndarray]:
+    image = node.read(name)[part]
+    return partial(image.compute, scheduler="sync")
+
+
+def _metadata(requests: Requests) -> Requests:
+    return [(method, target) for method, target in requests if not CHUNK_OR_THUMBNAIL.search(target)]
+
+
+def _at_most(most: int) -> Callable[[Requests], bool]:
+    return lambda requests: len(requests) <= most
+
+
+def _just(*methods: str) -> Callable[[Requests], bool]:
+    return lambda requests: tuple(kinds(requests)) == methods
+
+
+def _gets(count: int) -> Callable[[Requests], bool]:
+    """Ask for exactly so many GET; beside them, the log may be looked at once: that is one HEAD a second."""
+    return lambda requests: sorted(kinds(requests)) in (["GET"] * count, ["GET"] * count + ["HEAD"])
+
+
+def kinds(requests: Requests) -> list[str]:
+    """Return the method of each request, LIST for the GET of a listing."""
+    return ["LIST" if method == "GET" and "list-type=2" in target else method for method, target in requests]
+
+
+def tally(requests: Requests) -> str:
+    """Return how many requests there were of each kind."""
+    counts = sorted(collections.Counter(kinds(requests)).items())
+    return f"{len(requests):4}: " + ", ".join(f"{count} {kind}" for kind, count in counts)
+
+
+def counts(lines: Iterable[Count]) -> list[str]:
+    """Print the table of counts; return the bounds that do not hold."""
+    bad = []
+    sys.stdout.write(f"\n{'requests':31}{'cvcache':32}zarr\n")
+    for line in lines:
+        sys.stdout.write(f"{line.what:31}{tally(line.ours):32}{tally(line.theirs)}\n")
+        if not line.holds(line.ours):
+            bad.append(f"{line.what}: {tally(line.ours).strip()}; {line.bound} is asked")
+    return bad
+
+
+def main() -> int:
+    """Measure, print, and say whether the bounds hold."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="of which the medians are shown (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bound does not hold")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("at least one round")
+    os.environ.update({"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "AWS_EC2_METADATA_DISABLED": "true"})
+    with wire() as bucket:
+        bad = ratios(timed(bucket, options.rounds)) + counts(counted(bucket))
+    if options.check:
+        sys.stdout.write("\n" + ("".join(f"NOT HELD: {line}\n" for line in bad) or "all bounds hold\n"))
+    return int(options.check and bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvcache import Policy, cdir_init, pyramid
+from cvcache import Policy, cdir, pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,9 @@ def image(constant: int = 0, chunk: Sequence[int] = (2, 64, 64)) -> da.Array:
     import dask.array as da
 
     extents = [(extent,) * count for extent, count in zip(chunk, GRID, strict=True)]
-    return da.map_blocks(make, constant, tuple(chunk), chunks=extents, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+    return da.map_blocks(
+        make, constant, tuple(chunk), chunks=extents, dtype="uint16", meta=np.empty((0, 0, 0), "uint16")
+    )
 
 
 def work(
@@ -91,7 +93,7 @@ def work(
     try:
         with (
             dask.config.set(scheduler=scheduler, num_workers=workers),
-            cdir_init(url, key or {"k": 1}, force=force, policy=Policy(**(policy or {})), **(storage or {})) as node,
+            cdir(url, policy=Policy(**(policy or {})), **(storage or {})).init(key or {"k": 1}, force=force) as node,
         ):
             hit = node.committed
             if not hit:

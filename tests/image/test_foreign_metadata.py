@@ -118,7 +118,21 @@ def test_the_image_that_is_spoilt_here_is_a_good_one(tmp_path: Path, version: st
 
 
 ELSEWHERE = [
-    *("..", "../..", "../../outside", "0/../../../outside", "/etc", "//etc", "./0", "0/.", "0/..", "", "/", "0/", "0//1"),
+    *(
+        "..",
+        "../..",
+        "../../outside",
+        "0/../../../outside",
+        "/etc",
+        "//etc",
+        "./0",
+        "0/.",
+        "0/..",
+        "",
+        "/",
+        "0/",
+        "0//1",
+    ),
     *("..\\..\\outside", "C:\\outside", "c:/outside", "0\x00", "0\n", "~/../..//x", "*", "[0]", "?"),
     *(None, 0, ["0"], {"0": 1}, True, 1.5),
 ]
@@ -306,9 +320,13 @@ OME: dict[str, Callable[[dict[str, Any]], object]] = {
     "scale of one": lambda one: one["datasets"][0].update(coordinateTransformations=[{"type": "scale", "scale": [1]}]),
     "scale of text": lambda one: one["datasets"][0].update(coordinateTransformations=[{"scale": ["a", "b"]}]),
     "scale of nan": lambda one: one["datasets"][0].update(coordinateTransformations=[{"scale": [float("nan"), 1]}]),
-    "scale of infinity": lambda one: one["datasets"][0].update(coordinateTransformations=[{"scale": [float("inf"), 1]}]),
+    "scale of infinity": lambda one: one["datasets"][0].update(
+        coordinateTransformations=[{"scale": [float("inf"), 1]}]
+    ),
     "scale beyond a float": lambda one: one["datasets"][0].update(coordinateTransformations=[{"scale": [10**400, 1]}]),
-    "infinite product": lambda one: one.update(coordinateTransformations=[{"scale": [1e308, 1]}, {"scale": [1e308, 1]}]),
+    "infinite product": lambda one: one.update(
+        coordinateTransformations=[{"scale": [1e308, 1]}, {"scale": [1e308, 1]}]
+    ),
     "translation of nan": lambda one: one.update(coordinateTransformations=[{"translation": [float("nan"), 1]}]),
     "transforms of text": lambda one: one["datasets"][0].update(coordinateTransformations="scale"),
 }
@@ -324,7 +342,9 @@ def test_ome_metadata_makes_sense(tmp_path: Path, version: str, change: Callable
 
 def test_all_levels_have_the_same_rank(image: Image) -> None:
     grid = {"name": "regular", "configuration": {"chunk_shape": [8, 8, 8]}}
-    image.edit("1/zarr.json", lambda document: document.update(shape=[10, 15, 3], chunk_grid=grid, dimension_names=None))
+    image.edit(
+        "1/zarr.json", lambda document: document.update(shape=[10, 15, 3], chunk_grid=grid, dimension_names=None)
+    )
     assert_refused(image)
 
 
@@ -421,6 +441,9 @@ def test_what_is_no_metadata_is_refused(image: Image, key: str, text: bytes) -> 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("key", [".zattrs", "0/.zarray"])
 def test_what_is_no_old_metadata_is_refused(old_image: Image, key: str, text: bytes) -> None:
+    if key == ".zattrs" and b"format" in text:
+        # attributes say nothing of a format; without an array beside them there is no image at all
+        (old_image.root / ".zarray").write_bytes(text)
     (old_image.root / key).write_bytes(text)
     assert_refused(old_image)
 
@@ -526,8 +549,36 @@ def test_the_fill_value_of_a_float_may_be_its_bits(tmp_path: Path) -> None:
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**63, 2**64, 10**18, 10**400, 0.5, -0.0, 1e308),
-    *(float("nan"), float("inf"), "", "0", "a", "..", "/", "bytes", "zstd", "gzip", "transpose", "|O", "<u2", "x" * 9999),
-    *([], {}, [[]], [None], [0, 0], [8, 8], [1, 2, 3], ["y", "x"], {"name": "bytes"}, [{}], [10**9, 10**9], {"id": "zlib"}),
+    *(
+        float("nan"),
+        float("inf"),
+        "",
+        "0",
+        "a",
+        "..",
+        "/",
+        "bytes",
+        "zstd",
+        "gzip",
+        "transpose",
+        "|O",
+        "<u2",
+        "x" * 9999,
+    ),
+    *(
+        [],
+        {},
+        [[]],
+        [None],
+        [0, 0],
+        [8, 8],
+        [1, 2, 3],
+        ["y", "x"],
+        {"name": "bytes"},
+        [{}],
+        [10**9, 10**9],
+        {"id": "zlib"},
+    ),
 )
 
 
@@ -535,7 +586,9 @@ def spots(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
     """Yield the path of each value in a JSON document."""
     if path:
         yield path
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in items:
         yield from spots(value, (*path, key))
 

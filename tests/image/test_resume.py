@@ -90,7 +90,7 @@ WAYS = {
     "shards": Way({"write": SHARDS}, WORKERS * 4 + 3),
     # as delivered: a task gathers blocks until it holds 8 MiB, here 32 of them
     "large tasks": Way({"chunk": [2, 256, 256], "block_bytes": None}, WORKERS * 32 + 31),
-    "processes": Way({"scheduler": "processes"}, WORKERS * BATCH, plain=False),
+    "processes": Way({"scheduler": "processes"}, WORKERS * BATCH, plain=False, trials=1),
     "s3": Way({}, WORKERS, store="s3"),
     "another machine": Way(
         {"policy": {"ttl": 1.5, "request_timeout": 0.5}}, WORKERS, plain=False, prefix=UNSHARE, trials=1
@@ -173,7 +173,7 @@ def _check_result(case: StoreCase, name: str, way: Way, reference: Reference) ->
         parts = [part for part in Path(url, path).rglob("*") if part.is_file()]
         assert any(part.stat().st_nlink > 1 for part in parts), "what the dead had written is linked"
     before = case.snapshot()
-    node = cdir_init(url, {"k": 1}, **case.options)
+    node = cdir(url, **case.options).init({"k": 1})
     assert node.committed
     assert (node.read(ITEM).compute() == reference.pixels).all()
     assert cdir_query(url, **case.options)[ITEM].meta["objects"] == len(reference.objects)
@@ -323,7 +323,7 @@ class TestInOneProcess:
         monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
         options = {"chunks": (2, 64, 64), "levels": 3}
         fault()
-        with cdir_init(store_case.child("node"), {"k": 1}, **store_case.options) as node:
+        with cdir(store_case.child("node"), **store_case.options).init({"k": 1}) as node:
             with pytest.raises(ArithmeticError):
                 node.write(ITEM, resume_worker.image(), **options)
             node.write(ITEM, resume_worker.image(), **options)
@@ -368,6 +368,41 @@ class TestInOneProcess:
         assert counter.since(before) == BLOCKS
         self.check_same(local_case)
 
+    @pytest.mark.parametrize("first", [{"constant": 1}, {"chunks": (2, 128, 64)}], ids=["lineage", "chunks"])
+    @pytest.mark.parametrize("root", ["plain", "new"])
+    def test_the_own_attempt_has_taken_the_place_of_an_earlier_one(
+        self,
+        local_case: StoreCase,
+        counter: Counter,
+        fault: Callable[[], None],
+        monkeypatch: pytest.MonkeyPatch,
+        first: dict[str, Any],
+        root: str,
+    ) -> None:
+        """A dead attempt left half of A; the next one fails with B, and then writes A."""
+        monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
+        url, options = local_case.child("node"), {"chunks": (2, 64, 64), "levels": 3}
+        fault()
+        with pytest.raises(ArithmeticError), cdir_init(url, {"k": 1}) as node:
+            if root == "new":
+                # as if other processes had written for it: nobody takes the place of one of them
+                node._attempt.share()
+            node.write(ITEM, resume_worker.image(), **options)
+        kept = counter.count() - _cores() if root == "new" else 0
+        fault()
+        with cdir_init(url, {"k": 1}) as node:
+            other: dict[str, Any] = {**options, **first}
+            with pytest.raises(ArithmeticError):
+                node.write(ITEM, resume_worker.image(other.pop("constant", 0)), **other)
+            before = counter.count()
+            node.write(ITEM, resume_worker.image(), **options)
+        assert counter.since(before) == BLOCKS if root == "plain" else counter.since(before) <= BLOCKS - kept
+        self.write(local_case, "undisturbed")
+        record = _records(local_case, "node")[-1]
+        assert (record.root == PLAIN) == (root == "plain")
+        path = ITEM if root == "plain" else f"{record.root}/{ITEM}"
+        assert _objects(local_case, f"node/{path}") == _objects(local_case, f"undisturbed/{ITEM}")
+
     def test_the_newest_attempt_at_the_image_counts(
         self, local_case: StoreCase, counter: Counter, fault: Callable[[], None]
     ) -> None:
@@ -402,7 +437,7 @@ class TestInOneProcess:
     ) -> None:
         self.half(store_case, fault)
         store_case.put(f"node/beside.ome.zarr/{ITEM}/zarr.json", b"{}")
-        with cdir_init(store_case.child("node"), {"k": 1}, **store_case.options) as node:
+        with cdir(store_case.child("node"), **store_case.options).init({"k": 1}) as node:
             assert _objects(store_case, f"node/{ITEM}")
             node.write("y.json", [1])
         kept = {key for key in store_case.snapshot() if key.startswith("node/") and "/_cvcache/" not in key}
@@ -416,12 +451,12 @@ class TestInOneProcess:
     ) -> None:
         url = store_case.child("node")
         if first != "nothing":
-            with contextlib.suppress(ZeroDivisionError), cdir_init(url, {"k": 1}, **store_case.options) as node:
-                node.write("y.json", 1 // 0)
+            with contextlib.suppress(ZeroDivisionError), cdir(url, **store_case.options).init({"k": 1}) as node:
+                raise ZeroDivisionError
         foreign = {f"node/{ITEM}/zarr.json": b"{}", f"node/{ITEM}/0/c/0/0/0": b"theirs"}
         with (
             contextlib.suppress(ForeignItem),
-            cdir_init(url, {"k": 1}, **store_case.options) as node,
+            cdir(url, **store_case.options).init({"k": 1}) as node,
         ):
             for key, data in foreign.items():
                 store_case.put(key, data)
@@ -431,7 +466,7 @@ class TestInOneProcess:
         assert counter.count() == 0
         assert {key: store_case.read(key) for key in foreign} == foreign
         assert set(_objects(store_case, f"node/{ITEM}")) == {key.removeprefix(f"node/{ITEM}/") for key in foreign}
-        with cdir_init(url, {"k": 2}, **store_case.options) as node, pytest.raises(ForeignItem):
+        with cdir(url, **store_case.options).init({"k": 2}) as node, pytest.raises(ForeignItem):
             node.write(ITEM, resume_worker.image(), chunks=(2, 64, 64))
         assert {key: store_case.read(key) for key in foreign} == foreign
 

@@ -25,8 +25,9 @@ from cvcache import cdir_init, cdir_query, formats
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
 from cvcache.formats import Format
 from cvcache.formats.place import Place
-from cvcache.image import zipped
-from cvcache.image.zipped import TAIL, ZipStore, zip_directory
+from cvcache.image import zipped, zipping
+from cvcache.image.zipped import TAIL, ZipStore
+from cvcache.image.zipping import zip_directory
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
 from cvcache.testing.stores import CountingStore
@@ -521,7 +522,7 @@ class TestZipDirectory:
         store, root = source
         with pytest.raises(FileNotFoundError, match="nothing that could be zipped"):
             zip_directory(store, f"{root}-not", io.BytesIO())
-        monkeypatch.setattr(zipped, "MAX_ENTRIES", 3)
+        monkeypatch.setattr(zipping, "MAX_ENTRIES", 3)
         with pytest.raises(UsageError, match="larger shards"):
             zip_directory(store, root, io.BytesIO())
         monkeypatch.undo()
