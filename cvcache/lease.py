@@ -151,14 +151,7 @@ class Attempt:
     def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
         """Put on record that the item `name` is this attempt's, before its first byte, and what it is to be."""
         if plan is not None or name not in self.announced:
-            record = self.record
-            row = {
-                "item": name,
-                "attempt": self.id,
-                "root": record.root,
-                "boot": record.owner.boot,
-                "key": record.digest,
-            }
+            row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
                 self.store.put(self.control("writing", f"{name}.json"), data)
