@@ -74,7 +74,8 @@ def _is_same(theirs: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
 def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Yield plan and data root of each announcement of `name` by an attempt since the last commit, newest first.
 
-    A forced attempt takes nothing over. Of several with one root, the newest alone says what lies there: it took the place of the others.
+    A forced attempt takes nothing over. Of several with one root, the newest alone says what lies there: it took the
+    place of the others.
     """
     if attempt.record.seq == 1 or attempt.record.forced:
         return

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
 from cvcache.image import describe as described
-from cvcache.image.array_spec import ArraySpec
 from cvcache.image.codec import parse_compressor
 from cvcache.image.gather import gather
-from cvcache.image.inputs import as_array, inherited, lineage_of
-from cvcache.image.metadata import ome_metadata, omero_metadata
+from cvcache.image.inputs import as_array, inherited
+from cvcache.image.measured import contrast_windows, measurements
+from cvcache.image.metadata import group_attributes, group_documents, ome_metadata, omero_metadata
 from cvcache.image.options import (
     check_array,
     check_channels,
@@ -25,17 +22,15 @@ from cvcache.image.options import (
     check_method,
     check_unit,
     dtype_limits,
-    is_lazy,
     spread,
 )
+from cvcache.image.planning import announcement, compute, log_plan, make_plan, put_json, share
 from cvcache.image.progress import check_progress
 from cvcache.image.reader import lazy, open_level
 from cvcache.pyramid import (
-    blocks,
     check_axes,
     check_factors,
     default_axes,
-    grid,
     per_axis,
     plan_levels,
     storage_axes,
@@ -48,18 +43,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.place import Place
-    from cvcache.image.writer import Plan, Tally
-    from cvcache.pyramid import Level
+    from cvcache.image.writer import Plan
 
     Array = np.ndarray | da.Array
 
 logger = logging.getLogger("cvcache")
 
 VERSIONS = ("0.5", "0.4")
-MANY_FILES = 100_000
-"""A level of more objects than this is worth a warning."""
-SHOWN = (0.1, 99.9)
-"""Percentiles of the last level that are shown as black and as full colour."""
 
 
 def write(
@@ -173,28 +163,30 @@ def write(
     count = stored.shape[full.index("c")] if "c" in full else 1
     shown, windows = check_channels(known.get("channels"), count), check_contrast(contrast, count)
     codec = parse_compressor(compressor)
-    plan = _plan(place, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
+    plan = make_plan(place, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
     multiscale = ome_metadata(
         place.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
     )
     own = {**described.own_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    kept = place.begin(_announcement(plan, stored, multiscale, own))
-    _log(place, names, plan, kept)
-    _share(place, stored)
-    documents = _array_documents(plan)
-    written = gather(lambda pair: _put_json(place, *pair), documents.items(), remote=place.remote)
-    tally = _compute(plan, stored, kept, report)
+    kept = place.begin(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
+    log_plan(place, names, plan, kept)
+    share(place, stored)
+    documents = {spec.document_key: spec.document() for spec in plan.specs}
+    written = gather(lambda pair: put_json(place, *pair), documents.items(), remote=place.remote)
+    tally = compute(plan, stored, kept, report)
     omero = None
     if plan.measured:
-        omero = omero_metadata(shown, windows or _windows(tally, count), dtype_limits(image.dtype))
+        omero = omero_metadata(shown, windows or contrast_windows(tally, count), dtype_limits(image.dtype))
     found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
-    attributes = _attributes(multiscale, own, omero, version)
-    written += [_put_json(place, key, document) for key, document in _group(attributes, plan, version).items()]
+    attributes = group_attributes(multiscale, own, omero, version)
+    written += [
+        put_json(place, key, document) for key, document in group_documents(attributes, plan.specs, version).items()
+    ]
     meta = described.metadata(attributes, found)
-    measurements = _measurements(tally, count) if plan.measured else {}
+    measured = measurements(tally, count) if plan.measured else {}
     if stored.size:
         _show(plan, meta, omero)
-    return {**meta, **measurements, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
+    return {**meta, **measured, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
 
 
 def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
@@ -254,189 +246,6 @@ def _check_shards(
         msg = f"shards={list(shards)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
         raise UsageError(msg)
     return spread(shards, axes, full, 1)
-
-
-def _plan(
-    place: Place,
-    image: Array,
-    axes: Sequence[str],
-    pyramid: Sequence[Level],
-    *,
-    codec: Any,
-    version: str,
-    kind: str,
-    method: str,
-) -> Plan:
-    import numpy as np
-
-    from cvcache.image.writer import Plan
-
-    # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
-    dtype = np.dtype("uint8") if kind == "labels" and image.dtype == bool else image.dtype.newbyteorder("<")
-    specs = tuple(
-        ArraySpec(
-            path=str(n),
-            shape=level.shape,
-            chunks=level.chunks,
-            shards=level.shards,
-            dtype=dtype.str,
-            codec=codec,
-            checksum=version == "0.5",
-            names=tuple(axes),
-            zarr_format=3 if version == "0.5" else 2,
-            prefix="c/" if version == "0.5" else "",
-        )
-        for n, level in enumerate(pyramid)
-    )
-    steps = [
-        tuple(b // a for a, b in zip(here.factors, after.factors, strict=True))
-        for here, after in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
-    ]
-    return Plan(
-        place=place,
-        dtype=str(image.dtype),
-        specs=specs,
-        steps=tuple(steps),
-        blocks=blocks(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
-        method=method,
-        measured=kind == "image" and image.dtype.kind != "c",
-        channel_axis=list(axes).index("c") if "c" in axes else None,
-    )
-
-
-def _announcement(plan: Plan, image: Array, multiscale: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is put on record before the first byte: the same for the same image, and for no other.
-
-    Without a lineage nobody can tell whether what is there already is of the same image; then all is computed.
-    """
-    told: dict[str, Any] = {
-        "attributes": {"ome": multiscale, "cvcache": dict(own)},
-        "arrays": {spec.path: spec.document() for spec in plan.specs},
-        "lineage": lineage_of(image),
-    }
-    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-    return told
-
-
-def _log(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
-    """Say what is about to be written, and warn of what a file system suffers from."""
-    first = plan.specs[0]
-    size = sum(math.prod(spec.shape) for spec in plan.specs) * first.itemsize
-    logger.info(
-        "%s: writing %s %s %s, %d levels, chunks %s, %s, %s uncompressed in %d files%s",
-        place.url,
-        plan.dtype,
-        "".join(axes),
-        _times(first.shape),
-        len(plan.specs),
-        _times(first.chunks),
-        f"shards {_times(first.shards)}" if first.shards else "no shards",
-        _readable(size),
-        plan.object_count + len(plan.specs) + 1,
-        f"; {len(kept)} of them are there already" if kept else "",
-    )
-    worst = max(plan.specs, key=lambda spec: spec.object_count)
-    if worst.object_count > MANY_FILES:
-        ratio = math.ceil((worst.object_count / MANY_FILES) ** (1 / max(1, sum(n > 1 for n in worst.grid)))) * 2
-        shards = [c * (ratio if n > 1 else 1) for c, n in zip(worst.chunks, worst.grid, strict=True)]
-        logger.warning(
-            "%s: one level makes %d files, which many file systems handle badly; shards=%s would make %d",
-            place.url,
-            worst.object_count,
-            tuple(shards),
-            math.prod(grid(worst.shape, shards)),
-        )
-
-
-def _times(extents: Sequence[int] | None) -> str:
-    return "x".join(map(str, extents or ()))
-
-
-def _readable(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004 - the next unit
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-def _share(place: Place, image: Array) -> None:
-    """Announce that other processes will write parts of the item, where they will."""
-    from cvcache.image.writer import needs_share
-
-    if is_lazy(image) and needs_share(place, image):
-        place.share()
-
-
-def _put_json(place: Place, key: str, document: Mapping[str, Any]) -> int:
-    data = json.dumps(document, indent=2).encode()
-    place.put(data, key)
-    return len(data)
-
-
-def _array_documents(plan: Plan) -> dict[str, Mapping[str, Any]]:
-    return {spec.document_key: spec.document() for spec in plan.specs}
-
-
-def _attributes(
-    multiscale: Mapping[str, Any], own: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
-) -> dict[str, Any]:
-    ome = {**multiscale, **({"omero": dict(omero)} if omero else {})}
-    return {"ome": ome, "cvcache": dict(own)} if version == "0.5" else {**ome, "cvcache": dict(own)}
-
-
-def _group(attributes: Mapping[str, Any], plan: Plan, version: str) -> dict[str, Mapping[str, Any]]:
-    """Return the documents of the group, the one that makes it an image last; 0.5 repeats those of its arrays."""
-    if version == "0.4":
-        return {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
-    arrays = {spec.path: spec.document() for spec in plan.specs}
-    inline = {"kind": "inline", "must_understand": False, "metadata": arrays}
-    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes, "consolidated_metadata": inline}
-    return {"zarr.json": group}
-
-
-def _compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None) -> Tally:
-    from cvcache.image.writer import write_pyramid
-
-    if is_lazy(image):
-        return write_pyramid(plan, image, kept, report=report)
-    import dask.array as da
-
-    source = da.from_array(cast("Any", image), chunks=plan.blocks[0], name=False)
-    return write_pyramid(plan, source, kept, scheduler="threads", report=report)
-
-
-def _windows(tally: Tally, count: int) -> list[tuple[float, float]]:
-    """Return (low, high) for each channel from what was seen of it while writing."""
-    found = []
-    for i in range(count):
-        histogram = tally.histograms.get(i)
-        low, high = map(histogram.percentile, SHOWN) if histogram else (0, 1)
-        width = 2.0**histogram.exponent if histogram else 1
-        low = math.floor(low / width) * width
-        high = math.ceil(high / width) * width if histogram and len(histogram.counts) > 1 else low + 1
-        found.append((_plain(low), _plain(high)))
-    return found
-
-
-def _plain(value: float) -> float:
-    return int(value) if value == int(value) else value
-
-
-def _measurements(tally: Tally, count: int) -> dict[str, Any]:
-    """Return what the record keeps of the pixels: the range of level 0, and a short histogram of the last level."""
-    found: dict[str, Any] = {}
-    if tally.limits:
-        found["range"] = [
-            [_number(value) for value in tally.limits[i]] if i in tally.limits else None for i in range(count)
-        ]
-    if tally.histograms:
-        found["histogram"] = [tally.histograms[i].short() if i in tally.histograms else None for i in range(count)]
-    return found
-
-
-def _number(value: float) -> float:
-    return int(value) if isinstance(value, (bool, int)) else value
 
 
 def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
 from cvcache.formats.common import refusal
@@ -13,10 +11,11 @@ from cvcache.formats.ome_zarr import describe, read
 from cvcache.image import describe as described
 from cvcache.image.array_spec import ArraySpec
 from cvcache.image.codec import parse_compressor
-from cvcache.image.inputs import as_array, lineage_of
-from cvcache.image.options import check_numbers, is_lazy
+from cvcache.image.inputs import as_array
+from cvcache.image.options import check_numbers
+from cvcache.image.planning import announcement, compute, log_plan, put_json, share
 from cvcache.image.progress import check_progress
-from cvcache.image.writer import Plan, needs_share, write_pyramid
+from cvcache.image.writer import Plan
 from cvcache.pyramid import CHUNK_BYTES, Level, blocks, default_shards
 
 if TYPE_CHECKING:
@@ -73,22 +72,15 @@ def write(
     ones = (1,) * array.ndim
     extents = blocks([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(place, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
-    document = {**spec.document(), "attributes": {"cvcache": described.own_attributes(array, ())}}
-    told = {"attributes": document["attributes"], "arrays": {"": document}, "lineage": lineage_of(array)}
-    kept = place.begin({**told, "digest": hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]})
-    if is_lazy(array):
-        if needs_share(place, array):
-            place.share()
-        tally = write_pyramid(plan, array, kept, report=report)
-    else:
-        import dask.array as da
-
-        source = da.from_array(cast("Any", array), chunks=extents[0], name=False)
-        tally = write_pyramid(plan, source, kept, scheduler="threads", report=report)
-    data = json.dumps(document, indent=2).encode()
-    place.put(data, "zarr.json")
-    meta = described.metadata(document["attributes"], [described.Level("", document, spec)])
-    return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + len(data)}
+    attributes = {"cvcache": described.own_attributes(array, ())}
+    kept = place.begin(announcement(plan, array, attributes))
+    log_plan(place, (), plan, kept)
+    share(place, array)
+    tally = compute(plan, array, kept, report)
+    document = {**spec.document(), "attributes": attributes}
+    size = put_json(place, "zarr.json", document)
+    meta = described.metadata(attributes, [described.Level("", document, spec)])
+    return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + size}
 
 
 def _level(array: Any, chunks: Sequence[int] | None, shards: Sequence[int] | Literal[False] | None) -> Level:

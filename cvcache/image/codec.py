@@ -57,6 +57,8 @@ class Codec:
             return [{"id": self.name, **options}]
         if self.name == "blosc":
             options["typesize"] = itemsize
+        if self.name == "zstd":
+            options["checksum"] = False  # zarr has a default for it, zarrs has not
         return [{"name": self.name, "configuration": options}]
 
     def encode(self, block: np.ndarray) -> bytes:

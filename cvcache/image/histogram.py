@@ -14,6 +14,8 @@ BINS = 1024
 KEPT_BINS = 64
 """How many the record of an image keeps."""
 LOWEST, HIGHEST = -1074, 1023  # exponents a float64 has
+HUGE = 2.0**1000
+"""What is greater counts as this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def count(pixels: np.ndarray) -> Histogram | None:
 
     values = pixels.ravel()
     if values.dtype.kind == "f":
-        values = values[np.isfinite(values)].astype("float64")
+        # clipped, so that the borders of the bins are finite too
+        values = np.clip(values[np.isfinite(values)].astype("float64"), -HUGE, HUGE)
     if not values.size:
         return None
     low, high = values.min().item(), values.max().item()

@@ -9,6 +9,7 @@ from cvcache.pyramid import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cvcache.image.array_spec import ArraySpec
     from cvcache.pyramid import Level
 
 COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")
@@ -146,3 +147,23 @@ def omero_metadata(
         color = "FFFFFF" if len(given) == 1 else COLORS[i % len(COLORS)]
         rows.append({"label": str(i), "color": color, "active": True, "window": window, **fields})
     return {"channels": rows, "rdefs": {"model": "greyscale" if len(rows) == 1 else "color"}}
+
+
+def group_attributes(
+    multiscale: Mapping[str, Any], own: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
+) -> dict[str, Any]:
+    """Return the attributes of an image's group: OME-Zarr's, and our own beside them."""
+    ome = {**multiscale, **({"omero": dict(omero)} if omero else {})}
+    return {"ome": ome, "cvcache": dict(own)} if version == "0.5" else {**ome, "cvcache": dict(own)}
+
+
+def group_documents(
+    attributes: Mapping[str, Any], specs: Sequence[ArraySpec], version: str
+) -> dict[str, Mapping[str, Any]]:
+    """Return the documents of the group, the one that makes it an image last; 0.5 repeats those of its arrays."""
+    if version == "0.4":
+        return {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
+    arrays = {spec.path: spec.document() for spec in specs}
+    inline = {"kind": "inline", "must_understand": False, "metadata": arrays}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes, "consolidated_metadata": inline}
+    return {"zarr.json": group}

@@ -296,7 +296,7 @@ def compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]
                 seen.start + (forward.start + len(forward) * forward.step) * seen.step,
                 seen.step * forward.step,
             )
-        elif hasattr(part, "__index__"):
+        elif hasattr(part, "__index__") and not getattr(part, "ndim", 0):
             plane = range(extent)[part.__index__()]
             result[axis] = seen.start + plane * seen.step
         else:

@@ -272,8 +272,7 @@ def _all_of(flags: np.ndarray, ratio: list[int], blocks: Index) -> np.ndarray:
     short = [(0, n * r - extent) for n, r, extent in zip(blocks, ratio, flags.shape, strict=True)]
     padded = np.pad(flags, short, constant_values=True)
     split = padded.reshape([part for n, r in zip(blocks, ratio, strict=True) for part in (n, r)])
-    result: np.ndarray = split.all(axis=tuple(range(1, split.ndim, 2)))
-    return result
+    return np.asarray(split.all(axis=tuple(range(1, split.ndim, 2))))
 
 
 def is_distributed(source: da.Array) -> bool:

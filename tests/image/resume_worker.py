@@ -37,7 +37,7 @@ def make(constant: int, chunk: Sequence[int], block_id: tuple[int, ...]) -> np.n
     """Compute one block, and note it; while the file FAULT is there, one of them fails and takes it away."""
     descriptor = os.open(os.environ[COUNTER], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, ("%d,%d,%d\n" % block_id).encode())
+        os.write(descriptor, f"{','.join(map(str, block_id))}\n".encode())
     finally:
         os.close(descriptor)
     time.sleep(float(os.environ.get(NAP, "0")))

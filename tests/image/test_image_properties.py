@@ -110,7 +110,7 @@ def images(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Any]]:
         if options["version"] == "0.5" and draw(st.booleans()):
             options["shards"] = tuple(n * draw(st.integers(1, 3)) for n in options["chunks"])
     elif options["version"] == "0.5":
-        options["shards"] = draw(st.sampled_from([None, True, False]))
+        options["shards"] = draw(st.sampled_from([None, False]))
     if draw(st.booleans()):
         step = st.fixed_dictionaries({name: st.integers(1, 3) for name in axes if name in "zyx"})
         options["factors"] = draw(st.one_of(st.integers(1, 3), step, st.lists(step, min_size=2, max_size=3)))
@@ -162,7 +162,7 @@ def test_what_was_written_is_read(case: tuple[np.ndarray, dict[str, Any]], data:
         whole = np.asarray(FORM.read(recorded, level=level))
         window = tuple(part_of(data.draw, n) for n in whole.shape)
         part = FORM.read(recorded, level=level, slices=window)
-        np.testing.assert_array_equal(np.asarray(part), whole[window], strict=True)
+        np.testing.assert_array_equal(np.asarray(part), np.asarray(whole[window], whole.dtype), strict=True)
 
 
 def check_pixels(place: Place, pixels: np.ndarray, chunks: Any, method: str, meta: dict[str, Any]) -> None:

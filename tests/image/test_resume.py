@@ -365,10 +365,10 @@ class TestInOneProcess:
                 node.write(ITEM, resume_worker.image(), **{**options, "levels": 4})
             before = counter.count()
             node.write(ITEM, resume_worker.image(), **options)
-        assert counter.since(before) == BLOCKS
+        assert BLOCKS <= counter.since(before) <= BLOCKS + _cores()
         self.check_same(local_case)
 
-    @pytest.mark.parametrize("first", [{"constant": 1}, {"chunks": (2, 128, 64)}], ids=["lineage", "chunks"])
+    @pytest.mark.parametrize("first", [{"constant": 1}, {"chunks": (2, 64, 32)}], ids=["lineage", "chunks"])
     @pytest.mark.parametrize("root", ["plain", "new"])
     def test_the_own_attempt_has_taken_the_place_of_an_earlier_one(
         self,
@@ -383,11 +383,12 @@ class TestInOneProcess:
         monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
         url, options = local_case.child("node"), {"chunks": (2, 64, 64), "levels": 3}
         fault()
-        with pytest.raises(ArithmeticError), cdir_init(url, {"k": 1}) as node:
+        with contextlib.suppress(ArithmeticError), cdir_init(url, {"k": 1}) as node:
             if root == "new":
                 # as if other processes had written for it: nobody takes the place of one of them
                 node._attempt.share()
             node.write(ITEM, resume_worker.image(), **options)
+        assert cdir_query(url).state == "failed"
         kept = counter.count() - _cores() if root == "new" else 0
         fault()
         with cdir_init(url, {"k": 1}) as node:
@@ -396,7 +397,9 @@ class TestInOneProcess:
                 node.write(ITEM, resume_worker.image(other.pop("constant", 0)), **other)
             before = counter.count()
             node.write(ITEM, resume_worker.image(), **options)
-        assert counter.since(before) == BLOCKS if root == "plain" else counter.since(before) <= BLOCKS - kept
+        # what the threads of the failed write were at may be counted late
+        assert counter.since(before) <= BLOCKS - kept + _cores()
+        assert root == "new" or counter.since(before) >= BLOCKS
         self.write(local_case, "undisturbed")
         record = _records(local_case, "node")[-1]
         assert (record.root == PLAIN) == (root == "plain")
@@ -418,6 +421,15 @@ class TestInOneProcess:
         self.write(local_case)
         self.write(local_case, force=True)
         assert counter.count() == 2 * BLOCKS
+        self.check_same(local_case)
+
+    def test_force_keeps_no_half_image(
+        self, local_case: StoreCase, counter: Counter, fault: Callable[[], None]
+    ) -> None:
+        self.half(local_case, fault)
+        before = counter.count()
+        self.write(local_case, force=True)
+        assert counter.since(before) == BLOCKS
         self.check_same(local_case)
 
     def test_what_is_committed_is_no_leftover(

@@ -1,0 +1,158 @@
+"""From an image and its levels to the plan of its writing: announced, logged, carried out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+from cvcache.image.array_spec import ArraySpec
+from cvcache.image.inputs import lineage_of
+from cvcache.image.options import is_lazy
+from cvcache.image.writer import Plan, Tally, needs_share, write_pyramid
+from cvcache.pyramid import blocks, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import dask.array as da
+    import numpy as np
+
+    from cvcache.formats.place import Place
+    from cvcache.image.codec import Codec
+    from cvcache.pyramid import Level
+
+    Array = np.ndarray | da.Array
+
+logger = logging.getLogger("cvcache")
+
+MANY_FILES = 100_000
+"""A level of more objects than this is worth a warning."""
+
+
+def make_plan(
+    place: Place,
+    image: Array,
+    axes: Sequence[str],
+    pyramid: Sequence[Level],
+    *,
+    codec: Codec,
+    version: str,
+    kind: str,
+    method: str,
+) -> Plan:
+    """Return the plan for an image with these levels; `kind` and `method` as in ``ome_zarr.write``."""
+    import numpy as np
+
+    # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
+    dtype = np.dtype("uint8") if kind == "labels" and image.dtype == bool else image.dtype.newbyteorder("<")
+    specs = tuple(
+        ArraySpec(
+            path=str(n),
+            shape=level.shape,
+            chunks=level.chunks,
+            shards=level.shards,
+            dtype=dtype.str,
+            codec=codec,
+            checksum=version == "0.5",
+            names=tuple(axes),
+            zarr_format=3 if version == "0.5" else 2,
+            prefix="c/" if version == "0.5" else "",
+        )
+        for n, level in enumerate(pyramid)
+    )
+    steps = [
+        tuple(b // a for a, b in zip(here.factors, after.factors, strict=True))
+        for here, after in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
+    ]
+    return Plan(
+        place=place,
+        dtype=str(image.dtype),
+        specs=specs,
+        steps=tuple(steps),
+        blocks=blocks(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
+        method=method,
+        measured=kind == "image" and image.dtype.kind != "c",
+        channel_axis=list(axes).index("c") if "c" in axes else None,
+    )
+
+
+def announcement(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is put on record before the first byte: the same for the same image, and for no other.
+
+    Without a lineage nobody can tell whether what is there already is of the same image; then all is computed.
+    """
+    told: dict[str, Any] = {
+        "attributes": attributes,
+        "arrays": {spec.path: spec.document() for spec in plan.specs},
+        "lineage": lineage_of(image),
+    }
+    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return told
+
+
+def log_plan(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
+    """Say what is about to be written, and warn of what a file system suffers from."""
+    first = plan.specs[0]
+    size = sum(math.prod(spec.shape) for spec in plan.specs) * first.itemsize
+    logger.info(
+        "%s: writing %s%s %s, %d levels, chunks %s, %s, %s uncompressed in %d files%s",
+        place.url,
+        plan.dtype,
+        f" {''.join(axes)}" if axes else "",
+        _times(first.shape),
+        len(plan.specs),
+        _times(first.chunks),
+        f"shards {_times(first.shards)}" if first.shards else "no shards",
+        _readable(size),
+        plan.object_count + len(plan.specs) + 1,
+        f"; {len(kept)} of them are there already" if kept else "",
+    )
+    worst = max(plan.specs, key=lambda spec: spec.object_count)
+    if worst.object_count > MANY_FILES:
+        ratio = math.ceil((worst.object_count / MANY_FILES) ** (1 / max(1, sum(n > 1 for n in worst.grid)))) * 2
+        shards = [c * (ratio if n > 1 else 1) for c, n in zip(worst.chunks, worst.grid, strict=True)]
+        logger.warning(
+            "%s: one level makes %d files, which many file systems handle badly; shards=%s would make %d",
+            place.url,
+            worst.object_count,
+            tuple(shards),
+            math.prod(grid(worst.shape, shards)),
+        )
+
+
+def _times(extents: Sequence[int] | None) -> str:
+    return "x".join(map(str, extents or ()))
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004 - the next unit
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def share(place: Place, image: Array) -> None:
+    """Announce that other processes will write parts of the item, where they will."""
+    if is_lazy(image) and needs_share(place, image):
+        place.share()
+
+
+def compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None) -> Tally:
+    """Write all objects of all levels; what is in memory is encoded by threads of this process."""
+    if is_lazy(image):
+        return write_pyramid(plan, image, kept, report=report)
+    import dask.array as da
+
+    source = da.from_array(cast("Any", image), chunks=plan.blocks[0], name=False)
+    return write_pyramid(plan, source, kept, scheduler="threads", report=report)
+
+
+def put_json(place: Place, key: str, document: Mapping[str, Any]) -> int:
+    """Write one metadata document and return its size."""
+    data = json.dumps(document, indent=2).encode()
+    place.put(data, key)
+    return len(data)
