@@ -249,7 +249,7 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
 def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]) -> Record:
     """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts."""
     with attempt.writing():
-        for name in attempt.leftovers - attempt.announced.keys():
+        for name in (attempt.leftovers | attempt.announced.keys()) - rows.keys():
             delete_item(attempt.store, f"{attempt.root}/{name}")
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         attempt.store.sync(attempt.path)

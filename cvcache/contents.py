@@ -13,7 +13,7 @@ from typing import IO, Any
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
-from cvcache.lease import Attempt
+from cvcache.lease import Attempt, Turn
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, is_item_dir, item_names
 from cvcache.record import PLAIN, Record, load_inventory, log_name
@@ -151,12 +151,14 @@ def write_item(
     fmt = find_format(name)
     written: dict[str, Any] = {}
     begun: list[bool] = []
+    turn = Turn(f"{attempt.url}/{name}")
+    attempt.check_name(name)
 
     def guard() -> AbstractContextManager[None]:
         if not begun:
             begun.append(True)
             _withdraw(attempt, name)
-        return attempt.writing_item(name)
+        return turn.writing(attempt.writing_item(name))
 
     def wrote(key: str, data: bytes) -> None:
         if not key:
@@ -185,10 +187,14 @@ def write_item(
     with attempt.occupying(name):
         try:
             row = fmt.write(place, obj, **options)
-        except Exception:
+        except BaseException:
+            turn.end()
+            if begun and attempt.shared:
+                attempt.spoiled.add(name)
             if begun and not attempt.announced.get(name):
                 _discard(attempt, name)
             raise
+        turn.end()
         attempt.rows[name] = {**row, **written}
         attempt.own_files.discard(name)
 

@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
@@ -59,6 +60,7 @@ class Attempt:
         self.shared = False
         self.announced: dict[str, Mapping[str, Any]] = {}
         self.leftovers: set[str] = set()
+        self.spoiled: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
         self._seen: tuple[float, Listing] | None = None
         self._occupied: set[str] = set()
@@ -187,6 +189,15 @@ class Attempt:
             else:
                 self._refuse_foreign(name)
 
+    def check_name(self, name: str) -> None:
+        """Raise `UsageError` if other processes may still be at work on an earlier write of `name` that failed."""
+        if name in self.spoiled:
+            msg = (
+                f"{self.url}/{name} cannot be written again in this attempt: its last write failed, and others "
+                "may still write parts of it; open the node again with cdir_init, or give the item another name"
+            )
+            raise UsageError(msg)
+
     @contextlib.contextmanager
     def occupying(self, name: str) -> Iterator[None]:
         """Have the item `name` to oneself among the threads of this process.
@@ -276,6 +287,47 @@ class Attempt:
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = f"the attempt on {self.url} belongs to the process that opened it; send the CacheDir instead"
         raise TypeError(msg)
+
+
+class Turn:
+    """One write of one item: once it is over, a thread that it left behind writes nothing more.
+
+    dask's threads go on with other blocks when one has failed.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._busy = 0
+        self._over = False
+        self._quiet = threading.Condition()
+
+    @contextlib.contextmanager
+    def writing(self, right: AbstractContextManager[None]) -> Iterator[None]:
+        """Hold `right` for as long as this context lasts.
+
+        Raises
+        ------
+        LeaseLost
+            If the write is over.
+        """
+        with self._quiet:
+            if self._over:
+                msg = f"the write of {self._what} that this belongs to has failed; what is left of it is discarded"
+                raise LeaseLost(msg)
+            self._busy += 1
+        try:
+            with right:
+                yield
+        finally:
+            with self._quiet:
+                self._busy -= 1
+                self._quiet.notify_all()
+
+    def end(self) -> None:
+        """Let nothing more be written, and wait for what is under way."""
+        with self._quiet:
+            self._over = True
+            self._quiet.wait_for(lambda: self._busy == 0)
 
 
 @contextlib.contextmanager

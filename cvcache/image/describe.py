@@ -93,8 +93,8 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
     try:
         attributes, name, inline = _group(place)
         multiscale = _multiscale(attributes)
+        _check_count([""] if multiscale is None else multiscale["datasets"])
         paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
-        _check_count(paths)
         found = [inline.get(path) for path in paths]
         remote = place.remote
         levels = [
@@ -161,7 +161,7 @@ def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found
 
 
-def _check_count(paths: Sequence[str]) -> None:
+def _check_count(paths: Sequence[object]) -> None:
     if not 0 < len(paths) <= MOST_LEVELS:
         raise ValueError(f"{len(paths)} levels; an image has 1 to {MOST_LEVELS}")
 

@@ -301,4 +301,6 @@ def compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]
             result[axis] = seen.start + plane * seen.step
         else:
             after.append(part)
-    return tuple(result), tuple(after) if any(part != slice(None) for part in after) else None
+    return tuple(result), tuple(after) if any(
+        not isinstance(part, slice) or part != slice(None) for part in after
+    ) else None

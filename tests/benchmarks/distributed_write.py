@@ -80,10 +80,9 @@ def on_threads(shape: Block) -> Run:
 def cluster(**environment: Any) -> Iterator[LocalCluster]:
     """Run workers of one thread each; by default in the environment that dask gives them."""
     ours = {"distributed.nanny.pre-spawn-environ": environment} if environment else {}
-    with (
-        dask.config.set(ours),
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as started,
-    ):
+    with dask.config.set(ours):
+        started = LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0")
+    with started:
         yield started
 
 

@@ -6,11 +6,13 @@ import contextlib
 import copy
 import json
 import pickle
+import re
 import resource
 import shutil
 import time
 import uuid
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -26,10 +28,9 @@ from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 FORM = find_format("x.ome.zarr")
-SECONDS = 10
+SECONDS = 20
 """Within this much everything is refused; most takes milliseconds."""
 PIXELS = np.random.default_rng(0).integers(0, 999, (20, 30)).astype("uint16")
 
@@ -107,8 +108,16 @@ def assert_refused(image: Image) -> None:
 
 
 def peak() -> int:
-    """Return the most memory this process ever had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    """Return the most memory this process had since `forget_peak`, in MiB."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) >> 10
+
+
+def forget_peak() -> int:
+    """Let the peak be what the process has now, and return that."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
@@ -292,7 +301,7 @@ def test_a_shard_has_an_index_that_fits_memory(tmp_path: Path, shards: list[int]
 @pytest.mark.parametrize("shape", [[10**9, 10**9], [10**15, 30], [10**18, 10**18]], ids=str)
 def test_a_huge_image_is_lazy_or_refused(image: Image, shape: list[int]) -> None:
     image.edit("0/zarr.json", lambda document: document.update(shape=shape))
-    before, started = peak(), time.monotonic()
+    before, started = forget_peak(), time.monotonic()
     try:
         lazy: Any = FORM.read(image.fresh())
         np.testing.assert_array_equal(lazy[:5, :5].compute(), PIXELS[:5, :5])
@@ -434,7 +443,7 @@ TEXTS: dict[str, bytes] = {
 @pytest.mark.parametrize("key", ["zarr.json", "0/zarr.json"])
 def test_what_is_no_metadata_is_refused(image: Image, key: str, text: bytes) -> None:
     (image.root / key).write_bytes(text)
-    before = peak()
+    before = forget_peak()
     assert_refused(image)
     assert peak() - before < 500
 
@@ -449,30 +458,30 @@ def test_what_is_no_old_metadata_is_refused(old_image: Image, key: str, text: by
     assert_refused(old_image)
 
 
-def gzip_bomb(gigabytes: int) -> bytes:
-    """Return what inflates to zeros: one compressed MiB over and over."""
+def gzip_bomb(size: int) -> bytes:
+    """Return what inflates to `size` MiB of zeros: one compressed MiB over and over."""
     machine = zlib.compressobj(9, zlib.DEFLATED, 31)
     head = machine.compress(b"") + machine.flush(zlib.Z_FULL_FLUSH)
     block = machine.compress(bytes(1 << 20)) + machine.flush(zlib.Z_FULL_FLUSH)
-    return head + block * (gigabytes << 10) + machine.flush()
+    return head + block * size + machine.flush()
 
 
-def zstd_bomb(gigabytes: int) -> bytes:
+def zstd_bomb(size: int) -> bytes:
     """Return a frame that does not say its size, of blocks that each repeat one byte 131072 times."""
     block = (((1 << 17) << 3) | 2).to_bytes(3, "little") + b"\0"
     last = (((1 << 17) << 3) | 3).to_bytes(3, "little") + b"\0"
-    return b"\x28\xb5\x2f\xfd\x00\x58" + block * ((gigabytes << 13) - 1) + last
+    return b"\x28\xb5\x2f\xfd\x00\x58" + block * ((size << 3) - 1) + last
 
 
-def blosc_bomb(gigabytes: int) -> bytes:
+def blosc_bomb(size: int) -> bytes:
     """Return a header that promises as much as blosc can."""
-    size = min(gigabytes << 30, (1 << 31) - 17)
+    size = min(size << 20, (1 << 31) - 17)
     head = bytes([2, 1, 0x21, 1, *size.to_bytes(4, "little"), *(1 << 20).to_bytes(4, "little")])
     return head + (116).to_bytes(4, "little") + bytes(100)
 
 
-def lz4_bomb(gigabytes: int) -> bytes:
-    return min(gigabytes << 30, (1 << 31) - 1).to_bytes(4, "little") + b"\x1f\x00\x01\x00" + b"\xff" * 10**6
+def lz4_bomb(size: int) -> bytes:
+    return min(size << 20, (1 << 31) - 1).to_bytes(4, "little") + b"\x1f\x00\x01\x00" + b"\xff" * 10**6
 
 
 BOMBS = {"gzip": gzip_bomb, "zstd": zstd_bomb, "blosc": blosc_bomb, "lz4": lz4_bomb, "zlib": gzip_bomb}
@@ -481,7 +490,7 @@ BOMBS = {"gzip": gzip_bomb, "zstd": zstd_bomb, "blosc": blosc_bomb, "lz4": lz4_b
 def assert_harmless(image: Image, bomb: bytes, key: str) -> None:
     (image.root / key).write_bytes(bomb)
     lazy: Any = FORM.read(image.fresh())
-    before, started = peak(), time.monotonic()
+    before, started = forget_peak(), time.monotonic()
     with pytest.raises(ItemDamaged):
         lazy[:3, :3].compute()
     assert time.monotonic() - started < SECONDS
@@ -491,21 +500,21 @@ def assert_harmless(image: Image, bomb: bytes, key: str) -> None:
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_chunk_never_becomes_larger_than_it_is(old_image: Image, name: str) -> None:
     old_image.edit("0/.zarray", lambda document: document.update(compressor={"id": name}))
-    assert_harmless(old_image, BOMBS[name](10), "0/0/0")
+    assert_harmless(old_image, BOMBS[name](10 << 10), "0/0/0")
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "blosc"])
 def test_nor_does_one_of_zarr_3(image: Image, name: str) -> None:
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": name, "configuration": {}}]
     image.edit("0/zarr.json", lambda document: document.update(codecs=codecs))
-    assert_harmless(image, BOMBS[name](10), "0/c/0/0")
+    assert_harmless(image, BOMBS[name](10 << 10), "0/c/0/0")
 
 
 @pytest.mark.xfail(reason="what only zarr decodes is inflated whole before its size is looked at", strict=True)
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
 def test_nor_does_one_that_zarr_decodes(old_image: Image, name: str) -> None:
     old_image.edit("0/.zarray", lambda document: document.update(compressor={"id": name}, order="F"))
-    assert_harmless(old_image, BOMBS[name](1), "0/0/0")
+    assert_harmless(old_image, BOMBS[name](300), "0/0/0")
 
 
 @pytest.mark.parametrize(
@@ -523,7 +532,7 @@ def test_the_index_of_a_shard_is_not_believed(tmp_path: Path, entry: tuple[int, 
     table[:16] = b"".join(n.to_bytes(8, "little") for n in entry)
     path.write_bytes(bytes(data[:-68] + table + crc32c(bytes(table))))
     lazy: Any = FORM.read(image.fresh())
-    before = peak()
+    before = forget_peak()
     for part in (lazy[:3, :3], lazy):
         with pytest.raises(ItemDamaged):
             part.compute()

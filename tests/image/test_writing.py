@@ -8,14 +8,16 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
 
-from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
+from cvcache import NotReproducible, UsageError, cdir_init, cdir_query, pyramid
 from cvcache.formats import ome_zarr
 from cvcache.formats.place import Place
 from cvcache.store.memory import MemoryStore
@@ -170,3 +172,47 @@ def test_what_is_no_array_of_numbers_is_refused(tmp_path: Path) -> None:
             with pytest.raises(NotReproducible, match="was not written"):
                 node.write(name, wrong)
     assert list((tmp_path / "node").glob("a*")) == []
+
+
+def value_or_trouble(value: int, block_id: tuple[int, int]) -> np.ndarray:
+    if value == 1:
+        time.sleep(0.2 if block_id == (0, 0) else 0.8)
+        if block_id == (0, 0):
+            raise ArithmeticError
+    return np.full((64, 64), value, "uint16")
+
+
+def image_of(value: int) -> da.Array:
+    chunks = ((64,) * 4,) * 2
+    return da.map_blocks(value_or_trouble, value, chunks=chunks, dtype="uint16", meta=np.empty((0, 0), "uint16"))
+
+
+def test_a_block_that_comes_late_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write fails while a thread is at another block; the image written next in its place is not touched by it."""
+    monkeypatch.setattr(pyramid, "BLOCK_BYTES", 0)
+    with cdir_init(tmp_path / "node") as node, dask.config.set(scheduler="threads", num_workers=2):
+        with pytest.raises(ArithmeticError):
+            node.write("a.ome.zarr", image_of(1), chunks=(64, 64))
+        node.write("a.ome.zarr", image_of(2), chunks=(64, 64))
+        time.sleep(1)
+    assert np.unique(node.read("a.ome.zarr")).tolist() == [2]
+
+
+def test_what_failed_is_no_part_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyramid, "BLOCK_BYTES", 0)
+    with cdir_init(tmp_path / "node") as node:
+        node.write("b.json", 1)
+        with pytest.raises(ArithmeticError):
+            node.write("a.ome.zarr", image_of(1), chunks=(64, 64))
+    assert [item.name for item in cdir_query(node).items()] == ["b.json"]
+    assert not (tmp_path / "node" / "a.ome.zarr").exists()
+
+
+def test_an_image_that_failed_elsewhere_is_not_begun_again_in_its_attempt(tmp_path: Path) -> None:
+    with cdir_init(tmp_path / "node") as node, dask.config.set(scheduler="processes", num_workers=2):
+        with pytest.raises(ArithmeticError):
+            node.write("a.ome.zarr", image_of(1), chunks=(64, 64))
+        with pytest.raises(UsageError, match="open the node again with cdir_init"):
+            node.write("a.ome.zarr", image_of(2), chunks=(64, 64))
+        node.write("b.ome.zarr", image_of(2), chunks=(64, 64))
+    assert [item.name for item in cdir_query(node).items()] == ["b.ome.zarr"]
