@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
@@ -37,7 +38,7 @@ from cvcache.pyramid import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import dask.array as da
     import numpy as np
@@ -233,8 +234,11 @@ def describe(place: Place) -> dict[str, Any]:
 
 
 def _check_shards(
-    shards: Sequence[int] | Literal[False] | None, axes: Sequence[str], full: Sequence[str], version: str
+    shards: Any, axes: Sequence[str], full: Sequence[str], version: str
 ) -> Sequence[int] | Literal[False] | None:
+    if not (shards is None or shards is False or isinstance(shards, Sequence)):
+        msg = f"shards={shards!r} must be one extent in pixels for each of the axes {list(axes)}, or False for none"
+        raise UsageError(msg)
     if version == "0.4":
         if shards is None or shards is False:
             return False

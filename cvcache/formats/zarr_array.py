@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
@@ -19,7 +20,7 @@ from cvcache.image.writer import Plan
 from cvcache.pyramid import CHUNK_BYTES, Level, blocks, default_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from cvcache.formats.place import Place
 
@@ -96,8 +97,12 @@ def _level(array: Any, chunks: Sequence[int] | None, shards: Sequence[int] | Lit
     elif shards is False:
         held = None
     else:
-        if len(shards) != len(asked) or any(s < 1 or s % c for s, c in zip(shards, asked, strict=True)):
-            msg = f"shards={list(shards)} must be multiples of the chunks {list(asked)}, one for each of them"
+        if (
+            not isinstance(shards, Sequence)
+            or len(shards) != len(asked)
+            or any(s < 1 or s % c for s, c in zip(shards, asked, strict=True))
+        ):
+            msg = f"shards={shards} must be multiples of the chunks {list(asked)}, one for each of them"
             raise UsageError(msg)
         held = tuple(
             c * min(s // a, max(1, -(-n // c))) for c, s, a, n in zip(clipped, shards, asked, shape, strict=True)

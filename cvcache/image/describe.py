@@ -21,6 +21,8 @@ from cvcache.image.gather import gather
 from cvcache.pyramid import TYPES, default_axes
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cvcache.formats.place import Place
 
 MAX_METADATA = 16 << 20
@@ -63,6 +65,12 @@ class Level:
     def shape(self) -> tuple[int, ...]:
         """Extent of each stored axis, in pixels."""
         return tuple(self.document["shape"])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the stored pixels."""
+        found: np.dtype = _dtype(self.document)
+        return found
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -129,7 +137,9 @@ def _group(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[s
 
 def _group2(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     try:
-        return _document(place, ".zattrs"), ".zarray", {}
+        attributes = _document(place, ".zattrs")
+        if _multiscale(attributes) is not None:
+            return attributes, ".zarray", {}
     except FileNotFoundError:
         pass
     try:

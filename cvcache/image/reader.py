@@ -67,14 +67,14 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
             seen = [_length(axis) for axis in window if isinstance(axis, slice)]
             window, _ = compose(window, window_of(parse_slices(part), seen))
     spec, described = specs[level], view(meta, level, window)
-    version = _version(place, levels)
+    version, dtype = _version(place, levels), np.dtype(meta["dtype"])
+    if levels and "stored" not in meta:
+        dtype = levels[level].dtype.newbyteorder("=")
     if spec is not None:
-        return StoredArray(
-            place, spec, window, np.dtype(meta["dtype"]), bool(meta["complete"]), version, described
-        ), meta
+        return StoredArray(place, spec, window, dtype, bool(meta["complete"]), version, described), meta
     from cvcache.image.zarr_store import ZarrArray
 
-    return ZarrArray.of(place, levels[level], window, np.dtype(meta["dtype"]), described, version), meta
+    return ZarrArray.of(place, levels[level], window, dtype, described, version), meta
 
 
 def _length(axis: slice) -> int:
