@@ -84,7 +84,7 @@ def write(
     return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + size}
 
 
-def _level(array: Any, chunks: Sequence[int] | None, shards: Sequence[int] | Literal[False] | None) -> Level:
+def _level(array: Any, chunks: Sequence[int] | None, shards: Any) -> Level:
     shape, itemsize = tuple(array.shape), array.dtype.itemsize
     asked = tuple(chunks) if chunks is not None else _default_chunks(shape, itemsize)
     if len(asked) != len(shape) or any(n < 1 for n in asked):
