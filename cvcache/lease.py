@@ -218,6 +218,10 @@ class Attempt:
             with self._quiet:
                 self._occupied.discard(name)
 
+    def saw_nothing(self) -> None:
+        """Take note that nothing lay in the node when it was looked at just now."""
+        self._seen = (self.policy.clock(), Listing())
+
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
         if self.record.root == PLAIN and self._is_taken(path, name):

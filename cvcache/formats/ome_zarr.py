@@ -263,6 +263,7 @@ def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) 
     last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
     try:
-        plan.place.thumbnail(render(last, meta, colors))
+        if picture := render(last, meta, colors):
+            plan.place.thumbnail(picture)
     except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
         logger.warning("%s has no thumbnail (%s: %s)", plan.place.url, type(error).__name__, error)

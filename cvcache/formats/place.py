@@ -127,10 +127,11 @@ class Place:
         """Whether a record of the log is there; asked again only after a while unless it has to be `now`."""
         if not now and time.monotonic() - _looked.get(record, -PIN_SECONDS) < PIN_SECONDS:
             return False
-        asked = time.monotonic()
+        # noted before the answer, so that of many threads one asks
+        _looked[record] = time.monotonic()
         found = self.store.stat(record) is not None
-        if not found:
-            _looked[record] = asked
+        if found:
+            _looked.pop(record, None)
         return found
 
     def _check(self, data: bytes) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
 
 SIDE = 256
 """Pixels of the longer side, at most."""
-MOST_PIXELS = 1 << 26
-"""A last level of more pixels than this is seen in its middle plane."""
+MOST_CHUNKS = 64
+"""A last level of more chunks than this is seen in its middle plane; if that has more too, not at all."""
+MOST_CHANNELS = 6
 GRAY, RGB = 0, 2
 
 
-def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes:
+def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | None:
     """Return a PNG of one level: first time point, greatest value along z, channels added in their colours.
+
+    None where too much would have to be read for it.
 
     Parameters
     ----------
@@ -32,7 +36,9 @@ def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes:
     import numpy as np
 
     axes = meta["axes"]
-    index = tuple(_shown(axis, extent, level.shape) for axis, extent in zip(axes, level.shape, strict=True))
+    index = next((one for one in _indices(axes, level.shape) if _chunk_count(one, level) <= MOST_CHUNKS), None)
+    if index is None:
+        return None
     pixels = np.asarray(level[index])
     left = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
     if "z" in left:
@@ -55,12 +61,23 @@ def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes:
     return png(np.clip(total, 0, 255).astype("uint8"))
 
 
-def _shown(axis: str, extent: int, shape: tuple[int, ...]) -> int | slice:
-    import math
+def _indices(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[int | slice, ...]]:
+    """Return what may be shown: all of z, or its middle."""
+    return [
+        tuple(_shown(axis, extent, whole_z=whole_z) for axis, extent in zip(axes, shape, strict=True))
+        for whole_z in (True, False)
+    ]
 
-    if axis == "t" or (axis == "z" and math.prod(shape[-3:]) > MOST_PIXELS):
+
+def _shown(axis: str, extent: int, *, whole_z: bool) -> int | slice:
+    if axis == "t" or (axis == "z" and not whole_z):
         return 0 if axis == "t" else extent // 2
-    return slice(0, min(extent, 6)) if axis == "c" else slice(None)
+    return slice(0, min(extent, MOST_CHANNELS) if axis == "c" else extent)
+
+
+def _chunk_count(index: Sequence[int | slice], level: Any) -> int:
+    pairs = zip(index, level.chunks, strict=True)
+    return math.prod(-(-part.stop // chunk) for part, chunk in pairs if isinstance(part, slice))
 
 
 def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
