@@ -32,7 +32,7 @@ from cvcache.protocol import (
 from cvcache.reason import refusal, why_claimed
 from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps
 from cvcache.store.base import Store
-from cvcache.wipe import delete_item, past_attempts, wipe
+from cvcache.wipe import forget_items, past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
 
@@ -251,8 +251,8 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
 def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]) -> Record:
     """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts."""
     with attempt.writing():
-        for name in (attempt.leftovers | attempt.announced.keys()) - rows.keys():
-            delete_item(attempt.store, f"{attempt.root}/{name}")
+        unwritten = (attempt.leftovers | attempt.announced.keys()) - rows.keys()
+        forget_items(attempt.store, attempt.path, attempt.root, unwritten)
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         attempt.store.sync(attempt.path)
     return finish(attempt, "committed", items=rows, meta=meta)

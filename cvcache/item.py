@@ -72,4 +72,5 @@ class Item:
         return self._node.url, {"item": self._name, "version": self._node.version}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        return [row for row in [self._node.recorded().get(self._name, {})] if row.get("kind") in {"image", "labels"}]
+        row = self._node.rows().get(self._name, {}) if self._node.committed else {}
+        return [row] if row.get("kind") in {"image", "labels"} else []

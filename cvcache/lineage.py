@@ -12,12 +12,14 @@ impure (``pure=False`` changes its name and not its graph, so two draws by it ha
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import graphlib
 import hashlib
 import itertools
 import json
+import os
 import re
 import threading
 from collections import ChainMap
@@ -30,7 +32,7 @@ from cvcache.errors import UnkeyableValue
 from cvcache.key import Form, canonical, digest, type_name
 from cvcache.source import closure_cells, public_name
 
-__all__ = ["lineage", "sources"]
+__all__ = ["files", "lineage", "sources"]
 
 KEPT = 32  # layers with a digest of their own; a record has room for about 600 of them
 _TOKEN = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -103,12 +105,33 @@ def sources(collection: Any) -> list[Any]:
     return list(found.found.values())
 
 
+def files(collection: Any) -> Form:
+    """Return path, size and time of each local file that a task of a dask collection is given by name.
+
+    What a function captured in a closure, or finds out by itself, is not seen. One stat per text in the graph.
+    """
+    found = _Sources()
+    if collection.__dask_graph__() is not None:
+        graph = _Graph(collection, found)
+        graph.result(graph.keys)
+    rows: list[Form] = []
+    for word in sorted(found.words):
+        if "/" in word or os.sep in word or "." in word:
+            with contextlib.suppress(OSError, ValueError):
+                info = os.stat(word)
+                rows.append([word, info.st_size, info.st_mtime_ns])
+    return rows
+
+
 class _Leaves:
     """The text of a value that is no part of a graph: a digest of its canonical form, made once."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[object, str]] = {}  # keeps the objects alive, so that an id stays theirs
         self.codes: dict[int, tuple[object, Form]] = {}
+
+    def word(self, value: str) -> str:
+        return _quote(value)
 
     def text(self, value: object) -> str:
         known = self.known.get(id(value))
@@ -145,8 +168,15 @@ class _Sources(_Leaves):
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[int, object] = {}
+        self.words: set[str] = set()
+
+    def word(self, value: str) -> str:
+        self.words.add(value)
+        return "#"
 
     def text(self, value: object) -> str:
+        if isinstance(value, os.PathLike):
+            self.words.add(str(value))
         if getattr(type(value), "__cvcache_key__", None) is not None:
             self.found[id(value)] = value
         return "#"
@@ -462,7 +492,7 @@ def _texts() -> dict[type, Text]:
     as_is: Text = lambda _, value: repr(value)  # noqa: E731 - one of a table
     tables: dict[type, Text] = {
         **dict.fromkeys((type(None), bool, int, float), as_is),
-        str: lambda _, value: _quote(value),
+        str: lambda graph, value: graph.leaves.word(value),
         slice: _slice,
         **{kind: _sequence(brackets) for kind, brackets in _BRACKETS.items()},
         **dict.fromkeys((set, frozenset, spec.Set), _set),

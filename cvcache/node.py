@@ -239,11 +239,6 @@ class CacheDir:
         """Return the record this handle goes by."""
         return self._newest()
 
-    def recorded(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the rows of a committed node that its record holds, and nothing else; no store call but the first."""
-        record = self._newest()
-        return (record.items or {}) if record is not None and record.state == "committed" else {}
-
     def thumbnail(self, name: str) -> bytes | None:
         """Return the small PNG of the item `name`, or None where there is none; one GET."""
         record = self._newest()
@@ -450,8 +445,11 @@ class CacheDir:
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self.url, {"version": self.version}
 
+    def _committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.rows() if self.committed else {}
+
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        return [row for row in self.recorded().values() if row.get("kind") in {"image", "labels"}]
+        return [row for row in self._committed_rows().values() if row.get("kind") in {"image", "labels"}]
 
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:

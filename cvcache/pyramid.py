@@ -215,6 +215,9 @@ def _step(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
     space = [TYPES.get(name) == "space" for name in axes]
     if isinstance(factors, int):
         factors = {name: factors for name, spatial in zip(axes, space, strict=True) if spatial}
+    elif not isinstance(factors, (Mapping, Sequence)) or isinstance(factors, str):
+        msg = f"factors {factors!r} must be a whole number, one per axis, or a mapping by name"
+        raise UsageError(msg)
     step = per_axis(factors, axes, 1.0, "factors")
     if any(f < 1 or f != int(f) or (f > 1 and not spatial) for f, spatial in zip(step, space, strict=True)):
         msg = f"factors {factors!r} must be whole numbers of at least 1, and 1 for time and channels"

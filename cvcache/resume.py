@@ -13,10 +13,11 @@ from typing import Any
 
 from cvcache.image.gather import gather
 from cvcache.lease import Attempt
+from cvcache.look import read_record
 from cvcache.names import RESERVED
 from cvcache.owner import this_owner
-from cvcache.record import PLAIN, attempt_root
-from cvcache.wipe import delete_item, past_attempts
+from cvcache.record import PLAIN, attempt_root, parse_log_name
+from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")
 
@@ -81,11 +82,14 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         return
     store, own = attempt.store, f"{attempt.path}/{RESERVED}"
     announced = store.find(f"{own}/writing")
-    committed = {file.removesuffix(".json") for file in store.list(f"{own}/inventory").files}
-    past = past_attempts(store.list(f"{own}/log").files, attempt.record)
+    inventories = {file.removesuffix(".json") for file in store.list(f"{own}/inventory").files}
+    log = sorted(entry for file in store.list(f"{own}/log").files if (entry := parse_log_name(file)))
+    past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
+    fates = {after: seq for seq, after in log}
     seen = {attempt.record.root} if name in attempt.announced else set()
     for other in reversed(past):
-        if other in committed:
+        # an inventory alone may be the last thing a process wrote before it died
+        if other in inventories and read_record(store, f"{own}/log", fates[other], other).state == "committed":
             return
         if f"{other}/{name}.json" not in announced:
             continue

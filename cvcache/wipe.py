@@ -36,7 +36,7 @@ def wipe(
         announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
     kept = {_item(name) for name in announced if keep_images and is_item_dir(_item(name))}
     announced = [name for name in announced if _item(name) not in kept]
-    if not announced:
+    if not announced and not kept:
         return kept
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
@@ -84,6 +84,17 @@ def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
         store.put(f"{path}/{attempt_root(attempt)}/{item}", store.get(f"{path}/{item}"))
     except FileNotFoundError:
         return
+
+
+def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:
+    """Delete items of `root` that no commit will vouch for, and whatever announces them: the names are free then."""
+    doomed = set(names)
+    for name in sorted(doomed):
+        delete_item(store, f"{root}/{name}")
+    if doomed:
+        writing = f"{path}/{RESERVED}/writing"
+        announced = [name for name in store.find(writing) if _item(name) in doomed]
+        store.delete([f"{writing}/{name}" for name in announced], within=writing)
 
 
 def delete_item(store: Store, path: str) -> None:

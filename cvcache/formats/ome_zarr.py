@@ -14,6 +14,7 @@ from cvcache.image.inputs import as_array, inherited
 from cvcache.image.measured import contrast_windows, measurements
 from cvcache.image.metadata import group_attributes, group_documents, ome_metadata, omero_metadata
 from cvcache.image.options import (
+    axis_names,
     check_array,
     check_channels,
     check_choice,
@@ -23,7 +24,10 @@ from cvcache.image.options import (
     check_method,
     check_unit,
     dtype_limits,
+    numbers,
     spread,
+    whole,
+    wholes,
 )
 from cvcache.image.planning import announcement, compute, log_plan, make_plan, put_json, share
 from cvcache.image.progress import check_progress
@@ -137,7 +141,12 @@ def write(
     """
     check_choice("kind", kind, ("image", "labels"))
     check_choice("version", version, VERSIONS)
+    axes, scale, translation = axis_names(axes), numbers("scale", scale), numbers("translation", translation)
+    chunks, levels = wholes("chunks", chunks), None if levels is None else whole("levels", levels)
     given, known = as_array(obj)
+    if axes is None and "dims" in known:
+        msg = f"{place.url} was not written: its dimensions {known['dims']} are none of tczyx; say axes="
+        raise UsageError(msg)
     image = check_array(place, given, kind)
     method = check_method(downsample, kind, image.dtype)
     told = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
@@ -177,7 +186,8 @@ def write(
     tally = compute(plan, stored, kept, report)
     omero = None
     if plan.measured:
-        omero = omero_metadata(shown, windows or contrast_windows(tally, count), dtype_limits(image.dtype))
+        limits = dtype_limits(image.dtype)
+        omero = omero_metadata(shown, windows or contrast_windows(tally, count, limits), limits)
     found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
     attributes = group_attributes(multiscale, own, omero, version)
     written += [
@@ -213,7 +223,7 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
     write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
     """
-    stored, meta = open_level(place, level, slices)
+    stored, meta = open_level(place, whole("level", level), slices)
     if meta["stored_as"] == "numpy":
         return stored[...]
     packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
@@ -265,5 +275,5 @@ def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) 
     try:
         if picture := render(last, meta, colors):
             plan.place.thumbnail(picture)
-    except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
+    except (ValueError, TypeError, ArithmeticError, MemoryError, OSError) as error:
         logger.warning("%s has no thumbnail (%s: %s)", plan.place.url, type(error).__name__, error)

@@ -64,7 +64,7 @@ def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
     if place.store.scheme != "file":
         msg = (
             f"{place.url} was not written: a zip is put together on a disk; write {place.name.removesuffix('.zip')!r} "
-            "here, or the zip in a node on a disk, and copy it with cdir_copy"
+            "here, or the zip in a node on a disk, and copy the file"
         )
         raise UsageError(msg)
     scratch = _Scratch(

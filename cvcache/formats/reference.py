@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.image.location import ZIPPED, Location, locate
-from cvcache.names import redact
+from cvcache.names import RESERVED, node_of, redact
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -143,7 +143,10 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
         digest.update(f"{name} {len(data)}\n".encode() + data)
         if name == _METADATA[0]:
             break
-    return ("image", {"sha256": digest.hexdigest()}) if found else None
+    if not found:
+        return None
+    log = target.store.list(f"{node_of(target.path)}/{RESERVED}/log").files
+    return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
 
 
 def _parse(place: Place, data: bytes) -> Mapping[str, Any]:

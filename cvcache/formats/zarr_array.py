@@ -13,7 +13,7 @@ from cvcache.image import describe as described
 from cvcache.image.array_spec import ArraySpec
 from cvcache.image.codec import parse_compressor
 from cvcache.image.inputs import as_array
-from cvcache.image.options import check_numbers
+from cvcache.image.options import check_numbers, wholes
 from cvcache.image.planning import announcement, compute, log_plan, put_json, share
 from cvcache.image.progress import check_progress
 from cvcache.image.writer import Plan
@@ -62,6 +62,7 @@ def write(
     -----
     One PUT for the plan, one per object, and one for the array's metadata, which comes last.
     """
+    chunks = wholes("chunks", chunks)
     given, _ = as_array(obj)
     array = check_numbers(place, given)
     if not 0 < array.ndim <= MOST_AXES:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnkeyableValue, UsageError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cvcache")
 
 CARRIED = ("scale", "translation", "unit")
+DIMS = {"time": "t", "channel": "c", "channels": "c"}
+"""Names of xarray's dimensions that mean an axis of ours."""
+UNNAMED = re.compile(r"dim_\d+")
 EVEN = 1e-3
 """How far, of one pixel, a coordinate may lie beside an even grid."""
 
@@ -41,36 +45,44 @@ def as_array(obj: object) -> tuple[object, dict[str, Any]]:
 
 
 def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
-    axes = tuple(str(dim) for dim in obj.dims)
-    if not all(axis in TYPES for axis in axes):
+    dims = [str(dim) for dim in obj.dims]
+    axes = tuple(DIMS.get(dim.lower(), dim.lower()) for dim in dims)
+    if all(UNNAMED.fullmatch(dim) for dim in dims):
         return obj.data, {}
+    if not all(axis in TYPES for axis in axes):
+        return obj.data, {"dims": dims}
     scale, translation, unit = {}, {}, {}
     for axis in axes:
-        if axis not in obj.coords or obj.coords[axis].dtype.kind not in "iuf":
+        dim = dims[axes.index(axis)]
+        if dim not in obj.coords or obj.coords[dim].dtype.kind not in "iuf":
             continue
-        values = [float(value) for value in obj.coords[axis].values]
+        values = [float(value) for value in obj.coords[dim].values]
         step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
         if any(not math.isclose(v, values[0] + i * step, abs_tol=EVEN * abs(step)) for i, v in enumerate(values)):
             msg = f"the coordinates along {axis!r} are not even; OME-Zarr has one scale an axis; drop or resample them"
             raise UsageError(msg)
         scale[axis], translation[axis] = step or 1.0, values[0]
-        if named := obj.coords[axis].attrs.get("units"):
+        if named := obj.coords[dim].attrs.get("units"):
             unit[axis] = str(named)
     found: dict[str, Any] = {"axes": axes, "scale": scale, "translation": translation, "unit": unit}
-    if "c" in axes and "c" in obj.coords and obj.coords["c"].dtype.kind in "UO":
-        found["channels"] = [str(value) for value in obj.coords["c"].values]
+    channel = dims[axes.index("c")] if "c" in axes else None
+    if channel in obj.coords and obj.coords[channel].dtype.kind in "UO":
+        found["channels"] = [str(value) for value in obj.coords[channel].values]
     return obj.data, found
 
 
 def lineage_of(array: object) -> str | None:
-    """Return what is the same for the same source in every run; None where nobody can tell."""
+    """Return what is the same for the same source in every run; None where nobody can tell.
+
+    Files that tasks are given by name count with size and time: one that was mended is another source.
+    """
     if not is_lazy(array):
         return None
     from cvcache.key import digest
-    from cvcache.lineage import lineage
+    from cvcache.lineage import files, lineage
 
     try:
-        return digest(lineage(array))
+        return digest({"lineage": lineage(array), "files": files(array)})
     except UnkeyableValue as error:
         logger.info("a crash of this write would start over: %s", error)
         return None
@@ -79,11 +91,14 @@ def lineage_of(array: object) -> str | None:
 def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
 
-    That is an image of the same shape among those the array was read from and those in the node's key; of an
-    input of more axes, time and channels may be gone. Where several fit and do not agree, none counts.
+    That is an image of the same shape among those the array was read from, or, where nobody can tell what it was
+    read from, those in the node's key; of an input of more axes, time and channels may be gone. Where several fit and
+    do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
     """
+    leaves = _leaves(array)
+    candidates = leaves or [shown for meta in place.inputs for shown in views(meta)[:1]]
     found: list[dict[str, Any]] = []
-    for candidate in _candidates(place, array):
+    for candidate in candidates:
         fits = _fit(candidate, tuple(array.shape), axes)
         if fits and fits not in found:
             found.append(fits)
@@ -97,13 +112,13 @@ def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str,
     return found[0] if found else {}
 
 
-def _candidates(place: Place, array: Any) -> Iterable[Mapping[str, Any]]:
-    if is_lazy(array):
-        from cvcache.lineage import sources
+def _leaves(array: Any) -> list[Mapping[str, Any]]:
+    """Return what is known of each image, level or part of one that a dask array is read from."""
+    if not is_lazy(array):
+        return []
+    from cvcache.lineage import sources
 
-        yield from (leaf.meta for leaf in sources(array) if hasattr(leaf, "window"))
-    for meta in place.inputs:
-        yield from views(meta)
+    return [leaf.meta for leaf in sources(array) if hasattr(leaf, "window")]
 
 
 def _fit(candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ SHOWN = (0.1, 99.9)
 """Percentiles of the last level that are shown as black and as full colour."""
 
 
-def contrast_windows(tally: Tally, count: int) -> list[tuple[float, float]]:
+def contrast_windows(tally: Tally, count: int, limits: tuple[float, float] | None) -> list[tuple[float, float]]:
     """Return (low, high) for each channel from what was seen of it while writing."""
     found = []
     for i in range(count):
@@ -21,6 +21,10 @@ def contrast_windows(tally: Tally, count: int) -> list[tuple[float, float]]:
         width = 2.0**histogram.exponent if histogram else 1
         low = math.floor(low / width) * width
         high = math.ceil(high / width) * width if histogram and len(histogram.counts) > 1 else low + 1
+        if limits is not None:
+            # a bin of whole numbers ends before the next one begins
+            high = min(max(high - 1, low + 1), limits[1])
+            low = min(low, high - 1)
         found.append((_plain(low), _plain(high)))
     return found
 

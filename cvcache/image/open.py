@@ -49,7 +49,7 @@ def open_image(
     Notes
     -----
     One GET for OME-Zarr 0.5 that repeats the metadata of its arrays, as cvcache's does; else one more for each
-    level. Then one GET per chunk. In a key it counts by the etag or time and size of its metadata, one STAT.
+    level. Then one GET per chunk. An array is no part of a key: pass the URL, or write a ``.ref`` and pass the item.
     """
     target = locate(url, storage_options)
     place = Place(target.store, target.path)

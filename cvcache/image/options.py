@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
@@ -83,23 +84,106 @@ def check_method(downsample: str | None, kind: str, dtype: np.dtype) -> str:
     return downsample
 
 
+def _is_plain(value: object) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
 def check_layer(layer: object) -> dict[str, Any]:
     """Return the settings of a napari layer if they are plain JSON."""
-    try:
-        if layer is None or (
-            isinstance(layer, Mapping) and json.loads(json.dumps(dict(layer), allow_nan=False)) == layer
-        ):
-            return dict(layer or {})
-    except (TypeError, ValueError):
-        pass
+    if layer is None or (isinstance(layer, Mapping) and _is_plain(layer)):
+        return dict(layer or {})
     msg = f"layer={layer!r} must be a mapping of plain values, as in {{'colormap': 'magma', 'opacity': 0.7}}"
     raise UsageError(msg)
 
 
-def check_unit(unit: str | Mapping[str, str] | None, axes: Sequence[str]) -> Mapping[str, str]:
+def numbers(name: str, value: object) -> Any:
+    """Return an option that is a sequence of numbers, or a mapping of them by axis, in Python's own types.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, Mapping):
+            return {str(axis): _number(part) for axis, part in value.items()}
+        if not isinstance(value, (str, bytes)):
+            return [_number(part) for part in value]  # type: ignore[attr-defined]  # asked by trying
+    except (TypeError, ValueError):
+        pass
+    msg = (
+        f"{name}={value!r} must be numbers: one per axis, one per axis of space, or by name as in {{'z': 2, 'y': 0.5}}"
+    )
+    raise UsageError(msg)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError
+    return float(value)  # type: ignore[arg-type]  # asked by trying
+
+
+def wholes(name: str, value: object) -> tuple[int, ...] | None:
+    """Return an option that is a sequence of whole numbers, in Python's own type.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, (str, bytes)):
+            return tuple(whole(name, part) for part in value)  # type: ignore[attr-defined]  # asked by trying
+    except TypeError:
+        pass
+    msg = f"{name}={value!r} must be a sequence of whole numbers, one extent in pixels for each axis"
+    raise UsageError(msg)
+
+
+def whole(name: str, value: object) -> int:
+    """Return an option that is one whole number.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if not isinstance(value, (bool, str, bytes)) and hasattr(type(value), "__index__"):
+        return int(value.__index__())  # type: ignore[attr-defined]  # asked for in the line before
+    msg = f"{name}={value!r} must be a whole number"
+    raise UsageError(msg)
+
+
+def axis_names(axes: object) -> tuple[str, ...] | None:
+    """Return the names of axes, of text or a sequence of texts.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if axes is None:
+        return None
+    if isinstance(axes, (str, Sequence)) and all(isinstance(axis, str) for axis in axes):
+        return tuple(axes)
+    msg = f"axes={axes!r} must be one letter of tczyx per dimension, as in 'zyx'"
+    raise UsageError(msg)
+
+
+def check_unit(unit: Any, axes: Sequence[str]) -> Mapping[str, str]:
     """Return the unit of each axis that has one; a single one is that of space."""
     if isinstance(unit, str):
         return {name: unit for name in axes if name in "zyx"}
+    if unit is not None and not (isinstance(unit, Mapping) and all(isinstance(u, str) for u in unit.values())):
+        msg = f"unit={unit!r} must be text, or a mapping as in {{'t': 's', 'y': 'um', 'x': 'um'}}"
+        raise UsageError(msg)
     unknown = [name for name in unit or {} if name not in axes]
     if unknown:
         msg = f"unit names the axes {unknown}, the image has {list(axes)}"
@@ -128,6 +212,12 @@ def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: in
     if isinstance(channels, str) or len(channels) != count:
         msg = f"channels={channels!r} must be a list of {count}, one per channel"
         raise UsageError(msg)
+    for channel in channels:
+        fields: Any = {"label": channel} if isinstance(channel, str) else channel
+        plain = isinstance(fields, Mapping) and _is_plain(fields) and isinstance(fields.get("label", ""), str)
+        if not plain or not re.fullmatch("[0-9A-Fa-f]{6}", str(fields.get("color", "FFFFFF"))):
+            msg = f"channel {channel!r} must be a name, or a mapping such as {{'label': 'DAPI', 'color': '0000FF'}}"
+            raise UsageError(msg)
     return channels
 
 
@@ -135,11 +225,22 @@ def check_contrast(contrast: Any, count: int) -> list[tuple[float, float]]:
     """Return (low, high) for each of `count` channels; nothing where none is given."""
     if contrast is None:
         return []
-    pairs = list(contrast) if any(isinstance(part, Sequence) for part in contrast) else [contrast] * count
-    if len(pairs) != count or {len(pair) for pair in pairs} != {2}:
-        msg = f"contrast={contrast!r} must be (low, high), or a list of {count} of them, one per channel"
+    try:
+        given = [list(part) if hasattr(part, "__len__") else part for part in contrast]
+        pairs = given if any(isinstance(part, list) for part in given) else [given] * count
+        found = [(_number(low), _number(high)) for low, high in pairs]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != count or not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in found):
+        msg = (
+            f"contrast={contrast!r} must be (low, high) with low < high, or a list of {count} of them, one per channel"
+        )
         raise UsageError(msg)
-    return [(low, high) for low, high in pairs]
+    return [(_plain(low), _plain(high)) for low, high in found]
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value
 
 
 def dtype_limits(dtype: np.dtype) -> tuple[float, float] | None:

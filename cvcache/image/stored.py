@@ -89,10 +89,16 @@ class StoredArray:
         return f"cvcache-image-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
-        """Stand for the bytes in a key: of a commit, or of what lies there now (one STAT, or a few)."""
+        """Stand for the bytes in a key: of a commit, or of what lies there now (one LIST of the level)."""
         if self.place.pin:
             return Canonical({"$image": self.name})
-        return Canonical({"$image": replace(self, version="").name, "changed": self.place.changed(DOCUMENTS)})
+        return Canonical({"$image": replace(self, version="").name, "chunks": self._chunk_digest()})
+
+    def _chunk_digest(self) -> str:
+        """Return what differs once a chunk was written anew."""
+        below = self.place.store.find(self.place.at(self.spec.path))
+        rows = [(key, info.size, info.etag) for key, info in sorted(below.items()) if not key.endswith(DOCUMENTS[:3])]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:32]
 
     def __dask_tokenize__(self) -> str:
         return self.name

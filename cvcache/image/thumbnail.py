@@ -41,8 +41,10 @@ def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | No
         return None
     pixels = np.asarray(level[index])
     left = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
-    if "z" in left:
-        pixels = np.abs(pixels).max(axis=left.index("z"))
+    if pixels.dtype.kind == "c":
+        pixels = np.abs(pixels)
+    if "z" in left and {"y", "x"} <= set(left):
+        pixels = pixels.max(axis=left.index("z"))
         left.remove("z")
     planes = pixels if left[:1] == ["c"] else pixels[None]
     while planes.ndim < 3:  # noqa: PLR2004 - channel, rows, columns
