@@ -107,8 +107,6 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
             return None
         attempt = Attempt(store, path, record, policy)
         attempt.images = wish.images
-        if view.record is None:
-            attempt.saw_nothing()
         remember(attempt)
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
     if claim.wipe:

@@ -20,10 +20,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
-from cvcache.names import RESERVED
+from cvcache.names import RESERVED, is_item_dir
 from cvcache.policy import Policy
 from cvcache.record import PLAIN, Record, parse_log_name
-from cvcache.store.base import Listing, Store
+from cvcache.store.base import Store
 from cvcache.wipe import delete_item
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ logger = logging.getLogger("cvcache")
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
-
-LISTING_SECONDS = 60.0
-"""How long one look at a bucket tells which names in a node are free."""
 
 _open: dict[str, Attempt] = {}
 _claiming: set[str] = set()
@@ -62,7 +59,6 @@ class Attempt:
         self.leftovers: set[str] = set()
         self.spoiled: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
-        self._seen: tuple[float, Listing] | None = None
         self._occupied: set[str] = set()
         self._beats = 0
         self._confirmed = self.started
@@ -218,10 +214,6 @@ class Attempt:
             with self._quiet:
                 self._occupied.discard(name)
 
-    def saw_nothing(self) -> None:
-        """Take note that nothing lay in the node when it was looked at just now."""
-        self._seen = (self.policy.clock(), Listing())
-
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
         if self.record.root == PLAIN and self._is_taken(path, name):
@@ -229,12 +221,10 @@ class Attempt:
             raise ForeignItem(msg)
 
     def _is_taken(self, path: str, name: str) -> bool:
+        """Whether something lies where the item `name` would go; in a bucket a file is in no directory's way."""
         if self.store.scheme in {"file", "memory"}:
             return self.store.stat(path) is not None or bool(self.store.find(path))
-        now = self.policy.clock()
-        if self._seen is None or now - self._seen[0] > LISTING_SECONDS:
-            self._seen = (now, self.store.list(self.root))
-        return name in self._seen[1].files or name in self._seen[1].dirs
+        return bool(self.store.list(path)) if is_item_dir(name) else self.store.stat(path) is not None
 
     def share(self) -> None:
         """Put on record that other processes may write for this attempt, so that it is never taken over in place."""
