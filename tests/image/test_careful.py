@@ -59,7 +59,7 @@ def test_a_file_that_was_mended_is_another_source(tmp_path: Path) -> None:
         tiles = [da.from_delayed(dask.delayed(load)(path), (64, 64), dtype="uint16") for path in paths]
         return da.concatenate(tiles)
 
-    with pytest.raises(ValueError, match="pickle|magic|reshape|file"), cdir_init(tmp_path / "n") as node:
+    with pytest.raises(ValueError, match=r"pickle|magic|reshape|file"), cdir_init(tmp_path / "n") as node:
         node.write("a.ome.zarr", image(), chunks=(64, 64), levels=1)
     for path in paths:
         np.save(path, np.full((64, 64), 2, "uint16"))
