@@ -10,10 +10,10 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.image.codec import CRC_BYTES, READ, SHUFFLES, Codec, crc32c, without_crc
+from cvcache.image.codec import CRC_BYTES, READ, SHUFFLES, ZARR_3, Codec, crc32c, without_crc
 from cvcache.pyramid import grid
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ArraySpec:
     prefix: str = "c/"
     separator: str = "/"
     fill: float | complex = 0
-    index_at_end: bool = field(default=True)
+    index_at_end: bool = True
 
     @property
     def unit(self) -> tuple[int, ...]:
@@ -122,12 +122,12 @@ class ArraySpec:
     @property
     def document_key(self) -> str:
         """Key, in the item, of the array's metadata."""
-        name = "zarr.json" if self.zarr_format == 3 else ".zarray"  # noqa: PLR2004 - the number of a format
+        name = "zarr.json" if self.zarr_format == ZARR_3 else ".zarray"
         return f"{self.path}/{name}" if self.path else name
 
     def document(self) -> dict[str, Any]:
         """Return the array's metadata as zarr keeps it."""
-        return _document3(self) if self.zarr_format == 3 else _document2(self)  # noqa: PLR2004 - the number of a format
+        return _document3(self) if self.zarr_format == ZARR_3 else _document2(self)
 
     def encode(self, block: np.ndarray) -> list[bytes]:
         """Return the bytes of one object, in parts, from its pixels, fewer than `unit` at the array's edge."""
@@ -252,7 +252,7 @@ def parse_document(document: Mapping[str, Any], path: str) -> ArraySpec | None:
     LookupError, TypeError, ValueError
         It is no document of an array.
     """
-    return _parse3(document, path) if document["zarr_format"] == 3 else _parse2(document, path)  # noqa: PLR2004
+    return _parse3(document, path) if document["zarr_format"] == ZARR_3 else _parse2(document, path)
 
 
 def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CRC_BYTES = 4
+ZARR_2, ZARR_3 = 2, 3
+"""What ``zarr_format`` says in a metadata document."""
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 DEFAULTS: dict[str, dict[str, Any]] = {
     "blosc": {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": 0},
@@ -29,6 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 READ = {"blosc", "zstd", "gzip", "zlib", "lz4", "none"}
 _ZSTD_HEADER = 5
+_ZSTD_SHORT, _ZSTD_SHORT_FROM = 2, 256  # a size of two bytes counts from 256
 _WBITS = {"gzip": 31, "zlib": 15}
 
 
@@ -51,7 +54,7 @@ class Codec:
         if self.name == "none":
             return []
         options = dict(self.options)
-        if zarr_format == 2:  # noqa: PLR2004 - the number of a format
+        if zarr_format == ZARR_2:
             if "shuffle" in options:
                 options["shuffle"] = SHUFFLES.index(options["shuffle"])
             return [{"id": self.name, **options}]
@@ -189,7 +192,9 @@ def _promised(name: str, data: bytes) -> int | None:
     single, width = data[4] >> 5 & 1, data[4] >> 6
     start = _ZSTD_HEADER + 1 - single + (0, 1, 2, 4)[data[4] & 3]
     size = (1 if single else 0, 2, 4, 8)[width]
-    return int.from_bytes(data[start : start + size], "little") + (256 if size == 2 else 0) if size else None  # noqa: PLR2004
+    if not size:
+        return None
+    return int.from_bytes(data[start : start + size], "little") + (_ZSTD_SHORT_FROM if size == _ZSTD_SHORT else 0)
 
 
 def _inflate(data: bytes, limit: int, wbits: int) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.formats.common import damage
 from cvcache.image.array_spec import ArraySpec, parse_document
-from cvcache.image.codec import Codec
+from cvcache.image.codec import ZARR_3, Codec
 from cvcache.image.gather import gather
 from cvcache.pyramid import TYPES, default_axes
 
@@ -104,7 +104,6 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
         _check_count([""] if multiscale is None else multiscale["datasets"])
         paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
         found = [inline.get(path) for path in paths]
-        remote = place.remote
         levels = [
             _level(path, document)
             for path, document in zip(
@@ -112,7 +111,7 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
                 gather(
                     lambda i: found[i] or _document(place, f"{paths[i]}/{name}".lstrip("/")),
                     range(len(paths)),
-                    remote=remote,
+                    remote=place.remote,
                 ),
                 strict=True,
             )
@@ -187,7 +186,7 @@ def _inside(path: object) -> str:
 
 
 def _level(path: str, document: Mapping[str, Any]) -> Level:
-    if document.keys() & ZARR_3_ONLY != (ZARR_3_ONLY if document["zarr_format"] == 3 else set()):  # noqa: PLR2004
+    if document.keys() & ZARR_3_ONLY != (ZARR_3_ONLY if document["zarr_format"] == ZARR_3 else set()):
         raise ValueError("an array that is neither of zarr 2 nor of zarr 3")
     _check_codecs(document)
     shape, chunks = _whole(document["shape"]), _chunks(document)
@@ -332,7 +331,7 @@ def specs_of(meta: Mapping[str, Any]) -> list[ArraySpec] | None:
             codec=codec,
             checksum=stored["checksum"],
             zarr_format=stored["zarr_format"],
-            prefix="c/" if stored["zarr_format"] == 3 else "",  # noqa: PLR2004 - the number of a format
+            prefix="c/" if stored["zarr_format"] == ZARR_3 else "",
         )
         for path, shape, chunks, shard in rows
     ]

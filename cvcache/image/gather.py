@@ -26,7 +26,7 @@ def gather(function: Callable[[T], R], jobs: Iterable[T], *, remote: bool) -> li
     The first error is raised when all have ended, so that none still writes after it.
     """
     todo = list(jobs)
-    if not remote or len(todo) < 2:  # noqa: PLR2004 - one alone needs no thread
+    if not remote or len(todo) <= 1:
         return [function(job) for job in todo]
     pool = _pool(AT_ONCE, os.getpid())
     futures = [pool.submit(function, job) for job in todo]

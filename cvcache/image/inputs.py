@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import UnkeyableValue, UsageError
 from cvcache.formats.common import type_name
 from cvcache.image.options import is_lazy
-from cvcache.image.reader import views
+from cvcache.image.reader import overview
 from cvcache.pyramid import TYPES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str,
     do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
     """
     leaves = _leaves(array)
-    candidates = leaves or [shown for meta in place.inputs for shown in views(meta)[:1]]
+    candidates = leaves or [overview(meta) for meta in place.inputs if "scales" in meta]
     found: list[dict[str, Any]] = []
     for candidate in candidates:
         fits = _fit(candidate, tuple(array.shape), axes)

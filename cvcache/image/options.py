@@ -99,7 +99,7 @@ def check_layer(layer: object) -> dict[str, Any]:
     raise UsageError(msg)
 
 
-def numbers(name: str, value: object) -> Any:
+def numbers(name: str, value: Any) -> Any:
     """Return an option that is a sequence of numbers, or a mapping of them by axis, in Python's own types.
 
     Raises
@@ -113,7 +113,7 @@ def numbers(name: str, value: object) -> Any:
         if isinstance(value, Mapping):
             return {str(axis): _number(part) for axis, part in value.items()}
         if not isinstance(value, (str, bytes)):
-            return [_number(part) for part in value]  # type: ignore[attr-defined]  # asked by trying
+            return [_number(part) for part in value]
     except (TypeError, ValueError):
         pass
     msg = (
@@ -122,13 +122,13 @@ def numbers(name: str, value: object) -> Any:
     raise UsageError(msg)
 
 
-def _number(value: object) -> float:
+def _number(value: Any) -> float:
     if isinstance(value, (str, bytes, bool)):
         raise TypeError
-    return float(value)  # type: ignore[arg-type]  # asked by trying
+    return float(value)
 
 
-def wholes(name: str, value: object) -> tuple[int, ...] | None:
+def wholes(name: str, value: Any) -> tuple[int, ...] | None:
     """Return an option that is a sequence of whole numbers, in Python's own type.
 
     Raises
@@ -140,14 +140,14 @@ def wholes(name: str, value: object) -> tuple[int, ...] | None:
         return None
     try:
         if not isinstance(value, (str, bytes)):
-            return tuple(whole(name, part) for part in value)  # type: ignore[attr-defined]  # asked by trying
+            return tuple(whole(name, part) for part in value)
     except TypeError:
         pass
     msg = f"{name}={value!r} must be a sequence of whole numbers, one extent in pixels for each axis"
     raise UsageError(msg)
 
 
-def whole(name: str, value: object) -> int:
+def whole(name: str, value: Any) -> int:
     """Return an option that is one whole number.
 
     Raises
@@ -156,7 +156,7 @@ def whole(name: str, value: object) -> int:
         It is none.
     """
     if not isinstance(value, (bool, str, bytes)) and hasattr(type(value), "__index__"):
-        return int(value.__index__())  # type: ignore[attr-defined]  # asked for in the line before
+        return int(value.__index__())
     msg = f"{name}={value!r} must be a whole number"
     raise UsageError(msg)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cvcache")
 
+KIB = 1024
 MANY_FILES = 100_000
 """A level of more objects than this is worth a warning."""
 
@@ -129,9 +130,9 @@ def _times(extents: Sequence[int] | None) -> str:
 
 def _readable(size: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:  # noqa: PLR2004 - the next unit
+        if size < KIB:
             return f"{size:.0f} {unit}"
-        size /= 1024
+        size /= KIB
     return f"{size:.1f} TiB"
 
 

@@ -13,7 +13,7 @@ from cvcache.errors import UsageError
 from cvcache.image.describe import look, specs_of, unpack_chunks
 from cvcache.image.slices import parse_slices
 from cvcache.image.slices import window as window_of
-from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, whole
+from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, length, whole
 from cvcache.pyramid import grid
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
     window = whole(meta["shapes"][level], meta["added"])
     for part in parts:
         if part is not None:
-            seen = [_length(axis) for axis in window if isinstance(axis, slice)]
+            seen = [length(axis) for axis in window if isinstance(axis, slice)]
             window, _ = compose(window, window_of(parse_slices(part), seen))
     spec, described = specs[level], view(meta, level, window)
     version, dtype = _version(place, levels), np.dtype(meta["dtype"])
@@ -75,10 +75,6 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
     from cvcache.image.zarr_store import ZarrArray
 
     return ZarrArray.of(place, levels[level], window, dtype, described, version), meta
-
-
-def _length(axis: slice) -> int:
-    return len(range(axis.start, axis.stop, axis.step))
 
 
 def _version(place: Place, levels: Sequence[Level]) -> str:
@@ -105,7 +101,7 @@ def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
             [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
         )
     return {
-        "shape": [len(range(part.start, part.stop, part.step)) for part in parts],
+        "shape": [length(part) for part in parts],
         "axes": axes,
         "scale": [scales[i] * part.step for i, part in zip(kept, parts, strict=True)],
         "translation": [translations[i] + part.start * scales[i] for i, part in zip(kept, parts, strict=True)],
@@ -114,14 +110,9 @@ def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
     }
 
 
-def views(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what each level of an image shows, from its recorded metadata."""
-    if "scales" not in meta:
-        return []
-    return [
-        view(meta, n, tuple(0 if i in meta["added"] else slice(0, extent, 1) for i, extent in enumerate(shape)))
-        for n, shape in enumerate(meta["shapes"])
-    ]
+def overview(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what level 0 of an image shows, from its recorded metadata."""
+    return view(meta, 0, whole(meta["shapes"][0], meta["added"]))
 
 
 def lazy(

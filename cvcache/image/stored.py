@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -68,7 +69,7 @@ class StoredArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent of each axis, in pixels."""
-        return tuple(_length(part) for part in self.window if isinstance(part, slice))
+        return tuple(length(part) for part in self.window if isinstance(part, slice))
 
     @property
     def ndim(self) -> int:
@@ -107,7 +108,7 @@ class StoredArray:
         import numpy as np
 
         window, after = compose(self.window, index)
-        out = np.empty([_length(part) if isinstance(part, slice) else 1 for part in window], dtype=self.spec.dtype)
+        out = np.empty([length(part) if isinstance(part, slice) else 1 for part in window], dtype=self.spec.dtype)
         self._fill(out, [part if isinstance(part, slice) else slice(part, part + 1, 1) for part in window])
         seen = out[tuple(slice(None) if isinstance(part, slice) else 0 for part in window)]
         return np.asarray(seen[after] if after else seen).astype(self.dtype, copy=False)
@@ -129,7 +130,7 @@ class StoredArray:
                 )
 
         chunks = itertools.product(*([piece.chunk for piece in axis] for axis in wanted))
-        gather(read, self._jobs(list(chunks)), remote=self.place.store.scheme != "file")
+        gather(read, self._jobs(list(chunks)), remote=self.place.remote)
 
     def _jobs(self, chunks: list[tuple[int, ...]]) -> list[_Job]:
         if self.spec.shards is None:
@@ -141,8 +142,7 @@ class StoredArray:
             by_shard.setdefault(shard, []).append(chunk)
         whole = [_Job(shard, tuple(inside)) for shard, inside in by_shard.items() if self._nearly_all(shard, inside)]
         rest = [(shard, inside) for shard, inside in by_shard.items() if not self._nearly_all(shard, inside)]
-        remote = self.place.store.scheme != "file"
-        parts = gather(lambda pair: self._parts(*pair), rest, remote=remote)
+        parts = gather(lambda pair: self._parts(*pair), rest, remote=self.place.remote)
         return [*whole, *itertools.chain.from_iterable(parts)]
 
     def _nearly_all(self, shard: tuple[int, ...], inside: list[tuple[int, ...]]) -> bool:
@@ -158,7 +158,9 @@ class StoredArray:
         return [_Job(shard, (chunk,), part or (0, 0)) for chunk, part in places]
 
     def _index(self, shard: tuple[int, ...]) -> list[tuple[int, int] | None] | None:
-        return _read_index(self.place, self.spec, shard, self.complete)
+        place, spec = self.place, self.spec
+        where = _Indexed(f"{place.pin} {place.url} {spec.path}", shard, self.complete, place, spec)
+        return _cached_index(where) if place.pin else _cached_index.__wrapped__(where)
 
     def _position(self, chunk: Sequence[int]) -> int:
         position = 0
@@ -169,7 +171,9 @@ class StoredArray:
     def _read(self, job: _Job) -> Iterator[tuple[tuple[int, ...], np.ndarray | None]]:
         """Yield each chunk of a request with its pixels, or None where there are none."""
         key = self.spec.key(job.unit)
-        data = None if job.part == (0, 0) else _get(self.place, key, self.complete, *(job.part or (None, None)))
+        data = (
+            None if job.part == (0, 0) else _get(self.place, key, *(job.part or (None, None)), complete=self.complete)
+        )
         with _named(self.place, key):
             index = None
             if data is not None and self.spec.shards is not None and job.part is None:
@@ -183,19 +187,14 @@ class StoredArray:
                 yield chunk, None if here is None else self.spec.decode(here)
 
 
-class _named:  # noqa: N801 - used like a function
+@contextlib.contextmanager
+def _named(place: Place, key: str) -> Iterator[None]:
     """Say which chunk it is whose bytes are refused."""
-
-    def __init__(self, place: Place, key: str) -> None:
-        self._place, self._key = place, key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        if isinstance(error, ValueError):
-            msg = f"{self._place.url} is damaged: its chunk {self._key} is corrupt ({error}); compute the item again"
-            raise ItemDamaged(msg) from error
+    try:
+        yield
+    except ValueError as error:
+        msg = f"{place.url} is damaged: its chunk {key} is corrupt ({error}); compute the item again"
+        raise ItemDamaged(msg) from error
 
 
 def missing(place: Place, key: str) -> ItemDamaged:
@@ -203,7 +202,7 @@ def missing(place: Place, key: str) -> ItemDamaged:
     return ItemDamaged(f"{place.url} is damaged: its chunk {key} is missing; compute the item again")
 
 
-def _get(place: Place, key: str, complete: bool, start: int | None, end: int | None) -> bytes | None:  # noqa: FBT001
+def _get(place: Place, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
     try:
         return place.get(key, start, end)
     except FileNotFoundError:
@@ -217,7 +216,7 @@ def _cached_index(where: _Indexed) -> list[tuple[int, int] | None] | None:
     spec = where.spec
     key = spec.key(where.shard)
     start, end = (-spec.index_bytes, None) if spec.index_at_end else (0, spec.index_bytes)
-    table = _get(where.place, key, where.complete, start, end)
+    table = _get(where.place, key, start, end, complete=where.complete)
     if table is None:
         return None
     with _named(where.place, key):
@@ -235,16 +234,6 @@ class _Indexed:
     spec: ArraySpec = field(compare=False)
 
 
-def _read_index(
-    place: Place,
-    spec: ArraySpec,
-    shard: tuple[int, ...],
-    complete: bool,  # noqa: FBT001
-) -> list[tuple[int, int] | None] | None:
-    where = _Indexed(f"{place.pin} {place.url} {spec.path}", shard, complete, place, spec)
-    return _cached_index(where) if place.pin else _cached_index.__wrapped__(where)
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """What one chunk contributes along one axis: `source` in the chunk goes to `target` in the result."""
@@ -256,7 +245,7 @@ class _Piece:
 
 def _touched(part: slice, extent: int) -> list[_Piece]:
     """Return the pieces of the chunks of `extent` pixels that the slice `part` needs."""
-    pieces, done, total = [], 0, _length(part)
+    pieces, done, total = [], 0, length(part)
     while done < total:
         first = part.start + done * part.step
         chunk = first // extent
@@ -267,7 +256,8 @@ def _touched(part: slice, extent: int) -> list[_Piece]:
     return pieces
 
 
-def _length(part: slice) -> int:
+def length(part: slice) -> int:
+    """Return how many pixels a slice with start, stop and step has."""
     return len(range(part.start, part.stop, part.step))
 
 
@@ -291,7 +281,7 @@ def compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]
     after: list[Any] = []
     for axis, part in zip(axes, given, strict=True):
         seen: Any = window[axis]
-        extent = _length(seen)
+        extent = length(seen)
         if isinstance(part, slice):
             forward = range(*part.indices(extent))
             backward = forward.step < 0

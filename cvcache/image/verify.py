@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cvcache.image.codec import ZARR_3
 from cvcache.image.describe import look, specs_of
 from cvcache.image.gather import gather
 
@@ -32,7 +33,9 @@ def damaged(place: Place) -> Iterator[tuple[str, str]]:
     there = place.find()
     ours = [spec for spec in specs if spec is not None]
     documents = {spec.document_key for spec in ours}
-    documents |= {"zarr.json"} if place.meta.get("stored", {}).get("zarr_format", 3) == 3 else {".zgroup", ".zattrs"}  # noqa: PLR2004
+    documents |= (
+        {"zarr.json"} if place.meta.get("stored", {}).get("zarr_format", ZARR_3) == ZARR_3 else {".zgroup", ".zattrs"}
+    )
     yield from ((key, "missing") for key in sorted(documents - there.keys()))
     for spec in ours:
         yield from _damaged_chunks(place, spec, set(there))
