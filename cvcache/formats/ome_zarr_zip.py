@@ -87,8 +87,7 @@ def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
     return {**_of_file(meta, zipped.bytes), "size": zipped.bytes, "sha256": zipped.sha256}
 
 
-# the same options, for whoever asks which there are
-# the options are read off the signature; mypy knows of none that a function can be given
+# the same options, for whoever asks which there are; mypy does not know that a function can be given a signature
 write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-defined]
 
 

@@ -20,6 +20,7 @@ from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.image.array_spec import ArraySpec
 from cvcache.image.gather import gather
 from cvcache.image.histogram import Histogram, count
+from cvcache.image.ledger import Ledger
 from cvcache.image.progress import Report, tell, watching
 from cvcache.pyramid import grid
 
@@ -173,7 +174,7 @@ def write_pyramid(
     """
     if 0 in plan.specs[0].shape:
         return Tally()
-    done = _Done(plan, kept or {})
+    done = Ledger(plan, kept or {})
     tally = _compute(plan, source, done, scheduler, report)
     if tally.objects + done.objects != plan.object_count:
         found = tally.objects + done.objects
@@ -183,7 +184,7 @@ def write_pyramid(
     return tally._replace(objects=plan.object_count, bytes=tally.bytes + done.bytes, limits=limits)
 
 
-def _compute(plan: Plan, source: da.Array, done: _Done, scheduler: str | None, report: Report | None) -> Tally:
+def _compute(plan: Plan, source: da.Array, done: Ledger, scheduler: str | None, report: Report | None) -> Tally:
     import dask.array as da
     from dask.base import compute_as_if_collection
     from dask.highlevelgraph import HighLevelGraph
@@ -208,7 +209,7 @@ def _compute(plan: Plan, source: da.Array, done: _Done, scheduler: str | None, r
     return Tally(*tally)
 
 
-def _tree(plan: Plan, name: str, source: str, done: _Done) -> Iterator[tuple[Any, Any]]:
+def _tree(plan: Plan, name: str, source: str, done: Ledger) -> Iterator[tuple[Any, Any]]:
     """Yield the key and the task of each block that has to be written or read back."""
     last = len(plan.specs) - 1
     pending = [(last, index) for index in itertools.product(*map(range, plan.grid(last)))]
@@ -223,56 +224,6 @@ def _tree(plan: Plan, name: str, source: str, done: _Done) -> Iterator[tuple[Any
             children = list(plan.children(n, index))
             pending.extend((n - 1, child) for child in children)
             yield key, (functools.partial(_write_block, plan, n, index), [(name, n - 1, *child) for child in children])
-
-
-class _Done:
-    """Which blocks need no computing, since they and all below them were written before.
-
-    Attributes
-    ----------
-    objects, bytes : int
-        How many objects are kept, and their size.
-    """
-
-    def __init__(self, plan: Plan, kept: Mapping[str, int]) -> None:
-        self._complete: list[Any] = []
-        self.objects = self.bytes = 0
-        if kept:
-            self._look(plan, kept)
-
-    def _look(self, plan: Plan, kept: Mapping[str, int]) -> None:
-        import numpy as np
-
-        for n, spec in enumerate(plan.specs):
-            present = {key: index for key in kept if (index := spec.index_of(key)) is not None and kept[key]}
-            there = np.zeros(spec.grid, dtype=bool)
-            for index in present.values():
-                there[index] = True
-            per_block = [b // u for b, u in zip(plan.blocks[n], spec.unit, strict=True)]
-            complete: Any = _all_of(there, per_block, plan.grid(n))
-            if n:
-                steps = zip(plan.blocks[n], plan.steps[n - 1], plan.blocks[n - 1], strict=True)
-                below = _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
-                complete &= below
-            self._complete.append(complete)
-            for key, index in present.items():
-                if complete[tuple(i // r for i, r in zip(index, per_block, strict=True))]:
-                    self.objects += 1
-                    self.bytes += kept[key]
-
-    def below(self, n: int, index: Index) -> bool:
-        """Whether a block of level `n` and all it is made of are there."""
-        return bool(self._complete) and bool(self._complete[n][index])
-
-
-def _all_of(flags: np.ndarray, ratio: list[int], blocks: Index) -> np.ndarray:
-    """Return, per group of `ratio` flags along each axis, whether all of them are set."""
-    import numpy as np
-
-    short = [(0, n * r - extent) for n, r, extent in zip(blocks, ratio, flags.shape, strict=True)]
-    padded = np.pad(flags, short, constant_values=True)
-    split = padded.reshape([part for n, r in zip(blocks, ratio, strict=True) for part in (n, r)])
-    return np.asarray(split.all(axis=tuple(range(1, split.ndim, 2))))
 
 
 def is_distributed(source: da.Array) -> bool:
