@@ -8,6 +8,7 @@ from typing import Any
 
 from cvcache import contents
 from cvcache.api import cdir
+from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
 from cvcache.names import is_item_dir
 from cvcache.nocache import NoCache
@@ -90,6 +91,10 @@ def _faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if wrong:
             told = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
             yield "", f"incomplete: {told}" if parts else "missing"
+        elif "index" in row and find_format(place.name).suffix == "dir":
+            from cvcache.formats.directory import damaged as damaged_files
+
+            yield from damaged_files(place)
     else:
         yield from _file_faults(place, row)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTORY_SUFFIXES", "KINDS", "Format", "FormatModule", "find_format", "is_directory", "register_format"]
 
-KINDS = ("image", "labels", "table", "plot", "log", "text", "json", "array", "file")
+KINDS = ("image", "labels", "points", "table", "plot", "notebook", "log", "text", "json", "array", "file")
 """What a browser can show; each format's metadata names one as ``kind``."""
 
 DIRECTORY_SUFFIXES = (".zarr", ".dir")
@@ -53,7 +53,7 @@ class FormatModule(Protocol):
         """Return the metadata from the stored bytes alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Format:
     """A suffix (without its leading dot) and the module, or its dotted name, that reads and writes it."""
 
@@ -65,7 +65,7 @@ class Format:
         """Whether an item of this format is a directory."""
         return is_directory(f".{self.suffix}")
 
-    @property
+    @functools.cached_property
     def module(self) -> FormatModule:
         """The module, imported at the first use.
 
@@ -97,9 +97,9 @@ class Format:
         NotReproducible
             `obj` would not come back as it is; nothing was written.
         """
-        module = self.module
-        check_options(options, _options(module.write), f"writing a .{self.suffix} ({place.name})")
-        return module.write(place, obj, **options)
+        if options:
+            check_options(options, _options(self.module.write), f"writing a .{self.suffix} ({place.name})")
+        return self.module.write(place, obj, **options)
 
     def read(self, place: Place, /, **options: object) -> object:
         """Return the object stored at `place`.
@@ -111,9 +111,17 @@ class Format:
         ItemDamaged
             The stored bytes are not what this format writes.
         """
-        module = self.module
-        check_options(options, _options(module.read), f"reading a .{self.suffix} ({place.name})")
-        return module.read(place, **options)
+        if options:
+            check_options(options, self._read_options, f"reading a .{self.suffix} ({place.name})")
+        return self.module.read(place, **options)
+
+    @functools.cached_property
+    def _read_options(self) -> list[str]:
+        return _options(self.module.read)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what is cached holds modules, which do not pickle
+        return Format, (self.suffix, self.target)
 
     def describe(self, place: Place) -> dict[str, Any]:
         """Return the metadata of what is stored at `place`, whoever wrote it."""
@@ -167,14 +175,16 @@ def find_format(name: str) -> Format:
     """Return the format of an item by the longest registered suffix of its name.
 
     Entry points are asked only for a name that no registered suffix fits, so a plug-in cannot take
-    over names that are read without it.
+    over names that are read without it; plain ``.dir`` fits a ``name.fmt.dir`` only where they do not.
 
     Raises
     ------
     UnknownFormat
         No format has a suffix of `name`.
     """
-    found = _longest(name, _formats) or _longest(name, _plugins())
+    found = _longest(name, _formats)
+    if found is None or (found.suffix == "dir" and name.count(".") > 1):
+        found = _longest(name, _plugins()) or found
     if found:
         return found
     known = sorted({*_formats, *_plugins()})
@@ -192,8 +202,12 @@ def find_format(name: str) -> Format:
 
 
 def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
-    dots = [i for i, letter in enumerate(name) if letter == "." and i > 0]
-    return next((formats[name[i + 1 :]] for i in dots if name[i + 1 :] in formats), None)
+    dot = name.find(".", 1)
+    while dot > 0:
+        if found := formats.get(name[dot + 1 :]):
+            return found
+        dot = name.find(".", dot + 1)
+    return None
 
 
 @functools.cache
@@ -207,7 +221,11 @@ def _plugins() -> dict[str, Format]:
 _formats: dict[str, Format] = {
     suffix: Format(suffix, f"{__name__}.{module}")
     for suffix, module in {
+        "bin": "binary",
         "csv": "csv_table",
+        "dir": "directory",
+        "html": "text",
+        "ipynb": "notebook",
         "json": "json_value",
         "log": "text",
         "md": "text",
@@ -215,10 +233,15 @@ _formats: dict[str, Format] = {
         "npz": "npz",
         "ome.zarr": "ome_zarr",
         "ome.zarr.zip": "ome_zarr_zip",
+        "parquet": "parquet",
+        "pdf": "pdf",
         "png": "png",
+        "points.csv": "points",
+        "points.parquet": "points",
         "ref": "reference",
         "svg": "svg",
         "txt": "text",
+        "yaml": "text",
         "zarr": "zarr_array",
     }.items()
 }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import ItemDamaged, NotReproducible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cvcache.formats.place import Place
 
 
@@ -37,6 +39,17 @@ def need(module: str, extra: str, place: Place) -> Any:
     except ImportError as error:
         msg = f"{place.name} needs {module.partition('.')[0]}: pip install 'cvcache[{extra}]'"
         raise ImportError(msg, name=module) from error
+
+
+def check_frame(place: Place, obj: Any, others: str = "") -> pd.DataFrame:
+    """Return `obj` if it is exactly a DataFrame, else raise `NotReproducible`; `others` may be passed too."""
+    pandas = need("pandas", "tables", place)
+    if type(obj) is not pandas.DataFrame:
+        rows = isinstance(obj, list) and obj and isinstance(obj[0], dict)
+        way_out = "pass pandas.DataFrame(rows)" if rows else f"pass a pandas.DataFrame{others} (.compute() a lazy one)"
+        raise refusal(place, f"it is a {type_name(obj)}, not a pandas.DataFrame", way_out)
+    frame: pd.DataFrame = obj
+    return frame
 
 
 def stored_bytes(place: Place) -> int:

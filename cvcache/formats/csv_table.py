@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.common import damage, need, refusal, stored_bytes, type_name
+from cvcache.formats.common import check_frame, damage, need, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,16 +29,20 @@ def write(place: Place, obj: Any, /) -> dict[str, Any]:
     NotReproducible
         `obj` is no DataFrame, has several levels of index or columns, or would come back changed.
     """
+    data, meta = encode(place, obj)
+    place.put(data)
+    return meta
+
+
+def encode(place: Place, obj: Any) -> tuple[bytes, dict[str, Any]]:
+    """Return a table as CSV, and the metadata that bring it back."""
     pandas = need("pandas", "tables", place)
-    if type(obj) is not pandas.DataFrame:
-        rows = isinstance(obj, list) and obj and isinstance(obj[0], dict)
-        way_out = "pass pandas.DataFrame(rows)" if rows else "pass a pandas.DataFrame (.compute() a lazy one)"
-        raise refusal(place, f"it is a {type_name(obj)}, not a pandas.DataFrame", way_out)
+    check_frame(place, obj)
     problem = _problem(pandas, obj)
     if problem:
         raise refusal(place, *problem)
     ranged = type(obj.index) is pandas.RangeIndex
-    data = _encode(place, obj)
+    data = _text(place, obj)
     parts = ([] if ranged else [obj.index]) + [obj.iloc[:, i] for i in range(obj.shape[1])]
     meta = {
         "kind": "table",
@@ -54,8 +58,7 @@ def write(place: Place, obj: Any, /) -> dict[str, Any]:
         pandas.testing.assert_frame_equal(obj, _decode(pandas, data, meta), check_exact=True)
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
         raise refusal(place, f"it would come back changed: {' '.join(str(error).split())}", WAY_OUT) from error
-    place.put(data)
-    return meta
+    return data, meta
 
 
 def read(place: Place, /) -> pd.DataFrame:
@@ -94,7 +97,7 @@ def describe(place: Place) -> dict[str, Any]:
     }
 
 
-def _encode(place: Place, frame: pd.DataFrame) -> bytes:
+def _text(place: Place, frame: pd.DataFrame) -> bytes:
     import pandas as pd
 
     text: str = frame.to_csv(index=type(frame.index) is not pd.RangeIndex, lineterminator="\n")

@@ -36,7 +36,7 @@ def write(place: Place, obj: object, /, *, indent: int | None = 2) -> dict[str, 
         # What JSON has no form for becomes null or is left out; the comparison then finds where.
         text = json.dumps(obj, indent=indent, ensure_ascii=False, skipkeys=True, default=lambda _: None)
         data = f"{text}\n".encode()
-        problem = _difference(obj, json.loads(data), "$")
+        problem = plain_difference(obj, json.loads(data))
     except (ValueError, RecursionError) as error:
         problem = f"$ {error}"
     if problem:
@@ -67,7 +67,7 @@ def describe(place: Place) -> dict[str, Any]:
     return {"kind": "json", "bytes": stored_bytes(place)}
 
 
-def _difference(obj: object, back: object, path: str) -> str:
+def plain_difference(obj: object, back: object, path: str = "$") -> str:
     """Return where and how `back` is not `obj`, type for type; empty if it is."""
     if type(obj) is not type(back):
         form = "has no form in JSON" if back is None else f"would come back as {type_name(back)}"
@@ -79,10 +79,10 @@ def _difference(obj: object, back: object, path: str) -> str:
         if list(obj) != list(back):
             return f"{path} has keys that JSON cannot tell apart"
         pairs = ((value, back[key], f"{path}{_step(key)}") for key, value in obj.items())
-        return next(filter(None, (_difference(*pair) for pair in pairs)), "")
+        return next(filter(None, (plain_difference(*pair) for pair in pairs)), "")
     if isinstance(obj, list) and isinstance(back, list):
         triples = ((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(obj, back, strict=True)))
-        return next(filter(None, (_difference(*triple) for triple in triples)), "")
+        return next(filter(None, (plain_difference(*triple) for triple in triples)), "")
     # repr tells NaN from numbers and 0.0 from -0.0, where == does not.
     same = repr(obj) == repr(back) if isinstance(obj, float) else obj == back
     return "" if same else f"{path} is {obj!r}, which would come back as {back!r}"

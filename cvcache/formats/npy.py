@@ -53,28 +53,41 @@ def check(place: Place, obj: object, what: str) -> np.ndarray:
     import numpy as np
 
     if type(obj) is not np.ndarray:
-        way_out = "write a dask array as .ome.zarr, and anything else as numpy.asarray(obj)"
-        raise refusal(place, f"{what} is a {type_name(obj)}, not a numpy.ndarray", way_out)
-    if not _plain(obj.dtype):
+        raise refusal(place, f"{what} is a {type_name(obj)}, not a numpy.ndarray", _cure(type_name(obj)))
+    if fault := _fault(obj.dtype):
         way_out = "convert it with .astype(...), or split it into plain arrays in a .npz"
-        raise refusal(place, f"{what} has the dtype {obj.dtype!r}, which would need pickle", way_out)
+        raise refusal(place, f"{what} has the dtype {obj.dtype!r}, {fault}", way_out)
     return obj
 
 
-def _plain(dtype: np.dtype) -> bool:
+def _cure(kind: str) -> str:
+    """Return how to make an array that is kept of an object of this type."""
+    if kind == "dask.array.core.Array":
+        return "write it as .ome.zarr or .zarr, which compute it block by block, or pass obj.compute()"
+    if kind.endswith(".MaskedArray"):
+        return "write {'data': obj.data, 'mask': numpy.ma.getmaskarray(obj)} as .npz, or pass obj.filled(...)"
+    if kind in {"int", "float", "complex", "bool", "str"}:
+        return "write it as .json, or pass numpy.array(obj)"
+    return "pass numpy.array(obj)"
+
+
+def _fault(dtype: np.dtype) -> str:
+    """Return what of a dtype would be lost; empty if nothing."""
     import warnings
 
     from numpy.lib import format as npy_format
 
     if dtype.hasobject:
-        return False
+        return "which would need pickle"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        # numpy warns where it leaves metadata away or would pickle
+        warnings.simplefilter("error")
         try:
             back = npy_format.descr_to_dtype(npy_format.dtype_to_descr(dtype))
-        except (TypeError, ValueError):
-            return False
-    return bool(back == dtype)
+        except (TypeError, ValueError, UserWarning) as error:
+            return f"which has no form in a .npy ({error})"
+    same = back == dtype and back.type is dtype.type and back.isalignedstruct == dtype.isalignedstruct
+    return "" if same else f"which would come back as {back!r}"
 
 
 def encode(array: np.ndarray) -> bytes:

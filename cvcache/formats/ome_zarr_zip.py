@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Scratch(Place):
     """A directory beside the zip that the image is written to first; in messages and metadata it is the zip."""
 
@@ -136,7 +136,7 @@ def _inside(place: Place) -> Place:
     meta = dict(place.meta)
     if not place.pin and (info := place.store.stat(place.path)) is not None:
         meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
-    return Place(ZipStore(place.store, place.path, place.pin), "", meta, pin=place.pin)
+    return Place(ZipStore(place.store, place.path, place.pin), "", meta, pin=place.pin, origin=place.origin)
 
 
 def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced
+from cvcache.ram import Ram
 from cvcache.store import reopen
 from cvcache.store.base import ObjectInfo, Store
 
@@ -28,7 +29,7 @@ def _from_the_start(_: Mapping[str, Any]) -> Mapping[str, int]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # every read makes one, and to make a frozen one takes five times as long
 class Place:
     """One item: the object at `path`, or for a directory format the objects below it.
 
@@ -59,6 +60,10 @@ class Place:
         that writes for the attempt looks for it, so that it does not write into what comes after.
     away : bool
         This is that other process.
+    origin : mapping
+        URL of the node, name of the item and version of a commit, as ``node``, ``item`` and ``version``; else empty.
+    ram : Ram or None
+        Keeps what was read of a pinned commit in memory.
 
     A place that crosses a pickle keeps where it is and loses what ties it to this process.
     """
@@ -75,6 +80,8 @@ class Place:
     pin: str = ""
     until: str = ""
     away: bool = False
+    origin: Mapping[str, str] = field(default_factory=dict)
+    ram: Ram | None = None
 
     @property
     def remote(self) -> bool:
@@ -93,7 +100,7 @@ class Place:
 
     def at(self, key: str) -> str:
         """Return the full key of the part `key`; the item itself for an empty one."""
-        return "/".join(part for part in (self.path, key) if part)
+        return f"{self.path}/{key}" if self.path and key else self.path or key
 
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
         """Return the bytes of the item, or of its part `key`, as the pinned commit left them.
@@ -106,15 +113,20 @@ class Place:
         NodeReplaced
             If it is not: these bytes may be another attempt's.
         """
-        try:
-            data = self.store.get(self.at(key), start, end)
-        except FileNotFoundError:
-            self.check_pin(now=True)
-            raise
+        kept = (self.pin, self.path, key, start, end) if self.ram is not None and self.pin else None
+        data = self.ram.get(kept) if self.ram is not None and kept else None
+        if data is None:
+            try:
+                data = self.store.get(self.at(key), start, end)
+            except FileNotFoundError:
+                self.check_pin(now=True)
+                raise
+            if not key and start is None and end is None:
+                self._check(data)
+            if self.ram is not None and kept:
+                self.ram.put(kept, data)
         if key:
             self.check_pin(now=self.store.scheme in {"file", "memory"})
-        elif start is None and end is None:
-            self._check(data)
         return data
 
     def check_pin(self, *, now: bool) -> None:
@@ -182,12 +194,14 @@ class Place:
     def __reduce__(self) -> tuple[Any, ...]:
         # a store that is inside another one knows its way back; the others need the bucket to choose the right options
         store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)
-        return _unpickle, (store, self.path, dict(self.meta), self.pin, self.until)
+        return _unpickle, (store, self.path, dict(self.meta), self.pin, self.until, dict(self.origin))
 
 
-def _unpickle(store: Store | tuple[str, str], path: str, meta: dict[str, Any], pin: str, until: str) -> Place:
+def _unpickle(
+    store: Store | tuple[str, str], path: str, meta: dict[str, Any], pin: str, until: str, origin: dict[str, str]
+) -> Place:
     opened = store if isinstance(store, Store) else reopen(*store)
-    return Place(opened, path, meta, pin=pin, until=until, away=True)
+    return Place(opened, path, meta, pin=pin, until=until, away=True, origin=origin)
 
 
 def sha256(data: bytes) -> str:

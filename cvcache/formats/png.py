@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from cvcache.errors import UsageError
 from cvcache.formats.common import damage, need, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
 CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
 
 
-def write(place: Place, obj: object, /, *, dpi: float | None = None) -> dict[str, Any]:
+def write(place: Place, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
     """Write a figure as it looks, or an array pixel for pixel; one PUT.
 
     Parameters
@@ -28,13 +29,28 @@ def write(place: Place, obj: object, /, *, dpi: float | None = None) -> dict[str
         uint8, red first, opacity last.
     dpi : float, optional
         Dots per inch of a figure; the figure's own if not given.
+    transparent : bool
+        Leave the ground of a figure and its axes away.
 
     Raises
     ------
     NotReproducible
         A PNG cannot hold `obj`, or it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+    UsageError
+        `dpi` or `transparent` of what is no figure.
+
+    Notes
+    -----
+    A figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read of it are its pixels, in the
+    run that wrote it as in every later one.
     """
-    data = render(obj, "png", dpi=dpi or "figure") if is_figure(obj) else _encode(place, obj)
+    if is_figure(obj):
+        data = render(obj, "png", dpi=dpi or "figure", transparent=transparent)
+    elif dpi is not None or transparent:
+        msg = f"{place.url} was not written: dpi= and transparent= are for figures, and it is a {type_name(obj)}"
+        raise UsageError(msg)
+    else:
+        data = _encode(place, obj)
     meta = _meta(place, data, len(data))
     place.put(data)
     return meta

@@ -12,18 +12,30 @@ if TYPE_CHECKING:
     from cvcache.formats.place import Place
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
     """Write a figure, or a str that is SVG already; one PUT.
+
+    Parameters
+    ----------
+    place : Place
+    obj : matplotlib.figure.Figure or str
+    transparent : bool
+        Leave the ground of a figure and its axes away.
 
     Raises
     ------
     NotReproducible
-        `obj` is neither.
+        `obj` is neither, or holds lone surrogates.
+
+    Notes
+    -----
+    The figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read is the text of the SVG, in
+    the run that wrote it as in every later one.
     """
     if is_figure(obj):
-        data = render(obj, "svg", metadata={"Date": None})
+        data = render(obj, "svg", metadata={"Date": None}, transparent=transparent)
     elif type(obj) is str and "<svg" in obj:
-        data = obj.encode()
+        data = text.encode(place, obj)
     else:
         way_out = "pass a matplotlib Figure (of axes: ax.figure) or a str of SVG"
         raise refusal(place, f"it is a {type_name(obj)} and no SVG", way_out)

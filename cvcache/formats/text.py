@@ -1,4 +1,4 @@
-"""Text (``.txt``, ``.md``) and logs (``.log``): a str as UTF-8, newlines untouched."""
+"""Text (``.txt``, ``.md``, ``.html``, ``.yaml``) and logs (``.log``): a str as UTF-8, newlines untouched."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     """
     if type(obj) is not str:
         raise refusal(place, f"it is a {type_name(obj)}, not a str", "pass str(obj), or choose .json or .npy")
-    try:
-        data = obj.encode()
-    except UnicodeEncodeError as error:
-        raise refusal(place, str(error), "decode the text with errors='replace' first") from error
+    data = encode(place, obj)
     place.put(data)
     return _meta(place, len(data))
+
+
+def encode(place: Place, text: str) -> bytes:
+    """Return a text as UTF-8, or raise `NotReproducible`."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise refusal(place, str(error), "decode the text with errors='replace' first") from error
 
 
 def read(place: Place, /) -> str:

@@ -1,7 +1,34 @@
-"""Tools for testing stores, formats and scripts that use cvcache; needs pytest for the conformance classes."""
+"""Tools for testing stores, formats and scripts that use cvcache; `StoreTests` and `FormatTests` need pytest."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from cvcache.store import instrument
 from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, SimulatedCrash, WrapperStore
 from cvcache.testing.trees import lay_tree
 
-__all__ = ["FAULTS", "CountingStore", "FaultyStore", "SimulatedCrash", "WrapperStore", "instrument", "lay_tree"]
+if TYPE_CHECKING:
+    from cvcache.testing.conformance import StoreTests
+    from cvcache.testing.formats import FormatTests
+
+__all__ = [
+    "FAULTS",
+    "CountingStore",
+    "FaultyStore",
+    "FormatTests",
+    "SimulatedCrash",
+    "StoreTests",
+    "WrapperStore",
+    "instrument",
+    "lay_tree",
+]
+
+_NEED_PYTEST = {"FormatTests": "cvcache.testing.formats", "StoreTests": "cvcache.testing.conformance"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEED_PYTEST:
+        return getattr(importlib.import_module(_NEED_PYTEST[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

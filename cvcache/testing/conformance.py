@@ -161,6 +161,13 @@ class StoreTests(ConformanceTests):
         assert listing.files["a"].size == 2
         assert set(listing.dirs) - {"_cvcache"} == {"b.zarr", "c"}
 
+    def test_names_are_those_of_one_level(self, store: Store, root: str) -> None:
+        for name in ("a", "b.json", "c/d/e"):
+            store.put(f"{root}/{name}", b"12")
+        assert set(store.names(root)) - {"_cvcache", "c"} == {"a", "b.json"}
+        assert not store.names(f"{root}/nothing/here")
+        assert not store.names(f"{root}/a")
+
     def test_list_of_nothing_is_empty(self, store: Store, root: str) -> None:
         assert not store.list(f"{root}/nothing/here")
         assert store.find(f"{root}/nothing/here") == {}

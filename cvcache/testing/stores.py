@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import IO, ClassVar, TypeVar
 
@@ -58,6 +58,9 @@ class WrapperStore(Store):
 
     def list(self, path: str) -> Listing:
         return self.call("list", path, lambda: self.store.list(path))
+
+    def names(self, path: str) -> Sequence[str]:
+        return self.call("list", path, lambda: self.store.names(path))
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
         return self.call("find", path, lambda: self.store.find(path))

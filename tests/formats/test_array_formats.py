@@ -1,4 +1,4 @@
-"""npy, npz: conformance and what is special about each."""
+"""npy, npz, zarr and images in one zip: conformance and what is special about each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import FormatTests
 
-from cvcache.errors import ItemDamaged
+from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format
 
 if TYPE_CHECKING:
@@ -40,7 +40,12 @@ class TestNpy(FormatTests):
         "fortran": lambda: np.asfortranarray(np.arange(6).reshape(2, 3)),
         "strided": lambda: np.arange(10)[::3],
         "text": lambda: np.array(["a", "µm"]),
+        "bytes": lambda: np.array([b"a", b"bc"]),
         "time": lambda: np.array(["2026-01-01"], "datetime64[s]"),
+        "duration": lambda: np.array([1], "timedelta64[ms]"),
+        "structured with time": lambda: np.zeros(2, [("t", "datetime64[us]"), ("name", "U3"), ("be", ">f4")]),
+        "long": lambda: np.array([1.5], "longdouble"),
+        "no axes": lambda: np.array("a"),
         "structured": lambda: np.zeros(3, STRUCTURED),
     }
     bad: ClassVar = {
@@ -52,7 +57,26 @@ class TestNpy(FormatTests):
         "masked": lambda: np.ma.masked_array([1, 2], [True, False]),
         "dask": lambda: da.zeros(3),
         "record": lambda: np.rec.array([(1,)], dtype=[("a", "i4")]),
+        "former record": lambda: np.asarray(np.rec.array([(1,)], dtype=[("a", "i4")])),
+        "noted dtype": lambda: np.zeros(2, np.dtype("i4", metadata={"unit": "mm"})),
+        "aligned": lambda: np.zeros(2, np.dtype([("a", "u1"), ("b", "f8")], align=True)),
+        "number": lambda: 1.5,
+        "matrix": lambda: np.array([[1, 2]]).view(np.matrix),
     }
+
+    @pytest.mark.parametrize(
+        ("label", "cure"),
+        [
+            ("dask", r"\.ome\.zarr or \.zarr.*obj\.compute\(\)"),
+            ("masked", r"getmaskarray.*\.npz"),
+            ("number", r"\.json"),
+            ("scalar", r"numpy\.array\(obj\)"),
+            ("list", r"numpy\.array\(obj\)"),
+        ],
+    )
+    def test_the_way_out_is_one(self, place: Place, label: str, cure: str) -> None:
+        with pytest.raises(NotReproducible, match=cure):
+            find_format(self.name).write(place, self.bad[label]())
 
     def test_what_is_read_is_writable(self, place: Place) -> None:
         find_format(self.name).write(place, np.zeros(3))
@@ -111,3 +135,48 @@ class TestNpz(FormatTests):
         place.put(b"PK")
         with pytest.raises(ItemDamaged):
             find_format(self.name).describe(place)
+
+
+class TestZarr(FormatTests):
+    name = "field.zarr"
+    good: ClassVar = {
+        **{
+            dtype: lambda dtype=dtype: np.arange(6).reshape(2, 3).astype(dtype)
+            for dtype in ("?", "u1", ">u2", "f2", ">f8", "c8")
+        },
+        "rank 7": lambda: np.zeros((1, 2) * 3 + (2,)),
+        "fortran": lambda: np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "no pixels": lambda: np.zeros((0, 3)),
+        "dask": lambda: da.arange(10, chunks=3),
+    }
+    bad: ClassVar = {
+        "scalar": lambda: np.array(1),
+        "number": lambda: 1,
+        "text": lambda: np.array(["a"]),
+        "strings": lambda: np.array(["a"], dtype=np.dtypes.StringDType()),
+        "time": lambda: np.zeros(2, "datetime64[s]"),
+        "structured": lambda: np.zeros(3, STRUCTURED),
+        "object": lambda: np.array([None]),
+        "masked": lambda: np.ma.masked_array([1, 2], [True, False]),
+        "masked dask": lambda: da.ma.masked_equal(da.zeros((2, 2)), 0),
+        "long double": lambda: np.zeros(2, "longdouble"),
+    }
+    untold = frozenset({"range", "histogram"})
+
+
+class TestOmeZarrZip(FormatTests):
+    name = "image.ome.zarr.zip"
+    stores = ("disk",)
+    good: ClassVar = {
+        "numpy": lambda: np.arange(6, dtype="u2").reshape(2, 3),
+        "big-endian": lambda: np.arange(6, dtype=">u2").reshape(2, 3),
+        "no pixels": lambda: np.zeros((0, 3)),
+        "dask": lambda: da.from_array(np.arange(900.0).reshape(30, 30), chunks=20),
+    }
+    bad: ClassVar = {
+        "scalar": lambda: np.array(1),
+        "text": lambda: np.array(["a"]),
+        "masked": lambda: np.ma.masked_array([1, 2], [True, False]),
+        "rank 6": lambda: np.zeros((1,) * 6),
+    }
+    untold = frozenset({"range", "histogram"})

@@ -49,7 +49,7 @@ class TestCsv(FormatTests):
         "surrogate": lambda: pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}),
         "freq": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026-01-01", periods=2)),
     }
-    described_less = frozenset({"dtypes", "index", "labels", "missing"})
+    untold = frozenset({"dtypes", "index", "labels", "missing"})
 
     @pytest.mark.parametrize(
         "frame",

@@ -78,7 +78,7 @@ class TestOmeZarr(FormatTests):
         "rank 6": lambda: np.zeros((1,) * 6),
     }
     wrong_option = "scle"
-    described_less = frozenset({"range", "histogram"})
+    untold = frozenset({"range", "histogram"})
 
 
 @pytest.mark.parametrize("kind", ["image", "labels"])

@@ -1,20 +1,24 @@
-"""png, svg: conformance and what is special about each."""
+"""png, svg, pdf: conformance and what is special about each."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import PIL.Image
 import pytest
-from cases import FormatTests
+from cases import FormatTests, new_place
 from matplotlib.figure import Figure
 
-from cvcache.errors import ItemDamaged, NotReproducible
+from cvcache import cdir_init, cdir_query
+from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
+from cvcache.testing.same import same
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cvcache.formats.place import Place
 
 
@@ -94,6 +98,7 @@ class TestSvg(FormatTests):
         "text": lambda: "hello",
         "array": lambda: np.zeros((2, 2), "uint8"),
         "axes": lambda: figure().axes[0],
+        "surrogate": lambda: "<svg>\ud800</svg>",
     }
 
     def test_a_figure_is_rendered(self, place: Place) -> None:
@@ -102,3 +107,55 @@ class TestSvg(FormatTests):
         text = form.read(place)
         assert isinstance(text, str)
         assert "<svg" in text
+
+
+class TestPdf(FormatTests):
+    name = "hist.pdf"
+    good: ClassVar = {"made elsewhere": lambda: b"%PDF-1.4 and so on"}
+    bad: ClassVar = {
+        "text": lambda: "%PDF-1.4",
+        "other bytes": lambda: b"hello",
+        "array": lambda: np.zeros((2, 2), "uint8"),
+        "axes": lambda: figure().axes[0],
+    }
+
+    def test_a_figure_is_a_page(self, place: Place) -> None:
+        form = find_format(self.name)
+        assert form.write(place, figure()) == form.describe(place)
+        first = form.read(place)
+        assert isinstance(first, bytes)
+        assert first.startswith(b"%PDF-")
+        form.write(place, figure())
+        assert form.read(place) == first
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_a_figure_stays_as_it_was_and_is_not_closed(suffix: str, layout: str | None) -> None:
+    plot = Figure(figsize=(2, 1), dpi=50, layout=layout)
+    plot.subplots().hist([1, 2, 2, 3])
+    canvas, ground = plot.canvas, plot.get_facecolor()
+    place = new_place(f"hist.{suffix}")
+    form = find_format(place.name)
+    form.write(place, plot, transparent=True)
+    see_through = form.read(place)
+    assert (plot.dpi, plot.canvas, plot.get_facecolor(), len(plot.axes)) == (50, canvas, ground, 1)
+    form.write(place, plot)
+    opaque = form.read(place)
+    assert len(see_through) != len(opaque) or not np.array_equal(see_through, opaque)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_what_is_read_of_a_figure_is_the_same_first_and_later(suffix: str, tmp_path: Path) -> None:
+    with cdir_init(tmp_path / "node") as node:
+        first = node.write(f"hist.{suffix}", figure()).read()
+    assert same(first, cdir_query(tmp_path / "node").read(f"hist.{suffix}"))
+    assert cdir_query(tmp_path / "node")[f"hist.{suffix}"].meta["kind"] == "plot"
+
+
+@pytest.mark.parametrize("options", [{"dpi": 100}, {"transparent": True}])
+def test_pixels_have_no_dots_per_inch(options: dict[str, Any]) -> None:
+    place = new_place("a.png")
+    with pytest.raises(UsageError, match="for figures"):
+        find_format("a.png").write(place, pixels("uint8", 5, 7), **options)
+    assert place.store.stat(place.path) is None

@@ -1,4 +1,4 @@
-"""json, text, log: conformance and what is special about each."""
+"""json, text, log, bin: conformance and what is special about each."""
 
 from __future__ import annotations
 
@@ -113,6 +113,26 @@ class TestText(FormatTests):
 
 class TestTxt(TestText):
     name = "notes.txt"
+
+
+class TestHtml(TestText):
+    name = "report.html"
+
+
+class TestYaml(TestText):
+    name = "settings.yaml"
+
+
+class TestBinary(FormatTests):
+    name = "model.bin"
+    good: ClassVar = {"bytes": lambda: b"\0\xff", "empty": bytes}
+    bad: ClassVar = {
+        "text": lambda: "a",
+        "bytearray": lambda: bytearray(b"a"),
+        "view": lambda: memoryview(b"a"),
+        "array": lambda: np.zeros(2, "uint8"),
+        "subclass": lambda: type("Sub", (bytes,), {})(b"a"),
+    }
 
 
 class TestLog(FormatTests):

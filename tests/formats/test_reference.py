@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -21,11 +22,11 @@ from cvcache.image import slices as slices_module
 from cvcache.store import instrument
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
+from cvcache.testing import FormatTests
 from cvcache.testing.stores import CountingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FORM = Format("ref", "cvcache.formats.reference")
 PIXELS = np.random.default_rng(0).integers(0, 250, (5, 60, 70)).astype("uint16")
@@ -51,6 +52,21 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]
     found = Place(MemoryStore(), f"refs/{uuid.uuid4().hex}/else where/raw")
     yield found
     found.store.delete([found.path, *(found.at(key) for key in found.find())])
+
+
+class TestReference(FormatTests):
+    """A link to this very file."""
+
+    suffix = "ref"
+
+    def values(self) -> dict[str, object]:
+        return {"path": Path(__file__), "text": __file__}
+
+    def refused(self) -> dict[str, object]:
+        return {"bytes": b"/data", "number": 3, "array": PIXELS}
+
+    def equal(self, written: Any, read: Any) -> bool:
+        return type(read) is bytes and read == Path(written).read_bytes()
 
 
 def put_image(elsewhere: Place, pixels: np.ndarray = PIXELS, suffix: str = ".ome.zarr", **options: Any) -> Place:

@@ -1,0 +1,34 @@
+"""Bytes as they are (``.bin``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats.common import refusal, stored_bytes, type_name
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+
+def write(place: Place, obj: object, /) -> dict[str, Any]:
+    """Write bytes; one PUT.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is not exactly ``bytes``.
+    """
+    if type(obj) is not bytes:
+        raise refusal(place, f"it is a {type_name(obj)}, not bytes", "pass bytes(obj), or choose .npy or .txt")
+    place.put(obj)
+    return {"kind": "file", "bytes": len(obj)}
+
+
+def read(place: Place, /) -> bytes:
+    """Return the bytes; one GET."""
+    return place.get()
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata; one STAT."""
+    return {"kind": "file", "bytes": stored_bytes(place)}

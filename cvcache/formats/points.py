@@ -1,0 +1,198 @@
+"""Points with features (``.points.parquet``, ``.points.csv``): a table some columns of which are coordinates.
+
+A coordinate counts pixels; the position in the world is ``coordinate * scale + translation``, as of an image's pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cvcache.errors import UsageError
+from cvcache.formats import csv_table, parquet
+from cvcache.formats.common import check_frame, need, refusal, type_name
+from cvcache.image.metadata import long_unit
+from cvcache.image.options import axis_names, check_unit, numbers
+from cvcache.image.reader import overview
+from cvcache.pyramid import per_axis
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from cvcache.formats.place import Place
+
+logger = logging.getLogger("cvcache")
+
+AXES = "tzyx"
+
+
+def write(
+    place: Place,
+    obj: Any,
+    /,
+    *,
+    axes: Sequence[str] | Mapping[str, str | int] | None = None,
+    scale: Sequence[float] | Mapping[str, float] | None = None,
+    translation: Sequence[float] | Mapping[str, float] | None = None,
+    unit: str | Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write points; what a viewer needs to place them is kept in the metadata.
+
+    Parameters
+    ----------
+    place : Place
+    obj : pandas.DataFrame or numpy.ndarray
+        One point a row: a table with a column of numbers for each axis, the other columns being features; or an array
+        (points, axes) of integers or floats. It comes back as the same of the two.
+    axes : sequence of str, or mapping, optional
+        Letters of ``tzyx``: in the order of an array's columns, or the columns of a table that are called so; or
+        axis to column, ``{"y": "centroid-0", "x": "centroid-1"}``. By default the columns ``t``, ``z``, ``y`` and
+        ``x`` as far as present, and of an array the last ones of ``tzyx``.
+    scale, translation : sequence or mapping of float, optional
+        Size of a pixel, and position of the first pixel's centre: one per axis, one per axis of space, or by axis name.
+    unit : str or mapping, optional
+        Of the axes of space, or by axis name.
+
+    Scale, translation and unit that are not given are those of the image in the node's key, if it has these axes.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is no such table or array, or would come back changed.
+    UsageError
+        Axes that do not fit, or coordinates that are no numbers.
+
+    Notes
+    -----
+    One PUT. The table is decoded and compared before that.
+    """
+    pandas = need("pandas", "tables", place)
+    array = type_name(obj) == "numpy.ndarray"
+    if not array and not check_frame(place, obj, " or numpy.ndarray").columns.is_unique:
+        raise refusal(place, "two columns have the same name", "rename one of them")
+    names = _columns(place, obj, axes, array=array)
+    frame = pandas.DataFrame(_checked(place, obj), columns=list(names)) if array else obj
+    geometry = _geometry(place, list(names), scale, translation, unit)
+    features = [label for label in frame.columns.tolist() if label not in names.values()]
+    points = {**geometry, "coordinates": list(names.values()), "features": features, "array": array}
+    if _is_csv(place):
+        data, meta = csv_table.encode(place, frame)
+    else:
+        data = parquet.encode(place, frame, {"points": points})
+        meta = parquet.metadata(data)
+    place.put(data)
+    return {**meta, **points, "kind": "points"}
+
+
+def read(place: Place, /) -> pd.DataFrame | np.ndarray:
+    """Return the points as what they were written as; one GET.
+
+    Raises
+    ------
+    ItemDamaged
+        The bytes are not the table that was written.
+    """
+    if _is_csv(place):
+        return _object(csv_table.read(place), place.meta)
+    data = place.get()
+    frame = parquet.decode(place, data)
+    return _object(frame, parquet.own_of(data).get("points", {}))
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata, of a CSV without geometry; as of a table."""
+    if _is_csv(place):
+        return {**csv_table.describe(place), "kind": "points"}
+    return {**parquet.describe(place), **_recorded(place), "kind": "points"}
+
+
+def _recorded(place: Place) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    from cvcache.formats.frame import own_of
+
+    with place.store.open(place.path, "rb") as opened:
+        found: dict[str, Any] = own_of(pq.read_schema(opened)).get("points", {})
+    return found
+
+
+def _is_csv(place: Place) -> bool:
+    return place.name.endswith(".csv")
+
+
+def _object(frame: pd.DataFrame, notes: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
+    import numpy as np
+
+    return np.array(frame.to_numpy(), order="C") if notes.get("array") else frame
+
+
+def _columns(place: Place, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
+    """Return the column of each axis; checked."""
+    if array:
+        count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
+        if not 0 < count <= len(AXES):
+            why = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
+            raise refusal(place, why, "pass a DataFrame with features")
+        letters = () if isinstance(axes, Mapping) else axis_names(axes) or tuple(AXES[-count:])
+        names: dict[str, str | int] = {letter: letter for letter in letters}
+        fits = len(letters) == count
+    else:
+        present = obj.columns.tolist()
+        said = axis_names(list(axes) if isinstance(axes, Mapping) else axes)
+        letters = tuple(letter for letter in AXES if letter in present) if said is None else said
+        names = dict(axes) if isinstance(axes, Mapping) else {letter: letter for letter in letters}
+        fits = bool(names) and all(column in present for column in names.values())
+        fits = fits and all(obj[column].dtype.kind in "iuf" for column in names.values())
+    fits = fits and len(names) == len(set(names.values())) == len(letters)
+    if not fits or not set(names) <= set(AXES):
+        has = f"an array of shape {obj.shape}" if array else f"a table with the columns {present[:20]}"
+        msg = (
+            f"{place.url} was not written: axes={axes!r} does not fit {has}; give one letter of tzyx for each column "
+            "of numbers that is a coordinate, or a mapping as in {'y': 'row', 'x': 'col'}"
+        )
+        raise UsageError(msg)
+    return names
+
+
+def _checked(place: Place, array: np.ndarray) -> np.ndarray:
+    """Return an array whose dtype is the same after a way through the columns of a table."""
+    if array.dtype.kind not in "iuf" or not array.dtype.isnative:
+        raise refusal(place, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
+    return array
+
+
+def _geometry(place: Place, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
+    """Return axes, scale, translation and unit: those given, else those of the image in the node's key."""
+    known = _of_image(place, axes) if scale is None or translation is None or unit is None else {}
+    given = check_unit(unit, axes) if unit is not None else known.get("unit", {})
+
+    def each(what: str, said: Any, default: float) -> list[float]:
+        return list(per_axis(numbers(what, known.get(what) if said is None else said), axes, default, what))
+
+    return {
+        "axes": axes,
+        "scale": each("scale", scale, 1.0),
+        "translation": each("translation", translation, 0.0),
+        "unit": {axis: long_unit(name) for axis, name in given.items()},
+    }
+
+
+def _of_image(place: Place, axes: list[str]) -> dict[str, Any]:
+    """Return what the images of the node's key that have all these axes say; nothing where they do not agree."""
+    found: list[dict[str, Any]] = []
+    for image in (overview(meta) for meta in place.inputs if "scales" in meta):
+        if set(axes) <= set(image["axes"]):
+            taken = {
+                what: {axis: dict(zip(image["axes"], image[what], strict=True))[axis] for axis in axes}
+                for what in ("scale", "translation")
+            }
+            taken["unit"] = {axis: name for axis, name in image["unit"].items() if axis in axes}
+            found += [] if taken in found else [taken]
+    if len(found) > 1:
+        logger.warning(
+            "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
+            place.url,
+        )
+    return found[0] if len(found) == 1 else {}
