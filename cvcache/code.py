@@ -21,31 +21,28 @@ import linecache
 import sys
 from collections import ChainMap, Counter
 from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.errors import UnkeyableValue
-from cvcache.key import BRANCH, Form, canonical, digest, dumps, type_name
-from cvcache.source import (
+from cvcache.callables import (
     COMPREHENSION,
-    Read,
-    closure_cells,
+    Cells,
     default_values,
-    dump_tree,
-    find_source,
     functions_of,
     innermost,
     is_installed,
     module_of,
-    parse_source,
     public_name,
     qualified_name,
-    read_code,
-    read_tree,
     real_name,
 )
+from cvcache.errors import UnkeyableValue
+from cvcache.key import BRANCH, Form, canonical, digest, dumps, type_name
+from cvcache.source import Read, find_source, parse_source, read_code, read_tree
+from cvcache.syntax import dump_tree
+from cvcache.witness import MISSING, Witnesses, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = ["callable_form", "code_of"]
 
@@ -54,7 +51,6 @@ _OF_THE_FILE = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__",
 _PLAIN = {bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
 _PLUMBING = {"_contextvars", "_thread", "contextvars", "logging", "threading", "types", "typing"}
 _SHAPE = {"_field_defaults", "_fields", "_member_map_", "__annotations__"}  # what a class made by a call consists of
-_MISSING = object()
 
 
 def code_of(function: Any) -> dict[str, Form]:
@@ -79,19 +75,36 @@ def code_of(function: Any) -> dict[str, Form]:
 
     Notes
     -----
-    Reads source files, and imports those modules of the project that the function would import. No store call.
+    Reads source files, and imports those modules of the project that the function would import: again only once
+    something it looked at has changed (`cvcache.witness`). No store call.
     """
+    form: dict[str, Any] = remembered("code", function, _code)
+    return {**form, "uses": {**form["uses"]}}
+
+
+def _code(function: Any) -> tuple[Form, Witnesses]:
     home = module_of(innermost(function))
-    return _Closure(home, home.partition(".")[0]).record(function)
+    closure = _Closure(home, home.partition(".")[0])
+    return closure.record(function), closure.seen
 
 
 def callable_form(value: Any) -> Form:
     """Return what stands for a callable in a key: a name if it is installed, else its code; None if it is neither."""
+    form: Form = remembered("callable", value, _callable)
+    return form
+
+
+def _callable(value: Any) -> tuple[Form, Witnesses]:
     home, name = module_of(innermost(value)), qualified_name(value)
     by_name = is_installed(home) and (public_name(value) or "<locals>" in name)  # else a decorator took its place there
     closure = _Closure(home, "" if by_name else home.partition(".")[0])
     form = closure.reference(value)
-    return {"$code": closure.record(value)} if closure.labels else form
+    return ({"$code": closure.record(value)} if closure.labels else form), closure.seen
+
+
+def _writes(name: str, written: Iterable[str]) -> set[str]:
+    """Return what of a name is written to: itself, or by their names attributes of it."""
+    return {write.removeprefix(f"{name}.") for write in written if write == name or write.startswith(f"{name}.")}
 
 
 class _Closure:
@@ -105,11 +118,12 @@ class _Closure:
         self.written: set[tuple[int, str]] = set()
         self.sourceless: set[str] = set()
         self.times: Counter[str] = Counter()
+        self.seen = Witnesses()
 
     def record(self, value: Any) -> dict[str, Form]:
         root = self.reference(value)
         if root is None:
-            root = canonical(value, "function", self.reference)
+            root = canonical(value, "function", self.reference, paths="text")
         for label, found in self.found:  # grows on the way
             text = digest(self.entity(label, found))
             self.uses[label] = f"bytecode {text}" if label in self.sourceless else text
@@ -142,6 +156,7 @@ class _Closure:
         if isinstance(value, MethodType):
             return None  # canonical() makes one of its function and what it is bound to
         if "__wrapped__" in state:
+            self.seen.space(state)
             mine = self.own(type(value).__module__)
             inside = {
                 name: part for name, part in state.items() if name == "__wrapped__" or (mine and name[:2] != "__")
@@ -164,8 +179,9 @@ class _Closure:
         return self.labels[id(value)]
 
     def value(self, value: object, place: str) -> Form:
+        self.seen.value(value)
         try:
-            return canonical(value, place, self.reference)
+            return canonical(value, place, self.reference, paths="text")
         except UnkeyableValue as error:
             name = type_name(type(value))
             if type(value) is object or name.partition(".")[0] in _PLUMBING:
@@ -181,10 +197,14 @@ class _Closure:
 
     def entity(self, label: str, value: Any) -> Form:
         """Return the own code of one function or class, together with what the names in it mean."""
-        functions, cells = functions_of(value), closure_cells(value)
+        functions, cells = functions_of(value), cast("Any", Cells(value))
+        self.watch(value, functions)
         if not self.own(module_of(value)):  # made by an installed package: its name, and what it was made with
-            cells = {"__wrapped__": value.__wrapped__} if "__wrapped__" in vars(value) else cells
-            return {"name": label, "cells": {name: self.value(part, f"{label}.{name}") for name, part in cells.items()}}
+            made_with = {"__wrapped__": value.__wrapped__} if "__wrapped__" in vars(value) else cells
+            for name in cells.all:
+                self.seen.look(cells, name)
+            parts: dict[str, Form] = {name: self.value(part, f"{label}.{name}") for name, part in made_with.items()}
+            return {"name": label, "cells": parts}
         module = functions[0].__globals__ if functions else vars(sys.modules.get(value.__module__, builtins))
         node, code = find_source(value, functions, module)
         read = read_code(code, value.__doc__) if node is None else read_tree(node, code, ChainMap(cells, module))
@@ -194,8 +214,8 @@ class _Closure:
         names: dict[str, Form] = {}
         for root in sorted(read.loads | {"__class__"} & cells.keys() | scope.maps[0].keys()):
             for chain in sorted(read.chains.get(root, {()} if root == "__class__" else ())):
-                name, found = self.follow(root, chain, scope)
-                if root not in _OF_THE_FILE and not (found is _MISSING and hasattr(builtins, root)):
+                name, found = self.follow(root, chain, scope, read.written)
+                if root not in _OF_THE_FILE and not (found is MISSING and hasattr(builtins, root)):
                     names[name] = self.named(label, name, found, read)
         form: dict[str, Form] = {"code": read.form, "names": names}
         form["defaults"] = [
@@ -210,20 +230,31 @@ class _Closure:
         form["live"] = self.members(value, label, all_of_it=node is None and isinstance(value, type))
         return form
 
-    def follow(self, root: str, chain: Iterable[str], scope: Mapping[str, Any]) -> tuple[str, Any]:
+    def watch(self, value: Any, functions: list[FunctionType]) -> None:
+        for function in functions:
+            self.seen.function(function)
+        if isinstance(value, type):
+            self.seen.space(vars(value))
+            self.seen.look(value, "__bases__")
+
+    def follow(self, root: str, chain: Iterable[str], scope: ChainMap[str, Any], written: set[str]) -> tuple[str, Any]:
         """Return what a name means and how much of a chain of attributes it took: through modules of the project."""
-        name, found = root, scope.get(root, _MISSING)
+        imports, cells, module = scope.maps
+        owner: Any = imports if root in imports else cells if root in cells.all else module  # type: ignore[attr-defined]  # Cells
+        name, part, found = root, root, scope.get(root, MISSING)
         for attribute in chain:
             if not isinstance(found, ModuleType) or not self.own(found.__name__):
                 break
-            name, found = f"{name}.{attribute}", getattr(found, attribute, _MISSING)
+            self.seen.look(owner, part)
+            owner, part, name = found, attribute, f"{name}.{attribute}"
+            found = getattr(found, attribute, MISSING)
+        is_state = not isinstance(found, (type, FunctionType)) and _writes(name, written)
+        self.seen.look(owner, part, by_type=bool(is_state))
         return name, found
 
     def named(self, label: str, name: str, found: Any, read: Read) -> Form:
-        writes = {
-            write.removeprefix(f"{name}.") for write in read.written if write == name or write.startswith(f"{name}.")
-        }
-        if found is _MISSING:
+        writes = _writes(name, read.written)
+        if found is MISSING:
             return "?"
         if isinstance(found, ModuleType):
             return self.module(found)
@@ -251,6 +282,7 @@ class _Closure:
         """Return the name of a module; one of the project that is used as a whole counts with all its text."""
         file = getattr(module, "__file__", None)
         if file and self.own(module.__name__):
+            self.seen.file(file)
             linecache.checkcache(file)
             text = "".join(linecache.getlines(file))
             self.uses[f"{module.__name__}:*"] = digest(dump_tree(parse_source(text).tree, ()))
@@ -264,26 +296,30 @@ class _Closure:
                 for alias in statement.names:
                     found = self.imported(alias.name)
                     bound[alias.asname or alias.name.partition(".")[0]] = (
-                        found if alias.asname or found is _MISSING else sys.modules[alias.name.partition(".")[0]]
+                        found if alias.asname or found is MISSING else sys.modules[alias.name.partition(".")[0]]
                     )
             elif isinstance(statement, ast.ImportFrom):
                 package = "." * statement.level + (statement.module or "")
                 with contextlib.suppress(ImportError):  # no known parent package: the function cannot import it either
                     package = importlib.util.resolve_name(package, module.get("__package__") or "")
                 for alias in statement.names:
-                    part = getattr(self.imported(package), alias.name, _MISSING)
+                    part = getattr(self.imported(package), alias.name, MISSING)
+                    if package in sys.modules:
+                        self.seen.look(sys.modules[package], alias.name)
                     bound[alias.asname or alias.name] = (
-                        part if part is not _MISSING else self.imported(f"{package}.{alias.name}")
+                        part if part is not MISSING else self.imported(f"{package}.{alias.name}")
                     )
-        return {name: found for name, found in bound.items() if found is not _MISSING}
+        return {name: found for name, found in bound.items() if found is not MISSING}
 
     def imported(self, name: str) -> Any:
         if not self.own(name):
-            return _MISSING
+            return MISSING
         try:
-            return importlib.import_module(name)
+            importlib.import_module(name)
+            self.seen.look(sys.modules, name)
+            return sys.modules[name]
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the function will meet it too, or guards against it
-            return _MISSING
+            return MISSING
 
     def members(self, kind: Any, label: str, *, all_of_it: bool) -> Form:
         """Return the plain values a class or function has now as attributes, which its text need not show."""
@@ -295,7 +331,9 @@ class _Closure:
                 and self.own(module_of(member))
                 and member.__code__.co_filename != "<string>"
             )
-            if (id(kind), name) in self.written or not (plain or (all_of_it and (function or name in _SHAPE))):
+            put_there = function and member.__code__.co_qualname != f"{kind.__qualname__}.{member.__code__.co_name}"
+            counts = plain or put_there or (all_of_it and (function or name in _SHAPE))
+            if (id(kind), name) in self.written or not counts:
                 continue
             try:
                 forms[name] = self.value(member, f"{label}.{name}")

@@ -10,6 +10,7 @@ from cvcache.key import OPEN, Form, dumps
 
 __all__ = ["explain"]
 
+FACTS = ("etag", "modified", "size")  # of what lies at a path or URL
 WIDTH = 60  # characters of a value that explain() shows
 _DIGEST = re.compile(r"\b([0-9a-f]{8})(?:[0-9a-f]{24}|[0-9a-f]{56})\b")
 
@@ -41,6 +42,10 @@ def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
         yield from (f"{where}: changed ({what})" for what in _code_changes(old, new))
     elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
         yield f"{where}: {old['$item']}: version {str(old['version'])[:8]} -> {str(new['version'])[:8]}"
+    elif isinstance(old, dict) and isinstance(new, dict) and "$dask" in old and "$dask" in new:
+        yield f"{where}: {_layer_change(old['layers'], new['layers'])}"
+    elif facts := _facts(old, new):
+        yield f"{where}: {facts}"
     elif before is None or after is None or before[0] != after[0]:
         yield f"{where or 'key'}: {_show(old)} -> {_show(new)}"
     else:
@@ -49,6 +54,36 @@ def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
                 yield from _changes(where + name, before[1][name], after[1][name])
             else:
                 yield f"{where}{name}: {'added' if name in after[1] else 'removed'}"
+
+
+def _layer_change(old: Any, new: Any) -> str:
+    """Return which first layer of a dask graph differs; each comes after those it reads."""
+    ours, theirs = [row for row in new if row not in old], [row for row in old if row not in new]
+    if not ours and not theirs:
+        return "chunks, dtype or the order of its parts"
+    label = (ours or theirs)[0][0]
+    what = "added" if label not in {row[0] for row in theirs} else "changed"
+    return f"layer {label!r} {what if ours else 'removed'}"
+
+
+def _facts(old: Form, new: Form) -> str:
+    """Return what differs of what lies at a path or URL; nothing if it is another path, or none."""
+    tag = next((tag for tag in ("$file", "$path", "$url") for form in (old, new) if _has(form, tag)), "")
+    before, after = (form if isinstance(form, dict) and tag in form else {tag: form} for form in (old, new))
+    if not tag or before[tag] != after[tag]:
+        return ""
+    names = [name for name in FACTS if name in before and name in after and before[name] != after[name]]
+    lines = [f"{name} {before[name]} -> {after[name]}" for name in names]
+    return f"{before[tag]}: {', '.join(lines) or f'{_fact(before)} -> {_fact(after)}'}"
+
+
+def _fact(form: dict[str, Form]) -> str:
+    known = next((f"{name} {form[name]}" for name in FACTS if name in form), "")
+    return known or ("not asked" if "$url" in form and "absent" not in form else "absent")
+
+
+def _has(form: Form, tag: str) -> bool:
+    return isinstance(form, dict) and tag in form
 
 
 def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:

@@ -1,4 +1,4 @@
-"""Canonical values: what a key is made of, its digest, and what differs between two keys.
+"""Canonical values: what a key is made of, and its digest.
 
 The canonical form of a value is plain JSON. ``None``, bools, ints, finite floats, strings, lists and dicts
 with string keys stand for themselves; anything else is an object with a name that starts with ``$``, such as
@@ -8,33 +8,63 @@ so no two unequal values share a form. The reverse is not promised: ``1``, ``1.0
 
 A text or sequence whose JSON exceeds 1 KiB (a mapping: 16 KiB; the outermost one: 48 KiB) becomes
 ``{"$long": kind, "len": n, "sha256": ...}``, so that a key stays small enough to be read and to be kept in a record.
+
+What knows the types of other packages is named in `_FAMILIES` and loaded with the first value of one.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
+import importlib
 import json
+import marshal
 import math
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Canonical", "Form", "canonical", "digest", "dumps", "register_key", "type_name"]
+__all__ = [
+    "Canonical",
+    "Form",
+    "Walk",
+    "canonical",
+    "digest",
+    "dumps",
+    "register_key",
+    "short",
+    "text_form",
+    "type_name",
+]
 
 Form: TypeAlias = "bool | int | float | str | list[Form] | dict[str, Form] | None"
+Paths: TypeAlias = Literal["text", "local", "all"]
 T = TypeVar("T")
 
 LEAF, BRANCH = 1024, 16 * 1024  # bytes of JSON that a text or sequence, and a mapping, may keep
 DEPTH = 60  # a deeper value is refused before json or the stack of the interpreter gives up
+NUMBER, LETTER = 26, 6  # bytes of JSON that a number, and a character, have at most
+MAX_PATH = 4096
 
 OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
-OPEN |= {"$namespace", "$partial", "$tuple"}
+OPEN |= {"$namespace", "$partial", "$tuple", "$xarray"}
 _hooks: dict[type, Callable[[Any], object]] = {}
+_FAMILIES = {
+    "dask": "cvcache.lineage",
+    "numpy": "cvcache.key_numpy",
+    "pandas": "cvcache.key_pandas",
+    "pathlib": "cvcache.key_paths",
+    "upath": "cvcache.key_paths",
+    "stdlib": "cvcache.key_stdlib",
+    "xarray": "cvcache.key_xarray",
+}
+"""Top-level package of a type or of one it derives from -> the module whose ``form_of`` knows it."""
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class Canonical:
@@ -46,20 +76,29 @@ class Canonical:
         For example ``{"$item": "raw.ome.zarr", "version": "3f2a"}``, which the hook of an Item returns.
     """
 
-    __slots__ = ("form",)
+    __slots__ = ("_written", "form")
 
     def __init__(self, form: Form) -> None:
         self.form = form
+        self._written: tuple[bytes, int] | None = None
+
+    def copy(self) -> tuple[Form, int]:
+        """Return the form as JSON gives it back, the caller's own, and its size in bytes."""
+        if self._written is None:
+            text = dumps(self.form)
+            self._written = marshal.dumps(json.loads(text)), len(text.encode())
+        kept, size = self._written
+        return marshal.loads(kept), size  # noqa: S302 - dumped above
 
 
 def dumps(form: Form) -> str:
     """Return the one JSON text of a canonical form: sorted names, no spaces, no NaN."""
-    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(form)
 
 
 def digest(form: Form) -> str:
     """Return the first 32 hex digits (128 bits) of the SHA-256 of a canonical form."""
-    return hashlib.sha256(dumps(form).encode()).hexdigest()[:32]
+    return hashlib.sha256(_encode(form).encode()).hexdigest()[:32]
 
 
 def type_name(kind: type) -> str:
@@ -89,18 +128,23 @@ def register_key(kind: type[T], function: Callable[[T], object]) -> None:
     _hooks[kind] = function
 
 
-def canonical(value: object, where: str = "", code: Callable[[Any], Form] | None = None) -> Form:
+def canonical(
+    value: object, where: str = "", code: Callable[[Any], Form] | None = None, *, paths: Paths = "all"
+) -> Form:
     """Return the canonical form of a value: plain JSON that no unequal value shares.
 
     Parameters
     ----------
     value : object
-        Plain values and containers, numpy arrays (dtype, shape and content), dates, paths, enums, dataclasses,
-        functions and classes (their code), and whatever has a hook (`register_key`).
+        Plain values and containers, numpy arrays (dtype, shape and content), pandas and xarray objects, dask
+        collections (what they would compute), dates, enums, dataclasses, functions and classes (their code), paths
+        and URLs (with what lies there), and whatever has a hook (`register_key`).
     where : str
         What the value is called in an error, such as ``"args"``.
     code : callable, optional
         Gives the form of a function or class; the default digests its code (`cvcache.code`).
+    paths : {"all", "local", "text"}
+        Which paths and URLs count with size and time, or etag, of what lies there; the others by their text alone.
 
     Returns
     -------
@@ -114,9 +158,10 @@ def canonical(value: object, where: str = "", code: Callable[[Any], Form] | None
 
     Notes
     -----
-    Every byte of an array is read (about 1 GB/s). No store call. Safe in threads.
+    Every byte of an array is read (up to 8 GB/s). One HEAD a URL (up to 4 for one that ends in ``.zarr``); no other
+    store call. Safe in threads.
     """
-    return _Walk(where, code or _code).form(value)
+    return Walk(where, code or _code, paths).form(value)
 
 
 def _code(value: object) -> Form:
@@ -125,57 +170,92 @@ def _code(value: object) -> Form:
     return callable_form(value)
 
 
-class _Walk:
+@functools.cache
+def _form_maker(package: str) -> Callable[[Walk, Any], Form]:
+    return importlib.import_module(_FAMILIES[package]).form_of  # type: ignore[no-any-return]  # by its name
+
+
+@functools.lru_cache(1024)
+def _family(kind: type) -> Callable[[Walk, Any], Form] | None:
+    """Return what makes the forms of a type of another package, loaded when it is first needed."""
+    packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+    packages += ["pathlib"] * hasattr(kind, "__fspath__")
+    return next((_form_maker(package) for package in packages if package in _FAMILIES), None)
+
+
+class Walk:
     """One pass over one value, which knows the way from the top to where it is."""
 
-    def __init__(self, where: str, code: Callable[[Any], Form]) -> None:
+    def __init__(self, where: str, code: Callable[[Any], Form], paths: Paths) -> None:
         self.path = [where]
         self.inside: set[int] = set()
         self.code = code
+        self.paths = paths
         self.types: dict[type, Form] = {}
+        self.size = 0  # bytes of JSON that the forms made so far have at most
+
+    @property
+    def place(self) -> str:
+        """What an error calls the value being looked at."""
+        return "".join(self.path).removeprefix(".") or "this value"
 
     def refusal(self, value: object, why: str) -> UnkeyableValue:
-        name, where = type_name(type(value)), "".join(self.path).removeprefix(".") or "this value"
+        """Return the error for a value without a form."""
+        name = type_name(type(value))
         way_out = f"pass a plain value, leave the argument out with ignore=, or register_key({name}, function)"
-        if name.startswith("dask."):
-            way_out = "write it as an item first, or pass the Item"
-        return UnkeyableValue(f"{where} ({name}) cannot be part of a key: {why}; {way_out}")
+        return UnkeyableValue(f"{self.place} ({name}) cannot be part of a key: {why}; {way_out}")
 
     def form(self, value: Any, step: str = "") -> Form:
+        """Return the form of a value that lies `step` further in."""
         kind = type(value)
-        if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
+        if kind is str and len(value) < LEAF // LETTER and value.isascii() and not self._may_be_path(value):
+            self.size += LETTER * len(value) + 2
             return value  # type: ignore[no-any-return]  # JSON is a Form
-        if kind is float:
-            return value if math.isfinite(value) else {"$float": str(value)}
-        if kind is str:
-            return _text(value)
+        if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
+            self.size += NUMBER
+            return value  # type: ignore[no-any-return]  # as above
+        if kind is float and math.isfinite(value):
+            self.size += NUMBER
+            return value  # type: ignore[no-any-return]  # as above
         self.path.append(step)
         if id(value) in self.inside or len(self.path) > DEPTH:
             raise self.refusal(value, "it contains itself" if id(value) in self.inside else "it is nested too deeply")
         self.inside.add(id(value))
-        form = self.compound(value, kind)
+        make = _CONTAINERS.get(kind) if kind not in _hooks else None
+        if make:
+            form = make(self, value)
+        elif kind is Canonical:
+            form, size = value.copy()
+            self.size += size
+        else:
+            before = self.size
+            form = self.compound(value, kind)
+            self.size = before + len(_encode(form).encode())
         self.inside.discard(id(value))
         self.path.pop()
         return form
 
+    def _may_be_path(self, text: str) -> bool:
+        return self.paths != "text" and ("/" in text or "." in text or "\\" in text) and "\n" not in text
+
     def compound(self, value: Any, kind: type) -> Form:
-        if kind is Canonical:
-            return json.loads(dumps(value.form))  # type: ignore[no-any-return]  # JSON is a Form
+        """Return the form of what is no plain value and no plain container."""
+        if kind is str:
+            by_path = self._may_be_path(value) and len(value) < MAX_PATH
+            return _form_maker("pathlib")(self, value) if by_path else text_form(value)
         hook = next((_hooks[base] for base in kind.__mro__ if base in _hooks), getattr(kind, "__cvcache_key__", None))
         if hook is not None:
             inner = hook(value)
             form = self.form(inner)
             return form if type(inner) is Canonical else {"$object": type_name(kind), "key": form}
-        make = _BY_TYPE.get(f"{kind.__module__}.{kind.__qualname__}")
-        form = make(self, value) if make else self.by_kind(value, kind)
+        form = _form_maker("stdlib")(self, value)
+        form = self.by_kind(value, kind) if form is None else form
         if form is None:
             raise self.refusal(value, "its type has no canonical form")
         return form
 
     def by_kind(self, value: Any, kind: type) -> Form:
-        package = kind.__module__.partition(".")[0]
-        if package == "dask":
-            raise self.refusal(value, "it is a plan to compute something, not a value")
+        """Return the form of a value by what its type is made of; None for one of no known kind."""
         if isinstance(value, enum.Enum):
             return {"$enum": value.name, "type": self.type_form(kind), "value": self.form(value.value, ".value")}
         if "__dataclass_fields__" in vars(kind):
@@ -184,44 +264,70 @@ class _Walk:
             return self.fields(value, [field.name for field in value.__attrs_attrs__])
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return self.fields(value, kind._fields)
-        if package in {"pathlib", "upath"} and hasattr(value, "as_posix"):
-            return {"$path": _text(value.as_posix() if package == "pathlib" else str(value))}
-        return _numpy(self, value) or (self.code(value) if callable(value) else None)
+        family = _family(kind)
+        form = family(self, value) if family else None
+        return self.code(value) if form is None and callable(value) else form
 
     def type_form(self, kind: type) -> Form:
+        """Return the form of a type, made once a walk."""
         if kind not in self.types:
             self.types[kind] = self.code(kind)
         return self.types[kind]
 
+    def by_text(self, value: object, step: str = "") -> Form:
+        """Return the form of a value in which paths count by their text, as a name in a table does."""
+        before, self.paths = self.paths, "text"
+        try:
+            return self.form(value, step)
+        finally:
+            self.paths = before
+
     def fields(self, value: object, names: Iterable[str]) -> Form:
+        """Return the form of an object that is known by its type and these attributes."""
         missing = [name for name in names if not hasattr(value, name)]
         if missing:
             raise self.refusal(value, f"its field {missing[0]!r} has no value")
         fields = {name: self.form(getattr(value, name), f".{name}") for name in names}
-        return _short("object", len(fields), {"$fields": fields, "type": self.type_form(type(value))}, BRANCH)
-
-    def each(self, values: Iterable[object]) -> list[Form]:
-        return [self.form(value, f"[{i}]") for i, value in enumerate(values)]
+        return short("object", len(fields), {"$fields": fields, "type": self.type_form(type(value))}, BRANCH)
 
     def sequence(self, tag: str, values: Any, *, ordered: bool = True) -> Form:
-        forms = self.each(values)
+        """Return the form of a list, tuple or set."""
+        before = self.size
+        form = self.form
+        forms = [form(value, f"[{i}]") for i, value in enumerate(values)]
         forms = forms if ordered else sorted(forms, key=dumps)
-        return _short(tag, len(forms), forms if tag == "list" else {f"${tag}": forms})
+        return self.kept(before, tag, len(forms), forms if tag == "list" else {f"${tag}": forms}, LEAF)
 
     def mapping(self, tag: str, value: Mapping[Any, object], *, ordered: bool = False) -> Form:
+        """Return the form of a dict."""
         limit = BRANCH if len(self.path) > 2 else 3 * BRANCH  # noqa: PLR2004 - 2: the place, and the step to this dict
+        before, form = self.size, self.form
         if tag == "dict" and all(type(k) is str and not k.startswith("$") and _is_utf8(k) for k in value):
-            return _short(tag, len(value), {k: self.form(v, f".{k}") for k, v in value.items()}, limit)
-        pairs: list[Form] = [[self.form(k, f"[key {k!r}]"), self.form(v, f"[{k!r}]")] for k, v in value.items()]
-        return _short(tag, len(value), {f"${tag}": pairs if ordered else sorted(pairs, key=dumps)}, limit)
+            self.size += sum(map(len, value)) * LETTER
+            return self.kept(before, tag, len(value), {k: form(v, f".{k}") for k, v in value.items()}, limit)
+        pairs: list[Form] = [[self.by_text(k, f"[key {k!r}]"), form(v, f"[{k!r}]")] for k, v in value.items()]
+        pairs = pairs if ordered else sorted(pairs, key=dumps)
+        return self.kept(before, tag, len(value), {f"${tag}": list(pairs)}, limit)
+
+    def kept(self, before: int, tag: str, length: int, form: Form, limit: int) -> Form:
+        """Return a form, or its digest if it exceeds `limit`; its size is known without writing it, or nearly so."""
+        self.size += 6 * length + len(tag) + 8
+        if self.size - before <= limit:
+            return form
+        form = short(tag, length, form, limit)
+        self.size = before + limit
+        return form
 
 
-def _short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
+def short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
+    """Return a form, or where its JSON exceeds `limit` bytes what it was, its length and its digest."""
     text = dumps(form).encode()
     return form if len(text) <= limit else {"$long": kind, "len": length, "sha256": hashlib.sha256(text).hexdigest()}
 
 
 def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates, which JSON readers refuse
@@ -229,80 +335,14 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _text(text: str) -> Form:
+def text_form(text: str) -> Form:
+    """Return the form of a text as such, whether it is a path or not."""
     form: Form = text if _is_utf8(text) else {"$str": text.encode("utf-8", "surrogatepass").hex()}
-    return _short("str", len(text), form)
+    return short("str", len(text), form)
 
 
-def _hex(tag: str, value: bytes) -> Form:
-    return _short(tag, len(value), {f"${tag}": value.hex()})
-
-
-def _time(tag: str, value: Any) -> Form:
-    zone = getattr(getattr(value, "tzinfo", None), "key", "")
-    return {f"${tag}": f"{value.isoformat()}{f'[{zone}]' * bool(zone)}{'/fold' * getattr(value, 'fold', 0)}"}
-
-
-def _simple(tag: str, parts: Callable[[Any], Any]) -> Callable[[_Walk, Any], Form]:
-    return lambda walk, value: {f"${tag}": walk.form(parts(value))}
-
-
-_method = _simple("method", lambda v: [v.__self__, v.__func__])
-_BY_TYPE: dict[str, Callable[[_Walk, Any], Form]] = {
-    "argparse.Namespace": _simple("Namespace", vars),
-    "builtins.int": lambda _, v: _short("int", v.bit_length(), {"$int": hex(v)}),
-    "builtins.list": lambda walk, v: walk.sequence("list", v),
-    "builtins.tuple": lambda walk, v: walk.sequence("tuple", v),
-    "builtins.set": lambda walk, v: walk.sequence("set", v, ordered=False),
-    "builtins.frozenset": lambda walk, v: walk.sequence("frozenset", v, ordered=False),
-    "builtins.dict": lambda walk, v: walk.mapping("dict", v),
-    "builtins.mappingproxy": lambda walk, v: {"$mappingproxy": walk.mapping("dict", v)},
-    "builtins.bytes": lambda _, v: _hex("bytes", v),
-    "builtins.bytearray": lambda _, v: _hex("bytearray", v),
-    "builtins.ellipsis": lambda *_: {"$ellipsis": True},
-    "builtins.complex": _simple("complex", lambda v: [v.real, v.imag]),
-    "builtins.range": _simple("range", lambda v: [v.start, v.stop, v.step]),
-    "builtins.slice": _simple("slice", lambda v: [v.start, v.stop, v.step]),
-    "collections.OrderedDict": lambda walk, v: walk.mapping("OrderedDict", v, ordered=True),
-    "collections.Counter": lambda walk, v: walk.mapping("Counter", v),
-    "collections.defaultdict": _simple("defaultdict", lambda v: [v.default_factory, dict(v)]),
-    "collections.deque": _simple("deque", lambda v: [v.maxlen, list(v)]),
-    "types.SimpleNamespace": _simple("namespace", vars),
-    "datetime.datetime": lambda _, v: _time("datetime", v),
-    "datetime.date": lambda _, v: _time("date", v),
-    "datetime.time": lambda _, v: _time("time", v),
-    "datetime.timedelta": _simple("timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
-    "decimal.Decimal": _simple("decimal", str),
-    "fractions.Fraction": _simple("fraction", lambda v: [v.numerator, v.denominator]),
-    "builtins.method": lambda walk, v: walk.code(v) or _method(walk, v),
-    "functools.partial": _simple("partial", lambda v: [v.func, list(v.args), v.keywords]),
-    "re.Pattern": _simple("pattern", lambda v: [v.pattern, v.flags]),
-    "uuid.UUID": _simple("uuid", str),
+_CONTAINERS: dict[type, Callable[[Walk, Any], Form]] = {
+    list: lambda walk, v: walk.sequence("list", v),
+    tuple: lambda walk, v: walk.sequence("tuple", v),
+    dict: lambda walk, v: walk.mapping("dict", v),
 }
-
-
-def _numpy(walk: _Walk, value: Any) -> Form:
-    numpy = sys.modules.get("numpy")  # whoever has a numpy value has loaded it
-    if numpy is None or not isinstance(value, (numpy.dtype, numpy.generic, numpy.ndarray)):
-        return None
-    if isinstance(value, numpy.dtype):
-        return {"$dtype": walk.form(value.descr) if value.names else _dtype(value)}
-    if isinstance(value, numpy.generic):
-        item = value.tobytes() if value.dtype.kind == "V" or isinstance(value, numpy.longdouble) else value.item()
-        whole = walk.form(numpy.asarray(value)) if value.dtype.names else walk.form(item)
-        return {"$numpy": whole, "dtype": _dtype(value.dtype)}
-    if type(value) not in {numpy.ndarray, numpy.memmap}:
-        raise walk.refusal(value, "it is an ndarray with something added, such as a mask or a unit")
-    shape: list[Form] = list(value.shape)
-    if value.dtype.names:
-        columns: list[Form] = [[name, walk.form(value[name], f"[{name!r}]")] for name in value.dtype.names]
-        return {"$ndarray": columns, "shape": shape}
-    if value.dtype.hasobject or value.dtype.kind == "T":
-        raise walk.refusal(value, "its elements are Python objects, of which only the addresses are in the array")
-    data = numpy.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
-    content = hashlib.sha256(data.reshape(-1).view("u1") if data.nbytes else b"")
-    return {"$ndarray": content.hexdigest(), "dtype": _dtype(data.dtype), "shape": shape}
-
-
-def _dtype(dtype: Any) -> str:
-    return str(dtype.name if dtype.isbuiltin == 2 else dtype.str)  # noqa: PLR2004 - 2: from elsewhere, as bfloat16 is

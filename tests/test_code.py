@@ -216,6 +216,31 @@ def test_every_python_reads_the_same_code_from_the_same_source(load: Callable[..
         assert ast.literal_eval(run.stdout) == here, python
 
 
+PROGRAM = """
+# {comment}
+class Filter:
+    def run(self, x):
+        return x {sign} 1
+
+lines = lambda x: Filter().run(x)
+"""
+SHOWN = "from cvcache.code import code_of\nprint([code_of(part) for part in (lines, Filter, Filter.run)])"
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_a_program_on_the_command_line_has_a_source(load: Callable[..., Any], python: str) -> None:
+    def on_command_line(program: str) -> Any:
+        environment = {"PYTHONPATH": str(Path(cvcache.__file__).parents[1])}
+        command = [python, "-S", "-c", program + SHOWN]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    module = load(program=PROGRAM.format(comment="", sign="+"))
+    here = [code_of(part) for part in (module.lines, module.Filter, module.Filter.run)]
+    assert "bytecode" not in str(here)
+    assert ast.literal_eval(on_command_line(PROGRAM.format(comment="a comment", sign="+"))) == here
+    assert ast.literal_eval(on_command_line(PROGRAM.format(comment="", sign="-"))) != here
+
+
 HELPERS = {
     "pkg__filters": "from pkg import base\ndef smooth(x):\n    return base.double(x)",
     "pkg__base": "def double(x):\n    return 2 * x",
@@ -613,9 +638,16 @@ def test_a_notebook_cell_is_followed_like_a_module() -> None:
 def test_an_edit_without_a_reload_does_not_count_until_it_runs(load: Callable[..., Any], tmp_path: Path) -> None:
     module = load(pipeline=STEP)
     before = code_of(module.step)
+    module = load(pipeline=STEP)
     (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))
     linecache.checkcache()
     assert code_of(module.step)["source"] == "bytecode"
+    module = load(pipeline=STEP)
+    assert code_of(module.step) == before
+    (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))
+    linecache.checkcache()
+    assert code_of(module.step) == before
+    module = load(pipeline=STEP)
     (tmp_path / "pipeline.py").write_text("# moved down\n" + STEP)
     linecache.checkcache()
     assert code_of(module.step) == before

@@ -79,10 +79,10 @@ def lineage_of(array: object) -> str | None:
     if not is_lazy(array):
         return None
     from cvcache.key import digest
-    from cvcache.lineage import files, lineage
+    from cvcache.lineage import lineage
 
     try:
-        return digest({"lineage": lineage(array), "files": files(array)})
+        return digest(lineage(array))
     except UnkeyableValue as error:
         logger.info("a crash of this write would start over: %s", error)
         return None

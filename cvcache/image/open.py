@@ -49,7 +49,9 @@ def open_image(
     Notes
     -----
     One GET for OME-Zarr 0.5 that repeats the metadata of its arrays, as cvcache's does; else one more for each
-    level. Then one GET per chunk. An array is no part of a key: pass the URL, or write a ``.ref`` and pass the item.
+    level. Then one GET per chunk. In a key the array stands for what its level holds then, by size and etag, or time,
+    of each chunk (one LIST); the URL stands for the metadata alone (one HEAD), which an edit of pixels in place leaves
+    as it is. No storage option is in either.
     """
     target = locate(url, storage_options)
     place = Place(target.store, target.path)

@@ -85,15 +85,28 @@ class StoredArray:
     @property
     def name(self) -> str:
         """Name of the dask array made of it: the same for the same bytes, and for no others."""
-        seen = [part if isinstance(part, int) else [part.start, part.stop, part.step] for part in self.window]
-        told = repr((self.place.url, self.place.pin, self.version, self.spec, seen, str(self.dtype)))
+        told = repr((self.place.url, self.place.pin, self.version, self.spec, self._seen(), str(self.dtype)))
         return f"cvcache-image-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
-        """Stand for the bytes in a key: of a commit, or of what lies there now (one LIST of the level)."""
-        if self.place.pin:
-            return Canonical({"$image": self.name})
+        """Stand for the bytes in a key: of a version of an item, or of what lies there now (one LIST of the level)."""
+        origin = self.place.origin
+        if origin:
+            seen = hashlib.sha256(repr((self.spec.path, self._seen(), str(self.dtype))).encode()).hexdigest()[:32]
+            return Canonical({"$item": origin["item"], "version": origin["version"], "seen": seen})
         return Canonical({"$image": replace(self, version="").name, "chunks": self._chunk_digest()})
+
+    def __cvcache_input__(self) -> tuple[str, dict[str, str]] | None:
+        """Say of which node, item and version it is; None where no commit vouches for it."""
+        origin = self.place.origin
+        return (origin["node"], {"item": origin["item"], "version": origin["version"]}) if origin else None
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        """Give what is recorded of the image it is a part of."""
+        return [self.place.meta] if self.place.origin else []
+
+    def _seen(self) -> list[int | list[int]]:
+        return [part if isinstance(part, int) else [part.start, part.stop, part.step] for part in self.window]
 
     def _chunk_digest(self) -> str:
         """Return what differs once a chunk was written anew."""
