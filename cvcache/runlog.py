@@ -1,132 +1,94 @@
-"""What a step logs, prints and raises, kept as an item of its node.
-
-Which output belongs to which step is told by a context variable, so that two steps in two threads do
-not mix; output outside any step goes where it always went.
-"""
+"""What a step logs, prints and raises, and what the workers of its cluster say, kept as an item of its node."""
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import io
 import logging
-import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+from cvcache import logroute
+from cvcache.lease import open_attempt
+from cvcache.logcluster import heard
+from cvcache.logspool import LogSpool, show, stop_showing
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir
 
-_current: contextvars.ContextVar[io.StringIO | None] = contextvars.ContextVar("cvcache_log", default=None)
-_lock = threading.RLock()
-_users = 0
-_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+logger = logging.getLogger("cvcache")
 
 
 @contextlib.contextmanager
 def capture(node: CacheDir, name: str) -> Iterator[None]:
     """Write what happens inside this context as the item `name` of `node`, the traceback of a failure included.
 
-    The first line says why the node is computed.
+    The first line says why the node is computed. Nothing is kept of a node that is not open for writing. Within
+    itself a log is the same log.
+
+    Notes
+    -----
+    One item, written at the end. Before that a PUT for each part: once text is 5 s old or there are 64 KiB of it; then
+    one more LIST or STAT and PUT in all, and one request that deletes the parts.
     """
-    buffer = io.StringIO(_first_line(node))
-    buffer.seek(0, io.SEEK_END)
-    token = _current.set(buffer)
-    _install()
+    log = _opened(node, name)
     try:
+        with _written_to(log):
+            yield
+    finally:
+        _keep(node, log)
+
+
+@contextlib.asynccontextmanager
+async def capture_async(node: CacheDir, name: str) -> AsyncIterator[None]:
+    """Do what `capture` does, with the requests to the store in another thread."""
+    import asyncio
+
+    log = _opened(node, name)
+    try:
+        with _written_to(log):
+            yield
+    finally:
+        await asyncio.to_thread(_keep, node, log)
+
+
+def _opened(node: CacheDir, name: str) -> LogSpool | None:
+    """Return a new log with its first line; None where there is nothing to keep, or the code is inside it already."""
+    attempt = open_attempt(node.url)
+    around = logroute.destination()
+    if attempt is None or (isinstance(around, LogSpool) and (around.attempt, around.name) == (attempt, name)):
+        return None
+    log = LogSpool(attempt, name)
+    log.write(logroute.formatted("cvcache", logging.INFO, f"{node.url}: computing ({'; '.join(node.reason)})"))
+    return log
+
+
+@contextlib.contextmanager
+def _written_to(log: LogSpool | None) -> Iterator[None]:
+    if log is None:
         yield
+        return
+    show(log)
+    try:
+        with heard(log, f"{log.attempt.id}-{log.name}"), logroute.routed(log):
+            yield
     except BaseException as error:
-        buffer.write("".join(traceback.format_exception(error)))
+        log.write("".join(traceback.format_exception(error)))
         raise
     finally:
-        _uninstall()
-        _current.reset(token)
-        _keep(node, name, buffer.getvalue())
+        stop_showing(log)
 
 
-def _first_line(node: CacheDir) -> str:
-    values = (node.url, "; ".join(node.reason))
-    return _FORMAT.format(logging.LogRecord("cvcache", logging.INFO, "", 0, "%s: computing (%s)", values, None)) + "\n"
-
-
-def _keep(node: CacheDir, name: str, text: str) -> None:
+def _keep(node: CacheDir, log: LogSpool | None) -> None:
     """Write the log; one that cannot be kept costs neither the result nor the error under way."""
-    logger = logging.getLogger("cvcache")
-    if node.has_written(name):
-        logger.warning("%s: the step wrote %s itself, so what it logged is not kept", node.url, name)
+    if log is None:
         return
     try:
-        node.write(name, text.encode("utf-8", "backslashreplace").decode())
+        text = log.whole()
+        if node.has_written(log.name):
+            logger.warning("%s: the step wrote %s itself, so what it logged is not kept", node.url, log.name)
+        else:
+            node.write(log.name, text)
+        log.delete_parts()
     except Exception as error:  # noqa: BLE001 - whatever it is, the step's own work comes first
-        logger.warning("the log %s/%s could not be written (%s)", node.url, name, error)
-
-
-class _Handler(logging.Handler):
-    """Hands each log record to the log of the step it happened in."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if buffer := _current.get():
-            buffer.write(self.format(record) + "\n")
-        if logging.lastResort and record.levelno >= logging.lastResort.level and _alone(record.name):
-            token = _current.set(None)
-            logging.lastResort.handle(record)
-            _current.reset(token)
-
-
-def _alone(name: str) -> bool:
-    """Whether no other handler shows the records of this logger, so that Python would have shown warnings by itself."""
-    logger: logging.Logger | None = logging.getLogger(name)
-    while logger is not None:
-        if any(handler is not _handler for handler in logger.handlers):
-            return False
-        logger = logger.parent if logger.propagate else None
-    return True
-
-
-class _Tee:
-    """A text stream that also writes to the log of the step that prints; everything else is the stream's own."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        if buffer := _current.get():
-            buffer.write(text)
-        return self.stream.write(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-_handler = _Handler()
-_handler.setFormatter(_FORMAT)
-
-
-def _install() -> None:
-    global _users  # noqa: PLW0603 - one pair of streams and one root logger per process
-    with _lock:
-        _users += 1
-        if _users == 1:
-            logging.getLogger().addHandler(_handler)
-        for name in ("stdout", "stderr"):
-            if not isinstance(getattr(sys, name), _Tee):
-                setattr(sys, name, _Tee(getattr(sys, name)))
-
-
-def _uninstall() -> None:
-    global _users  # noqa: PLW0603 - one pair of streams and one root logger per process
-    with _lock:
-        _users -= 1
-        if _users:
-            return
-        logging.getLogger().removeHandler(_handler)
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if isinstance(stream, _Tee):
-                setattr(sys, name, stream.stream)
+        logger.warning("the log %s/%s could not be written (%s)", node.url, log.name, error)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cvcache import logparts
 from cvcache.errors import InvalidName
 from cvcache.names import RESERVED, check_item_name, is_item_dir
 from cvcache.policy import Policy
 from cvcache.record import Record, attempt_root, parse_log_name
 from cvcache.store.base import Store
+
+_KEPT_PARTS = 64
+"""Parts of the log of an attempt that died which are kept, the last ones: 4 MiB or more."""
 
 
 def wipe(
@@ -40,11 +44,10 @@ def wipe(
         return kept
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
+    if keep_logs:
+        _keep_logs(store, path, [name.removesuffix(".json") for name in announced if not is_item_dir(_item(name))])
     for name in announced:
-        attempt, _, item = name.removesuffix(".json").partition("/")
-        if keep_logs and item.endswith(".log"):
-            _keep_log(store, path, attempt, item)
-        delete_item(store, f"{path}/{item}")
+        delete_item(store, f"{path}/{_item(name)}")
     attempts = {name.partition("/")[0] for name in announced}
     gone = [name for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")]
     gone += [f"thumb/{name.removesuffix('.json')}.png" for name in announced]
@@ -79,11 +82,23 @@ def _at_plain_root(past: list[str], record: Record) -> list[str]:
     return past if first is None else past[: first + 1]
 
 
-def _keep_log(store: Store, path: str, attempt: str, item: str) -> None:
-    try:
-        store.put(f"{path}/{attempt_root(attempt)}/{item}", store.get(f"{path}/{item}"))
-    except FileNotFoundError:
+def _keep_logs(store: Store, path: str, announced: list[str]) -> None:
+    """Keep the logs of ``<attempt>/<item>`` for whoever asks what went wrong, those that were never whole too."""
+    if not announced:
         return
+    where = f"{path}/{RESERVED}/{logparts.KIND}"
+    found = sorted(store.find(where))
+    for name in announced:
+        attempt, _, item = name.partition("/")
+        parts = [f"{where}/{part}" for part in found if part.startswith(f"{name}/")]
+        try:
+            text = [store.get(f"{path}/{item}")] if item.endswith(".log") else []
+        except FileNotFoundError:
+            text = [store.get(part) for part in parts[-_KEPT_PARTS:]]
+        if text:
+            store.put_parts(f"{path}/{attempt_root(attempt)}/{item}", text)
+        if parts:
+            store.delete(parts, within=where)
 
 
 def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:

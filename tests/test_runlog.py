@@ -81,8 +81,20 @@ def test_nested_logs_are_each_their_own(memory_case: MemoryCase) -> None:
         with cvcache.cdir_init(outer / "inner") as inner, inner.log("steps.log"):
             say("within")
         say("after")
-    assert outer.read("run.log").splitlines()[1:] == ["before", "after"]
+    before, told, after = outer.read("run.log").splitlines()[1:]
+    assert (before, after) == ("before", "after")
+    assert told.endswith(f" INFO cvcache: {inner.url}: computing (first run)")
     assert inner.read("steps.log").splitlines()[1:] == ["within"]
+
+
+def test_a_log_within_itself_is_the_same_log(memory_case: MemoryCase, caplog: pytest.LogCaptureFixture) -> None:
+    with cvcache.cdir_init(memory_case.url) as node, node.log():
+        say("before")
+        with node.log():
+            say("within")
+        say("after")
+    assert node.read("run.log").splitlines()[1:] == ["before", "within", "after"]
+    assert not caplog.text.count("not kept")
 
 
 def test_everything_is_put_back(memory_case: MemoryCase) -> None:
