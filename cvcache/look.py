@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from cvcache.errors import BadRecord
+from collections.abc import Iterable
+
+from cvcache.errors import BadRecord, NotACacheDir
 from cvcache.lease import is_claiming, open_attempt, running
 from cvcache.names import RESERVED, is_item_dir
 from cvcache.owner import is_dead, this_owner
 from cvcache.policy import Policy
 from cvcache.protocol import Liveness, View
-from cvcache.record import Record, loads, log_name, parse_log_name
+from cvcache.reason import refusal
+from cvcache.record import MAX_BYTES, Record, loads, log_name, parse_log_name
 from cvcache.store.base import Store
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 10.0
+_MOST_SEEN = 16_384
+_seen_last: dict[str, tuple[int, str]] = {}
+"""Log of a committed node -> where its newest record was last found: where to look first, not what to believe."""
 
 
 def read_newest(store: Store, path: str) -> Record | None:
@@ -21,8 +27,12 @@ def read_newest(store: Store, path: str) -> Record | None:
     Costs one LIST and one GET; a GET more for each number that two records contend for.
     """
     log = f"{path}/{RESERVED}/log"
+    return _newest(store, log, store.list(log).files)
+
+
+def _newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
     successors: dict[int, list[str]] = {}
-    for name in store.list(log).files:
+    for name in names:
         if parsed := parse_log_name(name):
             successors.setdefault(parsed[0], []).append(parsed[1])
     if "root" not in successors.get(1, ()):
@@ -42,7 +52,7 @@ def read_record(store: Store, log: str, seq: int, after: str) -> Record:
     """Return one record of the log at `log`; one GET."""
     path = f"{log}/{log_name(seq, after)}"
     where = store.url(path)
-    record = loads(store.get(path, 0, 64 * 1024 + 1), where)
+    record = loads(store.get(path, 0, MAX_BYTES + 1), where)
     if (record.seq, record.after) != (seq, after):
         msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
         raise BadRecord(msg)
@@ -81,10 +91,42 @@ class Watch:
 
 
 def look(store: Store, path: str, watch: Watch) -> View:
-    """Return what can be seen of the node at `path` by the calling thread."""
-    if store.is_blocked(path):
-        return View(foreign=True)
-    record = read_newest(store, path)
+    """Return what can be seen of the node at `path` by the calling thread.
+
+    Costs one LIST and one GET for a committed node; one GET and one STAT where it was seen before and is as it was.
+    """
+    record = _last(store, f"{path}/{RESERVED}/log")
+    if record is not None and record.state == "committed":
+        return View(record)
+    return View(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
+
+
+def _last(store: Store, log: str) -> Record | None:
+    """Return the newest record of a log that no link leads to; of a committed node remember where it is."""
+    url = store.url(log)
+    if (seen := _seen_last.get(url)) and (record := _if_still_newest(store, log, *seen)):
+        return record
+    record = _newest(store, log, store.names(log))
+    if record is not None and record.state == "committed":
+        if len(_seen_last) >= _MOST_SEEN:
+            _seen_last.clear()
+        _seen_last[url] = record.seq, record.after
+    return record
+
+
+def _if_still_newest(store: Store, log: str, seq: int, after: str) -> Record | None:
+    """Return the record if it is there and nothing follows it; None if in doubt.
+
+    A record never changes, nor does what it follows, and it names the only one that can follow it.
+    """
+    try:
+        record = read_record(store, log, seq, after)
+    except (FileNotFoundError, BadRecord):
+        return None
+    return None if store.stat(f"{log}/{log_name(seq + 1, record.attempt)}") else record
+
+
+def _look_closer(store: Store, path: str, watch: Watch, record: Record | None) -> View:
     if record is None:
         foreign = is_foreign(store, path)
         # what looks foreign may be the first items of somebody who has claimed the node since
@@ -104,6 +146,18 @@ def look(store: Store, path: str, watch: Watch) -> View:
         return View(record, Liveness.DEAD, _is_shared(store, path, record))
     expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
     return View(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
+
+
+def check_place(store: Store, path: str, view: View) -> None:
+    """Refuse to write where a link leads elsewhere; `look` asks that only of what nobody may just read.
+
+    Raises
+    ------
+    NotACacheDir
+        If there is such a link, in the node or above.
+    """
+    if view.record is not None and view.record.state == "committed" and store.is_blocked(path):
+        raise NotACacheDir(refusal(store.url(path), View(foreign=True), NotACacheDir))
 
 
 def _was_ours(record: Record) -> bool:

@@ -6,6 +6,7 @@ harmed by its absence; docs/explanation/hazards.md lists them.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -166,6 +167,7 @@ def _check_segment(name: object, what: str, shown: str | None) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+@functools.lru_cache(4096)
 def _segment_fault(name: str) -> str | None:
     """Say why no node or item can have this name; None if one can."""
     if name in {"", ".", ".."}:

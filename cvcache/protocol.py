@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.record import PLAIN, Record
@@ -38,8 +39,7 @@ class OnStale(Enum):
     NEW = "new"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What was seen of a node.
 
     `shared` says that the newest attempt gave work to other processes; `foreign` that a node
@@ -52,8 +52,7 @@ class View:
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the caller wants of a node; a digest of None has no opinion."""
 
     digest: str | None = None

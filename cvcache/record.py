@@ -6,28 +6,31 @@ newest one alone tells the state of a node. The format is normative in docs/refe
 
 from __future__ import annotations
 
+import functools
 import json
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NoReturn
+from typing import Any
 
-from cvcache.errors import BadRecord, InvalidName, NewerRecord
+from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
 from cvcache.names import RESERVED, check_item_name
+from cvcache.strict_json import bad, parse_json, short
 
 SCHEMA = 1
 MAX_BYTES = 64 * 1024
 MAX_ITEM_BYTES = 48 * 1024
 """Item rows beyond this many bytes of JSON stay in the inventory only."""
 
-MAX_DEPTH = 256
-"""Levels of nesting; a key of the deepest canonical value has fewer."""
+KEPT_BYTES = 8 * 1024
+KEPT_RECORDS = 2048
+"""So many records, none longer, are not parsed and checked again while their bytes are the same."""
 
 STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
 PLAIN = "."
 """The data root of an attempt that writes at the plain paths of its node."""
 
-_SHOWN = 80  # characters of a value that an error quotes
 _ID = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
 
@@ -44,7 +47,7 @@ class Owner:
     thread: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One transition of a node's log.
 
@@ -103,11 +106,13 @@ class Record:
         return replace(self, seq=self.seq + 1, after=self.attempt, state=state, nonce=nonce, time=time, **changes)
 
 
+@functools.lru_cache(4096)
 def log_name(seq: int, after: str) -> str:
     """Return the name of the record with number `seq` that follows the attempt `after`."""
     return f"{seq:06d}-{after}.json"
 
 
+@functools.lru_cache(4096)
 def parse_log_name(name: str) -> tuple[int, str] | None:
     """Return (seq, after) of a name in the log; None for anything else."""
     match = _NAME.fullmatch(name)
@@ -167,92 +172,51 @@ def loads(data: bytes, where: str = "record") -> Record:
     NewerRecord
         For a record of a later schema.
     """
+    known = _known(data) if len(data) <= KEPT_BYTES else None
+    if known is None:
+        return _read(data, where)
+    record, changeable = known
+    fresh = object.__new__(Record)
+    fresh.__dict__.update(record.__dict__, **marshal.loads(changeable))  # noqa: S302 - what `_known` has just dumped
+    return fresh
+
+
+@functools.lru_cache(KEPT_RECORDS)
+def _known(data: bytes) -> tuple[Record, bytes] | None:
+    """Return what these bytes say, and apart what a caller could change in it; None for no record."""
+    try:
+        record = _read(data, "record")
+    except CvcacheError:
+        return None
+    return record, marshal.dumps({name: getattr(record, name) for name in _CHANGEABLE})
+
+
+def _read(data: bytes, where: str) -> Record:
+    if len(data) > MAX_BYTES:
+        bad(where, f"is over {MAX_BYTES} bytes")
     row = parse_json(data, where)
     if not isinstance(row, dict):
-        _bad(where, "is not a JSON object")
+        bad(where, "is not a JSON object")
     version = row.get("v")
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA:
-        msg = f"{where} has schema {_short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade it"
+        msg = f"{where} has schema {short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade it"
         raise NewerRecord(msg)
     if version != SCHEMA or isinstance(version, bool):
-        _bad(where, f"has schema {_short(version)}")
+        bad(where, f"has schema {short(version)}")
     values = {name: _check(name, row[name], where) for name in _FIELDS if name in row}
     missing = [name for name in ("seq", "after", "state", "attempt", "nonce") if name not in values]
     if missing:
-        _bad(where, f"lacks {', '.join(missing)}")
+        bad(where, f"lacks {', '.join(missing)}")
     record = Record(**values)
     if record.root not in {PLAIN, attempt_root(record.attempt)}:
-        _bad(where, f"puts its data at {_short(record.root)}")
+        bad(where, f"puts its data at {short(record.root)}")
     return record
-
-
-def parse_json(data: bytes, where: str) -> Any:
-    """Read strict JSON of at most 64 KiB: no duplicate keys, no NaN, no lone surrogate, no endless nesting."""
-    if len(data) > MAX_BYTES:
-        _bad(where, f"is over {MAX_BYTES} bytes")
-    return _parse(data, where)
-
-
-def _parse(data: bytes, where: str) -> Any:
-    try:
-        value = json.loads(
-            data.decode("utf-8"), parse_constant=_constant, parse_float=_float, object_pairs_hook=_unique
-        )
-    except (ValueError, RecursionError) as error:
-        msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error}); move it away to use this place"
-        raise BadRecord(msg) from None
-    _check_levels(value, where)
-    return value
-
-
-def _check_levels(value: Any, where: str) -> None:
-    """Refuse endless nesting and half characters, without recursion."""
-    depth, level = 0, [value]
-    while level:
-        for text in level:
-            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-                _bad(where, "holds half a character, a surrogate")
-        level = [v for v in level if isinstance(v, (dict, list))]
-        level = [inner for v in level for inner in ((*v, *v.values()) if isinstance(v, dict) else v)]
-        depth += 1
-        if depth > MAX_DEPTH:
-            _bad(where, f"is nested more than {MAX_DEPTH} levels deep")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value in {float("inf"), float("-inf")}:
-        return _constant(text)
-    return value
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-def _constant(name: str) -> NoReturn:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        msg = "a key stands twice"
-        raise ValueError(msg)
-    return row
-
-
-def _bad(where: str, what: str) -> NoReturn:
-    msg = f"{where} {what}; it is not usable, and nothing was changed. Move it away to use this place"
-    raise BadRecord(msg)
 
 
 def _check(name: str, value: Any, where: str) -> Any:
     kinds, test = _FIELDS[name]
     if type(value) not in kinds or not test(value):
-        _bad(where, f"has an impossible {name!r}")
+        bad(where, f"has an impossible {name!r}")
     if name == "owner":
         return Owner(**{f.name: value[f.name] for f in fields(Owner) if f.name in value})
     return tuple(value) if isinstance(value, list) and name != "key" else value
@@ -282,6 +246,7 @@ def _is_rows(value: dict[str, Any]) -> bool:
         return False
 
 
+_CHANGEABLE = ("key", "inputs", "items", "meta", "error")
 _MOST_RECORDS = 999_999
 _MANY_SECONDS = 1e9
 _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
@@ -310,16 +275,25 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
 }
 
 
-def dump_inventory(attempt: str, items: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return the bytes of an inventory: one row per item of an attempt."""
-    data = _encode({"v": SCHEMA, "attempt": attempt, "items": items})
+def dump_inventory(
+    attempt: str, items: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return the bytes of an inventory: one row per item of an attempt, and what they were made with."""
+    data = _encode({"v": SCHEMA, "attempt": attempt, "items": items, "made": made or {}})
     return _readable(data, lambda: load_inventory(data, attempt, "the inventory"))
 
 
 def load_inventory(data: bytes, attempt: str, where: str) -> dict[str, Any]:
     """Read an inventory written for `attempt`; raise `BadRecord` for any other bytes."""
-    row = _parse(data, where)
+    row = parse_json(data, where)
     rows = row.get("items") if isinstance(row, dict) and row.get("attempt") == attempt else None
     if not isinstance(rows, dict) or not _is_rows(rows):
-        _bad(where, "does not list the items of its attempt")
+        bad(where, "does not list the items of its attempt")
     return rows
+
+
+def load_made(data: bytes, where: str) -> dict[str, Any]:
+    """Return what an inventory says its items were made with; empty for one that does not say."""
+    row = parse_json(data, where)
+    made = row.get("made") if isinstance(row, dict) else None
+    return made if isinstance(made, dict) else {}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from servers.fault_proxy import FaultProxy, scripted
 
-from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk
+from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, look, step
 from cvcache.store import location_of, open_store
 from cvcache.store.s3 import S3Store
 from cvcache.testing import CountingStore, instrument, lay_tree
@@ -76,9 +76,22 @@ def test_a_query_is_two_calls(counted: Counted) -> None:
 
 
 def test_an_init_of_a_committed_node_is_two_calls(counted: Counted) -> None:
+    """From the second time on without a list: whether one record follows is asked by its name."""
     commit_one(counted.at("node"), {"k": 1})
     assert counted.calls(lambda: cdir_init(counted.at("node"))) == ["list", "get"]
-    assert counted.calls(lambda: cdir_init(counted.at("node"), {"k": 1})) == ["list", "get"]
+    assert counted.calls(lambda: cdir_init(counted.at("node"), {"k": 1})) == ["get", "stat"]
+
+
+def test_a_node_seen_before_is_seen_as_it_is_now(counted: Counted) -> None:
+    commit_one(counted.at("node"), {"k": 1})
+    assert cdir_init(counted.at("node"), {"k": 1}).committed
+    other = cdir_init(counted.at("node"), {"k": 2})
+    assert not other.committed
+    with other:
+        other.write("a.json", {"a": 2})
+    assert cdir_init(counted.at("node"), {"k": 2}).read("a.json") == {"a": 2}
+    cdir_remove(counted.at("node"))
+    assert not cdir_init(counted.at("node"), {"k": 2}).committed
 
 
 def test_a_handle_does_nothing_until_asked(counted: Counted) -> None:
@@ -103,7 +116,7 @@ def test_a_commit_is_two_calls(counted: Counted) -> None:
 
 def test_a_commit_with_a_users_file_lists_once_more(counted: Counted) -> None:
     node = cdir_init(counted.at("node"))
-    with node.open("mine.bin", "wb") as file:
+    with node.open("mine.own", "wb") as file:
         file.write(b"12")
     calls = counted.calls(lambda: cdir_commit(node))
     assert sorted(calls) == ["list", "put", "put_new"]
@@ -188,6 +201,59 @@ def test_a_laid_tree_is_like_any_other(kind: str, request: pytest.FixtureRequest
     assert not [name for name in case.snapshot() if name.endswith("/stats.json") or name == "stats.json"]
 
 
+# -- many steps -------------------------------------------------------------------------------------------
+
+
+@step(version=1, log=None)
+def number(out: CacheDir, i: int, *before: CacheDir) -> None:
+    out.write("n.json", [i, *(node.read("n.json")[0] for node in before)])
+
+
+@step(log=None)
+def total(out: CacheDir, *parts: CacheDir) -> None:
+    out.write("sum.json", sum(node.read("n.json")[0] for node in parts))
+
+
+def run_steps(root: CacheDir, count: int) -> list[CacheDir]:
+    """Run steps that fan out by ten and come together again; each is given what it is made of."""
+    nodes: list[CacheDir] = []
+    for i in range(1, count):
+        above = nodes[(i - 1) // 10] if i > 1 else root
+        nodes.append(number(above / f"s{i}", i, *([above] if i > 1 else [])))
+    return [*nodes, total(root / "total", *nodes[-10:])]
+
+
+def forget(counted: Counted) -> None:
+    """Know as little as a new process."""
+    look._seen_last.clear()
+    counted.stores.clear()
+
+
+def check_second_run(counted: Counted, count: int) -> None:
+    first = run_steps(counted.at("tree"), count)
+    forget(counted)
+    for expected in (["list", "get"], ["get", "stat"]):
+        again: list[CacheDir] = []
+        log = counted.log(lambda kept=again: kept.extend(run_steps(counted.at("tree"), count)))
+        assert len(again) == len(first) == count
+        assert [node.version for node in again] == [node.version for node in first]
+        assert not any(node.computed for node in again)
+        assert [verb for verb, _ in log] == expected * count
+
+
+def test_a_thousand_steps_again_are_two_calls_each(counted: Counted) -> None:
+    check_second_run(counted, 1000)
+
+
+@pytest.mark.server
+def test_steps_again_on_s3_are_two_requests_each(wire: Wire) -> None:
+    first = run_steps(wire.at("steps"), 25)
+    look._seen_last.clear()
+    assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "GET"] * 25
+    assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "HEAD"] * 25
+    assert [node.version for node in run_steps(wire.at("steps"), 25)] == [node.version for node in first]
+
+
 # -- HTTP requests ----------------------------------------------------------------------------------------
 
 
@@ -249,6 +315,7 @@ def test_the_life_of_a_node_in_requests(wire: Wire) -> None:
     assert wire.requests(lambda: cdir_commit(node)) == ["PUT", "PUT"]
     assert wire.requests(lambda: cdir_query(wire.at("life/node"))) == ["GET", "GET"]
     assert wire.requests(lambda: cdir_init(wire.at("life/node"), {"k": 1})) == ["GET", "GET"]
+    assert wire.requests(lambda: cdir_init(wire.at("life/node"), {"k": 1})) == ["GET", "HEAD"]
     assert wire.requests(lambda: cdir_query(wire.at("life/node")).read("a.json")) == ["GET"] * 3
     assert len(wire.requests(lambda: read_tree(wire.at("life/node")))) <= 3
     assert len(wire.requests(lambda: cdir_remove(wire.at("life/node")))) <= 16

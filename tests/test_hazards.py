@@ -400,6 +400,22 @@ def test_a_link_to_a_node_is_refused(disk: Guard) -> None:
     disk.assert_untouched()
 
 
+def test_a_link_put_in_place_of_a_node_that_was_read_is_read_at_most(disk: Guard) -> None:
+    """Somebody moved a result to another disk while the program ran, and left a link."""
+    compute(disk.at("node"), key={"k": 1})
+    assert cdir_init(disk.at("node"), {"k": 1}).committed
+    node = Path(disk.case.child("node"))
+    node.rename(disk.case.child("moved"))
+    node.symlink_to(disk.case.child("moved"))
+    disk.mark()
+    with contextlib.suppress(NotACacheDir):
+        assert cdir_init(disk.at("node"), {"k": 1}).committed
+    for write in (lambda: cdir_init(disk.at("node"), {"k": 2}), lambda: cdir_remove(disk.at("node"))):
+        with pytest.raises(NotACacheDir):
+            write()
+    disk.assert_untouched()
+
+
 def test_a_link_above_a_node_is_resolved_when_a_path_is_given(disk: Guard) -> None:
     Path(disk.case.child("real")).mkdir()
     link(disk, "alias", "real")

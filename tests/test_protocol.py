@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -271,9 +271,9 @@ def _unmoved(change: str, values: tuple[Any, ...], matters: Any, *, of_view: boo
             continue
         for value in values:
             if of_view:
-                other = decide(replace(case.view, **{change: value}), case.request)
+                other = decide(case.view._replace(**{change: value}), case.request)
             else:
-                other = decide(case.view, replace(case.request, **{change: value}))
+                other = decide(case.view, case.request._replace(**{change: value}))
             assert other == decision, (case, change, value)
 
 

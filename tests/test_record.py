@@ -17,7 +17,6 @@ from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_re
 from cvcache.commit import Commit
 from cvcache.record import (
     MAX_BYTES,
-    MAX_DEPTH,
     MAX_ITEM_BYTES,
     PLAIN,
     SCHEMA,
@@ -32,6 +31,7 @@ from cvcache.record import (
     log_name,
     parse_log_name,
 )
+from cvcache.strict_json import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,6 +263,23 @@ def test_a_deep_key_within_the_limit_can_be_written_on() -> None:
         deep = [deep]
     record = loads(dumps(dataclasses.replace(FULL, key=deep)))
     assert loads(dumps(record.next("removing", "0" * 16, ""))).key == deep
+
+
+def test_what_is_changed_in_a_record_is_not_in_the_next_one_read() -> None:
+    data = dumps(FULL)
+    first = loads(data)
+    first.key["args"]["sigma"] = 5.0
+    first.items["a.json"]["size"] = 4
+    first.meta["who"] = "me"
+    first.inputs[0]["version"] = "w"
+    assert loads(data) == FULL
+    assert loads(data) is not loads(data)
+
+
+def test_bytes_that_are_no_record_are_said_to_lie_where_they_do() -> None:
+    for where in ("here", "there"):
+        with pytest.raises(BadRecord, match=f"^{where} "):
+            loads(b"{}", where)
 
 
 @pytest.mark.parametrize(

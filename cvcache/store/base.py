@@ -86,6 +86,10 @@ class Store(ABC):
     def list(self, path: str) -> Listing:
         """Return one level below `path`; nothing there is an empty listing. Links are files, never directories."""
 
+    def names(self, path: str) -> Sequence[str]:
+        """Return the names of the objects one level below `path`, perhaps of directories too; none through a link."""
+        return tuple(self.list(path).files)
+
     @abstractmethod
     def find(self, path: str) -> dict[str, ObjectInfo]:
         """Return every object below `path`, by name relative to it; links are not followed."""

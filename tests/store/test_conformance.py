@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +33,27 @@ class TestLocal(StoreTests):
     @pytest.fixture
     def root(self, tmp_path: Path) -> str:
         return str(tmp_path / "root")
+
+    @pytest.mark.parametrize("proc", [True, False])
+    def test_names_are_none_through_a_link(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, proc: bool
+    ) -> None:
+        top = tmp_path.resolve()
+        if not proc:  # macOS has none
+            real = os.readlink
+
+            def readlink(path: str, *args: Any, **kwargs: Any) -> str:
+                if str(path).startswith("/proc/"):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+                return real(path, *args, **kwargs)
+
+            monkeypatch.setattr(os, "readlink", readlink)
+        store.put(f"{top}/real/log/a", b"1")
+        (top / "alias").symlink_to("real")
+        (top / "real" / "other").symlink_to("log")
+        assert "a" in store.names(f"{top}/real/log")
+        assert not store.names(f"{top}/alias/log")
+        assert not store.names(f"{top}/real/other")
 
 
 class TestLocalWithoutHardLinks(TestLocal):
