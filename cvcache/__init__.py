@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cvcache.api import cdir, cdir_commit, cdir_init, cdir_query
     from cvcache.commit import Commit
+    from cvcache.dry_run import plan
     from cvcache.errors import (
         BadRecord,
         Contention,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         NodeReplaced,
         NodeStale,
         NotACacheDir,
+        NotComputed,
         NotExclusive,
         NotOpen,
         NotReproducible,
@@ -42,9 +44,10 @@ if TYPE_CHECKING:
     from cvcache.image.open import open_image
     from cvcache.item import Item
     from cvcache.key import register_key
+    from cvcache.mirror import cdir_copy
     from cvcache.node import CacheDir
     from cvcache.policy import Policy
-    from cvcache.step import step
+    from cvcache.steps import step
     from cvcache.tree import cdir_remove, cdir_walk, cdir_why
     from cvcache.verify import Damage, cdir_verify
 
@@ -56,10 +59,12 @@ _HOME = {
     "Commit": "commit",
     "Item": "item",
     "Policy": "policy",
+    "cdir_copy": "mirror",
     "open_image": "image.open",
+    "plan": "dry_run",
     "register_format": "formats",
     "register_key": "key",
-    "step": "step",
+    "step": "steps",
 }
 
 __all__ = [
@@ -83,6 +88,7 @@ __all__ = [
     "NodeReplaced",
     "NodeStale",
     "NotACacheDir",
+    "NotComputed",
     "NotExclusive",
     "NotOpen",
     "NotReproducible",
@@ -95,6 +101,7 @@ __all__ = [
     "UsageError",
     "cdir",
     "cdir_commit",
+    "cdir_copy",
     "cdir_init",
     "cdir_query",
     "cdir_remove",
@@ -102,6 +109,7 @@ __all__ = [
     "cdir_walk",
     "cdir_why",
     "open_image",
+    "plan",
     "register_format",
     "register_key",
     "step",

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cvcache.access import Access
 from cvcache.commit import Commit
-from cvcache.errors import UnknownOption, did_you_mean
+from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 from cvcache.policy import Policy
+from cvcache.ram import Ram
 from cvcache.store import location_of
 
-_OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive")
+_OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
 
-def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any) -> CacheDir:
+def cdir(
+    where: object,
+    *,
+    policy: Policy | None = None,
+    ram: int | str | None = None,
+    also: Iterable[object] = (),
+    copy_on_read: bool = False,
+    **storage_options: Any,
+) -> CacheDir:
     """Return a handle to the node at `where`; no I/O.
 
     Parameters
@@ -24,6 +35,14 @@ def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any)
         A path or any URL fsspec knows. None means no cache: everything runs, nothing is kept.
     policy : Policy, optional
         How long to wait for whom.
+    ram : int or str, optional
+        Bytes of what is read that stay in memory, such as ``"4GB"``: the next read of the same commit costs no
+        request. Shared by all nodes below; never part of a pickle.
+    also : iterable of str, os.PathLike, UPath or CacheDir
+        Other trees to look for a result in, in this order, before it is computed: node by node at the same place
+        below. They are only read. Give a `CacheDir` for one that has storage options.
+    copy_on_read : bool
+        Copy what is found there into this tree, where the next run finds it without asking the others.
     **storage_options
         What the store takes: credentials, endpoint. They are never written anywhere.
 
@@ -35,13 +54,18 @@ def cdir(where: object, *, policy: Policy | None = None, **storage_options: Any)
     if where is None:
         return NoCache()
     _check_options(storage_options)
+    if isinstance(also, (str, os.PathLike)):
+        msg = f"also takes a list of places, such as also=[{str(also)!r}]"
+        raise UsageError(msg)
+    others = [cdir(other) for other in also]
     if isinstance(where, CacheDir):
         _refuse_options(where, storage_options)
-        if policy is not None:
-            return where.with_policy(policy)
-        return where
+        if not (policy or ram or others):
+            return where
+        return where.reached(policy=policy, ram=Ram(ram) if ram else None, also=others, copy_on_read=copy_on_read)
     scheme, path, carried = location_of(where)
-    return CacheDir(scheme, path, {**carried, **storage_options}, policy or Policy())
+    node = CacheDir(Access(scheme, {**carried, **storage_options}, policy or Policy()), path)
+    return node.reached(ram=None if ram is None else Ram(ram), also=others, copy_on_read=copy_on_read)
 
 
 def cdir_init(
@@ -49,7 +73,7 @@ def cdir_init(
     key: object = None,
     *,
     on_stale: str = "recompute",
-    force: bool = False,
+    force: bool | str = False,
     wait: bool | None = None,
     policy: Policy | None = None,
     **storage_options: Any,
@@ -67,8 +91,9 @@ def cdir_init(
     on_stale : {"recompute", "error", "new"}
         What a changed key does: withdraw the result and open the node again, raise `NodeStale`, or
         go to a sibling named after the difference.
-    force : bool
-        Open a committed node again in any case. Never takes a node from a live owner.
+    force : bool or "alone"
+        Open a committed node again in any case. What is computed from it runs again too, since the result counts as
+        a new version; with ``"alone"`` it counts as the version it had. Never takes a node from a live owner.
     wait : bool, optional
         Whether to wait for a live owner, by default as the policy says; else `NodeBusy`.
     policy : Policy, optional
@@ -90,8 +115,8 @@ def cdir_init(
 
     Notes
     -----
-    A committed node costs one LIST and one GET, a fresh one at most five requests; the store is asked
-    once per process whether it elects one winner.
+    A committed node costs one LIST and one GET, or one GET and one STAT where this process has found it before; a
+    fresh one at most five requests. The store is asked once per process whether it elects one winner.
     """
     if "secret" in storage_options:
         msg = (

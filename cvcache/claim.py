@@ -6,13 +6,13 @@ import datetime
 import logging
 import os
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, assert_never, cast
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar, assert_never, cast
 
 from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
 from cvcache.lease import Attempt, claiming, open_attempt, remember
-from cvcache.look import Watch, look, read_record
+from cvcache.look import Watch, check_place, look, read_record
 from cvcache.names import RESERVED
 from cvcache.owner import this_owner
 from cvcache.policy import Policy
@@ -35,19 +35,36 @@ from cvcache.store.base import Store
 from cvcache.wipe import forget_items, past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
+T = TypeVar("T")
 
-_KINDS = ("attempts", "beat", "inventory", "thumb", "writing")
+_KINDS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
 """What cvcache keeps in a node for each attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller wants of a node: what the protocol sees, what goes into the record, the images in its key."""
+class Sources(NamedTuple):
+    """What a key holds of other nodes: where they lie and in which version, and what is recorded of their images."""
+
+    inputs: tuple[Mapping[str, str], ...] = ()
+    images: tuple[Mapping[str, Any], ...] = ()
+
+
+class Wish(NamedTuple):
+    """What a caller wants of a node: what the protocol sees, and what goes into the record.
+
+    `sources` looks through the key, and is called only where the node has to be computed. `alone`: a forced result has
+    the version of any other for the same key, so that nothing downstream runs again.
+    """
 
     request: Request
     key: Any = None
-    inputs: tuple[Mapping[str, str], ...] = ()
-    images: tuple[Mapping[str, Any], ...] = ()
+    sources: Callable[[], Sources] = Sources
+    alone: bool = False
+
+
+def version_of(wish: Wish, attempt: str) -> str:
+    """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds."""
+    digest = wish.request.digest
+    return digest if digest and (wish.alone or not wish.request.force) else f"{digest or ''}+{attempt}"
 
 
 def new_id() -> str:
@@ -60,32 +77,33 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Attempt | Sibling:
+def obtain(
+    store: Store, path: str, wish: Wish, policy: Policy, instead: Callable[[], T | None] = lambda: None
+) -> Record | Attempt | Sibling | T:
     """Return the committed record that serves `wish`, or an attempt open for writing.
 
-    The one loop of the protocol: each turn looks, decides and acts, until the decision ends it.
+    The one loop of the protocol: each turn looks, decides and acts, until the decision ends it. What `instead` gives
+    is taken where the node, or a sibling, would have to be computed.
     """
     watch = Watch(policy)
     waiting = False
     while True:
         view = look(store, path, watch)
-        held = open_attempt(store.url(path))
-        patient = wish.request.wait and not (held is not None and held.blocks_caller())
-        decision = decide(view, replace(wish.request, wait=patient))
+        decision = decide(view, wish.request)
+        if isinstance(decision, Wait) and (held := open_attempt(store.url(path))) and held.blocks_caller():
+            decision = decide(view, wish.request._replace(wait=False))
         match decision:
             case Use():
                 return cast("Record", view.record)
             case Sibling():
-                return decision
+                return instead() or decision
             case Claim():
-                if attempt := _claim(store, path, view, decision, wish, policy):
-                    return attempt
+                if found := instead() or _claim(store, path, view, decision, wish, policy):
+                    return found
             case FinishRemoval():
                 _remove(store, path, view, decision, policy)
             case Wait():
-                if not waiting:
-                    waiting = True
-                    logger.warning("%s; waiting for it (wait=False raises instead)", refusal(store.url(path), view))
+                waiting = waiting or _say_waiting(store.url(path), view)
                 watch.sleep()
             case Refuse():
                 raise decision.error(refusal(store.url(path), view, decision.error, wish))
@@ -93,20 +111,33 @@ def obtain(store: Store, path: str, wish: Wish, policy: Policy) -> Record | Atte
                 assert_never(decision)
 
 
+def _say_waiting(url: str, view: View) -> bool:
+    logger.warning("%s; waiting for it (wait=False raises instead)", refusal(url, view))
+    return True
+
+
+def _waits_for_itself(store: Store, path: str) -> bool:
+    """Whether the owner cannot go on while the caller waits: another task of this very thread."""
+    held = open_attempt(store.url(path))
+    return held is not None and held.blocks_caller()
+
+
 def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy: Policy) -> Attempt | None:
     """Try to create the claim; None if another was faster. Leftovers are deleted once it is won."""
     url = store.url(path)
+    check_place(store, path, view)
+    sources = wish.sources()
     if view.record is None:
         _check_siblings(store, path)
     exclusive = _check_exclusive(store, path, policy)
     if claim.fence and not _stop_older(store, path, view, f"{url} was opened again by the same thread"):
         return None
-    record = _claim_record(view, claim, wish, policy, exclusive=exclusive)
+    record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
     with claiming(record.attempt):
         if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
             return None
         attempt = Attempt(store, path, record, policy)
-        attempt.images = wish.images
+        attempt.images = sources.images
         remember(attempt)
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
     if claim.wipe:
@@ -115,7 +146,7 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
             settle = policy if claim.settle else None
             attempt.leftovers = wipe(store, path, record, settle, keep_logs=not committed, keep_images=not committed)
         except BaseException:
-            _release(attempt)
+            release(attempt)
             raise
     return attempt
 
@@ -139,7 +170,7 @@ def _stop_older(store: Store, path: str, view: View, why: str) -> bool:
     return older.shared == view.shared
 
 
-def _release(attempt: Attempt) -> None:
+def release(attempt: Attempt) -> None:
     """Give up an attempt that nobody has seen yet, whatever state the store is in."""
     try:
         finish(attempt, "released")
@@ -149,11 +180,18 @@ def _release(attempt: Attempt) -> None:
         attempt.lose(f"{attempt.url} was given up")
 
 
-def _claim_record(view: View, claim: Claim, wish: Wish, policy: Policy, *, exclusive: bool) -> Record:
+def _claim_record(
+    view: View,
+    claim: Claim,
+    wish: Wish,
+    policy: Policy,
+    *,
+    exclusive: bool,
+    inputs: tuple[Mapping[str, str], ...],
+) -> Record:
     attempt = new_id()
     previous = view.record
     digest = wish.request.digest
-    version = digest if digest and not wish.request.force else f"{digest or ''}+{attempt}"
     return Record(
         seq=previous.seq + 1 if previous else 1,
         after=previous.attempt if previous else "root",
@@ -166,12 +204,12 @@ def _claim_record(view: View, claim: Claim, wish: Wish, policy: Policy, *, exclu
         ttl=policy.ttl,
         key=wish.key,
         digest=digest,
-        version=version,
+        version=version_of(wish, attempt),
         forced=wish.request.force,
         exclusive=exclusive,
         reason=tuple(why_claimed(view, wish.key, digest, forced=wish.request.force)),
         unproven=claim.unproven,
-        inputs=wish.inputs,
+        inputs=inputs,
     )
 
 
@@ -246,14 +284,23 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
     return record
 
 
-def commit(attempt: Attempt, rows: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]) -> Record:
-    """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts."""
+def commit(
+    attempt: Attempt,
+    rows: Mapping[str, Mapping[str, Any]],
+    meta: Mapping[str, Any],
+    made: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Record:
+    """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts.
+
+    `made` says what with; it is kept in the inventory.
+    """
     with attempt.writing():
         unwritten = (attempt.leftovers | attempt.announced.keys()) - rows.keys()
         forget_items(attempt.store, attempt.path, attempt.root, unwritten)
-        attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
+        attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows, made))
         attempt.store.sync(attempt.path)
-    return finish(attempt, "committed", items=rows, meta=meta)
+    return finish(attempt, "committed", items=rows, meta=meta, **fields)
 
 
 def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:
@@ -286,6 +333,7 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
 
     Whoever is faster with the last has finished this removal; what they have written since stays.
     """
+    check_place(store, path, view)
     if not _stop_older(store, path, view, f"{store.url(path)} was removed"):
         return False
     attempt = new_id()

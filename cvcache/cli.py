@@ -1,7 +1,7 @@
 """The command line: thin, quick to start, for a terminal and for a pipe.
 
 Exit codes: 0 done; 1 an error, said on stderr; 2 a wrong call; 3 nothing there. `show` also tells the
-state of the node: 4 running, 5 failed, 6 stale.
+state of the node: 4 running, 5 failed, 6 stale; and `logs -f` how the step ended.
 """
 
 from __future__ import annotations
@@ -192,15 +192,19 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 @cli.command()
 @click.argument("url")
 @click.option("--name", default="run.log", show_default=True, help="Which log.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Print what comes until the step has ended.")
 @_common
-def logs(url: str, name: str, options: tuple[str, ...], *, as_json: bool) -> None:
-    """Print the log of the node at URL, of a failed attempt too."""
-    from cvcache.api import cdir_query
+def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_json: bool) -> None:
+    """Print the log of the node at URL, also while its step runs, and of an attempt that failed or died."""
+    from cvcache.api import cdir, cdir_query
+    from cvcache.logtail import read_log
 
+    if following:
+        _follow(cdir(url, **_options(options)), name, as_json=as_json)
     node = cdir_query(url, **_options(options))
     if node.own_state == "absent":
         _nothing_at(node)
-    text = node.read(name)
+    text = read_log(node, name)
     if not isinstance(text, str):
         msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
         raise click.UsageError(msg)
@@ -208,6 +212,24 @@ def logs(url: str, name: str, options: tuple[str, ...], *, as_json: bool) -> Non
         print_json({"url": node.url, "state": node.state, "log": text})
     else:
         click.echo(plain(text), nl=False)
+
+
+def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
+    """Print a log as it comes; as JSON one object a line, the last one with the state."""
+    from cvcache.logtail import follow
+
+    text = follow(node, name, waiting=lambda: complain(f"{node.url} is not computed yet; waiting for it"))
+    while True:
+        try:
+            new = next(text)
+        except StopIteration as end:
+            if as_json:
+                print_line(json.dumps({"url": node.url, "state": end.value}))
+            sys.exit(STATE_CODES[end.value])
+        if as_json:
+            print_line(json.dumps({"log": new}))
+        else:
+            click.echo(plain(new), nl=False)
 
 
 @cli.command()
@@ -225,6 +247,31 @@ def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
             print_line(reason)
     if not node.reason:
         _nothing_at(node)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1)
+def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what SCRIPT would compute, and why: its steps do not run, everything else in it does.
+
+    What the script prints goes to stderr.
+    """
+    from cvcache.dry_run import run_script
+
+    with redirect_stdout(sys.stderr):
+        planned = run_script(script, arguments)
+    if as_json:
+        rows = [{"url": r.url, "action": r.action, "why": list(r.why), "seconds": r.seconds} for r in planned.rows]
+        print_json({"nodes": rows, "ended": planned.ended or None})
+        return
+    for row in planned.rows:
+        print_line(str(row))
+    if planned.ended:
+        print_line(planned.ended)
+    computed = sum(row.action == "compute" for row in planned.rows)
+    print_line(f"{computed} of {len(planned.rows)} nodes would be computed")
 
 
 @cli.command()

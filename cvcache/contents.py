@@ -16,7 +16,8 @@ from cvcache.formats.place import Place, sha256
 from cvcache.lease import Attempt, Turn
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, is_item_dir, item_names
-from cvcache.record import PLAIN, Record, load_inventory, log_name
+from cvcache.ram import Ram
+from cvcache.record import PLAIN, Record, load_inventory, load_made, log_name
 from cvcache.resume import resume
 from cvcache.store.base import Listing, Store
 from cvcache.wipe import delete_item
@@ -48,6 +49,16 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
         raise ItemDamaged(msg) from None
 
 
+def read_made(store: Store, path: str, record: Record) -> Mapping[str, Any]:
+    """Return what the items of a committed record were made with; one GET."""
+    inventory = f"{path}/{RESERVED}/inventory/{record.attempt}.json"
+    try:
+        return load_made(store.get(inventory, 0, MAX_INVENTORY), store.url(inventory))
+    except FileNotFoundError:
+        raise_if_replaced(store, path, record)
+        return {}
+
+
 def listed_rows(store: Store, root: str) -> dict[str, Mapping[str, Any]]:
     """Return a row for each item that lies in `root` now; one LIST."""
     return rows_of(store.list(root))
@@ -60,12 +71,17 @@ def rows_of(listing: Listing) -> dict[str, Mapping[str, Any]]:
 
 
 def read_item(
-    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], options: dict[str, Any]
+    store: Store,
+    path: str,
+    record: Record | None,
+    name: str,
+    row: Mapping[str, Any],
+    options: dict[str, Any],
+    ram: Ram | None = None,
 ) -> Any:
     """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
-    place = committed_place(
-        store, path, record, name, row if row or record is None else planned(store, path, record, name)
-    )
+    row = row if row or record is None else planned(store, path, record, name)
+    place = committed_place(store, path, record, name, row, ram)
     try:
         obj = find_format(name).read(place, **options)
         if "sha256" not in row and row.get("stored_as") != "dask":
@@ -80,10 +96,15 @@ def read_item(
     return obj
 
 
-def committed_place(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> Place:
+def committed_place(
+    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: Ram | None = None
+) -> Place:
     """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
-    pin = successor(path, record) if record is not None and record.state == "committed" else ""
-    return Place(store, f"{root_of(path, record)}/{name}", row, pin=pin)
+    where = f"{root_of(path, record)}/{name}"
+    if record is None or record.state != "committed":
+        return Place(store, where, row, ram=ram)
+    origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
+    return Place(store, where, row, pin=successor(path, record), ram=ram, origin=origin)
 
 
 def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, Any]:
@@ -145,9 +166,17 @@ def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
 
 
 def write_item(
-    attempt: Attempt, name: str, obj: object, options: dict[str, Any], images: tuple[Mapping[str, Any], ...] = ()
+    attempt: Attempt,
+    name: str,
+    obj: object,
+    options: dict[str, Any],
+    images: tuple[Mapping[str, Any], ...] = (),
+    user: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one item of an open attempt and keep its row for the commit; `images` are what `obj` is read from."""
+    """Write one item of an open attempt and keep its row for the commit.
+
+    `images` are what `obj` is read from; `user` goes into the row beside what the format says.
+    """
     fmt = find_format(name)
     written: dict[str, Any] = {}
     begun: list[bool] = []
@@ -195,7 +224,7 @@ def write_item(
                 _discard(attempt, name)
             raise
         turn.end()
-        attempt.rows[name] = {**row, **written}
+        attempt.rows[name] = {**row, **written, **(user or {})}
         attempt.own_files.discard(name)
 
 

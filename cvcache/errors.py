@@ -10,6 +10,7 @@
     |   |-- UnkeyableValue     (TypeError)          a value without a canonical form; names the hook
     |   |-- NotOpen            (RuntimeError)       a write or commit without an open attempt
     |   |-- NodeCommitted      (PermissionError)    a write to a committed node
+    |   |-- NotComputed        (LookupError)        a plan needs what only a real run computes
     |   `-- RecursiveNode      (RuntimeError)       a node opened again inside its own body
     |-- Refusal: going on would harm what is not ours
     |   |-- NotACacheDir       (FileExistsError)    foreign data lies where a node is wanted
@@ -54,6 +55,7 @@ __all__ = [
     "NodeReplaced",
     "NodeStale",
     "NotACacheDir",
+    "NotComputed",
     "NotExclusive",
     "NotOpen",
     "NotReproducible",
@@ -99,6 +101,10 @@ class NotOpen(UsageError, RuntimeError):
 
 class NodeCommitted(UsageError, PermissionError):
     """A write to a committed node."""
+
+
+class NotComputed(UsageError, LookupError):
+    """A plan needs what only a real run computes."""
 
 
 class RecursiveNode(UsageError, RuntimeError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.key import Canonical
 
 if TYPE_CHECKING:
-    from cvcache.node import CacheDir
+    from cvcache.handle import NodeHandle
 
 
 class Item:
@@ -19,12 +19,12 @@ class Item:
 
     __slots__ = ("_name", "_node")
 
-    def __init__(self, node: CacheDir, name: str) -> None:
+    def __init__(self, node: NodeHandle, name: str) -> None:
         self._node = node
         self._name = name
 
     @property
-    def node(self) -> CacheDir:
+    def node(self) -> NodeHandle:
         """The node this item belongs to."""
         return self._node
 
@@ -72,5 +72,5 @@ class Item:
         return self._node.url, {"item": self._name, "version": self._node.version}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        row = self._node.rows().get(self._name, {}) if self._node.committed else {}
+        row = self._node.committed_rows().get(self._name, {})
         return [row] if row.get("kind") in {"image", "labels"} else []

@@ -34,6 +34,9 @@ logger = logging.getLogger("cvcache")
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
 
+_caller: contextvars.ContextVar[tuple[threading.Thread, asyncio.Task[Any] | None] | None] = contextvars.ContextVar(
+    "cvcache_caller", default=None
+)
 _open: dict[str, Attempt] = {}
 _claiming: set[str] = set()
 _open_lock = threading.RLock()
@@ -59,6 +62,7 @@ class Attempt:
         self.leftovers: set[str] = set()
         self.spoiled: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
+        self.meta: dict[str, Any] = {}
         self._occupied: set[str] = set()
         self._beats = 0
         self._confirmed = self.started
@@ -66,7 +70,7 @@ class Attempt:
         self._closed = False
         self._writers = 0
         self._quiet = threading.Condition()
-        self._thread = weakref.ref(threading.current_thread())
+        self._thread = weakref.ref(_current_thread())
         self._task = _weak_task()
 
     @property
@@ -93,7 +97,7 @@ class Attempt:
         thread, task = self._thread(), self._task() if self._task else None
         if thread is None or not thread.is_alive():
             return True
-        if thread is not threading.current_thread():
+        if thread is not _current_thread():
             return False
         current = _current_task()
         return task is None or task.done() or task is current
@@ -367,8 +371,25 @@ def _weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
     return None if task is None else weakref.ref(task)
 
 
+@contextlib.contextmanager
+def on_behalf_of_caller() -> Iterator[None]:
+    """Let other threads that this context is copied to claim nodes for the thread and task that calls this."""
+    token = _caller.set((threading.current_thread(), _current_task()))
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def _current_thread() -> threading.Thread:
+    caller = _caller.get()
+    return caller[0] if caller else threading.current_thread()
+
+
 def _current_task() -> asyncio.Task[Any] | None:
     """Return the task that runs; a program that never imported asyncio has none."""
+    if caller := _caller.get():
+        return caller[1]
     asyncio = sys.modules.get("asyncio")
     try:
         return asyncio.current_task() if asyncio else None

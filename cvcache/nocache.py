@@ -12,15 +12,17 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import contents
+from cvcache import contents, opening
+from cvcache.access import Access
 from cvcache.commit import Commit
+from cvcache.environment import environment
 from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
 from cvcache.formats.place import Place
 from cvcache.item import Item
 from cvcache.names import check_item_name, check_node_name
 from cvcache.node import CacheDir
-from cvcache.policy import Policy
+from cvcache.plain import plain_values
 from cvcache.store import open_store
 
 
@@ -38,11 +40,13 @@ class NoCache(CacheDir):
         parent: NoCache | None = None,
         below: weakref.WeakValueDictionary[str, NoCache] | None = None,
     ) -> None:
-        super().__init__("none", name, {}, Policy())
+        super().__init__(Access("none"), name)
         self._parent = parent
         self._below = weakref.WeakValueDictionary() if below is None else below
         self._arrays: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
+        self._user: dict[str, Mapping[str, Any]] = {}
+        self._meta: dict[str, Any] = {}
         self._files: str | None = None
         self._finished: Commit | None = None
 
@@ -54,7 +58,9 @@ class NoCache(CacheDir):
             node._below[part] = node = child
         return node
 
-    def init(self, key: object = None, **_: Any) -> NoCache:  # noqa: ARG002 - there is nothing to match
+    def init(self, key: object = None, **_: Any) -> Any:  # a NoCache, or what stands for one in a plan
+        if (planner := opening.planner.get()) is not None:
+            return planner.ask(self, opening.wish_for(self, key, on_stale="recompute", force=False, wait=False))
         node = NoCache(self._path, self._parent, self._below)
         if self._parent is not None:
             self._parent._below[self.name] = node  # noqa: SLF001 - the same class
@@ -62,7 +68,10 @@ class NoCache(CacheDir):
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         self._finished = self._finished or Commit(
-            dt.datetime.now(dt.UTC), attempt="", version=f"none-{os.urandom(8).hex()}", meta=meta or {}
+            dt.datetime.now(dt.UTC),
+            attempt="",
+            version=f"none-{os.urandom(8).hex()}",
+            meta={**self._meta, **(meta or {})},
         )
         return self._finished
 
@@ -72,8 +81,19 @@ class NoCache(CacheDir):
     def snapshot(self) -> NoCache:
         return self
 
-    def with_policy(self, policy: Policy) -> NoCache:  # noqa: ARG002 - nobody to wait for
+    def reached(self, **_: Any) -> NoCache:
         return self
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self._meta
+
+    def environment(self) -> Mapping[str, Any]:
+        return environment() if self._finished else {}
+
+    @property
+    def committed(self) -> bool:
+        return self._finished is not None
 
     @property
     def commit(self) -> Commit | None:
@@ -91,7 +111,7 @@ class NoCache(CacheDir):
     def own_state(self) -> str:
         return "committed" if self._finished else "absent"
 
-    def children(self) -> list[CacheDir]:
+    def children(self) -> list[NoCache]:
         return [self._below[name] for name in sorted(self._below)]
 
     def walk(self) -> Iterator[NoCache]:
@@ -103,7 +123,8 @@ class NoCache(CacheDir):
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
         files = contents.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
-        return {name: self._written.get(name, files.get(name, {})) for name in sorted({*self._arrays, *files})}
+        names = sorted({*self._arrays, *files})
+        return {name: {**self._written.get(name, files.get(name, {})), **self._user.get(name, {})} for name in names}
 
     def has_written(self, name: str) -> bool:
         return name in self.rows()
@@ -126,13 +147,17 @@ class NoCache(CacheDir):
         meta = self.item_meta(check_item_name(name))
         return find_format(name).read(self._place(name, meta), **options)
 
-    def write(self, name: str, obj: object, /, **options: Any) -> Item:
+    def write(
+        self, name: str, obj: object, /, *, meta: Mapping[str, Any] | None = None, track: bool = True, **options: Any
+    ) -> Item:
         if self._finished:
             msg = f"{self.url} is committed and does not change; write if not d.committed"
             raise NodeCommitted(msg)
         name = check_item_name(name)
         fmt = find_format(name)
         self._arrays.pop(name, None)
+        user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
+        self._user[name] = user if track else {**user, "track": False}
         if type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype") and fmt.suffix != "png":
             self._arrays[name] = obj, options
             self._written.pop(name, None)
@@ -178,7 +203,7 @@ class NoCache(CacheDir):
     def __getstate__(self) -> dict[str, Any]:
         for name in self._arrays:
             self._store_array(name)
-        return {name: vars(self)[name] for name in ("_path", "_files", "_written", "_finished")}
+        return {name: vars(self)[name] for name in ("_path", "_files", "_written", "_user", "_meta", "_finished")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         NoCache.__init__(self, state["_path"])

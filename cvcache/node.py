@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
 import traceback
-import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Token
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import claim, contents, lease, opening
+from cvcache import claim, contents, copying, lease, opening
 from cvcache.commit import Commit
+from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
+from cvcache.handle import NodeHandle
 from cvcache.item import Item
-from cvcache.key import Canonical
-from cvcache.look import read_newest
-from cvcache.names import check_item_name, check_key, check_node_name, child_names
-from cvcache.owner import is_dead
-from cvcache.policy import Policy
+from cvcache.names import check_item_name
+from cvcache.plain import plain_values
 from cvcache.protocol import Sibling
-from cvcache.reason import describe_owner
-from cvcache.record import Record
-from cvcache.store import Store, open_store
 
 _TRACEBACK_CHARACTERS = 8192
 
 
-class CacheDir:
+class CacheDir(NodeHandle):
     """One node of a tree: a directory with a commit mark, items and child nodes.
 
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
@@ -36,265 +32,80 @@ class CacheDir:
     may hold secrets, so another process takes its own from its environment.
     """
 
-    def __init__(self, scheme: str, path: str, options: Mapping[str, Any], policy: Policy) -> None:
-        self._scheme = scheme
-        self._path = path
-        self._options = dict(options)
-        self._policy = policy
-        self._store: Store | None = None
-        self._attempt: lease.Attempt | None = None
-        self._record: Record | None = None
-        self._looked = False
-        self._computed = False
-        self._tokens: list[Token[tuple[str, ...]]] = []
-
-    @property
-    def store(self) -> Store:
-        """The store that keeps the node."""
-        if self._store is None:
-            self._store = open_store(self._scheme, self._path, self._options, self._policy.retries)
-        return self._store
-
-    @property
-    def location(self) -> str:
-        """Full key of the node in its store, without a scheme."""
-        return self._path
-
-    @property
-    def policy(self) -> Policy:
-        """How long the node waits for whom."""
-        return self._policy
-
-    @property
-    def url(self) -> str:
-        """Where the node lies: a path on disk, or a URL; never with a secret."""
-        return self._path if self._scheme == "file" else f"{self._scheme}://{self._path}"
-
-    @property
-    def name(self) -> str:
-        """The last component of `url`."""
-        return self._path.rpartition("/")[2]
-
-    def __truediv__(self, name: str) -> CacheDir:
-        """Return the child node `name`, or deeper, ``"a/b"``; no I/O."""
-        names = [check_node_name(part) for part in name.split("/")]
-        path = check_key("/".join([self._path.rstrip("/"), *names]), name)
-        return CacheDir(self._scheme, path, self._options, self._policy)
-
-    def __getitem__(self, name: str) -> Item:
-        """Return the item `name`, which need not exist yet; no I/O."""
-        return Item(self, check_item_name(name))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
-
-    def with_policy(self, policy: Policy) -> CacheDir:
-        """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
-        return CacheDir(self._scheme, self._path, self._options, policy)
-
-    def snapshot(self) -> CacheDir:
-        """Return a handle to the node as it is now; one LIST and one GET."""
-        return self.with_policy(self._policy).refresh()
-
-    def refresh(self) -> CacheDir:
-        """Look at the node again and return this handle; one LIST and one GET."""
-        self._record, self._looked = read_newest(self.store, self._path), True
-        return self
-
-    def _newest(self) -> Record | None:
-        """Return the record this handle goes by, looking at the store only the first time."""
-        if self._attempt is not None and self._attempt.fate is not None:
-            self._record, self._looked, self._attempt = self._attempt.fate, True, None
-            self._computed = True
-        if self._attempt is not None:
-            return self._attempt.record
-        if not self._looked:
-            self.refresh()
-        return self._record
+    _tokens: tuple[Token[tuple[str, ...]], ...] = ()
 
     def init(
-        self, key: object = None, *, on_stale: str = "recompute", force: bool = False, wait: bool | None = None
+        self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
     ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
         wish = opening.wish_for(
-            self, key, on_stale=on_stale, force=force, wait=self._policy.wait if wait is None else wait
+            self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
         )
-        path = self._path
-        while isinstance(found := claim.obtain(self.store, path, wish, self._policy), Sibling):
-            path = opening.sibling(self.store, path, wish)
-        node = CacheDir(self._scheme, path, self._options, self._policy)
-        if isinstance(found, lease.Attempt):
-            node._attempt = found
-        else:
-            node._record, node._looked = found, True
+        if (planner := opening.planner.get()) is not None:
+            return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
+        node: CacheDir = self
+        while isinstance(found := node._obtain(wish), Sibling):
+            node = node.beside(opening.sibling(node.store, node.location, wish))
+        return found
+
+    def _obtain(self, wish: claim.Wish) -> CacheDir | Sibling:
+        """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
+        found = claim.obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
+        if isinstance(found, NodeHandle) and self._access.copy_on_read:
+            other, found = found, claim.obtain(self.store, self._path, wish, self.policy)
+            if isinstance(found, lease.Attempt):
+                found = copying.fill(found, other)
+        if isinstance(found, NodeHandle):
+            return self.going_by(found)
+        if isinstance(found, Sibling):
+            return found
+        if not isinstance(found, lease.Attempt):
+            return self.pinned_to(found)
+        node = type(self)(self._access, self._path, self._also)
+        node._attempt = found  # noqa: SLF001 - the same class
         return node
+
+    def serving(self, wish: claim.Wish) -> NodeHandle | None:
+        """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
+        return None if wish.request.force else self.elsewhere(wish.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self._newest()
         attempt = self._attempt or lease.open_attempt(self.url)
         if attempt is None:
+            if (planner := opening.planner.get()) is not None and planner.has(self):
+                return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
             if done := self.commit:
                 return done
             msg = f"{self.url} is not open for writing in this process; call cdir_init on it before committing it"
             raise NotOpen(msg)
         rows = {**attempt.rows, **contents.own_file_rows(attempt)}
-        record = claim.commit(attempt, rows, meta or {})
+        attempt.meta.update(meta or {})
+        plain_values(attempt.meta, f"the metadata of {self.url}")
+        record = claim.commit(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)
 
-    @property
-    def commit(self) -> Commit | None:
-        """The commit, or None while the node is not complete."""
-        record = self._newest()
-        return Commit.of(record) if record is not None and record.state == "committed" else None
+    def give_up(self) -> None:
+        """Let go of the node, if this handle opened it: nothing is committed, and others need not wait."""
+        if self._attempt is not None and self._attempt.fate is None:
+            claim.release(self._attempt)
 
     @property
-    def committed(self) -> bool:
-        """Whether the node is complete."""
-        return self.commit is not None
+    def meta(self) -> dict[str, Any]:
+        """Plain values of your own, kept with the commit: fill it while the node is open, read it afterwards.
 
-    @property
-    def computed(self) -> bool:
-        """Whether the result was computed through this handle, and not found."""
-        return self.committed and self._computed
-
-    @property
-    def reason(self) -> tuple[str, ...]:
-        """Why the newest attempt was begun, one difference a line; empty for a node never computed."""
-        record = self._newest()
-        return record.reason if record else ()
-
-    @property
-    def error(self) -> Mapping[str, str] | None:
-        """Type, message and traceback of the failure the newest attempt ended with; None if it did not."""
-        record = self._newest()
-        if record is None:
-            return None
-        if record.state == "claimed" and is_dead(record.owner):
-            return {"type": "died", "message": f"the process died before its commit ({describe_owner(record)})"}
-        return record.error
-
-    @property
-    def version(self) -> str:
-        """What a key that holds an item of this node stands for; of a node not committed, its attempt."""
-        record = self._newest()
-        if record is None:
-            msg = f"{self.url} was never computed, so it cannot be part of a key; compute it first"
-            raise NotOpen(msg)
-        return (record.version or record.attempt) if record.state == "committed" else record.attempt
-
-    @property
-    def state(self) -> str:
-        """One of absent, running, committed, stale, failed.
-
-        A node whose owner died on this machine is failed. Whether a committed node is stale costs one
-        LIST and one GET for each node its key holds an item of.
+        ``out.meta["nuclei"] = 241``. Of a committed node this is a copy. No store call.
         """
-        state = self.own_state
-        return "stale" if state == "committed" and any(map(self._is_outdated, self.inputs)) else state
+        self._newest()
+        if self._attempt is not None:
+            return self._attempt.meta
+        return dict(self.commit.meta) if self.commit else {}
 
-    @property
-    def inputs(self) -> tuple[Mapping[str, str], ...]:
-        """The items in the node's key: where their nodes lie relative to this one, and their versions."""
-        record = self._newest()
-        return record.inputs if record else ()
-
-    @property
-    def own_state(self) -> str:
-        """`state` without a look at other nodes: a stale node is committed."""
-        record = self._newest()
-        if record is None or record.state in {"released", "removing", "removed"}:
-            return "absent"
-        if record.state == "claimed":
-            return "failed" if is_dead(record.owner) else "running"
-        return record.state
-
-    def _is_outdated(self, source: Mapping[str, str]) -> bool:
-        path = opening.resolve(self._path, source.get("url", ""))
-        if path is None:
-            return False
-        node = CacheDir(self._scheme, path, self._options, self._policy)
-        return not node.committed or node.version != source.get("version")
-
-    def items(self) -> list[Item]:
-        """Return the items, sorted by name; no store call for a committed node, one LIST for another."""
-        return [Item(self, name) for name in sorted(self.rows())]
-
-    def children(self) -> list[CacheDir]:
-        """Return the child nodes, sorted by name; one LIST."""
-        return [self / name for name in child_names(self.store.list(self._path).dirs)]
-
-    def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
-        record = self._newest()
-        if record is not None and record.state in {"committed", "failed"}:
-            return contents.committed_rows(self.store, self._path, record)
-        if record is None or record.state != "claimed":
-            return {}
-        own = self._attempt.rows if self._attempt else {}
-        return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
-
-    def record(self) -> Record | None:
-        """Return the record this handle goes by."""
-        return self._newest()
-
-    def thumbnail(self, name: str) -> bytes | None:
-        """Return the small PNG of the item `name`, or None where there is none; one GET."""
-        record = self._newest()
-        return (
-            None if record is None else contents.read_thumbnail(self.store, self._path, record, check_item_name(name))
-        )
-
-    def has_written(self, name: str) -> bool:
-        """Whether the item `name` was written through this handle since the node was opened; no store call."""
-        return self._attempt is not None and name in self._attempt.rows
-
-    def item_url(self, name: str) -> str:
-        """Return where the item `name` lies, or would lie."""
-        return self.store.url(f"{contents.root_of(self._path, self._newest())}/{name}")
-
-    def item_meta(self, name: str) -> Mapping[str, Any]:
-        """Return what was recorded of the item `name`.
-
-        Raises
-        ------
-        ItemNotFound
-            If the node has no such item.
-        """
-        rows = self.rows()
-        if name not in rows:
-            raise contents.not_found(self.url, name, sorted(rows))
-        return rows[name]
-
-    def read(self, name: str, /, **options: Any) -> Any:
-        """Return the object of the item `name`.
-
-        Parameters
-        ----------
-        name : str
-            Its suffix chooses the format.
-        **options
-            What the format takes, e.g. ``level=2`` of an OME-Zarr image.
-
-        Raises
-        ------
-        ItemNotFound
-            If there is no such item.
-        ItemDamaged
-            If it is not what its commit vouched for.
-        NodeReplaced
-            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
-
-        Notes
-        -----
-        One GET for a file of a committed node; directory formats say their own cost.
-        """
-        name = check_item_name(name)
-        row = self.item_meta(name)
-        return contents.read_item(self.store, self._path, self._newest(), name, row, options)
-
-    def write(self, name: str, obj: object, /, **options: Any) -> Item:
+    def write(
+        self, name: str, obj: object, /, *, meta: Mapping[str, Any] | None = None, track: bool = True, **options: Any
+    ) -> Item:
         """Write `obj` as the item `name` of a node opened for writing.
 
         Parameters
@@ -304,6 +115,10 @@ class CacheDir:
         obj : object
             What the format takes, or an `Item`, whose content is written. An object that would not come back as it
             is raises and writes nothing.
+        meta : mapping, optional
+            Plain values of your own, to be read as ``item.meta["user"]``.
+        track : bool
+            Whether `cdir_copy` takes the item along; False for what is big and easily made again.
         **options
             What the format takes, e.g. ``axes="zyx", scale=(2, 0.5, 0.5)`` of an OME-Zarr image.
 
@@ -323,7 +138,8 @@ class CacheDir:
         name = check_item_name(name)
         attempt = self._writable()
         obj, images = _content_of(name, obj)
-        contents.write_item(attempt, name, obj, options, images)
+        user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
+        contents.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -349,17 +165,25 @@ class CacheDir:
             msg = f"open({name!r}, {mode!r}): the mode is 'rb' or 'wb'; wrap the file in io.TextIOWrapper for text"
             raise UsageError(msg)
         if mode == "rb":
-            return contents.open_item(self.store, self._path, self._newest(), name, self.item_meta(name))
+            there = self._there
+            return contents.open_item(there.store, there.location, self._newest(), name, self.item_meta(name))
         attempt = self._own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
     def path(self, name: str) -> str:
-        """Return a path or URL for the item `name`, for a tool that writes it by itself.
+        """Return a path or URL for the item `name`: for a tool that writes it, or of a committed node reads it.
 
-        From then on other processes may be writing for this attempt, so that after a crash it is
-        never taken over in place. The commit lists such items and vouches for their size.
+        From the moment a tool may write, other processes may be writing for this attempt, so that after a crash it
+        is never taken over in place. The commit lists such items and vouches for their size.
+
+        Raises
+        ------
+        NotOpen, NodeCommitted
+            If there is no such item, and this process does not hold the node, or it is complete.
         """
         name = check_item_name(name)
+        if name in self.committed_rows():
+            return self.item_url(name)
         attempt = self._own_file(name)
         attempt.share()
         attempt.store.makedirs(attempt.root)
@@ -390,11 +214,32 @@ class CacheDir:
 
     def __enter__(self) -> Self:
         inside = lease.running.get()
-        self._tokens.append(lease.running.set((*inside, self._attempt.id) if self._attempt else inside))
+        token = lease.running.set((*inside, self._attempt.id) if self._attempt else inside)
+        self._tokens = (*self._tokens, token)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        lease.running.reset(self._tokens.pop())
+        self._leave()
+        self._end(error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Do what ``__exit__`` does, with the requests to the store in another thread."""
+        import asyncio
+
+        self._leave()
+        await asyncio.to_thread(self._end, error)
+
+    def _leave(self) -> None:
+        *self._tokens, last = self._tokens  # type: ignore[assignment]
+        lease.running.reset(last)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Commit what was written, or write the failure as the node's fate."""
         attempt = self._attempt
         if attempt is None or attempt.fate is not None:
             return
@@ -420,36 +265,6 @@ class CacheDir:
         except Exception as second:  # noqa: BLE001 - the store may be the very thing that failed
             claim.logger.warning("%s failed, and that could not be recorded (%s)", self.url, second)
             attempt.fence(f"{self.url} failed")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CacheDir) and self.url == other.url
-
-    def __hash__(self) -> int:
-        return hash(self.url)
-
-    def __repr__(self) -> str:
-        return f"CacheDir({self.url!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {"_scheme": self._scheme, "_path": self._path, "_policy": self._policy}
-        return {**kept, "_record": self._newest() if self._looked or self._attempt else None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_scheme"], state["_path"], {}, state["_policy"])  # type: ignore[misc]
-        self._record = state["_record"]
-        self._looked = self._record is not None
-
-    def __cvcache_key__(self) -> Canonical:
-        return Canonical({"$node": self.version})
-
-    def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
-        return self.url, {"version": self.version}
-
-    def _committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.rows() if self.committed else {}
-
-    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        return [row for row in self._committed_rows().values() if row.get("kind") in {"image", "labels"}]
 
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:

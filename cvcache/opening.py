@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from cvcache import lease
-from cvcache.claim import Wish
+from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.key import canonical, digest
 from cvcache.look import read_newest
@@ -15,6 +17,7 @@ from cvcache.protocol import OnStale, Request
 from cvcache.store.base import Store
 
 _LABEL_CHARACTERS = 60
+_ON_STALE = {choice.value: choice for choice in OnStale}
 
 
 class _Node(Protocol):
@@ -22,10 +25,24 @@ class _Node(Protocol):
     def url(self) -> str: ...
 
 
-def wish_for(node: _Node, key: object, *, on_stale: str, force: bool, wait: bool) -> Wish:
+class Planner(Protocol):
+    """Takes the nodes that would be opened, in place of the protocol."""
+
+    def ask(self, node: Any, wish: Wish) -> Any:
+        """Return what stands for the node opened as `wish` says."""
+
+    def has(self, node: Any) -> bool:
+        """Whether the node would be open for writing."""
+
+
+planner: ContextVar[Planner | None] = ContextVar("cvcache_planner", default=None)
+"""Set where a plan is made."""
+
+
+def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> Wish:
     """Return the wish for `key`; the one of the nearest node above that is open here if there is none."""
-    known = [choice.value for choice in OnStale]
-    if on_stale not in known:
+    if on_stale not in _ON_STALE:
+        known = list(_ON_STALE)
         msg = f"on_stale is one of {', '.join(known)}, not {on_stale!r}{did_you_mean(str(on_stale), known)}"
         raise UsageError(msg)
     if key is None:
@@ -33,11 +50,20 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool, wait: bool
     else:
         form = canonical(key)
         key_digest = digest(form)
-    inputs = tuple(_inputs(node.url, key))
-    if any(source["url"] == "" for source in inputs):
-        msg = f"{node.url} would be computed from its own items, which it withdraws first; give the result another node"
+    if force not in {True, False, "alone"}:
+        msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
-    return Wish(Request(key_digest, force, wait, OnStale(on_stale)), form, inputs, tuple(_images(key)))
+    request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
+    return Wish(request, form, functools.partial(_sources, node.url, key), alone=force == "alone")
+
+
+def _sources(url: str, key: object) -> Sources:
+    """Return what `key` holds of other nodes than the one at `url`."""
+    inputs = tuple(_inputs(url, key))
+    if any(source["url"] == "" for source in inputs):
+        msg = f"{url} would be computed from its own items, which it withdraws first; give the result another node"
+        raise UsageError(msg)
+    return Sources(inputs, tuple(_images(key)))
 
 
 def _inherited(url: str) -> tuple[Any, str | None]:
@@ -50,28 +76,40 @@ def _inherited(url: str) -> tuple[Any, str | None]:
 
 
 def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:
-    """Yield, for each item in a key, where its node lies relative to `url`, and its version."""
-    if hasattr(type(value), "__cvcache_input__"):
-        theirs, row = value.__cvcache_input__()  # type: ignore[attr-defined]  # asked for in the line before
-        yield {"url": _relative(url, theirs), **row}
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _inputs(url, part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _inputs(url, part)
+    """Yield, for each item in a key, where its node lies relative to `url`, and its version; each row once."""
+    seen: list[dict[str, str]] = []
+    for leaf in _leaves(value):
+        given = leaf.__cvcache_input__() if hasattr(type(leaf), "__cvcache_input__") else None
+        row = given and {"url": _relative(url, given[0]), **given[1]}
+        if row and row not in seen:
+            seen.append(row)
+            yield row
 
 
 def _images(value: object) -> Iterator[Mapping[str, Any]]:
     """Yield what is recorded of each image in a key; no store call, a node in a key has been looked at."""
-    if hasattr(type(value), "__cvcache_images__"):
-        yield from value.__cvcache_images__()  # type: ignore[attr-defined]  # asked for in the line before
+    for leaf in _leaves(value):
+        if hasattr(type(leaf), "__cvcache_images__"):
+            yield from leaf.__cvcache_images__()
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the items, nodes and stored images in a key, also those that a dask graph reads from."""
+    if hasattr(type(value), "__cvcache_input__"):
+        yield value
+    elif hasattr(type(value), "__dask_graph__"):
+        from cvcache.lineage import sources
+
+        yield from sources(value)
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _images(part)
-    elif isinstance(value, (list, tuple)):
+            yield from _leaves(part)
+    elif isinstance(value, (list, tuple, set, frozenset)):
         for part in value:
-            yield from _images(part)
+            yield from _leaves(part)
+    elif hasattr(type(value), "__dataclass_fields__"):
+        for name in type(value).__dataclass_fields__:
+            yield from _leaves(getattr(value, name, None))
 
 
 def _relative(url: str, other: str) -> str:
@@ -97,19 +135,23 @@ def resolve(path: str, relative: str) -> str | None:
 
 
 def sibling(store: Store, path: str, wish: Wish) -> str:
-    """Return the path of the sibling that keeps the result for the key of `wish`: the name says the difference."""
+    """Return the name of the sibling that keeps the result for the key of `wish`; one LIST and one GET."""
     newest = read_newest(store, path)
-    parent, _, name = path.rpartition("/")
-    differences = list(_differences(newest.key if newest else None, wish.key, ""))
+    return sibling_name(path.rpartition("/")[2], newest.key if newest else None, wish)
+
+
+def sibling_name(name: str, key: Any, wish: Wish) -> str:
+    """Return the name of a sibling of the node `name`, which was made for `key`: it says the difference."""
+    differences = list(_differences(key, wish.key, ""))
     label = ",".join(f"{leaf}={value}" for leaf, value in differences if value is not None)
     known = differences and all(value is not None for _, value in differences) and len(label) <= _LABEL_CHARACTERS
     # a name in mixed case could differ from another one by case alone
     plain = known and label == label.casefold() and "/" not in label
     fallback = (wish.request.digest or "")[:8]
     try:
-        return f"{parent}/{check_node_name(f'{name},{label if plain else fallback}')}"
+        return check_node_name(f"{name},{label if plain else fallback}")
     except InvalidName:
-        return f"{parent}/{name},{fallback}"
+        return f"{name},{fallback}"
 
 
 def _differences(old: Any, new: Any, leaf: str) -> Iterator[tuple[str, str | None]]:

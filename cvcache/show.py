@@ -103,6 +103,7 @@ def node_json(node: CacheDir) -> dict[str, Any]:
         "root": commit.root if commit else None,
         "key": commit.key if commit else None,
         "meta": dict(commit.meta) if commit else None,
+        "environment": dict(node.environment()) if commit else None,
         "error": dict(error) if error else None,
         "items": {name: dict(row) for name, row in node.rows().items()},
     }
@@ -115,6 +116,8 @@ def node_text(report: Mapping[str, Any]) -> str:
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     if report["root"] not in {None, "."}:
         lines.append(f"  data in: {report['root']}")
+    lines += [f"  {line}" for line in _environment_lines(report["environment"] or {})]
+    lines += [f"  {name} = {value}" for name, value in (report["meta"] or {}).items()]
     lines += [f"  why: {reason}" for reason in report["why"]]
     if report["error"]:
         lines.append(f"  error: {report['error'].get('type')}: {report['error'].get('message')}")
@@ -122,3 +125,12 @@ def node_text(report: Mapping[str, Any]) -> str:
         lines.append("  key: " + json.dumps(report["key"], ensure_ascii=False)[:2000])
     lines += ["  item: " + item_line(name, row) for name, row in sorted(report["items"].items())]
     return "\n".join(plain(line) for line in lines)
+
+
+def _environment_lines(made: Mapping[str, Any]) -> Iterator[str]:
+    if made:
+        versions = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())
+        yield f"python: {made.get('python')} ({made.get('platform')})" + (f" with {versions}" if versions else "")
+        yield f"peak memory of the process: {size_text(made.get('peak_memory'))}"
+    if git := made.get("git"):
+        yield f"git: {git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Callable, Coroutine, Iterable
+from types import MethodType
+from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
 from cvcache.code import code_of
+from cvcache.dry_run import plan
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.key import Canonical
+from cvcache.lease import on_behalf_of_caller
 from cvcache.node import CacheDir
+from cvcache.runlog import capture_async
 
-Function = Callable[..., None]
+Function = Callable[..., Any]
+R = TypeVar("R")
+T = TypeVar("T")
 logger = logging.getLogger("cvcache")
 
 
+class Decorator(Protocol):
+    """What makes a step of a function."""
+
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, None]], /) -> AsyncStep: ...
+    @overload
+    def __call__(self, function: Callable[..., None], /) -> Step[CacheDir]: ...
+
+
 @overload
-def step(function: Function, /) -> Step: ...
+def step(function: Callable[..., Coroutine[Any, Any, None]], /) -> AsyncStep: ...
+@overload
+def step(function: Callable[..., None], /) -> Step[CacheDir]: ...
 @overload
 def step(
     *,
@@ -29,7 +47,7 @@ def step(
     depends: Iterable[object] = (),
     on_stale: str = "recompute",
     log: str | None = "run.log",
-) -> Callable[[Function], Step]: ...
+) -> Decorator: ...
 def step(
     function: Function | None = None,
     /,
@@ -40,12 +58,13 @@ def step(
     depends: Iterable[object] = (),
     on_stale: str = "recompute",
     log: str | None = "run.log",
-) -> Step | Callable[[Function], Step]:
+) -> Any:
     """Make a function fill a node: ``node = function(root / "name", ...)``.
 
     The function takes the open node as its first argument and returns nothing; the call returns the
     committed node, computed now or read. It runs when its arguments, its code or the items it is given
-    have changed, and says which.
+    have changed, and says which. A method is a step too: what its instance holds counts as an argument. Calling an
+    ``async def`` gives a coroutine, and its requests to the store run in another thread.
 
     Parameters
     ----------
@@ -73,15 +92,17 @@ def step(
     3
     """
 
-    def decorate(function: Function) -> Step:
-        return Step(function, name, version, tuple(ignore), tuple(depends), on_stale, log)
+    def decorate(function: Function) -> Step[Any]:
+        kind: type[Step[Any]] = AsyncStep if inspect.iscoroutinefunction(function) else Step
+        return kind(function, name, version, tuple(ignore), tuple(depends), on_stale, log)
 
     return decorate if function is None else decorate(function)
 
 
-class Step:
+class Step(Generic[R]):
     """A function with what its key needs; call it with a node and the function's arguments."""
 
+    __name__: str
     __qualname__: str
 
     def __init__(
@@ -104,35 +125,75 @@ class Step:
         self._on_stale = on_stale
         self._log = log
         self._signature = inspect.signature(function)
+        self._by_place, self._names, self._defaults = _plain_arguments(self._signature)
+        self._code = Canonical(None)
         self._check_ignore()
 
     def _check_ignore(self) -> None:
-        known = list(self._signature.parameters)[1:]
+        known = list(inspect.signature(getattr(self._function, "__func__", self._function)).parameters)
         for name in self._ignore:
             if name not in known:
                 msg = f"step {self._name!r} ignores {name!r}, which is no argument of it{did_you_mean(name, known)}"
                 raise UsageError(msg)
 
-    def __call__(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> CacheDir:
-        """Return the committed node `out`, running the function if it has to."""
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """Return the step of an instance, as a method is: what it holds becomes part of the key."""
+        if instance is None:
+            return self
+        method = MethodType(self._function, instance)
+        return type(self)(method, self._name, self._version, self._ignore, self._depends, self._on_stale, self._log)
+
+    def __call__(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
+        """Return the committed node `out`, running the function if it has to; of an async one, a coroutine."""
         return self._run(out, args, kwargs, force=False)
 
-    def force(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> CacheDir:
+    def force(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
         """Run the function in any case; what depends on its result runs again too."""
         return self._run(out, args, kwargs, force=True)
 
+    def force_alone(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
+        """Run the function in any case; its result counts as the version it was, so nothing else runs again."""
+        return self._run(out, args, kwargs, force="alone")
+
+    def why(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> list[str]:
+        """Return why a call would run the function, one difference a line; empty if its result would be read.
+
+        Notes
+        -----
+        One LIST and one GET. Nothing is computed or written.
+        """
+        with plan() as planned:
+            self._open(out, args, kwargs, force=False)
+        return [line for row in planned.rows if row.action != "read" for line in row.why]
+
     def key(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return what must match for a result to be used again, given the arguments without the node."""
-        bound = self._bind(args, kwargs)
-        bound.apply_defaults()
-        first, *_ = self._signature.parameters
-        arguments = {n: v for n, v in bound.arguments.items() if n != first and n not in self._ignore}
+        arguments = self._arguments(args, kwargs)
+        if self._ignore:
+            arguments = {n: v for n, v in arguments.items() if n not in self._ignore}
+        if isinstance(self._function, MethodType) and "self" not in self._ignore:
+            arguments = {"self": self._function.__self__, **arguments}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
-            key["code"] = Canonical(code_of(self._function))
+            code = code_of(self._function)
+            if self._code.form != code:
+                self._code = Canonical(code)
+            key["code"] = self._code
         else:
             key["version"] = self._version
         return {**key, "depends": list(self._depends)} if self._depends else key
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return name -> value of every argument but the node, defaults included."""
+        by_place = dict(zip(self._by_place, args, strict=False))
+        if len(by_place) == len(args) and by_place.keys().isdisjoint(kwargs):
+            arguments = {**self._defaults, **by_place, **kwargs}
+            if arguments.keys() == self._names:
+                return arguments
+        bound = self._bind(args, kwargs)
+        bound.apply_defaults()
+        first, *_ = self._signature.parameters
+        return {n: v for n, v in bound.arguments.items() if n != first}
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
         try:
@@ -143,26 +204,74 @@ class Step:
             msg = f"step {self._name!r}: {error}{hint} (it takes: {', '.join(known) or 'the node only'})"
             raise UnknownOption(msg) from None
 
-    def _run(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool) -> CacheDir:
+    def _open(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> CacheDir:
         if not isinstance(out, CacheDir):
             msg = (
                 f"step {self._name!r} is called with the node to fill first, as in {self._name}(root / 'name', ...), "
                 f"not {type(out).__name__}"
             )
             raise UsageError(msg)
-        node = out.init(self.key(*args, **kwargs), on_stale=self._on_stale, force=force)
-        if node.committed:
-            return node
-        with node, node.log(self._log) if self._log else contextlib.nullcontext():
-            returned: object = self._function(node, *args, **kwargs)
-            if returned is not None:
-                logger.warning("step %r returned a value, which is not kept; write it with out.write()", self._name)
-        return node
+        return out.init(self.key(*args, **kwargs), on_stale=self._on_stale, force=force)
+
+    def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> R:
+        node = self._open(out, args, kwargs, force=force)
+        if not node.committed:
+            with node, self._logged(node):
+                self._check_returned(self._function(node, *args, **kwargs))
+        return cast("R", node)
+
+    def _logged(self, node: CacheDir) -> contextlib.AbstractContextManager[None]:
+        return node.log(self._log) if self._log else contextlib.nullcontext()
+
+    def _check_returned(self, returned: object) -> None:
+        if returned is not None:
+            logger.warning("step %r returned a value, which is not kept; write it with out.write()", self._name)
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
         """Pickle a module's step by name, as functions are; one of a script or notebook by value, for cloudpickle."""
+        if isinstance(self._function, MethodType):
+            return getattr, (self._function.__self__, self.__name__)
         by_name = self.__module__ != "__main__" and "<locals>" not in self.__qualname__
         return self.__qualname__ if by_name else super().__reduce_ex__(protocol)
+
+
+class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
+    """A step whose function is a coroutine function."""
+
+    async def _run(
+        self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str
+    ) -> CacheDir:
+        node = await _in_thread(lambda: self._open(out, args, kwargs, force=force), undo=CacheDir.give_up)
+        if not node.committed:
+            async with node, self._logged_async(node):
+                self._check_returned(await self._function(node, *args, **kwargs))
+        return node
+
+    def _logged_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
+        return capture_async(node, self._log) if self._log else contextlib.nullcontext()
+
+
+async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """Return what `function` returns in another thread, on behalf of this task; `undo` it if this one was cancelled."""
+    import asyncio
+
+    with on_behalf_of_caller():
+        context = contextvars.copy_context()
+    future = asyncio.get_running_loop().run_in_executor(None, context.run, function)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(lambda done: done.cancelled() or done.exception() or undo(done.result()))
+        raise
+
+
+def _plain_arguments(signature: inspect.Signature) -> tuple[list[str], set[str] | None, dict[str, Any]]:
+    """Return which arguments can be given by place, which there are, and defaults; None where only `bind` can tell."""
+    _, *rest = signature.parameters.values()
+    by_place = [one.name for one in rest if one.kind is one.POSITIONAL_OR_KEYWORD]
+    plain = len(by_place) + sum(one.kind is one.KEYWORD_ONLY for one in rest) == len(rest)
+    defaults = {one.name: one.default for one in rest if one.default is not one.empty}
+    return by_place, {one.name for one in rest} if plain else None, defaults
 
 
 def _check_function(function: Any) -> None:
@@ -171,13 +280,10 @@ def _check_function(function: Any) -> None:
         msg = f"step decorates a function, not {function!r}; options are given by name, as in @step(version=2)"
         raise UsageError(msg)
     name = getattr(function, "__qualname__", repr(function))
-    if any(is_lazy(function) for is_lazy in _LAZY):
-        msg = f"step {name!r} is async or a generator, so that calling it does not run it; make it a plain function"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = f"step {name!r} is a generator, so that calling it does not run it; make it a plain or async function"
         raise UsageError(msg)
     first = next(iter(inspect.signature(function).parameters.values()), None)
     if first is None or first.kind not in {first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD}:
         msg = f"step {name!r} has no argument for the node it fills; make it the first, as in def f(out, image): ..."
         raise UsageError(msg)
-
-
-_LAZY = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

@@ -18,7 +18,18 @@ import fsspec
 import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
-from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, claim, lease, look, node, register_format
+from cvcache import (
+    CvcacheError,
+    Policy,
+    cdir_commit,
+    cdir_init,
+    cdir_query,
+    claim,
+    handle,
+    lease,
+    look,
+    register_format,
+)
 from cvcache.record import Owner
 from cvcache.store import location_of, open_store
 from cvcache.store.local import LocalStore
@@ -113,7 +124,7 @@ class World:
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(look, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(look, "is_dead", self._is_dead)
-        patch.setattr(node, "is_dead", self._is_dead)
+        patch.setattr(handle, "is_dead", self._is_dead)
         patch.setattr(lease, "_heart", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)

@@ -7,7 +7,6 @@ import doctest
 import importlib
 import inspect
 import io
-import json
 import pkgutil
 import re
 import runpy
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parent.parent
 PAGES = [TOP / "README.md", TOP / "SECURITY.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").rglob("*.md"))]
-NOTEBOOKS = sorted((TOP / "notebooks").glob("*.ipynb"))
 API = TOP / "docs" / "reference" / "api.md"
 
 
@@ -126,7 +124,7 @@ def test_every_name_is_in_the_reference() -> None:
 def test_every_public_member_is_in_the_reference(kind: type) -> None:
     text = API.read_text()
     members = {name for name in dir(kind) if not name.startswith("_")} | set(inspect.signature(kind).parameters)
-    hidden = {"of", "scheme", "options", "node"} | ({"path"} if kind is cvcache.CacheDir else set())
+    hidden = {"of", "access", "also", "node"} | ({"path"} if kind is cvcache.CacheDir else set())
     for name in members - hidden:
         assert re.search(rf"`{name}\b", text), f"{kind.__name__}.{name} is not in {name_of(API)}"
 
@@ -156,24 +154,3 @@ def test_examples_in_docstrings_run() -> None:
 def test_every_public_function_says_what_it_raises_and_costs() -> None:
     for name in ("cdir_init", "cdir_commit", "cdir_query", "cdir_remove"):
         assert "Notes" in (inspect.getdoc(getattr(cvcache, name)) or ""), name
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
-def test_a_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cells as one script: the kernel of Jupyter would add 30 packages to prove no more."""
-    cells = json.loads(notebook.read_text())["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code), "clear the outputs"
-    script = tmp_path / "page.py"
-    script.write_text("\n\n".join("".join(cell["source"]) for cell in code) + "\n")
-    (tmp_path / "empty").mkdir()
-    lines = run(script, monkeypatch, tmp_path / "empty")
-    expected = promised(script.read_text())
-    assert [line for line in lines if line in expected] == expected, lines
-
-
-def test_the_tutorial_has_its_notebook() -> None:
-    cells = json.loads((TOP / "notebooks" / "first_pipeline.ipynb").read_text())["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    page = code_of(TOP / "docs" / "tutorial" / "first-pipeline.md")
-    assert [line for line in source.splitlines() if line] == [line for line in page.splitlines() if line]

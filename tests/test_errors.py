@@ -12,7 +12,7 @@ import pytest
 from store.strangers import claim_record, log_key, put_record
 
 import cvcache
-from cvcache import Policy, cdir, cdir_init, cdir_query, cdir_remove, errors
+from cvcache import Policy, cdir, cdir_init, cdir_query, cdir_remove, errors, plan
 from cvcache.store import instrument
 from cvcache.testing import WrapperStore
 
@@ -94,6 +94,15 @@ def recursive(case: MemoryCase) -> None:
         cdir_init(_node(case))
 
 
+def not_computed(case: MemoryCase) -> None:
+    planner = plan()
+    planner.__enter__()
+    try:
+        cdir_init(_node(case)).read("a.json")
+    finally:
+        planner.__exit__(None, None, None)
+
+
 def not_exclusive(case: MemoryCase) -> None:
     with instrument(_NoWinner):
         cdir_init(_node(case))
@@ -164,6 +173,7 @@ RAISED: dict[str, tuple[Callable[[MemoryCase], object], str]] = {
     "UnkeyableValue": (lambda case: cdir_init(_node(case), {"a": object()}), "register_key"),
     "NotOpen": (lambda case: _node(case).write("a.json", 1), "call cdir_init"),
     "NodeCommitted": (lambda case: _committed(case).write("b.json", 1), "force=True"),
+    "NotComputed": (not_computed, "run the script"),
     "RecursiveNode": (recursive, "give the inner step a child"),
     "UsageError": (lambda case: cdir_init(_node(case), on_stale="recompte"), "did you mean 'recompute'"),
     "NotACacheDir": (foreign, "Give a directory that is empty or new"),

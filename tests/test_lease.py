@@ -44,10 +44,10 @@ def test_a_beat_is_a_counter(node: CacheDir, store_case: StoreCase) -> None:
     assert not attempt.lost
 
 
-def test_an_item_is_announced_before_its_first_byte(node: CacheDir) -> None:
+def test_an_item_is_announced_before_its_first_byte(node: CacheDir, store_case: StoreCase) -> None:
     log: list[tuple[str, str]] = []
     with instrument(lambda store: _logging(store, log)):
-        again = node.init()
+        again = cdir(node.url, **store_case.options).init()
         log.clear()
         again.write("stats.json", {"a": 1})
     puts = [path.rpartition("/_cvcache/")[2] for verb, path in log if verb == "put"]

@@ -266,7 +266,7 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
         names = [parsed for name in store.list(log).files if (parsed := parse_log_name(name))]
         return look.read_record(store, log, *max(names)) if names else None
 
-    for module in ("look", "node", "opening"):
+    for module in ("look", "handle", "opening"):
         patch.setattr(f"cvcache.{module}.read_newest", mutant)
     patch.setattr("cvcache.contents.read_newest", mutant)
 
@@ -303,7 +303,7 @@ def check_large_commits(world: World) -> None:
 
 
 def _inventory_last(patch: pytest.MonkeyPatch) -> None:
-    def mutant(attempt: Attempt, rows: Any, meta: Any) -> Record:
+    def mutant(attempt: Attempt, rows: Any, meta: Any, _: Any) -> Record:
         record = claim.finish(attempt, "committed", items=rows, meta=meta)
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         return record

@@ -398,3 +398,12 @@ class LikeUPath:
 
     def __str__(self) -> str:
         return self.path
+
+
+def test_the_path_of_an_item_that_is_there(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    with root.init() as node:
+        node.write("a.json", 1)
+    assert node.path("a.json") == root.path("a.json") == node["a.json"].url
+    with pytest.raises(cvcache.NodeCommitted):
+        node.path("b.json")

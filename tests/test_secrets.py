@@ -196,7 +196,7 @@ def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> N
         assert CANARY.encode() not in pickle.dumps(thing)
     again: CacheDir = pickle.loads(pickle.dumps(node))  # noqa: S301 - its own
     assert again == node
-    assert again._options == {}
+    assert again._access.options == {}
 
 
 # -- failures, as the libraries below word them ---------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import pickle
@@ -248,7 +249,6 @@ def test_no_log_if_none_is_wanted(root: CacheDir) -> None:
         (lambda: cvcache.step("name"), cvcache.UsageError, "options are given by name"),  # type: ignore[call-overload]
         (lambda: cvcache.step(lambda: None), cvcache.UsageError, "has no argument for the node"),
         (lambda: cvcache.step(nodeless), cvcache.UsageError, "has no argument for the node"),
-        (lambda: cvcache.step(coroutine), cvcache.UsageError, "calling it does not run it"),  # type: ignore[arg-type]
         (lambda: cvcache.step(generator), cvcache.UsageError, "calling it does not run it"),  # type: ignore[arg-type]
         (lambda: cvcache.step(on_stale="nwe", version=1)(scale._function)(cvcache.cdir("memory://x/y"), 1),
          cvcache.UsageError, "did you mean 'new'"),
@@ -270,10 +270,6 @@ def nodeless(*, out: CacheDir) -> None:
     """Never run."""
 
 
-async def coroutine(out: CacheDir) -> None:
-    """Never run."""
-
-
 def generator(out: CacheDir) -> Iterator[int]:  # noqa: ARG001 - never run
     yield 1
 
@@ -284,6 +280,60 @@ def test_a_step_looks_like_its_function() -> None:
 
 def test_a_step_of_a_module_pickles_by_name() -> None:
     assert pickle.loads(pickle.dumps(scale)) is scale  # noqa: S301 - our own bytes
+
+
+@dataclasses.dataclass
+class Segmenter:
+    """Settings with steps that use them."""
+
+    level: float
+    name: str = "cells"
+
+    @cvcache.step(version=1)
+    def threshold(self, out: CacheDir, value: float) -> None:
+        runs.append(out.name)
+        out.write("over.json", value > self.level)
+
+    @cvcache.step(version=1, ignore=["self"])
+    def loose(self, out: CacheDir, value: float) -> None:
+        runs.append(out.name)
+        out.write("value.json", value)
+
+
+def test_a_method_is_a_step_and_its_instance_an_argument(root: CacheDir) -> None:
+    assert Segmenter(0.5).threshold(root / "a", 0.7).read("over.json") is True
+    assert Segmenter(0.5).threshold(root / "a", 0.7).computed is False
+    changed = Segmenter(0.9).threshold(root / "a", 0.7)
+    assert changed.read("over.json") is False
+    assert changed.reason == ("args.self.level: 0.5 -> 0.9",)
+
+
+def test_an_ignored_instance_does_not_count(root: CacheDir) -> None:
+    Segmenter(0.5).loose(root / "a", 1.0)
+    Segmenter(0.9).loose(root / "a", 1.0)
+    assert runs == ["a"]
+
+
+def test_the_step_of_an_instance_pickles_with_it() -> None:
+    bound = pickle.loads(pickle.dumps(Segmenter(0.5).threshold))  # noqa: S301 - our own bytes
+    assert bound.key(0.7) == Segmenter(0.5).threshold.key(0.7)
+
+
+def test_force_alone_leaves_what_follows(root: CacheDir) -> None:
+    read(root / "b", scale(root / "a", 1)["value.json"])
+    again = scale.force_alone(root / "a", 1)
+    assert again.computed
+    assert again.reason == ("forced",)
+    assert read(root / "b", again["value.json"]).computed is False
+    assert runs == ["a", "b", "a"]
+
+
+def test_why_asks_without_computing(root: CacheDir) -> None:
+    assert scale.why(root / "a", 1) == ["first run"]
+    scale(root / "a", 1)
+    assert scale.why(root / "a", 1) == []
+    assert scale.why(root / "a", 2) == ["args.value: 1 -> 2"]
+    assert runs == ["a"]
 
 
 def test_methods_keep_their_object_outside(root: CacheDir) -> None:

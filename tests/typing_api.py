@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any, assert_type
 
@@ -54,6 +54,12 @@ def tuned(out: CacheDir, image: Item, *, level: float, workers: int = 1) -> None
     out.write("level.json", image.read().max() * level * workers)
 
 
+@cvcache.step
+async def waits(out: CacheDir, image: Item) -> None:
+    out.write("copy.json", image.read())
+
+
+coming: Coroutine[Any, Any, CacheDir] = waits(root / "waits", raw["stats.json"])
 assert_type(plain(root / "plain", raw["stats.json"]), CacheDir)
 assert_type(tuned.force(root / "tuned", raw["stats.json"], level=0.4), CacheDir)
 assert_type(cvcache.cdir_walk(root), Iterator[CacheDir])

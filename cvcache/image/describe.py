@@ -312,29 +312,24 @@ def _stored(spec: ArraySpec) -> dict[str, Any]:
     }
 
 
-def specs_of(meta: Mapping[str, Any]) -> list[ArraySpec] | None:
-    """Return the arrays of an image cvcache wrote from its recorded metadata; None where they have to be looked at."""
+def spec_of(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
+    """Return one level of an image cvcache wrote from its recorded metadata; None where it has to be looked at."""
     stored = meta.get("stored")
     if not stored:
         return None
     compressor = stored["compressor"]
-    codec = Codec(compressor["name"], tuple(sorted(compressor["configuration"].items())))
-    shards = meta.get("shards") or [()] * len(meta["paths"])
-    rows = zip(meta["paths"], meta["shapes"], meta["chunks"], shards, strict=True)
-    return [
-        ArraySpec(
-            path=path,
-            shape=tuple(shape),
-            chunks=tuple(chunks),
-            shards=tuple(shard) or None,
-            dtype=stored["dtype"],
-            codec=codec,
-            checksum=stored["checksum"],
-            zarr_format=stored["zarr_format"],
-            prefix="c/" if stored["zarr_format"] == ZARR_3 else "",
-        )
-        for path, shape, chunks, shard in rows
-    ]
+    shards = meta.get("shards")
+    return ArraySpec(
+        path=meta["paths"][level],
+        shape=tuple(meta["shapes"][level]),
+        chunks=tuple(meta["chunks"][level]),
+        shards=tuple(shards[level]) or None if shards else None,
+        dtype=stored["dtype"],
+        codec=Codec(compressor["name"], tuple(sorted(compressor["configuration"].items()))),
+        checksum=stored["checksum"],
+        zarr_format=stored["zarr_format"],
+        prefix="c/" if stored["zarr_format"] == ZARR_3 else "",
+    )
 
 
 def _transform(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
@@ -358,6 +353,8 @@ def _dtype(document: Mapping[str, Any]) -> Any:
     name = document["data_type"] if "data_type" in document else document["dtype"]
     if name is None:  # for numpy this is float64
         raise TypeError("pixels of no type")
+    if isinstance(name, str) and name.lstrip("<>|=")[:1] == "a":  # an old spelling of bytes, which numpy warns of
+        raise TypeError(f"pixels of type {name!r}")
     return np.dtype(name)
 
 

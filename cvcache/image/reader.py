@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.image.describe import look, specs_of, unpack_chunks
+from cvcache.image.describe import look, spec_of, unpack_chunks
 from cvcache.image.slices import parse_slices
 from cvcache.image.slices import window as window_of
 from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, length, whole
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from cvcache.formats.place import Place
-    from cvcache.image.array_spec import ArraySpec
     from cvcache.image.describe import Level
 
 MOST_TASKS = 1_000_000
@@ -52,11 +51,9 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
     import numpy as np
 
     meta: Mapping[str, Any] = place.meta
-    specs: Sequence[ArraySpec | None] | None = specs_of(meta)
     levels: Sequence[Level] = ()
-    if specs is None:
+    if not meta.get("stored"):
         meta, levels = look(place)
-        specs = [one.spec for one in levels]
     if not -meta["levels"] <= level < meta["levels"]:
         msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
         raise UsageError(msg)
@@ -66,7 +63,8 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
         if part is not None:
             seen = [length(axis) for axis in window if isinstance(axis, slice)]
             window, _ = compose(window, window_of(parse_slices(part), seen))
-    spec, described = specs[level], view(meta, level, window)
+    spec = levels[level].spec if levels else spec_of(meta, level)
+    described = view(meta, level, window)
     version, dtype = _version(place, levels), np.dtype(meta["dtype"])
     if levels and "stored" not in meta:
         dtype = levels[level].dtype.newbyteorder("=")
@@ -131,30 +129,38 @@ def lazy(
     added : sequence of int
         The stored axes that `source` does not have.
     """
-    import dask.array as da
-    import numpy as np
-
     axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)]
     parts: list[Any] = [stored.window[i] for i in axes]
     grains = [stored.spec.unit[i] for i in axes]
-    regular = _regular([stored.spec.shape[i] for i in axes], grains)
     given = None
     if source is not None:
         unpacked = iter(unpack_chunks(source))
         every = [(1,) if i in added else next(unpacked) for i in range(len(stored.window))]
         given = [every[i] for i in axes]
     direct = given is not None and all(map(_aligned, given, grains))
-    chunks = given if given is not None and direct else regular
-    array: da.Array = da.from_array(
-        stored,
-        chunks=tuple(map(_seen, chunks, parts)),
-        name=stored.name,
-        meta=np.empty((0,) * len(axes), dtype=stored.dtype),
-        asarray=False,
-    )
+    chunks = given if given is not None and direct else _regular([stored.spec.shape[i] for i in axes], grains)
+    array = _graph(stored, tuple(map(_seen, chunks, parts)))
     if given is not None and not direct:
         array = array.rechunk(tuple(map(_seen, given, parts)), method="tasks")
     return array
+
+
+def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Do what ``dask.array.from_array`` does for such an array, which spends most of its time on finding that out."""
+    import numpy as np
+    from dask._task_spec import TaskRef
+    from dask.array.core import Array, getter
+    from dask.blockwise import blockwise
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+    from dask.layers import ArraySliceDep
+
+    name = stored.name
+    source, axes = f"original-{name}", tuple(range(len(chunks)))
+    task = (TaskRef(source), None, ArraySliceDep(chunks), axes)
+    slices = blockwise(getter, name, axes, *task, numblocks={}, _data_producer=True, asarray=False, lock=False)
+    layers = {source: MaterializedLayer({source: stored}), name: slices}
+    graph = HighLevelGraph(layers, {source: set(), name: {source}})
+    return Array(graph, name, chunks, meta=np.empty((0,) * len(chunks), dtype=stored.dtype))
 
 
 def _aligned(axis: Sequence[int], grain: int) -> bool:
@@ -177,6 +183,8 @@ def _regular(shape: Sequence[int], grains: Sequence[int]) -> list[tuple[int, ...
 
 def _seen(axis: Sequence[int], part: slice) -> tuple[int, ...]:
     """Return how many pixels of each chunk along one axis lie in the window."""
+    if (part.start, part.stop, part.step) == (0, sum(axis), 1):
+        return tuple(axis)
     ends = list(itertools.accumulate(axis))
     counts = [
         len(range(part.start, min(end, part.stop), part.step))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cvcache.image.codec import ZARR_3
-from cvcache.image.describe import look, specs_of
+from cvcache.image.describe import look, spec_of
 from cvcache.image.gather import gather
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def damaged(place: Place) -> Iterator[tuple[str, str]]:
     """
     if place.meta.get("complete") is False:
         return
-    recorded = specs_of(place.meta)
+    meta = place.meta
+    recorded = [spec_of(meta, level) for level in range(meta["levels"])] if meta.get("stored") else None
     specs = [level.spec for level in look(place)[1]] if recorded is None else recorded
     there = place.find()
     ours = [spec for spec in specs if spec is not None]

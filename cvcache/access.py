@@ -1,0 +1,44 @@
+"""How the nodes of one tree are reached: the store, how patiently it is asked, and what is kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cvcache.policy import Policy
+from cvcache.ram import Ram
+from cvcache.store import Store, open_store
+
+
+@dataclass(slots=True)
+class Access:
+    """What all handles of one tree share.
+
+    A pickle has neither the options, which may hold secrets, nor what is kept in memory: another process takes
+    its own options from its environment.
+    """
+
+    scheme: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    policy: Policy = field(default_factory=Policy)
+    ram: Ram | None = None
+    copy_on_read: bool = False
+    _store: Store | None = field(default=None, repr=False)
+
+    def store(self, path: str) -> Store:
+        """Return the store, opened at the first call; `path`, any of the tree, names the bucket."""
+        if self._store is None:
+            self._store = open_store(self.scheme, path, self.options, self.policy.retries)
+        return self._store
+
+    def url(self, path: str) -> str:
+        """Return the address of `path`: a path on disk, or a URL; never with a secret."""
+        return path if self.scheme == "file" else f"{self.scheme}://{path}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self.scheme, self.policy, self.copy_on_read)
+
+
+def _unpickle(scheme: str, policy: Policy, copy_on_read: bool) -> Access:  # noqa: FBT001 - as pickle calls it
+    return Access(scheme, policy=policy, copy_on_read=copy_on_read)

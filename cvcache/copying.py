@@ -1,0 +1,93 @@
+"""Committed nodes copied from one place to another, byte for byte, through the protocol of the target."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from cvcache import claim, contents
+from cvcache.errors import ItemDamaged
+from cvcache.formats.place import sha256
+from cvcache.handle import NodeHandle
+from cvcache.image.gather import gather
+from cvcache.lease import Attempt
+from cvcache.names import RESERVED, is_item_dir
+from cvcache.record import Record
+from cvcache.store.base import Store
+
+WHOLE = 64 << 20
+"""Bytes of an object that are copied through memory at once; a longer one in pieces."""
+
+
+def fill(attempt: Attempt, source: NodeHandle, names: set[str] | None = None) -> Record:
+    """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        Open for writing.
+    source : NodeHandle
+    names : set of str, optional
+        Which items; all of them by default.
+
+    Raises
+    ------
+    ItemDamaged
+        If an item of `source` is not what its commit vouched for; the attempt is given up.
+
+    Notes
+    -----
+    Per object one GET and one PUT, or one copy request within a store; of a directory item one LIST per 1,000.
+    """
+    record = source.record()
+    rows = {name: row for name, row in source.rows().items() if names is None or name in names}
+    try:
+        for name, row in rows.items():
+            _copy_item(attempt, source, name, row)
+        if record is not None and record != source.snapshot().record():
+            contents.raise_if_replaced(source.store, source.location, record)
+    except BaseException:
+        claim.release(attempt)
+        raise
+    meta: Mapping[str, Any] = record.meta if record else {}
+    fields = {"version": record.version, "reason": (f"copied from {source.url}",)} if record else {}
+    return claim.commit(attempt, rows, meta, source.environment(), **fields)
+
+
+def _copy_item(attempt: Attempt, source: NodeHandle, name: str, row: Mapping[str, Any]) -> None:
+    record = source.record()
+    place, target = f"{contents.root_of(source.location, record)}/{name}", f"{attempt.root}/{name}"
+    keys = sorted(source.store.find(place)) if is_item_dir(name) else [""]
+    if "objects" in row and row["objects"] != len(keys):
+        msg = f"{source.url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
+        raise ItemDamaged(msg)
+    with attempt.writing_item(name):
+        gather(
+            lambda key: _copy(
+                source.store, _join(place, key), attempt.store, _join(target, key), row if not key else {}
+            ),
+            keys,
+            remote=True,
+        )
+        if record is not None and (png := source.thumbnail(name)) is not None:
+            attempt.store.put(f"{attempt.path}/{RESERVED}/thumb/{attempt.id}/{name}.png", png)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}/{key}" if key else path
+
+
+def _copy(source: Store, path: str, target: Store, to: str, row: Mapping[str, Any]) -> None:
+    if source is target:
+        source.copy(path, to)
+        return
+    if row.get("size", 0) > WHOLE:
+        with source.open(path, "rb") as here, target.open(to, "wb") as there:
+            shutil.copyfileobj(here, there, 1 << 20)
+        return
+    data = source.get(path)
+    if row.get("size", len(data)) != len(data) or row.get("sha256", sha256(data)) != sha256(data):
+        msg = f"{source.url(path)} is not what its commit vouched for; compute it again there with force=True"
+        raise ItemDamaged(msg)
+    target.put(to, data)

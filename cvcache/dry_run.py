@@ -1,0 +1,254 @@
+"""What a script would compute, and why, found out without computing it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Token
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, cast
+
+from cvcache import opening
+from cvcache.claim import Wish, new_id, now, version_of
+from cvcache.commit import Commit
+from cvcache.errors import NotComputed, UsageError
+from cvcache.explain import explain
+from cvcache.look import Watch, look
+from cvcache.node import CacheDir
+from cvcache.protocol import OnStale, Refuse, Sibling, Use, Wait, decide
+from cvcache.reason import describe_owner, refusal, why_claimed
+from cvcache.record import Record
+
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One node a script asks for.
+
+    Attributes
+    ----------
+    url : str
+    action : str
+        ``"read"``, ``"compute"``, or ``"wait"`` for another process that is at it.
+    why : tuple of str
+        Why it would be computed, one difference a line.
+    seconds : float or None
+        How long it took the last time it was committed there.
+    """
+
+    url: str
+    action: str
+    why: tuple[str, ...] = ()
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        reasons = f" ({'; '.join(self.why)})" if self.why else ""
+        took = f", took {self.seconds:.1f} s" if self.seconds else ""
+        return f"{self.action:<8}{self.url}{reasons}{took}"
+
+
+class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
+    """List what the code in this context would compute and why; no step runs, nothing is written.
+
+    Each node that would be computed stands for its coming version, so that what depends on it is listed too. Where the
+    code reads what only a real run computes, the plan ends: `ended` says where. Code under ``if not d.committed:`` is
+    left out, that of a bare ``with cdir_init(...)`` runs up to its first write.
+
+    Attributes
+    ----------
+    rows : list of Planned
+        In the order of the script.
+    ended : str
+        Where the plan had to end; empty if the code ran to its end.
+
+    Notes
+    -----
+    One LIST and one GET a node.
+
+    Examples
+    --------
+    >>> import cvcache
+    >>> @cvcache.step
+    ... def double(out, a):
+    ...     out.write("double.json", 2 * a)
+    >>> root = cvcache.cdir("memory://docs-plan/run")
+    >>> with cvcache.plan() as planned:
+    ...     node = double(root / "double", 21)
+    >>> print(planned.rows[0])
+    compute memory://docs-plan/run/double (first run)
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Planned] = []
+        self.ended = ""
+        self._coming: dict[str, PlannedNode] = {}
+        self._token: Token[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._token = opening.planner.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        if self._token is not None:
+            opening.planner.reset(self._token)
+        if not isinstance(error, NotComputed):
+            return False
+        frames = [f for f in traceback.extract_tb(tb) if Path(f.filename).parent != _PACKAGE]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        self.ended = f"{where}{error}"
+        return True
+
+    def ask(self, node: CacheDir, wish: Wish) -> CacheDir:
+        """Return the node as the protocol would give it, or one that stands for its coming result."""
+        if node.url in self._coming:
+            return self._again(self._coming[node.url], wish)
+        if not node.kept:
+            return self._computed(node, wish, "compute", ["nothing is kept without a cache"], None)
+        view = look(node.store, node.location, Watch(node.policy))
+        decision = decide(view, wish.request._replace(wait=True))
+        url, record = node.url, view.record
+        match decision:
+            case Use():
+                return self._read(node.pinned_to(cast("Record", record)))
+            case Sibling():
+                return self.ask(node.beside(opening.sibling(node.store, node.location, wish)), wish)
+            case Refuse():
+                raise decision.error(refusal(url, view, decision.error, wish))
+            case Wait():
+                return self._computed(node, wish, "wait", [describe_owner(record)] if record else [], record)
+        if (there := node.serving(wish)) is not None:
+            return self._read(node.going_by(there))
+        why = why_claimed(view, wish.key, wish.request.digest, forced=wish.request.force)
+        return self._computed(node, wish, "compute", why, record)
+
+    def has(self, node: CacheDir) -> bool:
+        """Whether `node` would be open for writing."""
+        return node.url in self._coming
+
+    def _read(self, node: CacheDir) -> CacheDir:
+        self.rows.append(Planned(node.found_at, "read"))
+        return node
+
+    def _again(self, coming: PlannedNode, wish: Wish) -> CacheDir:
+        """Return a node that this plan has met already."""
+        same = wish.request.digest in {None, coming.digest}
+        if same and not wish.request.force:
+            return coming
+        if not same and wish.request.on_stale is OnStale.NEW:
+            return self.ask(coming.beside(opening.sibling_name(coming.name, coming.key, wish)), wish)
+        why = explain(coming.key, wish.key) or ["forced"]
+        return self._computed(coming, wish, "compute", why, None)
+
+    def _computed(self, node: CacheDir, wish: Wish, action: str, why: list[str], old: Record | None) -> PlannedNode:
+        seconds = old.duration if old is not None and old.state == "committed" else None
+        self.rows.append(Planned(node.url, action, tuple(why), seconds))
+        self._coming[node.url] = coming = PlannedNode.coming(node, wish, tuple(why))
+        return coming
+
+
+def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
+    """Run a Python script as the interpreter would, in a plan, and return the plan.
+
+    Raises
+    ------
+    UsageError
+        If the script itself fails; with its traceback.
+    """
+    import runpy
+
+    argv, path = sys.argv, list(sys.path)
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    try:
+        with plan() as planned:
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        if end.code not in {None, 0}:
+            msg = f"{script} ended with {end.code!r}, so there is no plan"
+            raise UsageError(msg) from end
+    except Exception as error:
+        lines = traceback.format_exception(error.with_traceback(_below(error.__traceback__, script)))
+        msg = f"{script} failed, so there is no plan:\n{''.join(lines)}"
+        raise UsageError(msg) from error
+    finally:
+        sys.argv, sys.path[:] = argv, path
+    return planned
+
+
+def _below(tb: TracebackType | None, script: str) -> TracebackType | None:
+    """Return the part of a traceback that begins in the script."""
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename != script:
+        tb = tb.tb_next
+    return tb
+
+
+class PlannedNode(CacheDir):
+    """A node that would be computed: it has a version for the keys of others, and nothing in it."""
+
+    @classmethod
+    def coming(cls, node: CacheDir, wish: Wish, why: tuple[str, ...]) -> PlannedNode:
+        """Return what stands for `node` once `wish` is fulfilled."""
+        attempt = new_id()
+        planned = cls(node._access, node.location, node._also)  # noqa: SLF001 - the same class
+        planned._record = Record(
+            seq=1,
+            after="root",
+            state="committed",
+            attempt=attempt,
+            nonce=attempt,
+            time=now(),
+            key=wish.key,
+            digest=wish.request.digest,
+            version=version_of(wish, attempt),
+            inputs=wish.sources().inputs,
+            items={},
+            reason=why,
+        )
+        planned._looked = planned._computed = True
+        return planned
+
+    @property
+    def key(self) -> Any:
+        """The canonical key it would have."""
+        return self._record.key if self._record else None
+
+    def _at(self, path: str, relative: str) -> CacheDir:  # type: ignore[override]  # nodes below it may well be there
+        return CacheDir(self._access, self.location, self._also)._at(path, relative)  # noqa: SLF001 - the same class
+
+    def refresh(self) -> Self:
+        return self
+
+    def snapshot(self) -> Self:
+        return self
+
+    def reached(self, **_: Any) -> Self:
+        return self
+
+    @property
+    def state(self) -> str:
+        return "absent"
+
+    def finish(self, meta: object = None) -> Commit:  # noqa: ARG002 - nothing is kept
+        return Commit.of(self._record)  # type: ignore[arg-type]  # set in coming()
+
+    def rows(self) -> NoReturn:
+        msg = f"{self.url} would be computed, so nobody knows yet what it will hold; the plan ends here, run the script"
+        raise NotComputed(msg)
+
+    def _writable(self) -> NoReturn:
+        self.rows()
+
+    def committed_rows(self) -> dict[str, Any]:
+        return {}
+
+    def log(self, name: str = "run.log") -> AbstractContextManager[None]:  # noqa: ARG002 - nothing happens in it
+        return nullcontext()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:  # type: ignore[override]  # it swallows
+        super().__exit__(kind, error, tb)
+        return isinstance(error, NotComputed)

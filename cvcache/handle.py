@@ -1,0 +1,383 @@
+"""A node as it can be seen: where it lies, what was recorded of it, and what its items hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+from cvcache import contents, lease, opening
+from cvcache.access import Access
+from cvcache.commit import Commit
+from cvcache.errors import NotOpen
+from cvcache.item import Item
+from cvcache.key import Canonical
+from cvcache.look import read_newest
+from cvcache.names import check_item_name, check_key, check_node_name, child_names
+from cvcache.owner import is_dead
+from cvcache.policy import Policy
+from cvcache.ram import Ram
+from cvcache.reason import describe_owner
+from cvcache.record import Record
+from cvcache.store import Store
+
+
+class NodeHandle:
+    """The part of a `CacheDir` that reads.
+
+    Parameters
+    ----------
+    access : Access
+        Of the tree the node is in.
+    path : str
+        Full key of the node in its store, without a scheme.
+    also : tuple of NodeHandle
+        The same node in other trees, which are looked at where this one has no result.
+    """
+
+    def __init__(self, access: Access, path: str, also: tuple[NodeHandle, ...] = ()) -> None:
+        self._access = access
+        self._path = path
+        self._also = also
+        self._found: NodeHandle | None = None  # the one of `also` whose record this handle goes by
+        self._attempt: lease.Attempt | None = None
+        self._record: Record | None = None
+        self._looked = False
+        self._computed = False
+
+    @property
+    def store(self) -> Store:
+        """The store that keeps the node."""
+        return self._access.store(self._path)
+
+    @property
+    def location(self) -> str:
+        """Full key of the node in its store, without a scheme."""
+        return self._path
+
+    @property
+    def policy(self) -> Policy:
+        """How long the node waits for whom."""
+        return self._access.policy
+
+    @property
+    def url(self) -> str:
+        """Where the node lies: a path on disk, or a URL; never with a secret."""
+        return self._access.url(self._path)
+
+    @property
+    def kept(self) -> bool:
+        """Whether results outlive the handle; not so without a cache."""
+        return self._access.scheme != "none"
+
+    @property
+    def found_at(self) -> str:
+        """Where its result lies: `url`, or that of a place given as ``also=``; one LIST and one GET the first time."""
+        self._newest()
+        return (self._found or self).url
+
+    @property
+    def name(self) -> str:
+        """The last component of `url`."""
+        return self._path.rpartition("/")[2]
+
+    def __truediv__(self, name: str) -> Self:
+        """Return the child node `name`, or deeper, ``"a/b"``; no I/O."""
+        names = [check_node_name(part) for part in name.split("/")]
+        return self._at(check_key("/".join([self._path.rstrip("/"), *names]), name), "/".join(names))
+
+    def beside(self, name: str) -> Self:
+        """Return the sibling `name`; no I/O."""
+        return self._at(f"{self._path.rpartition('/')[0]}/{name}", f"../{name}")
+
+    def _at(self, path: str, relative: str) -> Self:
+        """Return the node at `path`, which is at `relative` from here."""
+        if not self._also:
+            return type(self)(self._access, path)
+        also = ((other, opening.resolve(other.location, relative)) for other in self._also)
+        others = tuple(other._at(found, relative) for other, found in also if found)  # noqa: SLF001 - the same class
+        return type(self)(self._access, path, others)
+
+    def __getitem__(self, name: str) -> Item:
+        """Return the item `name`, which need not exist yet; no I/O."""
+        return Item(self, check_item_name(name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
+
+    def with_policy(self, policy: Policy) -> Self:
+        """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
+        return self.reached(policy=policy)
+
+    def reached(
+        self,
+        *,
+        policy: Policy | None = None,
+        ram: Ram | None = None,
+        also: Iterable[NodeHandle] = (),
+        copy_on_read: bool = False,
+    ) -> Self:
+        """Return a handle to the same node that is reached in another way, see `cdir`; what is not given stays."""
+        mine = self._access
+        access = replace(
+            mine,
+            policy=policy or mine.policy,
+            ram=ram or mine.ram,
+            copy_on_read=copy_on_read or mine.copy_on_read,
+        )
+        others = (other.reached(ram=access.ram) for other in also)
+        return type(self)(access, self._path, (*self._also, *others))
+
+    def snapshot(self) -> Self:
+        """Return a handle to the node as it is now; one LIST and one GET."""
+        return type(self)(self._access, self._path, self._also).refresh()
+
+    def refresh(self) -> Self:
+        """Look at the node again and return this handle; one LIST and one GET, for each place that has no result."""
+        self._record, self._looked, self._found = read_newest(self.store, self._path), True, None
+        if self._also and self.own_state == "absent" and (there := self.elsewhere(None)) is not None:
+            self._found, self._record = there, there.record()
+        return self
+
+    def elsewhere(self, digest: str | None) -> NodeHandle | None:
+        """Return the same node in one of the other places, if it is complete there with this key digest (None: any).
+
+        One LIST and one GET each.
+        """
+        there = (other.snapshot() for other in self._also)
+        return next((node for node in there if node.own_state == "committed" and digest in {None, node.digest}), None)
+
+    def pinned_to(self, record: Record) -> Self:
+        """Return a handle to this node that goes by `record`; no I/O."""
+        node = type(self)(self._access, self._path, self._also)
+        node._record, node._looked = record, True  # noqa: SLF001 - the same class
+        return node
+
+    def going_by(self, other: NodeHandle) -> Self:
+        """Return a handle to this node that takes the result of `other` for its own; no I/O."""
+        node = type(self)(self._access, self._path, self._also)
+        node._found, node._record, node._looked = other, other.record(), True  # noqa: SLF001 - the same class
+        return node
+
+    def _newest(self) -> Record | None:
+        """Return the record this handle goes by, looking at the store only the first time."""
+        if self._attempt is not None and self._attempt.fate is not None:
+            self._record, self._looked, self._attempt = self._attempt.fate, True, None
+            self._computed = True
+        if self._attempt is not None:
+            return self._attempt.record
+        if not self._looked:
+            self.refresh()
+        return self._record
+
+    @property
+    def _there(self) -> NodeHandle:
+        """Where the result lies that this handle goes by."""
+        return self._found or self
+
+    @property
+    def commit(self) -> Commit | None:
+        """The commit, or None while the node is not complete."""
+        record = self._newest()
+        return Commit.of(record) if record is not None and record.state == "committed" else None
+
+    @property
+    def committed(self) -> bool:
+        """Whether the node is complete."""
+        record = self._newest()
+        return record is not None and record.state == "committed"
+
+    @property
+    def computed(self) -> bool:
+        """Whether the result was computed through this handle, and not found."""
+        return self.committed and self._computed
+
+    @property
+    def reason(self) -> tuple[str, ...]:
+        """Why the newest attempt was begun, one difference a line; empty for a node never computed."""
+        record = self._newest()
+        return record.reason if record else ()
+
+    @property
+    def error(self) -> Mapping[str, str] | None:
+        """Type, message and traceback of the failure the newest attempt ended with; None if it did not."""
+        record = self._newest()
+        if record is None:
+            return None
+        if record.state == "claimed" and is_dead(record.owner):
+            return {"type": "died", "message": f"the process died before its commit ({describe_owner(record)})"}
+        return record.error
+
+    @property
+    def version(self) -> str:
+        """What a key that holds an item of this node stands for; of a node not committed, its attempt."""
+        record = self._newest()
+        if record is None:
+            msg = f"{self.url} was never computed, so it cannot be part of a key; compute it first"
+            raise NotOpen(msg)
+        return (record.version or record.attempt) if record.state == "committed" else record.attempt
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the key it was computed with; None if it had none."""
+        record = self._newest()
+        return record.digest if record else None
+
+    @property
+    def state(self) -> str:
+        """One of absent, running, committed, stale, failed.
+
+        A node whose owner died on this machine is failed. Whether a committed node is stale costs one
+        LIST and one GET for each node its key holds an item of.
+        """
+        state = self.own_state
+        return "stale" if state == "committed" and any(map(self._is_outdated, self.inputs)) else state
+
+    @property
+    def inputs(self) -> tuple[Mapping[str, str], ...]:
+        """The items in the node's key: where their nodes lie relative to this one, and their versions."""
+        record = self._newest()
+        return record.inputs if record else ()
+
+    @property
+    def own_state(self) -> str:
+        """`state` without a look at other nodes: a stale node is committed."""
+        record = self._newest()
+        if record is None or record.state in {"released", "removing", "removed"}:
+            return "absent"
+        if record.state == "claimed":
+            return "failed" if is_dead(record.owner) else "running"
+        return record.state
+
+    def _is_outdated(self, source: Mapping[str, str]) -> bool:
+        path = opening.resolve(self._path, source.get("url", ""))
+        if path is None:
+            return False
+        node = self._at(path, source["url"])
+        return not node.committed or node.version != source.get("version")
+
+    def items(self) -> list[Item]:
+        """Return the items, sorted by name; no store call for a committed node, one LIST for another."""
+        return [Item(self, name) for name in sorted(self.rows())]
+
+    def children(self) -> list[Self]:
+        """Return the child nodes, sorted by name; one LIST."""
+        return [self / name for name in child_names(self.store.list(self._path).dirs)]
+
+    def rows(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
+        record = self._newest()
+        if record is not None and record.state in {"committed", "failed"}:
+            return contents.committed_rows(self._there.store, self._there.location, record)
+        if record is None or record.state != "claimed":
+            return {}
+        own = self._attempt.rows if self._attempt else {}
+        return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
+
+    def record(self) -> Record | None:
+        """Return the record this handle goes by."""
+        return self._newest()
+
+    def environment(self) -> Mapping[str, Any]:
+        """Return what the result was made with: Python, packages, git, peak memory; one GET.
+
+        Returns
+        -------
+        mapping
+            ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
+            was under git ``git`` (``commit``, ``dirty``). Empty for a node that is not committed.
+        """
+        record = self._newest()
+        if record is None or record.state != "committed":
+            return {}
+        return contents.read_made(self._there.store, self._there.location, record)
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """Return the small PNG of the item `name`, or None where there is none; one GET."""
+        record = self._newest()
+        if record is None:
+            return None
+        return contents.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
+
+    def has_written(self, name: str) -> bool:
+        """Whether the item `name` was written through this handle since the node was opened; no store call."""
+        return self._attempt is not None and name in self._attempt.rows
+
+    def item_url(self, name: str) -> str:
+        """Return where the item `name` lies, or would lie."""
+        record, there = self._newest(), self._there
+        return there.store.url(f"{contents.root_of(there.location, record)}/{name}")
+
+    def item_meta(self, name: str) -> Mapping[str, Any]:
+        """Return what was recorded of the item `name`.
+
+        Raises
+        ------
+        ItemNotFound
+            If the node has no such item.
+        """
+        rows = self.rows()
+        if name not in rows:
+            raise contents.not_found(self.url, name, sorted(rows))
+        return rows[name]
+
+    def read(self, name: str, /, **options: Any) -> Any:
+        """Return the object of the item `name`.
+
+        Parameters
+        ----------
+        name : str
+            Its suffix chooses the format.
+        **options
+            What the format takes, e.g. ``level=2`` of an OME-Zarr image.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+        ItemDamaged
+            If it is not what its commit vouched for.
+        NodeReplaced
+            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
+
+        Notes
+        -----
+        One GET for a file of a committed node; directory formats say their own cost.
+        """
+        name = check_item_name(name)
+        row = self.item_meta(name)
+        there, ram = self._there, self._access.ram
+        return contents.read_item(there.store, there.location, self._newest(), name, row, options, ram)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NodeHandle) and self.url == other.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __repr__(self) -> str:
+        return f"CacheDir({self.url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        record = self._newest() if self._looked or self._attempt else None
+        kept = {"_access": self._access, "_path": self._path, "_also": self._also, "_found": self._found}
+        return {**kept, "_record": record}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        NodeHandle.__init__(self, state["_access"], state["_path"], state["_also"])
+        self._found, self._record = state["_found"], state["_record"]
+        self._looked = self._record is not None
+
+    def __cvcache_key__(self) -> Canonical:
+        return Canonical({"$node": self.version})
+
+    def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
+        return self.url, {"version": self.version}
+
+    def committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return item name -> what was recorded of it; nothing of a node that is not committed."""
+        return self.rows() if self.committed else {}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        return [row for row in self.committed_rows().values() if row.get("kind") in {"image", "labels"}]

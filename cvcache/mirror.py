@@ -1,0 +1,83 @@
+"""Whole trees, or parts of them, copied to another place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cvcache import claim
+from cvcache.api import cdir
+from cvcache.copying import fill
+from cvcache.errors import UsageError
+from cvcache.lease import Attempt
+from cvcache.node import CacheDir
+from cvcache.protocol import Request
+from cvcache.tree import cdir_walk
+
+
+def cdir_copy(
+    where: object, target: object, *, only: Iterable[str] | None = None, **storage_options: Any
+) -> list[CacheDir]:
+    """Copy the committed nodes at and below `where` to `target`, where scripts find them as if computed there.
+
+    Parameters
+    ----------
+    where, target : str, os.PathLike, UPath or CacheDir
+        Give a `CacheDir` for one that has storage options of its own.
+    only : iterable of str, optional
+        Patterns of item names, such as ``"*.csv"``; by default all items but those written with ``track=False``. A
+        node without such an item is left out.
+    **storage_options
+        What the store of `where` takes.
+
+    Returns
+    -------
+    list of CacheDir
+        The nodes that were copied; one that is there already in the same version is not.
+
+    Raises
+    ------
+    NodeBusy, NotACacheDir
+        If the place of a node in `target` is somebody's at work, or not cvcache's.
+    UsageError
+        If `target` lies in `where`.
+    ItemDamaged
+        If an item is not what its commit vouched for.
+
+    Notes
+    -----
+    Per object one GET and one PUT, or one copy request within a store.
+    """
+    top, goal, copied = cdir(where, **storage_options), cdir(target), []
+    if f"{goal.url}/".startswith(f"{top.url}/"):
+        msg = f"{goal.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
+        raise UsageError(msg)
+    for node in cdir_walk(top):
+        names = _wanted(node, only)
+        if node.own_state != "committed" or (only is not None and not names):
+            continue
+        below = node.location.removeprefix(top.location).strip("/")
+        there = goal / below if below else goal
+        if (found := _opened(node, there)) is not None:
+            fill(found, node, names)
+            copied.append(there)
+    return copied
+
+
+def _wanted(node: CacheDir, only: Iterable[str] | None) -> set[str]:
+    rows = node.committed_rows()
+    if only is None:
+        return {name for name, row in rows.items() if row.get("track", True)}
+    patterns = list(only)
+    return {name for name in rows if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _opened(node: CacheDir, there: CacheDir) -> Attempt | None:
+    """Return `there` open for a copy of `node`; None if it has this version."""
+    record, present = node.record(), there.snapshot()
+    if record is None or (present.own_state == "committed" and present.version == node.version):
+        return None
+    wish = claim.Wish(Request(record.digest, force=True), record.key, lambda: claim.Sources(record.inputs))
+    found = claim.obtain(there.store, there.location, wish, there.policy)
+    return found if isinstance(found, Attempt) else None

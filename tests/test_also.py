@@ -1,0 +1,169 @@
+"""Looking in several places: a result that lies elsewhere is read, and what lies there is never written."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache import CacheDir, Item
+
+if TYPE_CHECKING:
+    from servers.store_cases import BucketCase, LocalCase, MemoryCase, StoreCase
+
+runs: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget_runs() -> None:
+    runs.clear()
+
+
+@cvcache.step(version=1)
+def make(out: CacheDir, value: int) -> None:
+    runs.append(out.name)
+    out.write("value.json", value, meta={"unit": "um"})
+    out.write("image.ome.zarr", np.full((40, 40), value, "u2"), chunks=(16, 16))
+    out.meta["made"] = "by hand"
+    with out.open("own.bin", "wb") as file:
+        file.write(b"x" * value)
+
+
+@cvcache.step(version=1)
+def double(out: CacheDir, item: Item) -> None:
+    runs.append(out.name)
+    out.write("double.json", 2 * item.read())
+
+
+@pytest.fixture
+def shared(store_case: StoreCase) -> CacheDir:
+    """Give a tree, on each kind of store, in which a colleague has computed."""
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    double(root / "double", make(root / "make", 3)["value.json"])
+    runs.clear()
+    return root
+
+
+def test_what_lies_elsewhere_is_not_computed(shared: CacheDir, local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.child("mine"), also=[shared])
+    made = make(root / "make", 3)
+    assert double(root / "double", made["value.json"]).read("double.json") == 6
+    assert runs == []
+    assert made.read("value.json") == 3
+    assert np.asarray(made.read("image.ome.zarr")).max() == 3
+    with made.open("own.bin") as file:
+        assert file.read() == b"xxx"
+    assert made.found_at == (shared / "make").url
+    assert made["image.ome.zarr"].url.startswith((shared / "make").url)
+    assert list(cvcache.cdir_walk(cvcache.cdir(local_case.child("mine")))) == []
+
+
+def test_what_does_not_fit_is_computed_here(shared: CacheDir, local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.child("mine"), also=[shared])
+    before = cvcache.cdir_query(shared / "make").commit
+    made = make(root / "make", 4)
+    assert (runs, made.read("value.json"), made.found_at) == (["make"], 4, (root / "make").url)
+    assert cvcache.cdir_query(shared / "make").commit == before
+    assert double(root / "double", made["value.json"]).read("double.json") == 8
+
+
+def test_a_query_looks_there_too(shared: CacheDir, local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.child("mine"), also=[shared])
+    assert cvcache.cdir_query(root / "make").read("value.json") == 3
+    assert (root / "make" / "deeper").state == "absent"
+    assert (root / "double").state == "committed"
+
+
+def test_a_copy_stays_here(shared: CacheDir, local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.child("mine"), also=[shared], copy_on_read=True)
+    made = make(root / "make", 3)
+    double(root / "double", made["value.json"])
+    assert runs == []
+    alone = cvcache.cdir(local_case.child("mine"))
+    copy = make(alone / "make", 3)
+    assert (runs, copy.read("value.json")) == ([], 3)
+    assert copy.reason == (f"copied from {(shared / 'make').url}",)
+    assert (copy.meta, copy["value.json"].meta["user"]) == ({"made": "by hand"}, {"unit": "um"})
+    np.testing.assert_array_equal(np.asarray(copy.read("image.ome.zarr")), np.full((40, 40), 3))
+    with copy.open("own.bin") as file:
+        assert file.read() == b"xxx"
+    assert copy["image.ome.zarr"].thumbnail() == (shared / "make")["image.ome.zarr"].thumbnail()
+    assert copy.version == (shared / "make").version
+    assert cvcache.cdir_verify(alone) == []
+    assert double(alone / "double", copy["value.json"]).computed is False
+
+
+def test_a_forced_version_is_copied_as_it_is(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    forced = make.force(theirs / "make", 3)
+    mine = cvcache.cdir(local_case.child("mine"), also=[theirs], copy_on_read=True)
+    assert make(mine / "make", 3).version == forced.version
+
+
+def test_the_first_place_that_has_it_counts(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    one, two = cvcache.cdir(memory_case.child("one")), cvcache.cdir(memory_case.child("two"))
+    make(two / "make", 1)
+    root = cvcache.cdir(local_case.child("mine"), also=[one, two])
+    assert make(root / "make", 1).found_at == (two / "make").url
+    make(one / "make", 1)
+    assert make(root / "make", 1).found_at == (one / "make").url
+
+
+def test_force_computes_here(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    make(theirs / "make", 1)
+    root = cvcache.cdir(local_case.child("mine"), also=[theirs])
+    assert make.force(root / "make", 1).found_at == (root / "make").url
+
+
+def test_a_damaged_original_is_not_copied(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    node = make(theirs / "make", 1)
+    theirs.store.put(f"{node.location}/value.json", b"7\n")
+    root = cvcache.cdir(local_case.child("mine"), also=[theirs], copy_on_read=True)
+    with pytest.raises(cvcache.ItemDamaged):
+        make(root / "make", 1)
+    assert cvcache.cdir_query(cvcache.cdir(local_case.child("mine")) / "make").state == "absent"
+
+
+def test_what_was_found_travels_to_other_processes(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    make(theirs / "make", 1)
+    found = make(cvcache.cdir(local_case.child("mine"), also=[theirs]) / "make", 1)
+    assert pickle.loads(pickle.dumps(found)).read("value.json") == 1  # noqa: S301 - our own bytes
+
+
+def test_a_sweep_finds_its_versions_there(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    mine = cvcache.cdir(local_case.child("mine"), also=[theirs])
+    for root, factors in ((theirs, (0.5, 0.25)), (mine, (0.5, 0.125, 0.5))):
+        for factor in factors:
+            node = cvcache.cdir_init(root / "zoom", {"factor": factor}, on_stale="new")
+            if not node.committed:
+                runs.append(f"{factor}")
+                cvcache.cdir_commit(node)
+    assert runs == ["0.5", "0.25", "0.125"]
+
+
+def test_a_plan_counts_what_lies_elsewhere(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    make(theirs / "make", 1)
+    with cvcache.plan() as p:
+        make(cvcache.cdir(local_case.child("mine"), also=[theirs]) / "make", 1)
+    assert [(row.action, row.url) for row in p.rows] == [("read", (theirs / "make").url)]
+
+
+def test_memory_over_disk_over_bucket(s3_case: BucketCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(s3_case.url, **s3_case.options)
+    make(theirs / "make", 1)
+    root = cvcache.cdir(local_case.child("mine"), ram="1MB", also=[theirs], copy_on_read=True)
+    assert make(root / "make", 1).read("value.json") == 1
+    assert make(root / "make", 1).found_at == (root / "make").url
+
+
+def test_one_place_is_given_as_a_list() -> None:
+    with pytest.raises(cvcache.UsageError, match="takes a list"):
+        cvcache.cdir("memory://x/y", also="memory://x/z")

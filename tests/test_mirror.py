@@ -1,0 +1,72 @@
+"""Copies of trees: another place in which scripts find what was computed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache import CacheDir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.store_cases import LocalCase, StoreCase
+
+runs: list[str] = []
+
+
+@cvcache.step(version=1)
+def make(out: CacheDir, value: int) -> None:
+    runs.append(out.name)
+    out.write("value.json", value)
+    out.write("big.npy", np.zeros(1000), track=False)
+    out.write("image.ome.zarr", np.full((20, 20), value, "u1"))
+    with cvcache.cdir_init(out / "part") as part:
+        part.write("part.json", value)
+
+
+def test_a_copied_tree_is_found_by_the_script(store_case: StoreCase, tmp_path: Path) -> None:
+    runs.clear()
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    make(root / "make", 3)
+    target = cvcache.cdir(tmp_path / "copy")
+    copied = cvcache.cdir_copy(root, target)
+    assert [node.url for node in copied] == [(target / "make").url, (target / "make/part").url]
+    node = make(target / "make", 3)
+    assert (runs, node.read("value.json"), "big.npy" in node) == (["make"], 3, False)
+    assert (target / "make" / "part").read("part.json") == 3
+    np.testing.assert_array_equal(np.asarray(node.read("image.ome.zarr")), np.full((20, 20), 3))
+    assert cvcache.cdir_verify(target) == []
+    assert cvcache.cdir_copy(root, target) == []
+
+
+def test_a_changed_node_is_copied_again(store_case: StoreCase, tmp_path: Path) -> None:
+    root, target = cvcache.cdir(store_case.url, **store_case.options), cvcache.cdir(tmp_path / "copy")
+    make(root / "make", 3)
+    cvcache.cdir_copy(root, target)
+    make(root / "make", 4)
+    assert (target / "make").url in [node.url for node in cvcache.cdir_copy(root, target)]
+    assert (target / "make").read("value.json") == 4
+
+
+def test_only_some_items(local_case: LocalCase) -> None:
+    root, target = cvcache.cdir(local_case.child("a")), cvcache.cdir(local_case.child("b"))
+    make(root / "make", 3)
+    copied = cvcache.cdir_copy(root, target, only=["*.npy"])
+    assert [[item.name for item in node.items()] for node in copied] == [["big.npy"]]
+
+
+def test_what_is_not_complete_is_left(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.child("a"))
+    open_one = cvcache.cdir_init(root / "open")
+    open_one.write("half.json", 1)
+    assert cvcache.cdir_copy(root, local_case.child("b")) == []
+    open_one.give_up()
+
+
+def test_a_tree_is_not_copied_into_itself(local_case: LocalCase) -> None:
+    with pytest.raises(cvcache.UsageError, match="outside"):
+        cvcache.cdir_copy(local_case.child("a"), local_case.child("a", "b"))
