@@ -61,9 +61,14 @@ class Wish(NamedTuple):
     alone: bool = False
 
 
-def version_of(wish: Wish, attempt: str) -> str:
-    """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds."""
+def version_of(wish: Wish, attempt: str, before: Record | None) -> str:
+    """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds.
+
+    Forced alone it counts as what is there `before`.
+    """
     digest = wish.request.digest
+    if digest and wish.alone and before is not None and (before.state, before.digest) == ("committed", digest):
+        return before.version or digest
     return digest if digest and (wish.alone or not wish.request.force) else f"{digest or ''}+{attempt}"
 
 
@@ -204,7 +209,7 @@ def _claim_record(
         ttl=policy.ttl,
         key=wish.key,
         digest=digest,
-        version=version_of(wish, attempt),
+        version=version_of(wish, attempt, view.record),
         forced=wish.request.force,
         exclusive=exclusive,
         reason=tuple(why_claimed(view, wish.key, digest, forced=wish.request.force)),

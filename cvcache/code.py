@@ -262,10 +262,8 @@ class _Closure:
             self.written |= {(id(found), write) for write in writes}
         elif writes:
             return {"$state": type_name(type(found))}
-        elif hasattr(type(found), "__cvcache_input__"):
-            return {
-                "$type": type_name(type(found))
-            }  # where a node lies is no code; what is read from it is an argument
+        elif getattr(found, "is_place", False):
+            return {"$type": type_name(type(found))}  # where a node lies is no code
         try:
             form = self.value(found, f"{label}: {name}")
         except UnkeyableValue:

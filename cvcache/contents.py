@@ -182,6 +182,7 @@ def write_item(
     begun: list[bool] = []
     turn = Turn(f"{attempt.url}/{name}")
     attempt.check_name(name)
+    attempt.writes[name] += 1
 
     def guard() -> AbstractContextManager[None]:
         if not begun:

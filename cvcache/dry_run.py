@@ -147,7 +147,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
     def _computed(self, node: CacheDir, wish: Wish, action: str, why: list[str], old: Record | None) -> PlannedNode:
         seconds = old.duration if old is not None and old.state == "committed" else None
         self.rows.append(Planned(node.url, action, tuple(why), seconds))
-        self._coming[node.url] = coming = PlannedNode.coming(node, wish, tuple(why))
+        self._coming[node.url] = coming = PlannedNode.coming(node, wish, tuple(why), old)
         return coming
 
 
@@ -191,7 +191,7 @@ class PlannedNode(CacheDir):
     """A node that would be computed: it has a version for the keys of others, and nothing in it."""
 
     @classmethod
-    def coming(cls, node: CacheDir, wish: Wish, why: tuple[str, ...]) -> PlannedNode:
+    def coming(cls, node: CacheDir, wish: Wish, why: tuple[str, ...], old: Record | None) -> PlannedNode:
         """Return what stands for `node` once `wish` is fulfilled."""
         attempt = new_id()
         planned = cls(node._access, node.location, node._also)  # noqa: SLF001 - the same class
@@ -204,7 +204,7 @@ class PlannedNode(CacheDir):
             time=now(),
             key=wish.key,
             digest=wish.request.digest,
-            version=version_of(wish, attempt),
+            version=version_of(wish, attempt, old),
             inputs=wish.sources().inputs,
             items={},
             reason=why,

@@ -45,6 +45,12 @@ class NodeHandle:
         self._record: Record | None = None
         self._looked = False
         self._computed = False
+        self._lent: tuple[Any, str | None] | None = None
+
+    @property
+    def lent(self) -> tuple[Any, str | None] | None:
+        """Key and digest that a node opened here without one has from a node above, open in another process."""
+        return self._lent
 
     @property
     def store(self) -> Store:
@@ -94,10 +100,24 @@ class NodeHandle:
     def _at(self, path: str, relative: str) -> Self:
         """Return the node at `path`, which is at `relative` from here."""
         if not self._also:
-            return type(self)(self._access, path)
+            return self._lending(type(self)(self._access, path))
         also = ((other, opening.resolve(other.location, relative)) for other in self._also)
         others = tuple(other._at(found, relative) for other, found in also if found)  # noqa: SLF001 - the same class
-        return type(self)(self._access, path, others)
+        return self._lending(type(self)(self._access, path, others))
+
+    def _lending(self, below: Self) -> Self:
+        below._lent = self._lent
+        return below
+
+    @property
+    def is_place(self) -> bool:
+        """Whether this handle says only where a node lies: it was not looked at, or is not committed; no store call."""
+        record = self._newest() if self._looked or self._attempt is not None else None
+        return record is None or record.state != "committed"
+
+    def written_again(self, name: str) -> int:
+        """How often an item of a node that is open here was written after the first time."""
+        return max(0, self._attempt.writes[name] - 1) if self._attempt is not None else 0
 
     def __getitem__(self, name: str) -> Item:
         """Return the item `name`, which need not exist yet; no I/O."""
@@ -362,11 +382,12 @@ class NodeHandle:
     def __getstate__(self) -> dict[str, Any]:
         record = self._newest() if self._looked or self._attempt else None
         kept = {"_access": self._access, "_path": self._path, "_also": self._also, "_found": self._found}
-        return {**kept, "_record": record}
+        lent = (record.key, record.digest) if self._attempt is not None and record is not None else self._lent
+        return {**kept, "_record": record, "_lent": lent}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         NodeHandle.__init__(self, state["_access"], state["_path"], state["_also"])
-        self._found, self._record = state["_found"], state["_record"]
+        self._found, self._record, self._lent = state["_found"], state["_record"], state["_lent"]
         self._looked = self._record is not None
 
     def __cvcache_key__(self) -> Canonical:

@@ -56,6 +56,11 @@ class Item:
         """Return the small PNG that was made of an image while it was written, or None; one GET."""
         return self._node.thumbnail(self._name)
 
+    @property
+    def is_place(self) -> bool:
+        """Whether its node was never computed."""
+        return self._node.own_state == "absent"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Item) and (self._node, self._name) == (other._node, other._name)
 
@@ -66,7 +71,10 @@ class Item:
         return f"Item({self.url!r})"
 
     def __cvcache_key__(self) -> Canonical:
-        return Canonical({"$item": self._name, "version": self._node.version})
+        again = self._node.written_again(self._name)
+        return Canonical(
+            {"$item": self._name, "version": self._node.version, **({"written_again": again} if again else {})}
+        )
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self._node.url, {"item": self._name, "version": self._node.version}

@@ -259,7 +259,7 @@ class Walk:
         if isinstance(value, enum.Enum):
             return {"$enum": value.name, "type": self.type_form(kind), "value": self.form(value.value, ".value")}
         if "__dataclass_fields__" in vars(kind):
-            return self.fields(value, value.__dataclass_fields__)
+            return self.fields(value, _fields(value))
         if "__attrs_attrs__" in vars(kind):
             return self.fields(value, [field.name for field in value.__attrs_attrs__])
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -317,6 +317,14 @@ class Walk:
         form = short(tag, length, form, limit)
         self.size = before + limit
         return form
+
+
+def _fields(value: Any) -> list[str]:
+    """Return the names of what a dataclass holds: its fields, and where it has InitVars all that was made of them."""
+    fields = value.__dataclass_fields__
+    given = [name for name, field in fields.items() if field._field_type.name == "_FIELD_INITVAR"]  # noqa: SLF001
+    names = [name for name in fields if name not in given]
+    return [*names, *sorted(vars(value).keys() - names)] if given and hasattr(value, "__dict__") else names
 
 
 def short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:

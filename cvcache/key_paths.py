@@ -1,12 +1,13 @@
 """Paths and URLs as part of a key: the text, and what tells the content that lies there from a later one.
 
 A file counts with size and time of its last change; an image or array that is a directory, with those of its metadata;
-an object in a bucket or on a web server, with its etag. Where a URL cannot be asked it counts by its text alone, and so
-does a text that is the name of nothing.
+a node, with its newest record; an object in a bucket or on a web server, with its etag. Where a URL cannot be asked it
+counts by its text alone, and so does a text that is the name of nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.key import Form, Walk, text_form, type_name
-from cvcache.names import parse_url, redact
+from cvcache.names import RESERVED, parse_url, redact
 
 __all__ = ["form_of", "local_form"]
 
@@ -76,6 +77,8 @@ def _local(path: str, *, any_directory: bool = False) -> dict[str, Form] | None:
     for name in ROOTS:
         if facts := _local(f"{path}/{name}"):
             return facts
+    with contextlib.suppress(OSError):
+        return {"log": max(os.listdir(f"{path}/{RESERVED}/log"), default="")}
     return {"modified": _moment(info.st_mtime_ns)} if any_directory else None
 
 
@@ -137,7 +140,8 @@ def _in_store(url: str, options: Mapping[str, Any]) -> dict[str, Form]:
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
             return {"etag": info.etag.strip('"')} if info.etag else {"size": info.size, "modified": info.modified}
-    return {"absent": True}
+    log = store.list(f"{path.rstrip('/')}/{RESERVED}/log").files
+    return {"log": max(log)} if log else {"absent": True}
 
 
 def _on_web(url: str) -> dict[str, Form] | None:

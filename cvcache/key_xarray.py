@@ -1,4 +1,4 @@
-"""The canonical form of xarray's objects: names, dimensions, data and coordinates; attributes do not count."""
+"""The canonical form of xarray's objects: names, dimensions, data, coordinates, units; no other attributes."""
 
 from __future__ import annotations
 
@@ -33,4 +33,5 @@ def _parts(value: Any) -> dict[str, Any]:
     """Return dimensions and data of a variable; texts, which numpy keeps as objects, as a list."""
     data = value.data
     texts = data.dtype.kind == "O" and hasattr(data, "tolist")
-    return {"dims": list(value.dims), "data": (data.shape, data.ravel().tolist()) if texts else data}
+    units = {"units": value.attrs["units"]} if value.attrs.get("units") else {}  # they end up in an image
+    return {"dims": list(value.dims), "data": (data.shape, data.ravel().tolist()) if texts else data, **units}

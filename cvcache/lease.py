@@ -6,6 +6,7 @@ A late heartbeat alone takes nothing away; the attempt is lost when another reco
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import json
@@ -63,6 +64,7 @@ class Attempt:
         self.spoiled: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
         self.meta: dict[str, Any] = {}
+        self.writes: collections.Counter[str] = collections.Counter()
         self._occupied: set[str] = set()
         self._beats = 0
         self._confirmed = self.started

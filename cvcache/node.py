@@ -56,10 +56,12 @@ class CacheDir(NodeHandle):
             if isinstance(found, lease.Attempt):
                 found = copying.fill(found, other)
         if isinstance(found, NodeHandle):
+            claim.logger.info("%s: read from %s", self.url, found.url)
             return self.going_by(found)
         if isinstance(found, Sibling):
             return found
         if not isinstance(found, lease.Attempt):
+            claim.logger.info("%s: read, computed %s", self.url, found.time)
             return self.pinned_to(found)
         node = type(self)(self._access, self._path, self._also)
         node._attempt = found  # noqa: SLF001 - the same class
@@ -145,12 +147,13 @@ class CacheDir(NodeHandle):
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
         """Return what `fn` returned when it first ran as it is, kept as the one item of a child node.
 
-        The child is named like the item without its suffix and keyed by the code of `fn`.
+        The child is named like the item without its suffix and keyed by the code of `fn` and the options.
         """
         from cvcache.formats import find_format
 
         stem = name.removesuffix(find_format(name).suffix).rstrip(".")
-        with (self / stem).init({"cached": name, "code": fn}) as child:
+        kept = {option: value for option, value in options.items() if option != "progress"}
+        with (self / stem).init({"cached": name, "code": fn, **({"options": kept} if kept else {})}) as child:
             if not child.committed:
                 child.write(name, fn(), **options)
         return child.read(name)

@@ -23,6 +23,8 @@ _ON_STALE = {choice.value: choice for choice in OnStale}
 class _Node(Protocol):
     @property
     def url(self) -> str: ...
+    @property
+    def lent(self) -> tuple[Any, str | None] | None: ...
 
 
 class Planner(Protocol):
@@ -46,7 +48,7 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait
         msg = f"on_stale is one of {', '.join(known)}, not {on_stale!r}{did_you_mean(str(on_stale), known)}"
         raise UsageError(msg)
     if key is None:
-        form, key_digest = _inherited(node.url)
+        form, key_digest = _inherited(node.url) or node.lent or (None, None)
     else:
         form = canonical(key)
         key_digest = digest(form)
@@ -66,13 +68,13 @@ def _sources(url: str, key: object) -> Sources:
     return Sources(inputs, tuple(_images(key)))
 
 
-def _inherited(url: str) -> tuple[Any, str | None]:
-    """Return key and digest of the nearest node above `url` that is open in this process."""
+def _inherited(url: str) -> tuple[Any, str | None] | None:
+    """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
         if attempt := lease.open_attempt(url):
             return attempt.record.key, attempt.record.digest
-    return None, None
+    return None
 
 
 def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:

@@ -22,6 +22,8 @@ from cvcache.testing import CountingStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from servers.store_cases import StoreCase
+
 CANARY = "canary7Rf3kQ9zW"
 
 
@@ -158,7 +160,7 @@ def test_an_object_in_a_store_counts_by_one_request() -> None:
 
     with instrument(counted):
         first = [canonical(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
-    assert [counter.total for counter in counters] == [1, 1, 1, 1]
+    assert [counter.total for counter in counters] == [1, 1, 1, 2]
     node.store.put("keys/x/a.tif", b"124")
     node.store.put("keys/x/b.zarr/zarr.json", b"[]")
     second = [canonical(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
@@ -251,3 +253,16 @@ def test_a_secret_in_a_url_that_cannot_be_asked_is_refused_with_the_way_out(url:
         canonical({"args": {"image": url}})
     assert CANARY not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_the_directory_of_a_node_counts_by_its_newest_record(store_case: StoreCase) -> None:
+    node = cdir(store_case.url, **store_case.options) / "raw"
+    node.store.stat(node.location)  # opens the bucket, with the credentials it lends to URLs
+    forms = [dumps(canonical(node.url))]
+    for value in (1, 2):
+        with node.init({"value": value}) as d:
+            d.write("value.json", value)
+        forms += [dumps(canonical(node.url)), dumps(canonical(node.url))]
+    assert forms[1] == forms[2]
+    assert forms[3] == forms[4]
+    assert len(set(forms)) == 3

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_LINK = 64 << 10
 """Bytes of a link that are read; a longer one does not parse."""
+_SHOWN = ("shape", "axes", "scale", "translation", "unit")
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -44,8 +45,9 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
 
     Notes
     -----
-    One STAT and, for a directory, one to four GET of what is linked; one PUT. Storage options are neither taken nor
-    kept: whoever reads the link has credentials in the environment, or has opened that bucket with them.
+    One STAT and, for a directory, one to four GET of what is linked, and what `open_image` costs; one PUT. Storage
+    options are neither taken nor kept: whoever reads the link has credentials in the environment, or has opened that
+    bucket with them.
     """
     target = locate(_text(place, obj))
     kind, fingerprint = _look(target) or (None, None)
@@ -55,9 +57,11 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     if kind == "file" and target.slices is not None:
         msg = f"{place.url} was not written: {redact(target.url)!r} is a file, which has no slices; leave them away"
         raise UsageError(msg)
-    data = f"{json.dumps({'url': target.url, 'kind': kind, 'fingerprint': fingerprint}, indent=2)}\n".encode()
+    shows = _shows(target) if kind == "image" else {}
+    link = {"url": target.url, "kind": kind, "fingerprint": fingerprint, "shows": shows}
+    data = f"{json.dumps(link, indent=2)}\n".encode()
     place.put(data)
-    return _meta(target.url, kind, len(data))
+    return _meta(link, len(data))
 
 
 def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
@@ -104,11 +108,22 @@ def describe(place: Place) -> dict[str, Any]:
     """Return the metadata; one GET."""
     data = place.get("", 0, MAX_LINK)
     link = _parse(place, data)
-    return _meta(link["url"], link["kind"], len(data))
+    return _meta(link, len(data))
 
 
-def _meta(url: str, kind: str, size: int) -> dict[str, Any]:
-    return {"kind": kind, "url": url, "bytes": size}
+def _meta(link: Mapping[str, Any], size: int) -> dict[str, Any]:
+    return {**link.get("shows", {}), "kind": link["kind"], "url": link["url"], "bytes": size}
+
+
+def _shows(target: Location) -> dict[str, Any]:
+    """Return shape, dtype, axes and place of what a link to an image shows; nothing if that cannot be read."""
+    from cvcache.image.open import stored_at
+
+    try:
+        stored, _ = stored_at(target, 0, None)
+    except (FileNotFoundError, ItemDamaged):
+        return {}
+    return {"dtype": str(stored.dtype), **{name: stored.meta[name] for name in _SHOWN}}
 
 
 def _text(place: Place, obj: object) -> str:

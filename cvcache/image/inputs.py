@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnkeyableValue, UsageError
@@ -96,12 +96,10 @@ def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str,
     do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
     """
     leaves = _leaves(array)
-    candidates = leaves or [overview(meta) for meta in place.inputs if "scales" in meta]
-    found: list[dict[str, Any]] = []
-    for candidate in candidates:
-        fits = _fit(candidate, tuple(array.shape), axes)
-        if fits and fits not in found:
-            found.append(fits)
+    in_key = [overview(meta) if "scales" in meta else meta for meta in place.inputs if "scale" in meta]
+    # a plain array, such as one with the pieces of an image, has no place of its own
+    candidates = [leaf for leaf in leaves if leaf["placed"]] or in_key
+    found = _fitting(candidates, array, axes) or _fitting(leaves, array, axes)
     geometries = {repr([one[name] for name in ("axes", *CARRIED)]) for one in found}
     if len(geometries) > 1:
         logger.warning(
@@ -110,6 +108,16 @@ def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str,
         )
         return {}
     return found[0] if found else {}
+
+
+def _fitting(candidates: Iterable[Mapping[str, Any]], array: Any, axes: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return what `array` takes over from each candidate that it overlays, without repetition."""
+    found: list[dict[str, Any]] = []
+    for candidate in candidates:
+        fits = _fit(candidate, tuple(array.shape), axes)
+        if fits and fits not in found:
+            found.append(fits)
+    return found
 
 
 def _leaves(array: Any) -> list[Mapping[str, Any]]:

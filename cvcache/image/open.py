@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats.place import Place
-from cvcache.image.location import ZIPPED, locate
+from cvcache.image.location import ZIPPED, Location, locate
 from cvcache.image.reader import lazy, open_level
+from cvcache.image.stored import StoredArray
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -53,16 +54,22 @@ def open_image(
     of each chunk (one LIST); the URL stands for the metadata alone (one HEAD), which an edit of pixels in place leaves
     as it is. No storage option is in either.
     """
-    target = locate(url, storage_options)
+    stored, meta = stored_at(locate(url, storage_options), level, slices)
+    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
+    return lazy(stored, packed, meta["added"])
+
+
+def stored_at(
+    target: Location, level: int, slices: Sequence[Any] | str | None
+) -> tuple[StoredArray, Mapping[str, Any]]:
+    """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
     place = Place(target.store, target.path)
     if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
         from cvcache.image.zipped import ZipStore
 
         place = Place(ZipStore(target.store, target.path), "")
     try:
-        stored, meta = open_level(place, level, target.slices, slices)
+        return open_level(place, level, target.slices, slices)
     except FileNotFoundError:
         msg = f"there is no image at {target.url}; correct the URL"
         raise FileNotFoundError(msg) from None
-    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
-    return lazy(stored, packed, meta["added"])

@@ -86,7 +86,7 @@ def _version(place: Place, levels: Sequence[Level]) -> str:
 
 
 def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
-    """Return shape, axes, scale, translation and unit of what a window shows of a level."""
+    """Return shape, axes, scale, translation and unit of what a window shows of a level; whether somebody said them."""
     kept = [i for i, part in enumerate(window) if isinstance(part, slice)]
     stored = [i for i in range(len(window)) if i not in meta["added"]]
     scales, translations = meta["scales"][level], meta["translations"][level]
@@ -104,6 +104,7 @@ def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
         "scale": [scales[i] * part.step for i, part in zip(kept, parts, strict=True)],
         "translation": [translations[i] + part.start * scales[i] for i, part in zip(kept, parts, strict=True)],
         "unit": {name: unit for name, unit in meta["unit"].items() if name in axes},
+        "placed": meta["kind"] != "array",
         **({"channels": list(channels)} if channels and "c" in axes else {}),
     }
 

@@ -94,7 +94,9 @@ class StoredArray:
         if origin:
             seen = hashlib.sha256(repr((self.spec.path, self._seen(), str(self.dtype))).encode()).hexdigest()[:32]
             return Canonical({"$item": origin["item"], "version": origin["version"], "seen": seen})
-        return Canonical({"$image": replace(self, version="").name, "chunks": self._chunk_digest()})
+        # scale and unit are taken over by what is written from it
+        told = hashlib.sha256(repr(sorted(self.meta.items())).encode()).hexdigest()[:32]
+        return Canonical({"$image": replace(self, version="").name, "chunks": self._chunk_digest(), "metadata": told})
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]] | None:
         """Say of which node, item and version it is; None where no commit vouches for it."""

@@ -258,7 +258,7 @@ def test_few_requests(place: Place, elsewhere: Place) -> None:
     there = put_image(elsewhere)
     with instrument(counting):
         FORM.write(place, there.url)
-    assert [dict(store.counts) for store in stores] == [{"stat": 1, "get": 1, "list": 1}]
+    assert [dict(store.counts) for store in stores] == [{"stat": 2, "get": 2, "list": 1}]
 
 
 def test_in_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
