@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, assert_never, cast
 
 from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
-from cvcache.lease import Attempt, claiming, open_attempt, remember
+from cvcache.held import claiming, open_attempt, remember
+from cvcache.lease import Attempt
 from cvcache.look import Watch, check_place, look, read_record
 from cvcache.names import RESERVED
 from cvcache.owner import this_owner

@@ -13,13 +13,14 @@ from typing import IO, Any
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
-from cvcache.lease import Attempt, Turn
+from cvcache.lease import Attempt
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, is_item_dir, item_names
 from cvcache.ram import Ram
 from cvcache.record import PLAIN, Record, load_inventory, load_made, log_name
 from cvcache.resume import resume
 from cvcache.store.base import Listing, Store
+from cvcache.turn import Turn
 from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")

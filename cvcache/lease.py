@@ -1,4 +1,4 @@
-"""An attempt this process holds: its right to write, its heartbeat, and what it has announced.
+"""An attempt this process holds: its right to write, its beat, and what it has announced.
 
 The heartbeat is a counter in the store. Nobody compares clocks: a waiter watches whether it changes.
 A late heartbeat alone takes nothing away; the attempt is lost when another record follows its own.
@@ -10,37 +10,22 @@ import collections
 import contextlib
 import contextvars
 import json
-import logging
-import os
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cvcache.caller import current_task, current_thread, weak_task
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
+from cvcache.held import forget
 from cvcache.names import RESERVED, is_item_dir
 from cvcache.policy import Policy
 from cvcache.record import PLAIN, Record, parse_log_name
 from cvcache.store.base import Store
 from cvcache.wipe import delete_item
 
-if TYPE_CHECKING:
-    import asyncio
-
-logger = logging.getLogger("cvcache")
-
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
-
-_caller: contextvars.ContextVar[tuple[threading.Thread, asyncio.Task[Any] | None] | None] = contextvars.ContextVar(
-    "cvcache_caller", default=None
-)
-_open: dict[str, Attempt] = {}
-_claiming: set[str] = set()
-_open_lock = threading.RLock()
 
 
 class Attempt:
@@ -72,8 +57,8 @@ class Attempt:
         self._closed = False
         self._writers = 0
         self._quiet = threading.Condition()
-        self._thread = weakref.ref(_current_thread())
-        self._task = _weak_task()
+        self._thread = weakref.ref(current_thread())
+        self._task = weak_task()
 
     @property
     def id(self) -> str:
@@ -99,9 +84,9 @@ class Attempt:
         thread, task = self._thread(), self._task() if self._task else None
         if thread is None or not thread.is_alive():
             return True
-        if thread is not _current_thread():
+        if thread is not current_thread():
             return False
-        current = _current_task()
+        current = current_task()
         return task is None or task.done() or task is current
 
     def blocks_caller(self) -> bool:
@@ -263,6 +248,11 @@ class Attempt:
             self._lost = self._lost or why
             self._forget_if_over()
 
+    def lose_after_fork(self) -> None:
+        """Take the right to write from what a forked child inherits: two processes would use it."""
+        self._quiet = threading.Condition()  # another thread may have held the old one
+        self._lost = f"{self.url} was opened before this process was forked"
+
     def fence(self, why: str) -> bool:
         """Forbid every further write and wait for those under way; False if one still is after a long time."""
         self.lose(why)
@@ -287,163 +277,3 @@ class Attempt:
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = f"the attempt on {self.url} belongs to the process that opened it; send the CacheDir instead"
         raise TypeError(msg)
-
-
-class Turn:
-    """One write of one item: once it is over, a thread that it left behind writes nothing more.
-
-    dask's threads go on with other blocks when one has failed.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._busy = 0
-        self._over = False
-        self._quiet = threading.Condition()
-
-    @contextlib.contextmanager
-    def writing(self, right: AbstractContextManager[None]) -> Iterator[None]:
-        """Hold `right` for as long as this context lasts.
-
-        Raises
-        ------
-        LeaseLost
-            If the write is over.
-        """
-        with self._quiet:
-            if self._over:
-                msg = f"the write of {self._what} that this belongs to has failed; what is left of it is discarded"
-                raise LeaseLost(msg)
-            self._busy += 1
-        try:
-            with right:
-                yield
-        finally:
-            with self._quiet:
-                self._busy -= 1
-                self._quiet.notify_all()
-
-    def end(self) -> None:
-        """Let nothing more be written, and wait for what is under way."""
-        with self._quiet:
-            self._over = True
-            self._quiet.wait_for(lambda: self._busy == 0)
-
-
-@contextlib.contextmanager
-def claiming(attempt_id: str) -> Iterator[None]:
-    """Tell the other threads of this process that the attempt is alive while its claim is under way."""
-    with _open_lock:
-        _claiming.add(attempt_id)
-    try:
-        yield
-    finally:
-        with _open_lock:
-            _claiming.discard(attempt_id)
-
-
-def is_claiming(attempt_id: str) -> bool:
-    """Whether a thread of this process is about to open the attempt."""
-    with _open_lock:
-        return attempt_id in _claiming
-
-
-def remember(attempt: Attempt) -> None:
-    """Make `attempt` known in this process and start its heartbeat."""
-    with _open_lock:
-        _open[attempt.url] = attempt
-    _heart.start()
-
-
-def forget(attempt: Attempt) -> None:
-    """Stop the heartbeat of `attempt`."""
-    with _open_lock:
-        if _open.get(attempt.url) is attempt:
-            del _open[attempt.url]
-
-
-def open_attempt(url: str) -> Attempt | None:
-    """Return the attempt this process holds on the node at `url`."""
-    with _open_lock:
-        return _open.get(url)
-
-
-def _weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    task = _current_task()
-    return None if task is None else weakref.ref(task)
-
-
-@contextlib.contextmanager
-def on_behalf_of_caller() -> Iterator[None]:
-    """Let other threads that this context is copied to claim nodes for the thread and task that calls this."""
-    token = _caller.set((threading.current_thread(), _current_task()))
-    try:
-        yield
-    finally:
-        _caller.reset(token)
-
-
-def _current_thread() -> threading.Thread:
-    caller = _caller.get()
-    return caller[0] if caller else threading.current_thread()
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    """Return the task that runs; a program that never imported asyncio has none."""
-    if caller := _caller.get():
-        return caller[1]
-    asyncio = sys.modules.get("asyncio")
-    try:
-        return asyncio.current_task() if asyncio else None
-    except RuntimeError:
-        return None
-
-
-class _Heart:
-    """One daemon thread that beats for every open attempt at a quarter of its lease."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
-
-    def start(self) -> None:
-        with _open_lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="cvcache-heartbeat", daemon=True)
-                self._thread.start()
-        self._wake.set()
-
-    def _run(self) -> None:
-        due: dict[str, float] = {}
-        while True:
-            with _open_lock:
-                attempts = {a.id: a for a in _open.values()}
-            now = time.monotonic()
-            due = {i: due.get(i, now + a.record.ttl / 4) for i, a in attempts.items()}
-            for i in [i for i in due if due[i] <= now]:
-                due[i] = now + attempts[i].record.ttl / 4
-                try:
-                    attempts[i].beat()
-                except Exception as error:  # noqa: BLE001 - a beat that fails is tried again; the log decides who is lost
-                    logger.warning("heartbeat for %s failed (%s); trying again", attempts[i].url, error)
-            self._wake.wait(min([at - now for at in due.values()], default=3600.0))
-            self._wake.clear()
-
-
-_heart = _Heart()
-
-
-def _after_fork_in_child() -> None:
-    """Take the right to write from the handles a forked child inherits: two processes would use it."""
-    global _heart, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
-    _open_lock = threading.RLock()
-    for attempt in list(_open.values()):
-        attempt._quiet = threading.Condition()  # noqa: SLF001 - same module; another thread may have held the old one
-        attempt._lost = f"{attempt.url} was opened before this process was forked"  # noqa: SLF001 - the same
-    _open.clear()
-    _claiming.clear()
-    _heart = _Heart()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cvcache.errors import BadRecord, NotACacheDir
-from cvcache.lease import is_claiming, open_attempt, running
+from cvcache.held import is_claiming, open_attempt
+from cvcache.lease import running
 from cvcache.names import RESERVED, is_item_dir
 from cvcache.owner import is_dead, this_owner
 from cvcache.policy import Policy

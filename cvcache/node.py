@@ -10,7 +10,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import claim, contents, copying, lease, opening
+from cvcache import claim, contents, copying, held, lease, opening
 from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
@@ -74,7 +74,7 @@ class CacheDir(NodeHandle):
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self._newest()
-        attempt = self._attempt or lease.open_attempt(self.url)
+        attempt = self._attempt or held.open_attempt(self.url)
         if attempt is None:
             if (planner := opening.planner.get()) is not None and planner.has(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")

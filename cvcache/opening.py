@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from cvcache import lease
+from cvcache import held
 from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.key import canonical, digest
@@ -72,7 +72,7 @@ def _inherited(url: str) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := lease.open_attempt(url):
+        if attempt := held.open_attempt(url):
             return attempt.record.key, attempt.record.digest
     return None
 

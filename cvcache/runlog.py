@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from cvcache import logroute
-from cvcache.lease import open_attempt
+from cvcache.held import open_attempt
 from cvcache.logcluster import heard
 from cvcache.logspool import LogSpool, show, stop_showing
 

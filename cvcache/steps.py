@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
+from cvcache.caller import on_behalf_of_caller
 from cvcache.code import code_of
 from cvcache.dry_run import plan
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.key import Canonical
-from cvcache.lease import on_behalf_of_caller
 from cvcache.node import CacheDir
 from cvcache.runlog import capture_async
 

@@ -26,6 +26,7 @@ from cvcache import (
     cdir_query,
     claim,
     handle,
+    held,
     lease,
     look,
     register_format,
@@ -79,7 +80,7 @@ class Process:
     @property
     def attempts(self) -> list[lease.Attempt]:
         """The attempts it holds."""
-        return list((lease._open if self.world.current is self else self._open).values())
+        return list((held._open if self.world.current is self else self._open).values())
 
     def kill(self) -> None:
         """End it, as ``kill -9`` does."""
@@ -95,14 +96,14 @@ class Process:
             self.paused = False
 
     def __enter__(self) -> Process:  # noqa: PYI034 - there is no subclass
-        left = (lease._open, lease._claiming, claim._names_seen, self.world.current, lease.running.set(()))
+        left = (held._open, held._claiming, claim._names_seen, self.world.current, lease.running.set(()))
         self._left.append(left)
-        lease._open, lease._claiming, claim._names_seen = self._open, self._claiming, self._names_seen
+        held._open, held._claiming, claim._names_seen = self._open, self._claiming, self._names_seen
         self.world.current = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        lease._open, lease._claiming, claim._names_seen, self.world.current, token = self._left.pop()
+        held._open, held._claiming, claim._names_seen, self.world.current, token = self._left.pop()
         lease.running.reset(token)
 
     @contextlib.contextmanager
@@ -125,7 +126,7 @@ class World:
         patch.setattr(look, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(look, "is_dead", self._is_dead)
         patch.setattr(handle, "is_dead", self._is_dead)
-        patch.setattr(lease, "_heart", _NoHeart())
+        patch.setattr(held, "_heart", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)
         patch.setattr(LocalStore, "sync", lambda *_: None)

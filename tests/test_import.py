@@ -21,6 +21,7 @@ LAYERS: tuple[set[str], ...] = (
     {"errors"},
     {
         "callables",
+        "caller",
         "code",
         "commit",
         "explain",
@@ -55,7 +56,7 @@ LAYERS: tuple[set[str], ...] = (
         "ram",
         "store",
     },
-    {"access", "formats", "image", "lease", "logspool", "wipe"},
+    {"access", "formats", "held", "image", "lease", "logspool", "turn", "wipe"},
     {"look", "resume"},
     {"api", "claim", "contents", "copying", "handle", "item", "nocache", "node", "opening", "runlog"},
     {"dry_run", "logtail", "mirror", "steps", "tree", "verify"},

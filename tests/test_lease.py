@@ -11,7 +11,8 @@ import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
 from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query, claim
-from cvcache.lease import Attempt, open_attempt
+from cvcache.held import open_attempt
+from cvcache.lease import Attempt
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
