@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import enum
 import functools
-import hashlib
 import importlib
-import json
-import marshal
 import math
 import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
+from cvcache.form import LEAF, Canonical, Form, digest, dumps, is_utf8, short, text_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,17 +40,17 @@ __all__ = [
     "type_name",
 ]
 
-Form: TypeAlias = "bool | int | float | str | list[Form] | dict[str, Form] | None"
 Paths: TypeAlias = Literal["text", "local", "all"]
 T = TypeVar("T")
 
-LEAF, BRANCH = 1024, 16 * 1024  # bytes of JSON that a text or sequence, and a mapping, may keep
+BRANCH = 16 * 1024  # bytes of JSON that a mapping may keep
 DEPTH = 60  # a deeper value is refused before json or the stack of the interpreter gives up
 NUMBER, LETTER = 26, 6  # bytes of JSON that a number, and a character, have at most
 MAX_PATH = 4096
 
 OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
 OPEN |= {"$namespace", "$partial", "$tuple", "$xarray"}
+_TEXT = {str}
 _hooks: dict[type, Callable[[Any], object]] = {}
 _FAMILIES = {
     "dask": "cvcache.lineage",
@@ -64,41 +62,6 @@ _FAMILIES = {
     "xarray": "cvcache.key_xarray",
 }
 """Top-level package of a type or of one it derives from -> the module whose ``form_of`` knows it."""
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
-
-class Canonical:
-    """A form that is canonical already and passes through `canonical` unchanged.
-
-    Parameters
-    ----------
-    form : JSON-able
-        For example ``{"$item": "raw.ome.zarr", "version": "3f2a"}``, which the hook of an Item returns.
-    """
-
-    __slots__ = ("_written", "form")
-
-    def __init__(self, form: Form) -> None:
-        self.form = form
-        self._written: tuple[bytes, int] | None = None
-
-    def copy(self) -> tuple[Form, int]:
-        """Return the form as JSON gives it back, the caller's own, and its size in bytes."""
-        if self._written is None:
-            text = dumps(self.form)
-            self._written = marshal.dumps(json.loads(text)), len(text.encode())
-        kept, size = self._written
-        return marshal.loads(kept), size  # noqa: S302 - dumped above
-
-
-def dumps(form: Form) -> str:
-    """Return the one JSON text of a canonical form: sorted names, no spaces, no NaN."""
-    return _encode(form)
-
-
-def digest(form: Form) -> str:
-    """Return the first 32 hex digits (128 bits) of the SHA-256 of a canonical form."""
-    return hashlib.sha256(_encode(form).encode()).hexdigest()[:32]
 
 
 def type_name(kind: type) -> str:
@@ -230,7 +193,7 @@ class Walk:
         else:
             before = self.size
             form = self.compound(value, kind)
-            self.size = before + len(_encode(form).encode())
+            self.size = before + len(dumps(form).encode())
         self.inside.discard(id(value))
         self.path.pop()
         return form
@@ -302,8 +265,8 @@ class Walk:
         """Return the form of a dict."""
         limit = BRANCH if len(self.path) > 2 else 3 * BRANCH  # noqa: PLR2004 - 2: the place, and the step to this dict
         before, form = self.size, self.form
-        if tag == "dict" and all(type(k) is str and not k.startswith("$") and _is_utf8(k) for k in value):
-            self.size += sum(map(len, value)) * LETTER
+        if tag == "dict" and {*map(type, value)} <= _TEXT and (letters := _letters(tuple(value))) is not None:
+            self.size += letters * LETTER
             return self.kept(before, tag, len(value), {k: form(v, f".{k}") for k, v in value.items()}, limit)
         pairs: list[Form] = [[self.by_text(k, f"[key {k!r}]"), form(v, f"[{k!r}]")] for k, v in value.items()]
         pairs = pairs if ordered else sorted(pairs, key=dumps)
@@ -327,26 +290,11 @@ def _fields(value: Any) -> list[str]:
     return [*names, *sorted(vars(value).keys() - names)] if given and hasattr(value, "__dict__") else names
 
 
-def short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
-    """Return a form, or where its JSON exceeds `limit` bytes what it was, its length and its digest."""
-    text = dumps(form).encode()
-    return form if len(text) <= limit else {"$long": kind, "len": length, "sha256": hashlib.sha256(text).hexdigest()}
-
-
-def _is_utf8(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8 has lone surrogates, which JSON readers refuse
-        return False
-    return True
-
-
-def text_form(text: str) -> Form:
-    """Return the form of a text as such, whether it is a path or not."""
-    form: Form = text if _is_utf8(text) else {"$str": text.encode("utf-8", "surrogatepass").hex()}
-    return short("str", len(text), form)
+@functools.lru_cache(4096)
+def _letters(names: tuple[str, ...]) -> int | None:
+    """Return how long these names are together; None if one could be taken for a tag, or is not UTF-8."""
+    plain = all(not name.startswith("$") and is_utf8(name) for name in names)
+    return sum(map(len, names)) if plain else None
 
 
 _CONTAINERS: dict[type, Callable[[Walk, Any], Form]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -61,7 +62,8 @@ class CacheDir(NodeHandle):
         if isinstance(found, Sibling):
             return found
         if not isinstance(found, lease.Attempt):
-            claim.logger.info("%s: read, computed %s", self.url, found.time)
+            if claim.logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
+                claim.logger.info("%s: read, computed %s", self.url, found.time)
             return self.pinned_to(found)
         node = type(self)(self._access, self._path, self._also)
         node._attempt = found  # noqa: SLF001 - the same class

@@ -25,6 +25,7 @@ LAYERS: tuple[set[str], ...] = (
         "code",
         "commit",
         "explain",
+        "form",
         "key",
         "key_numpy",
         "key_pandas",
