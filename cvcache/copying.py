@@ -9,10 +9,10 @@ from typing import Any
 from cvcache import claim, contents
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
-from cvcache.handle import NodeHandle
 from cvcache.image.gather import gather
 from cvcache.lease import Attempt
 from cvcache.names import RESERVED, is_item_dir
+from cvcache.node_items import NodeItems
 from cvcache.record import Record
 from cvcache.store.base import Store
 
@@ -20,14 +20,14 @@ WHOLE = 64 << 20
 """Bytes of an object that are copied through memory at once; a longer one in pieces."""
 
 
-def fill(attempt: Attempt, source: NodeHandle, names: set[str] | None = None) -> Record:
+def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
     """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
 
     Parameters
     ----------
     attempt : Attempt
         Open for writing.
-    source : NodeHandle
+    source : NodeItems
     names : set of str, optional
         Which items; all of them by default.
 
@@ -55,7 +55,7 @@ def fill(attempt: Attempt, source: NodeHandle, names: set[str] | None = None) ->
     return claim.commit(attempt, rows, meta, source.environment(), **fields)
 
 
-def _copy_item(attempt: Attempt, source: NodeHandle, name: str, row: Mapping[str, Any]) -> None:
+def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
     record = source.record()
     place, target = f"{contents.root_of(source.location, record)}/{name}", f"{attempt.root}/{name}"
     keys = sorted(source.store.find(place)) if is_item_dir(name) else [""]

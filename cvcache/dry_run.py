@@ -194,7 +194,7 @@ class PlannedNode(CacheDir):
     def coming(cls, node: CacheDir, wish: Wish, why: tuple[str, ...], old: Record | None) -> PlannedNode:
         """Return what stands for `node` once `wish` is fulfilled."""
         attempt = new_id()
-        planned = cls(node._access, node.location, node._also)  # noqa: SLF001 - the same class
+        planned = cls(node._access, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class
         planned._record = Record(
             seq=1,
             after="root",

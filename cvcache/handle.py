@@ -1,20 +1,18 @@
-"""A node as it can be seen: where it lies, what was recorded of it, and what its items hold."""
+"""A handle to a node: where it lies, by which record it goes, and what that says."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from cvcache import contents, lease, opening
+from cvcache import lease, opening
 from cvcache.access import Access
 from cvcache.commit import Commit
 from cvcache.errors import NotOpen
-from cvcache.item import Item
 from cvcache.key import Canonical
 from cvcache.look import read_newest
-from cvcache.names import check_item_name, check_key, check_node_name, child_names
+from cvcache.names import check_key, check_node_name, child_names
 from cvcache.owner import is_dead
 from cvcache.policy import Policy
 from cvcache.ram import Ram
@@ -24,7 +22,7 @@ from cvcache.store import Store
 
 
 class NodeHandle:
-    """The part of a `CacheDir` that reads.
+    """The part of a `CacheDir` that knows where it lies and by which record it goes.
 
     Parameters
     ----------
@@ -36,11 +34,11 @@ class NodeHandle:
         The same node in other trees, which are looked at where this one has no result.
     """
 
-    def __init__(self, access: Access, path: str, also: tuple[NodeHandle, ...] = ()) -> None:
+    def __init__(self, access: Access, path: str, also: tuple[Self, ...] = ()) -> None:
         self._access = access
         self._path = path
         self._also = also
-        self._found: NodeHandle | None = None  # the one of `also` whose record this handle goes by
+        self._found: Self | None = None  # the one of `also` whose record this handle goes by
         self._attempt: lease.Attempt | None = None
         self._record: Record | None = None
         self._looked = False
@@ -115,17 +113,6 @@ class NodeHandle:
         record = self._newest() if self._looked or self._attempt is not None else None
         return record is None or record.state != "committed"
 
-    def written_again(self, name: str) -> int:
-        """How often an item of a node that is open here was written after the first time."""
-        return max(0, self._attempt.writes[name] - 1) if self._attempt is not None else 0
-
-    def __getitem__(self, name: str) -> Item:
-        """Return the item `name`, which need not exist yet; no I/O."""
-        return Item(self, check_item_name(name))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
-
     def with_policy(self, policy: Policy) -> Self:
         """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
         return self.reached(policy=policy)
@@ -135,7 +122,7 @@ class NodeHandle:
         *,
         policy: Policy | None = None,
         ram: Ram | None = None,
-        also: Iterable[NodeHandle] = (),
+        also: Iterable[Self] = (),
         copy_on_read: bool = False,
     ) -> Self:
         """Return a handle to the same node that is reached in another way, see `cdir`; what is not given stays."""
@@ -160,7 +147,7 @@ class NodeHandle:
             self._found, self._record = there, there.record()
         return self
 
-    def elsewhere(self, digest: str | None) -> NodeHandle | None:
+    def elsewhere(self, digest: str | None) -> Self | None:
         """Return the same node in one of the other places, if it is complete there with this key digest (None: any).
 
         One LIST and one GET each.
@@ -174,7 +161,7 @@ class NodeHandle:
         node._record, node._looked = record, True  # noqa: SLF001 - the same class
         return node
 
-    def going_by(self, other: NodeHandle) -> Self:
+    def going_by(self, other: Self) -> Self:
         """Return a handle to this node that takes the result of `other` for its own; no I/O."""
         node = type(self)(self._access, self._path, self._also)
         node._found, node._record, node._looked = other, other.record(), True  # noqa: SLF001 - the same class
@@ -192,7 +179,7 @@ class NodeHandle:
         return self._record
 
     @property
-    def _there(self) -> NodeHandle:
+    def _there(self) -> Self:
         """Where the result lies that this handle goes by."""
         return self._found or self
 
@@ -277,98 +264,13 @@ class NodeHandle:
         node = self._at(path, source["url"])
         return not node.committed or node.version != source.get("version")
 
-    def items(self) -> list[Item]:
-        """Return the items, sorted by name; no store call for a committed node, one LIST for another."""
-        return [Item(self, name) for name in sorted(self.rows())]
-
     def children(self) -> list[Self]:
         """Return the child nodes, sorted by name; one LIST."""
         return [self / name for name in child_names(self.store.list(self._path).dirs)]
 
-    def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
-        record = self._newest()
-        if record is not None and record.state in {"committed", "failed"}:
-            return contents.committed_rows(self._there.store, self._there.location, record)
-        if record is None or record.state != "claimed":
-            return {}
-        own = self._attempt.rows if self._attempt else {}
-        return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
-
     def record(self) -> Record | None:
         """Return the record this handle goes by."""
         return self._newest()
-
-    def environment(self) -> Mapping[str, Any]:
-        """Return what the result was made with: Python, packages, git, peak memory; one GET.
-
-        Returns
-        -------
-        mapping
-            ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
-            was under git ``git`` (``commit``, ``dirty``). Empty for a node that is not committed.
-        """
-        record = self._newest()
-        if record is None or record.state != "committed":
-            return {}
-        return contents.read_made(self._there.store, self._there.location, record)
-
-    def thumbnail(self, name: str) -> bytes | None:
-        """Return the small PNG of the item `name`, or None where there is none; one GET."""
-        record = self._newest()
-        if record is None:
-            return None
-        return contents.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
-
-    def has_written(self, name: str) -> bool:
-        """Whether the item `name` was written through this handle since the node was opened; no store call."""
-        return self._attempt is not None and name in self._attempt.rows
-
-    def item_url(self, name: str) -> str:
-        """Return where the item `name` lies, or would lie."""
-        record, there = self._newest(), self._there
-        return there.store.url(f"{contents.root_of(there.location, record)}/{name}")
-
-    def item_meta(self, name: str) -> Mapping[str, Any]:
-        """Return what was recorded of the item `name`.
-
-        Raises
-        ------
-        ItemNotFound
-            If the node has no such item.
-        """
-        rows = self.rows()
-        if name not in rows:
-            raise contents.not_found(self.url, name, sorted(rows))
-        return rows[name]
-
-    def read(self, name: str, /, **options: Any) -> Any:
-        """Return the object of the item `name`.
-
-        Parameters
-        ----------
-        name : str
-            Its suffix chooses the format.
-        **options
-            What the format takes, e.g. ``level=2`` of an OME-Zarr image.
-
-        Raises
-        ------
-        ItemNotFound
-            If there is no such item.
-        ItemDamaged
-            If it is not what its commit vouched for.
-        NodeReplaced
-            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
-
-        Notes
-        -----
-        One GET for a file of a committed node; directory formats say their own cost.
-        """
-        name = check_item_name(name)
-        row = self.item_meta(name)
-        there, ram = self._there, self._access.ram
-        return contents.read_item(there.store, there.location, self._newest(), name, row, options, ram)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NodeHandle) and self.url == other.url
@@ -395,10 +297,3 @@ class NodeHandle:
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self.url, {"version": self.version}
-
-    def committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return item name -> what was recorded of it; nothing of a node that is not committed."""
-        return self.rows() if self.committed else {}
-
-    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        return [row for row in self.committed_rows().values() if row.get("kind") in {"image", "labels"}]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.key import Canonical
 
 if TYPE_CHECKING:
-    from cvcache.handle import NodeHandle
+    from cvcache.node_items import NodeItems
 
 
 class Item:
@@ -19,12 +19,12 @@ class Item:
 
     __slots__ = ("_name", "_node")
 
-    def __init__(self, node: NodeHandle, name: str) -> None:
+    def __init__(self, node: NodeItems, name: str) -> None:
         self._node = node
         self._name = name
 
     @property
-    def node(self) -> NodeHandle:
+    def node(self) -> NodeItems:
         """The node this item belongs to."""
         return self._node
 

@@ -17,7 +17,7 @@ from cvcache.reason import describe_owner
 from cvcache.record import Record, attempt_root
 
 if TYPE_CHECKING:
-    from cvcache.handle import NodeHandle
+    from cvcache.node_items import NodeItems
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at a log: right after something new, and after a long silence."""
@@ -25,7 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 _CUT = re.compile(rb"^\[(\d+) bytes in between are left out\]\n", re.MULTILINE)
 
 
-def read_log(node: NodeHandle, name: str = "run.log") -> object:
+def read_log(node: NodeItems, name: str = "run.log") -> object:
     """Return the log of the newest attempt at `node`: whole, or what there is of one that runs or died.
 
     Raises
@@ -58,7 +58,7 @@ class Tail:
         Whether nothing more can come: the attempt that was followed is committed, failed or removed.
     """
 
-    def __init__(self, node: NodeHandle, name: str = "run.log") -> None:
+    def __init__(self, node: NodeItems, name: str = "run.log") -> None:
         self.state = "absent"
         self.over = False
         self._store, self._path, self._name = node.store, node.location, check_item_name(name)
@@ -151,7 +151,7 @@ def _after(whole: bytes, seen: int) -> bytes:
 
 
 def follow(
-    node: NodeHandle,
+    node: NodeItems,
     name: str = "run.log",
     *,
     sleep: Callable[[float], object] = time.sleep,

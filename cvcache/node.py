@@ -15,16 +15,16 @@ from cvcache import claim, contents, copying, held, lease, opening
 from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
-from cvcache.handle import NodeHandle
 from cvcache.item import Item
 from cvcache.names import check_item_name
+from cvcache.node_items import NodeItems
 from cvcache.plain import plain_values
 from cvcache.protocol import Sibling
 
 _TRACEBACK_CHARACTERS = 8192
 
 
-class CacheDir(NodeHandle):
+class CacheDir(NodeItems):
     """One node of a tree: a directory with a commit mark, items and child nodes.
 
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
@@ -52,11 +52,11 @@ class CacheDir(NodeHandle):
     def _obtain(self, wish: claim.Wish) -> CacheDir | Sibling:
         """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
         found = claim.obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
-        if isinstance(found, NodeHandle) and self._access.copy_on_read:
+        if isinstance(found, CacheDir) and self._access.copy_on_read:
             other, found = found, claim.obtain(self.store, self._path, wish, self.policy)
             if isinstance(found, lease.Attempt):
                 found = copying.fill(found, other)
-        if isinstance(found, NodeHandle):
+        if isinstance(found, CacheDir):
             claim.logger.info("%s: read from %s", self.url, found.url)
             return self.going_by(found)
         if isinstance(found, Sibling):
@@ -69,7 +69,7 @@ class CacheDir(NodeHandle):
         node._attempt = found  # noqa: SLF001 - the same class
         return node
 
-    def serving(self, wish: claim.Wish) -> NodeHandle | None:
+    def serving(self, wish: claim.Wish) -> CacheDir | None:
         """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
         return None if wish.request.force else self.elsewhere(wish.request.digest)
 

@@ -59,7 +59,7 @@ LAYERS: tuple[set[str], ...] = (
     },
     {"access", "formats", "held", "image", "lease", "logspool", "turn", "wipe"},
     {"look", "resume"},
-    {"api", "claim", "contents", "copying", "handle", "item", "nocache", "node", "opening", "runlog"},
+    {"api", "claim", "contents", "copying", "handle", "item", "nocache", "node", "node_items", "opening", "runlog"},
     {"dry_run", "logtail", "mirror", "steps", "tree", "verify"},
     {"cli", "demo", "demo_image", "show", "terminal", "testing"},
 )

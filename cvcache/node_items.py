@@ -1,0 +1,119 @@
+"""The items of a node: what is recorded of them, and what they hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from cvcache import contents
+from cvcache.handle import NodeHandle
+from cvcache.item import Item
+from cvcache.names import check_item_name
+
+
+class NodeItems(NodeHandle):
+    """The part of a `CacheDir` that reads."""
+
+    def __getitem__(self, name: str) -> Item:
+        """Return the item `name`, which need not exist yet; no I/O."""
+        return Item(self, check_item_name(name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
+
+    def written_again(self, name: str) -> int:
+        """How often an item of a node that is open here was written after the first time."""
+        return max(0, self._attempt.writes[name] - 1) if self._attempt is not None else 0
+
+    def items(self) -> list[Item]:
+        """Return the items, sorted by name; no store call for a committed node, one LIST for another."""
+        return [Item(self, name) for name in sorted(self.rows())]
+
+    def rows(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
+        record = self._newest()
+        if record is not None and record.state in {"committed", "failed"}:
+            return contents.committed_rows(self._there.store, self._there.location, record)
+        if record is None or record.state != "claimed":
+            return {}
+        own = self._attempt.rows if self._attempt else {}
+        return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
+
+    def environment(self) -> Mapping[str, Any]:
+        """Return what the result was made with: Python, packages, git, peak memory; one GET.
+
+        Returns
+        -------
+        mapping
+            ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
+            was under git ``git`` (``commit``, ``dirty``). Empty for a node that is not committed.
+        """
+        record = self._newest()
+        if record is None or record.state != "committed":
+            return {}
+        return contents.read_made(self._there.store, self._there.location, record)
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """Return the small PNG of the item `name`, or None where there is none; one GET."""
+        record = self._newest()
+        if record is None:
+            return None
+        return contents.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
+
+    def has_written(self, name: str) -> bool:
+        """Whether the item `name` was written through this handle since the node was opened; no store call."""
+        return self._attempt is not None and name in self._attempt.rows
+
+    def item_url(self, name: str) -> str:
+        """Return where the item `name` lies, or would lie."""
+        record, there = self._newest(), self._there
+        return there.store.url(f"{contents.root_of(there.location, record)}/{name}")
+
+    def item_meta(self, name: str) -> Mapping[str, Any]:
+        """Return what was recorded of the item `name`.
+
+        Raises
+        ------
+        ItemNotFound
+            If the node has no such item.
+        """
+        rows = self.rows()
+        if name not in rows:
+            raise contents.not_found(self.url, name, sorted(rows))
+        return rows[name]
+
+    def read(self, name: str, /, **options: Any) -> Any:
+        """Return the object of the item `name`.
+
+        Parameters
+        ----------
+        name : str
+            Its suffix chooses the format.
+        **options
+            What the format takes, e.g. ``level=2`` of an OME-Zarr image.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+        ItemDamaged
+            If it is not what its commit vouched for.
+        NodeReplaced
+            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
+
+        Notes
+        -----
+        One GET for a file of a committed node; directory formats say their own cost.
+        """
+        name = check_item_name(name)
+        row = self.item_meta(name)
+        there, ram = self._there, self._access.ram
+        return contents.read_item(there.store, there.location, self._newest(), name, row, options, ram)
+
+    def committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return item name -> what was recorded of it; nothing of a node that is not committed."""
+        return self.rows() if self.committed else {}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        return [row for row in self.committed_rows().values() if row.get("kind") in {"image", "labels"}]
