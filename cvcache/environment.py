@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import subprocess
 import sys
 from typing import Any
 
@@ -84,6 +83,8 @@ def _git(directory: str) -> dict[str, Any] | None:
 
 
 def _run_git(directory: str, *arguments: str) -> str | None:
+    import subprocess  # 5 ms, once a process and only where something is computed
+
     # the optional locks would disturb whoever works in this tree; no hook and no fsmonitor of it is run
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", directory, *arguments]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from cvcache.store.bucket import AT_ONCE
+from cvcache.store.base import AT_ONCE
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,6 +14,9 @@ from typing import IO, Any, ClassVar
 
 from cvcache.store.writer import Guard
 
+AT_ONCE = 48
+"""Requests to a bucket under way in one process."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:

@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 DELETE_AT_ONCE = 16
 READ_AT_ONCE = 1 << 20
-AT_ONCE = 48
-"""Requests to a bucket under way in one process."""
 _MARKERS = {"", ".gcs_placeholder"}
 """Names under which consoles and file systems keep an empty directory: no content, no owner."""
 

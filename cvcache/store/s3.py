@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
-from cvcache.store.base import ObjectInfo
-from cvcache.store.bucket import AT_ONCE, BucketStore, split
+from cvcache.store.base import AT_ONCE, ObjectInfo
+from cvcache.store.bucket import BucketStore, split
 
 _DELETE_LIMIT = 1000
 
