@@ -131,6 +131,8 @@ def _show(form: Form) -> str:
         return f"array {form['dtype']} {form['shape']} ({str(form['$ndarray'])[:8]})"
     if isinstance(form, dict) and len(form) == 1:
         ((tag, value),) = form.items()
+        if tag == "$tuple" and isinstance(value, list) and len(shown := ", ".join(map(_show, value))) < WIDTH:
+            return f"({shown}{',' * (len(value) == 1)})"
         form = form if isinstance(value, (dict, list)) or not tag.startswith("$") else value
     text = _DIGEST.sub(r"\1", form if isinstance(form, str) and _DIGEST.fullmatch(form) else dumps(form))
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -412,7 +412,7 @@ ITEM = {"$item": "raw.ome.zarr", "version": "3f2a0000" * 4}
         ({"mask": None}, {}, ["args.mask: removed"]),
         ({"mode": "a"}, {"mode": "b"}, ['args.mode: "a" -> "b"']),
         ({"roi": (1, [2, 3])}, {"roi": (1, [2, 4, 5])}, ["args.roi[1][1]: 3 -> 4", "args.roi[1][2]: added"]),
-        ({"roi": [1]}, {"roi": (1,)}, ['args.roi: [1] -> {"$tuple":[1]}']),
+        ({"roi": [1]}, {"roi": (1,)}, ["args.roi: [1] -> (1,)"]),
         ({"p": Params(1.0)}, {"p": Params(2.0)}, ["args.p.sigma: 1.0 -> 2.0"]),
         ({"m": {1: "a"}}, {"m": {1: "b"}}, ['args.m[1]: "a" -> "b"']),
         ({"x": float("nan")}, {"x": float("inf")}, ['args.x: "nan" -> "inf"']),
