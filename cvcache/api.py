@@ -23,7 +23,7 @@ def cdir(
     *,
     policy: Policy | None = None,
     ram: int | str | None = None,
-    also: Iterable[object] = (),
+    also: Iterable[object] | None = (),
     copy_on_read: bool = False,
     **storage_options: Any,
 ) -> CacheDir:
@@ -57,12 +57,17 @@ def cdir(
     if isinstance(also, (str, os.PathLike)):
         msg = f"also takes a list of places, such as also=[{str(also)!r}]"
         raise UsageError(msg)
-    others = [cdir(other) for other in also]
+    others = [cdir(other) for other in also or ()]
+    if policy is not None and not isinstance(policy, Policy):
+        msg = f"policy is a Policy, such as Policy(ttl=30), not {policy!r}"  # type: ignore[unreachable]  # as users call it
+        raise UsageError(msg)
     if isinstance(where, CacheDir):
         _refuse_options(where, storage_options)
-        if not (policy or ram or others):
+        if policy is None and ram is None and not others and not copy_on_read:
             return where
-        return where.reached(policy=policy, ram=Ram(ram) if ram else None, also=others, copy_on_read=copy_on_read)
+        return where.reached(
+            policy=policy, ram=None if ram is None else Ram(ram), also=others, copy_on_read=copy_on_read
+        )
     scheme, path, carried = location_of(where)
     node = CacheDir(Access(scheme, {**carried, **storage_options}, policy or Policy()), path)
     return node.reached(ram=None if ram is None else Ram(ram), also=others, copy_on_read=copy_on_read)

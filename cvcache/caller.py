@@ -17,6 +17,14 @@ _caller: contextvars.ContextVar[tuple[threading.Thread, asyncio.Task[Any] | None
     "cvcache_caller", default=None
 )
 
+_left: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("cvcache_left", default=None)
+
+
+def has_left() -> bool:
+    """Whether nobody waits any more for what this thread does on behalf of a caller."""
+    left = _left.get()
+    return left is not None and left.is_set()
+
 
 def weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
     """Return a reference to the running task that does not keep it."""
@@ -25,12 +33,14 @@ def weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
 
 
 @contextlib.contextmanager
-def on_behalf_of_caller() -> Iterator[None]:
+def on_behalf_of_caller() -> Iterator[threading.Event]:
     """Let other threads that this context is copied to claim nodes for the thread and task that calls this."""
-    token = _caller.set((threading.current_thread(), current_task()))
+    token, gone = _caller.set((threading.current_thread(), current_task())), threading.Event()
+    left = _left.set(gone)
     try:
-        yield
+        yield gone
     finally:
+        _left.reset(left)
         _caller.reset(token)
 
 

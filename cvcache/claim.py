@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, assert_never, cast
 
-from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive
+from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive, RecursiveNode
 from cvcache.held import claiming, open_attempt, remember
 from cvcache.lease import Attempt
 from cvcache.look import Watch, check_place, look, read_record
@@ -62,6 +63,11 @@ class Wish(NamedTuple):
     alone: bool = False
 
 
+def is_forced(wish: Wish, before: Record | None) -> bool:
+    """Whether a result counts as a new version: one was asked for, now or by an attempt `before` that did not end."""
+    return wish.request.force or (before is not None and before.forced and before.state in {"claimed", "failed"})
+
+
 def version_of(wish: Wish, attempt: str, before: Record | None) -> str:
     """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds.
 
@@ -70,7 +76,7 @@ def version_of(wish: Wish, attempt: str, before: Record | None) -> str:
     digest = wish.request.digest
     if digest and wish.alone and before is not None and (before.state, before.digest) == ("committed", digest):
         return before.version or digest
-    return digest if digest and (wish.alone or not wish.request.force) else f"{digest or ''}+{attempt}"
+    return digest if digest and (wish.alone or not is_forced(wish, before)) else f"{digest or ''}+{attempt}"
 
 
 def new_id() -> str:
@@ -109,6 +115,7 @@ def obtain(
             case FinishRemoval():
                 _remove(store, path, view, decision, policy)
             case Wait():
+                _refuse_to_wait_for_parent(store.url(path))
                 waiting = waiting or _say_waiting(store.url(path), view)
                 watch.sleep()
             case Refuse():
@@ -117,15 +124,20 @@ def obtain(
                 assert_never(decision)
 
 
+def _refuse_to_wait_for_parent(url: str) -> None:
+    """Raise `RecursiveNode` in a process that runs the script again because it was started without a guard."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        msg = (
+            f"{url} is being computed by the process that started this one, which runs the script from its top again; "
+            'put what the script does under if __name__ == "__main__":'
+        )
+        raise RecursiveNode(msg)
+
+
 def _say_waiting(url: str, view: View) -> bool:
     logger.warning("%s; waiting for it (wait=False raises instead)", refusal(url, view))
     return True
-
-
-def _waits_for_itself(store: Store, path: str) -> bool:
-    """Whether the owner cannot go on while the caller waits: another task of this very thread."""
-    held = open_attempt(store.url(path))
-    return held is not None and held.blocks_caller()
 
 
 def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy: Policy) -> Attempt | None:
@@ -211,7 +223,7 @@ def _claim_record(
         key=wish.key,
         digest=digest,
         version=version_of(wish, attempt, view.record),
-        forced=wish.request.force,
+        forced=is_forced(wish, view.record) and not wish.alone,
         exclusive=exclusive,
         reason=tuple(why_claimed(view, wish.key, digest, forced=wish.request.force)),
         unproven=claim.unproven,

@@ -15,11 +15,13 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import importlib
 import importlib.util
 import linecache
 import sys
 from collections import ChainMap, Counter
+from collections.abc import Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,7 +92,7 @@ def _code(function: Any) -> tuple[Form, Witnesses]:
 
 def callable_form(value: Any) -> Form:
     """Return what stands for a callable in a key: a name if it is installed, else its code; None if it is neither."""
-    form: Form = remembered("callable", value, _callable)
+    form: Form = copy.deepcopy(remembered("callable", value, _callable))  # what is remembered is nobody's to change
     return form
 
 
@@ -105,6 +107,10 @@ def _callable(value: Any) -> tuple[Form, Witnesses]:
 def _writes(name: str, written: Iterable[str]) -> set[str]:
     """Return what of a name is written to: itself, or by their names attributes of it."""
     return {write.removeprefix(f"{name}.") for write in written if write == name or write.startswith(f"{name}.")}
+
+
+class _Bare:
+    """An object with nothing in it, as a sentinel is."""
 
 
 class _Closure:
@@ -155,13 +161,15 @@ class _Closure:
             return {"$name": public or type_name(value)}
         if isinstance(value, MethodType):
             return None  # canonical() makes one of its function and what it is bound to
+        if hasattr(type(value), "__cvcache_code__"):
+            self.seen.space(state)
+            inside = self.value(value.__cvcache_code__(), qualified_name(value))
+            return {"$around": inside, "type": type_name(type(value))}
         if "__wrapped__" in state:
             self.seen.space(state)
             mine = self.own(type(value).__module__)
-            inside = {
-                name: part for name, part in state.items() if name == "__wrapped__" or (mine and name[:2] != "__")
-            }
-            return {"$around": self.value(inside, qualified_name(value)), "type": self.reference(type(value))}
+            parts = {name: part for name, part in state.items() if name == "__wrapped__" or (mine and name[:2] != "__")}
+            return {"$around": self.value(parts, qualified_name(value)), "type": self.reference(type(value))}
         if type(value).__module__ == "builtins" and hasattr(value, "__qualname__"):  # such as the append of one list
             bound = getattr(value, "__self__", None)
             bound = None if isinstance(bound, ModuleType) else self.value(bound, qualified_name(value))
@@ -184,9 +192,10 @@ class _Closure:
             return canonical(value, place, self.reference, paths="text")
         except UnkeyableValue as error:
             name = type_name(type(value))
-            if type(value) is object or name.partition(".")[0] in _PLUMBING:
+            if type(value) is object or (name.partition(".")[0] in _PLUMBING and name != "types.SimpleNamespace"):
                 return {"$type": name}
-            if type(value).__new__ is object.__new__ and getattr(value, "__dict__", None) == {}:  # such as a sentinel
+            sentinel = type(value).__new__ is object.__new__ and type(value).__basicsize__ == _Bare.__basicsize__
+            if sentinel and getattr(value, "__dict__", None) == {}:
                 return {"$type": self.reference(type(value))}
             msg = (
                 f"the code uses {place} ({name}), which has no canonical form; "
@@ -201,6 +210,9 @@ class _Closure:
         self.watch(value, functions)
         if not self.own(module_of(value)):  # made by an installed package: its name, and what it was made with
             made_with = {"__wrapped__": value.__wrapped__} if "__wrapped__" in vars(value) else cells
+            if isinstance(registry := vars(value).get("registry"), Mapping):  # of functools.singledispatch
+                self.seen.space(registry)
+                made_with = {**made_with, **{f"for {type_name(kind)}": part for kind, part in registry.items()}}
             for name in cells.all:
                 self.seen.look(cells, name)
             parts: dict[str, Form] = {name: self.value(part, f"{label}.{name}") for name, part in made_with.items()}
@@ -273,6 +285,8 @@ class _Closure:
         if isinstance(form, dict) and form.keys() & {"$around", "$name", "$type", "$use"}:
             return form
         place = f"{label}.{name}" if name in read.free else ":".join(filter(None, [label.rpartition(":")[0], name]))
+        if self.uses.get(place, {"value": form}) != {"value": form}:  # two functions import two things by one name
+            place = f"{label}.{name}"
         self.uses[place] = {"value": form}
         return {"$use": place}
 
@@ -314,10 +328,11 @@ class _Closure:
             return MISSING
         try:
             importlib.import_module(name)
-            self.seen.look(sys.modules, name)
             return sys.modules[name]
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the function will meet it too, or guards against it
             return MISSING
+        finally:
+            self.seen.look(sys.modules, name)
 
     def members(self, kind: Any, label: str, *, all_of_it: bool) -> Form:
         """Return the plain values a class or function has now as attributes, which its text need not show."""

@@ -57,7 +57,8 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
 
     Each node that would be computed stands for its coming version, so that what depends on it is listed too. Where the
     code reads what only a real run computes, the plan ends: `ended` says where. Code under ``if not d.committed:`` is
-    left out, that of a bare ``with cdir_init(...)`` runs up to its first write.
+    left out, that of a bare ``with cdir_init(...)`` runs up to its first write. Threads that the code starts are not in
+    the context; those of a script that `cvcache plan` runs are. What removes or copies nodes is really done.
 
     Attributes
     ----------
@@ -98,7 +99,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
             opening.planner.reset(self._token)
         if not isinstance(error, NotComputed):
             return False
-        frames = [f for f in traceback.extract_tb(tb) if Path(f.filename).parent != _PACKAGE]
+        frames = [f for f in traceback.extract_tb(tb) if _PACKAGE not in Path(f.filename).parents]
         where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
         self.ended = f"{where}{error}"
         return True
@@ -166,6 +167,7 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
     sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         with plan() as planned:
+            opening.everywhere.append(planned)
             runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         if end.code not in {None, 0}:
@@ -176,6 +178,7 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
         msg = f"{script} failed, so there is no plan:\n{''.join(lines)}"
         raise UsageError(msg) from error
     finally:
+        opening.everywhere.clear()
         sys.argv, sys.path[:] = argv, path
     return planned
 
@@ -248,6 +251,11 @@ class PlannedNode(CacheDir):
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:  # noqa: ARG002 - nothing happens in it
         return nullcontext()
+
+    async def __aexit__(  # type: ignore[override]  # it swallows
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        return self.__exit__(kind, error, tb)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:  # type: ignore[override]  # it swallows
         super().__exit__(kind, error, tb)

@@ -40,7 +40,7 @@ def environment() -> dict[str, Any]:
 def _packages() -> dict[str, str]:
     versions: dict[str, str] = {}
     for name, module in sorted(sys.modules.items()):
-        version = vars(module).get("__version__") if "." not in name and module is not None else None
+        version = getattr(module, "__dict__", {}).get("__version__") if "." not in name and module is not None else None
         if isinstance(version, str) and name not in sys.stdlib_module_names and is_installed(name):
             versions[name] = version
     return {**versions, "cvcache": _own_version()}

@@ -41,7 +41,8 @@ def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict) and "uses" in old and "uses" in new:
         yield from (f"{where}: changed ({what})" for what in _code_changes(old, new))
     elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
-        yield f"{where}: {old['$item']}: version {str(old['version'])[:8]} -> {str(new['version'])[:8]}"
+        was, now = _versions(str(old["version"]), str(new["version"]))
+        yield f"{where}: {old['$item']}: version {was} -> {now}"
     elif isinstance(old, dict) and isinstance(new, dict) and "$dask" in old and "$dask" in new:
         yield f"{where}: {_layer_change(old['layers'], new['layers'])}"
     elif facts := _facts(old, new):
@@ -84,6 +85,16 @@ def _fact(form: dict[str, Form]) -> str:
 
 def _has(form: Form, tag: str) -> bool:
     return isinstance(form, dict) and tag in form
+
+
+def _versions(old: str, new: str) -> tuple[str, str]:
+    """Return two versions in short, with the attempt of one that was forced where the keys are the same."""
+    heads = [version.partition("+")[0][:8] for version in (old, new)]
+    if heads[0] != heads[1]:
+        return heads[0], heads[1]
+    tails = [version.partition("+")[2][:8] for version in (old, new)]
+    was, now = (f"{head}+{tail}" if tail else head for head, tail in zip(heads, tails, strict=True))
+    return was, now
 
 
 def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:

@@ -93,7 +93,7 @@ def known_texts() -> dict[type, Text]:
     """Return how the types are written that this module knows."""
     import dask._task_spec as spec
     import numpy as np
-    import tlz  # type: ignore[import-untyped]
+    import tlz  # type: ignore[import-untyped]  # ships no annotations
     from dask import utils
     from dask.array.ufunc import da_frompyfunc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -19,6 +20,8 @@ from cvcache.ram import Ram
 from cvcache.reason import describe_owner
 from cvcache.record import Record
 from cvcache.store import Store
+
+logger = logging.getLogger("cvcache")
 
 
 class NodeHandle:
@@ -42,6 +45,7 @@ class NodeHandle:
         self._attempt: lease.Attempt | None = None
         self._record: Record | None = None
         self._looked = False
+        self._peeked = False  # looked at on the way, which says nothing of what it stands for
         self._computed = False
         self._lent: tuple[Any, str | None] | None = None
 
@@ -79,7 +83,7 @@ class NodeHandle:
     def found_at(self) -> str:
         """Where its result lies: `url`, or that of a place given as ``also=``; one LIST and one GET the first time."""
         self._newest()
-        return (self._found or self).url
+        return self._there.url
 
     @property
     def name(self) -> str:
@@ -111,7 +115,7 @@ class NodeHandle:
     def is_place(self) -> bool:
         """Whether this handle says only where a node lies: it was not looked at, or is not committed; no store call."""
         record = self._newest() if self._looked or self._attempt is not None else None
-        return record is None or record.state != "committed"
+        return self._peeked or record is None or record.state != "committed"
 
     def with_policy(self, policy: Policy) -> Self:
         """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
@@ -143,6 +147,7 @@ class NodeHandle:
     def refresh(self) -> Self:
         """Look at the node again and return this handle; one LIST and one GET, for each place that has no result."""
         self._record, self._looked, self._found = read_newest(self.store, self._path), True, None
+        self._peeked = False
         if self._also and self.own_state == "absent" and (there := self.elsewhere(None)) is not None:
             self._found, self._record = there, there.record()
         return self
@@ -152,8 +157,15 @@ class NodeHandle:
 
         One LIST and one GET each.
         """
-        there = (other.snapshot() for other in self._also)
-        return next((node for node in there if node.own_state == "committed" and digest in {None, node.digest}), None)
+        for other in self._also:
+            try:
+                node = other.snapshot()
+            except OSError as error:  # what cannot be reached has nothing for us
+                logger.warning("%s cannot be looked at (%s); going on without it", other.url, error)
+                continue
+            if node.own_state == "committed" and digest in {None, node.digest}:
+                return node
+        return None
 
     def pinned_to(self, record: Record) -> Self:
         """Return a handle to this node that goes by `record`; no I/O."""
@@ -176,12 +188,13 @@ class NodeHandle:
             return self._attempt.record
         if not self._looked:
             self.refresh()
+            self._peeked = True
         return self._record
 
     @property
     def _there(self) -> Self:
         """Where the result lies that this handle goes by."""
-        return self._found or self
+        return self._found._there if self._found is not None else self  # noqa: SLF001 - the same class
 
     @property
     def commit(self) -> Commit | None:
@@ -296,4 +309,4 @@ class NodeHandle:
         return Canonical({"$node": self.version})
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
-        return self.url, {"version": self.version}
+        return self.found_at, {"version": self.version}

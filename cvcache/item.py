@@ -77,7 +77,7 @@ class Item:
         )
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
-        return self._node.url, {"item": self._name, "version": self._node.version}
+        return self._node.found_at, {"item": self._name, "version": self._node.version}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
         row = self._node.committed_rows().get(self._name, {})

@@ -32,6 +32,7 @@ __all__ = [
     "Form",
     "Walk",
     "canonical",
+    "canonical_with_items",
     "digest",
     "dumps",
     "register_key",
@@ -127,6 +128,12 @@ def canonical(
     return Walk(where, code or _code, paths).form(value)
 
 
+def canonical_with_items(value: object) -> tuple[Form, list[Any]]:
+    """Return the canonical form of a value, and the items, nodes, stored images and dask collections met on the way."""
+    walk = Walk("", _code, "all")
+    return walk.form(value), walk.met
+
+
 def _code(value: object) -> Form:
     from cvcache.code import callable_form  # brings ast and inspect, which few values need
 
@@ -155,6 +162,7 @@ class Walk:
         self.code = code
         self.paths = paths
         self.types: dict[type, Form] = {}
+        self.met: list[Any] = []
         self.size = 0  # bytes of JSON that the forms made so far have at most
 
     @property
@@ -208,6 +216,8 @@ class Walk:
             return _form_maker("pathlib")(self, value) if by_path else text_form(value)
         hook = next((_hooks[base] for base in kind.__mro__ if base in _hooks), getattr(kind, "__cvcache_key__", None))
         if hook is not None:
+            if hasattr(kind, "__cvcache_input__"):
+                self.met.append(value)
             inner = hook(value)
             form = self.form(inner)
             return form if type(inner) is Canonical else {"$object": type_name(kind), "key": form}

@@ -34,6 +34,7 @@ def form_of(walk: Walk, collection: Any) -> Form:
     """Return the lineage of a dask collection that is a value in a key; None for anything else of dask's."""
     if not hasattr(collection, "__dask_graph__"):
         return None
+    walk.met.append(collection)
     try:
         return lineage(collection)
     except UnkeyableValue as error:

@@ -66,6 +66,7 @@ def _listen(client: Any) -> None:
         client.subscribe_topic(_topic, _received)
         client.register_plugin(_plugin())
     except Exception as error:  # noqa: BLE001 - a step is not worth less without the words of its workers
+        clients.discard(client)
         logger.warning("what the workers of %s say is not kept (%s)", client, error)
 
 

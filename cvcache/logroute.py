@@ -85,7 +85,7 @@ def routed(log: Log) -> Iterator[None]:
         _current.reset(token)
 
 
-def _carried(log: Log | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _carried(log: Log | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a function in a pool's thread as the one who submitted it."""
     token = _current.set(log)
     try:
@@ -111,6 +111,14 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # as cloudpickle sends the stream itself: there it is the one of that process
+        return getattr, (sys, "stderr" if self is sys.stderr else "stdout")
+
+
+_tees: dict[str, _Tee] = {}
+"""Kept and used again: `print` borrows the stream, and Python crashes if it is freed while another thread prints."""
 
 
 class _Handler(logging.Handler):
@@ -184,11 +192,12 @@ def _started(original: Callable[..., Any]) -> Callable[..., Any]:
             run = self.run
 
             def run_as_starter() -> None:
+                self.run = run  # type: ignore[method-assign]  # a thread that is kept does not keep the log
                 # never reset: what the thread raises is printed after its run() has ended
                 _current.set(log)
                 run()
 
-            self.run = run_as_starter  # type: ignore[method-assign]
+            self.run = run_as_starter  # type: ignore[method-assign]  # of this thread alone
         original(self)
 
     return start
@@ -224,7 +233,7 @@ class _Detour:
     def take_back(self) -> None:
         if vars(self.owner)[self.name] is self.mine:
             setattr(self.owner, self.name, self.original)
-            self.mine = None
+        self.mine = None  # if another took its place: is put around that one the next time
 
 
 _DETOURS = (
@@ -245,7 +254,9 @@ def install() -> None:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None and not isinstance(stream, _Tee):
-                setattr(sys, name, _Tee(stream))
+                if name not in _tees or _tees[name].stream is not stream:
+                    _tees[name] = _Tee(stream)
+                setattr(sys, name, _tees[name])
 
 
 def uninstall() -> None:

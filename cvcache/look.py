@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cvcache.errors import BadRecord, NotACacheDir
+from cvcache.caller import has_left
+from cvcache.errors import BadRecord, NodeBusy, NotACacheDir
 from cvcache.held import is_claiming, open_attempt
 from cvcache.lease import running
 from cvcache.names import RESERVED, is_item_dir
@@ -88,6 +89,8 @@ class Watch:
     def sleep(self) -> None:
         """Wait before the next look, a little longer each time."""
         self._policy.sleep(self._delay)
+        if has_left():
+            raise NodeBusy("nobody waits for this node any more: the task that did was cancelled")
         self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
 
 
@@ -103,7 +106,11 @@ def look(store: Store, path: str, watch: Watch) -> View:
 
 
 def _last(store: Store, log: str) -> Record | None:
-    """Return the newest record of a log that no link leads to; of a committed node remember where it is."""
+    """Return the newest record of a log; of a committed node remember where it is.
+
+    A log that was listed is one that no link leads to. One that was seen before is read where it was: a node that is
+    moved away and linked back while the program runs is still read, never written.
+    """
     url = store.url(log)
     if (seen := _seen_last.get(url)) and (record := _if_still_newest(store, log, *seen)):
         return record

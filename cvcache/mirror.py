@@ -21,6 +21,8 @@ def cdir_copy(
 ) -> list[CacheDir]:
     """Copy the committed nodes at and below `where` to `target`, where scripts find them as if computed there.
 
+    A node that is copied in part is there to be looked at: it has no key, so that a script computes it again.
+
     Parameters
     ----------
     where, target : str, os.PathLike, UPath or CacheDir
@@ -53,31 +55,37 @@ def cdir_copy(
     if f"{goal.url}/".startswith(f"{top.url}/"):
         msg = f"{goal.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
         raise UsageError(msg)
+    patterns = [only] if isinstance(only, str) else None if only is None else list(only)
     for node in cdir_walk(top):
-        names = _wanted(node, only)
+        names = _wanted(node, patterns)
         if node.own_state != "committed" or (only is not None and not names):
             continue
         below = node.location.removeprefix(top.location).strip("/")
         there = goal / below if below else goal
-        if (found := _opened(node, there)) is not None:
+        present = there.snapshot()
+        if present.found_at == there.url and present.own_state == "committed" and present.version == node.version:
+            if names <= present.rows().keys():
+                continue
+            names |= present.rows().keys() & node.rows().keys()
+        if (found := _opened(node, there, whole=names >= node.rows().keys())) is not None:
             fill(found, node, names)
             copied.append(there)
     return copied
 
 
-def _wanted(node: CacheDir, only: Iterable[str] | None) -> set[str]:
+def _wanted(node: CacheDir, patterns: list[str] | None) -> set[str]:
     rows = node.committed_rows()
-    if only is None:
+    if patterns is None:
         return {name for name, row in rows.items() if row.get("track", True)}
-    patterns = list(only)
     return {name for name in rows if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
-def _opened(node: CacheDir, there: CacheDir) -> Attempt | None:
-    """Return `there` open for a copy of `node`; None if it has this version."""
-    record, present = node.record(), there.snapshot()
-    if record is None or (present.own_state == "committed" and present.version == node.version):
+def _opened(node: CacheDir, there: CacheDir, *, whole: bool) -> Attempt | None:
+    """Return `there` open for a copy of `node`, without its key for a part of it; None if `node` is gone."""
+    record = node.record()
+    if record is None:
         return None
-    wish = claim.Wish(Request(record.digest, force=True), record.key, lambda: claim.Sources(record.inputs))
+    request = Request(record.digest if whole else None, force=True)
+    wish = claim.Wish(request, record.key if whole else None, lambda: claim.Sources(record.inputs))
     found = claim.obtain(there.store, there.location, wish, there.policy)
     return found if isinstance(found, Attempt) else None

@@ -58,8 +58,9 @@ class NoCache(CacheDir):
             node._below[part] = node = child
         return node
 
-    def init(self, key: object = None, **_: Any) -> Any:  # a NoCache, or what stands for one in a plan
-        if (planner := opening.planner.get()) is not None:
+    def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or what stands for one in a plan
+        opening.wish_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
+        if (planner := opening.current_planner()) is not None:
             return planner.ask(self, opening.wish_for(self, key, on_stale="recompute", force=False, wait=False))
         node = NoCache(self._path, self._parent, self._below)
         if self._parent is not None:
@@ -67,6 +68,7 @@ class NoCache(CacheDir):
         return node
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
+        plain_values({**self._meta, **(meta or {})}, f"the metadata of {self.url}")
         self._finished = self._finished or Commit(
             dt.datetime.now(dt.UTC),
             attempt="",

@@ -16,10 +16,11 @@ from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.item import Item
+from cvcache.look import read_newest
 from cvcache.names import check_item_name
 from cvcache.node_items import NodeItems
 from cvcache.plain import plain_values
-from cvcache.protocol import Sibling
+from cvcache.protocol import OnStale, Sibling
 
 _TRACEBACK_CHARACTERS = 8192
 
@@ -42,7 +43,7 @@ class CacheDir(NodeItems):
         wish = opening.wish_for(
             self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
         )
-        if (planner := opening.planner.get()) is not None:
+        if (planner := opening.current_planner()) is not None:
             return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
         node: CacheDir = self
         while isinstance(found := node._obtain(wish), Sibling):
@@ -52,10 +53,12 @@ class CacheDir(NodeItems):
     def _obtain(self, wish: claim.Wish) -> CacheDir | Sibling:
         """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
         found = claim.obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
-        if isinstance(found, CacheDir) and self._access.copy_on_read:
+        if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
             other, found = found, claim.obtain(self.store, self._path, wish, self.policy)
             if isinstance(found, lease.Attempt):
                 found = copying.fill(found, other)
+            elif isinstance(found, Sibling):  # what is here has another key and stays
+                found = other
         if isinstance(found, CacheDir):
             claim.logger.info("%s: read from %s", self.url, found.url)
             return self.going_by(found)
@@ -69,6 +72,10 @@ class CacheDir(NodeItems):
         node._attempt = found  # noqa: SLF001 - the same class
         return node
 
+    def _would_hide(self, wish: claim.Wish) -> bool:
+        """Whether another handle to this node would go by what this tree has, and not by what was found elsewhere."""
+        return wish.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
+
     def serving(self, wish: claim.Wish) -> CacheDir | None:
         """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
         return None if wish.request.force else self.elsewhere(wish.request.digest)
@@ -78,7 +85,7 @@ class CacheDir(NodeItems):
         self._newest()
         attempt = self._attempt or held.open_attempt(self.url)
         if attempt is None:
-            if (planner := opening.planner.get()) is not None and planner.has(self):
+            if (planner := opening.current_planner()) is not None and planner.has(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
             if done := self.commit:
                 return done
@@ -240,7 +247,7 @@ class CacheDir(NodeItems):
         await asyncio.to_thread(self._end, error)
 
     def _leave(self) -> None:
-        *self._tokens, last = self._tokens  # type: ignore[assignment]
+        *self._tokens, last = self._tokens  # type: ignore[assignment]  # a list, to be popped
         lease.running.reset(last)
 
     def _end(self, error: BaseException | None) -> None:

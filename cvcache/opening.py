@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from cvcache import held
 from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.key import canonical, digest
+from cvcache.key import canonical_with_items, digest
 from cvcache.look import read_newest
 from cvcache.names import RESERVED, check_node_name
 from cvcache.protocol import OnStale, Request
@@ -41,31 +41,55 @@ planner: ContextVar[Planner | None] = ContextVar("cvcache_planner", default=None
 """Set where a plan is made."""
 
 
-def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> Wish:
-    """Return the wish for `key`; the one of the nearest node above that is open here if there is none."""
+everywhere: list[Planner] = []
+"""The plan that a whole process makes, its threads included; empty for none."""
+
+
+def current_planner() -> Planner | None:
+    """Return what makes a plan of this context, or of the whole process."""
+    mine = planner.get()
+    return mine if mine is not None else next(iter(everywhere), None)
+
+
+def check_on_stale(on_stale: str) -> None:
+    """Raise `UsageError` for what is no way to treat a changed key."""
     if on_stale not in _ON_STALE:
         known = list(_ON_STALE)
         msg = f"on_stale is one of {', '.join(known)}, not {on_stale!r}{did_you_mean(str(on_stale), known)}"
         raise UsageError(msg)
+
+
+def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> Wish:
+    """Return the wish for `key`; the one of the nearest node above that is open here if there is none."""
+    check_on_stale(on_stale)
     if key is None:
         form, key_digest = _inherited(node.url) or node.lent or (None, None)
+        met: list[Any] = []
     else:
-        form = canonical(key)
+        form, met = canonical_with_items(key)
         key_digest = digest(form)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
     request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
-    return Wish(request, form, functools.partial(_sources, node.url, key), alone=force == "alone")
+    return Wish(request, form, functools.partial(_sources, node.url, met), alone=force == "alone")
 
 
-def _sources(url: str, key: object) -> Sources:
-    """Return what `key` holds of other nodes than the one at `url`."""
-    inputs = tuple(_inputs(url, key))
+def _sources(url: str, met: Iterable[Any]) -> Sources:
+    """Return what a key holds of other nodes than the one at `url`, given the items and collections in it."""
+    inputs: list[Mapping[str, str]] = []
+    images: list[Mapping[str, Any]] = []
+    for leaf in _leaves(met):
+        given = leaf.__cvcache_input__() if hasattr(type(leaf), "__cvcache_input__") else None
+        row = given and {"url": _relative(url, given[0]), **given[1]}
+        if row and row not in inputs:
+            inputs.append(row)
+        if hasattr(type(leaf), "__cvcache_images__"):
+            images += leaf.__cvcache_images__()
     if any(source["url"] == "" for source in inputs):
         msg = f"{url} would be computed from its own items, which it withdraws first; give the result another node"
         raise UsageError(msg)
-    return Sources(inputs, tuple(_images(key)))
+    return Sources(tuple(inputs), tuple(images))
 
 
 def _inherited(url: str) -> tuple[Any, str | None] | None:
@@ -77,41 +101,15 @@ def _inherited(url: str) -> tuple[Any, str | None] | None:
     return None
 
 
-def _inputs(url: str, value: object) -> Iterator[dict[str, str]]:
-    """Yield, for each item in a key, where its node lies relative to `url`, and its version; each row once."""
-    seen: list[dict[str, str]] = []
-    for leaf in _leaves(value):
-        given = leaf.__cvcache_input__() if hasattr(type(leaf), "__cvcache_input__") else None
-        row = given and {"url": _relative(url, given[0]), **given[1]}
-        if row and row not in seen:
-            seen.append(row)
-            yield row
+def _leaves(met: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items, nodes and stored images among what was met in a key, and those that dask graphs read from."""
+    for value in met:
+        if hasattr(type(value), "__cvcache_input__"):
+            yield value
+        else:
+            from cvcache.lineage import sources
 
-
-def _images(value: object) -> Iterator[Mapping[str, Any]]:
-    """Yield what is recorded of each image in a key; no store call, a node in a key has been looked at."""
-    for leaf in _leaves(value):
-        if hasattr(type(leaf), "__cvcache_images__"):
-            yield from leaf.__cvcache_images__()
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """Yield the items, nodes and stored images in a key, also those that a dask graph reads from."""
-    if hasattr(type(value), "__cvcache_input__"):
-        yield value
-    elif hasattr(type(value), "__dask_graph__"):
-        from cvcache.lineage import sources
-
-        yield from sources(value)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _leaves(part)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for part in value:
-            yield from _leaves(part)
-    elif hasattr(type(value), "__dataclass_fields__"):
-        for name in type(value).__dataclass_fields__:
-            yield from _leaves(getattr(value, name, None))
+            yield from sources(value)
 
 
 def _relative(url: str, other: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -17,6 +18,7 @@ from cvcache.dry_run import plan
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.key import Canonical
 from cvcache.node import CacheDir
+from cvcache.opening import check_on_stale
 from cvcache.runlog import capture_async
 
 Function = Callable[..., Any]
@@ -91,6 +93,11 @@ def step(
     >>> add(root / "sum", 1, b=2).read("sum.json")
     3
     """
+    for option, given in (("ignore", ignore), ("depends", depends)):
+        if isinstance(given, str):
+            msg = f"{option} takes a list, such as {option}=[{given!r}]"
+            raise UsageError(msg)
+    check_on_stale(on_stale)
 
     def decorate(function: Function) -> Step[Any]:
         kind: type[Step[Any]] = AsyncStep if inspect.iscoroutinefunction(function) else Step
@@ -175,13 +182,18 @@ class Step(Generic[R]):
             arguments = {"self": self._function.__self__, **arguments}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
-            code = code_of(self._function)
+            code = code_of(getattr(self._function, "__func__", self._function))  # an instance is an argument
             if self._code.form != code:
                 self._code = Canonical(code)
             key["code"] = self._code
         else:
             key["version"] = self._version
         return {**key, "depends": list(self._depends)} if self._depends else key
+
+    def __cvcache_code__(self) -> dict[str, Any]:
+        """Say what stands for this step where another one calls it."""
+        own = {"__wrapped__": self._function} if self._version is None else {"version": self._version}
+        return {"step": self._name, **own, "depends": list(self._depends)}
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return name -> value of every argument but the node, defaults included."""
@@ -224,6 +236,11 @@ class Step(Generic[R]):
         return node.log(self._log) if self._log else contextlib.nullcontext()
 
     def _check_returned(self, returned: object) -> None:
+        if inspect.iscoroutine(returned) or inspect.isgenerator(returned):
+            returned.close()
+            what = type(returned).__name__
+            msg = f"step {self._name!r} returned a {what}, which nobody runs; a decorator hides what the function is"
+            raise UsageError(msg)
         if returned is not None:
             logger.warning("step %r returned a value, which is not kept; write it with out.write()", self._name)
 
@@ -255,12 +272,16 @@ async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> 
     """Return what `function` returns in another thread, on behalf of this task; `undo` it if this one was cancelled."""
     import asyncio
 
-    with on_behalf_of_caller():
+    with on_behalf_of_caller() as left:
         context = contextvars.copy_context()
-    future = asyncio.get_running_loop().run_in_executor(None, context.run, function)
+    # of its own: those of the default pool may all wait for a node whose owner needs one of them to go on
+    pool = concurrent.futures.ThreadPoolExecutor(1, "cvcache-open")
+    future = asyncio.get_running_loop().run_in_executor(pool, context.run, function)
+    pool.shutdown(wait=False)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        left.set()
         future.add_done_callback(lambda done: done.cancelled() or done.exception() or undo(done.result()))
         raise
 
@@ -279,7 +300,10 @@ def _check_function(function: Any) -> None:
     if not callable(function) or isinstance(function, (type, Step)):
         msg = f"step decorates a function, not {function!r}; options are given by name, as in @step(version=2)"
         raise UsageError(msg)
-    name = getattr(function, "__qualname__", repr(function))
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        msg = f"step decorates a function, not {type(function).__name__}; write a function that calls it"
+        raise UsageError(msg)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         msg = f"step {name!r} is a generator, so that calling it does not run it; make it a plain or async function"
         raise UsageError(msg)

@@ -45,7 +45,7 @@ def dump_tree(node: Any, skip: Iterable[ast.AST]) -> Form:
     if isinstance(node, ast.Constant):
         return {"Constant": canonical(node.value, paths="text")}
     if not isinstance(node, ast.AST):
-        return node  # type: ignore[no-any-return]
+        return node  # type: ignore[no-any-return]  # a field of ast
     form = {name: dump_tree(part, skip) for name, part in _children(node, skip)}
     if isinstance(node, ast.ClassDef):  # those of a class are fields of a dataclass, so there they count
         form["annotations"] = [

@@ -74,7 +74,10 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
 
 def _damages(node: CacheDir) -> Iterator[Damage]:
     for name, row in sorted(node.rows().items()):
-        for part, fault in _faults(contents.committed_place(node.store, node.location, node.record(), name, row), row):
+        there = node._there  # noqa: SLF001 - where the bytes are
+        for part, fault in _faults(
+            contents.committed_place(there.store, there.location, node.record(), name, row), row
+        ):
             yield Damage(node, name, part, fault)
 
 

@@ -30,7 +30,8 @@ _known: dict[tuple[str, int], tuple[object, Witnesses, Any]] = {}
 
 def remembered(kind: str, value: Any, make: Callable[[Any], tuple[Any, Witnesses]]) -> Any:
     """Return what `make` gives for a function or class, which runs again only if something it looked at has changed."""
-    if type(value) is not FunctionType and not isinstance(value, type):
+    plain = isinstance(value, (FunctionType, type)) and "<" not in value.__qualname__
+    if not plain:  # one made in a function comes and goes, and would be kept alive with all it holds
         return make(value)[0]
     known = _known.get((kind, id(value)))
     if known is not None and known[1].agree():

@@ -167,3 +167,62 @@ def test_memory_over_disk_over_bucket(s3_case: BucketCase, local_case: LocalCase
 def test_one_place_is_given_as_a_list() -> None:
     with pytest.raises(cvcache.UsageError, match="takes a list"):
         cvcache.cdir("memory://x/y", also="memory://x/z")
+
+
+def test_what_is_found_elsewhere_is_what_later_reads_give(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs, mine = cvcache.cdir(memory_case.url), cvcache.cdir(local_case.child("mine"), also=[memory_case.url])
+    make(theirs / "make", 1)
+    make(cvcache.cdir(local_case.child("mine")) / "make", 2)
+    found = make(mine / "make", 1)
+    assert (
+        found.read("value.json")
+        == (mine / "make").read("value.json")
+        == cvcache.cdir_query(mine / "make").read("value.json")
+        == 1
+    )
+
+
+def test_places_behind_places(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    far = cvcache.cdir(memory_case.url)
+    make(far / "make", 1)
+    near = cvcache.cdir(local_case.child("near"), also=[far])
+    found = make(cvcache.cdir(local_case.child("mine"), also=[near]) / "make", 1)
+    assert (found.read("value.json"), found.found_at) == (1, (far / "make").url)
+
+
+def test_copies_of_a_sweep(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    mine = cvcache.cdir(local_case.child("mine"), also=[theirs], copy_on_read=True)
+    for root, factors in ((theirs, (0.5, 0.25)), (mine, (0.5, 0.25, 0.5))):
+        for factor in factors:
+            node = cvcache.cdir_init(root / "zoom", {"factor": factor}, on_stale="new")
+            if not node.committed:
+                runs.append(f"{factor}")
+                cvcache.cdir_commit(node)
+    assert runs == ["0.5", "0.25"]
+
+
+def test_what_is_made_of_an_item_elsewhere_is_not_stale(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    make(theirs / "make", 1)
+    mine = cvcache.cdir(local_case.child("mine"), also=[theirs])
+    double(mine / "double", make(mine / "make", 1)["value.json"])
+    assert (cvcache.cdir(local_case.child("mine")) / "double").state == "committed"
+    assert cvcache.cdir_verify(mine / "make", recursive=False) == []
+
+
+def test_a_handle_takes_the_options_too(memory_case: MemoryCase, local_case: LocalCase) -> None:
+    theirs = cvcache.cdir(memory_case.url)
+    make(theirs / "make", 1)
+    handle = cvcache.cdir(cvcache.cdir(local_case.child("mine"), also=[theirs]), copy_on_read=True)
+    make(handle / "make", 1)
+    assert cvcache.cdir_query(cvcache.cdir(local_case.child("mine")) / "make").committed
+    with pytest.raises(cvcache.UsageError, match="number of bytes"):
+        cvcache.cdir(handle, ram=0)
+
+
+def test_a_place_that_cannot_be_reached_is_left_out(local_case: LocalCase, caplog: pytest.LogCaptureFixture) -> None:
+    gone = cvcache.cdir("s3://nobody/there", endpoint_url="http://127.0.0.1:9", policy=cvcache.Policy(retries=0))
+    root = cvcache.cdir(local_case.child("mine"), also=[gone])
+    assert make(root / "make", 1).read("value.json") == 1
+    assert "going on without it" in caplog.text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,3 +172,52 @@ async def fails(out: CacheDir) -> None:
     out.write("half.json", 1)
     await asyncio.sleep(0)
     raise ZeroDivisionError
+
+
+def test_more_tasks_than_threads_that_want_the_same_node(root: CacheDir) -> None:
+    async def all_of_them() -> list[CacheDir]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        return list(await asyncio.gather(*(fetch(root / "a", 1, seconds=0.2) for _ in range(8))))
+
+    assert len(asyncio.run(all_of_them())) == 8
+    assert runs == ["a"]
+
+
+def test_a_task_cancelled_while_it_waits_leaves_the_other_result(root: CacheDir) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with cvcache.cdir_init(root / "a", {"another": "key"}) as d:
+            busy.set()
+            go_on.wait(30)
+            d.write("value.json", 2)
+
+    async def cancel() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(fetch(root / "a", 1), 0.3)
+        go_on.set()
+        await asyncio.to_thread(thread.join)
+        await asyncio.sleep(1)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    busy.wait(30)
+    asyncio.run(cancel())
+    assert cvcache.cdir_query(root / "a").read("value.json") == 2
+
+
+def test_a_coroutine_that_a_decorator_hides_is_no_empty_result(root: CacheDir) -> None:
+    def decorate(function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def inner(*args: object) -> object:
+            return function(*args)
+
+        return inner
+
+    async def body(out: CacheDir) -> None:
+        out.write("value.json", 1)
+
+    hidden = cvcache.step(version=1)(decorate(body))  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(cvcache.UsageError, match="nobody runs"):
+        hidden(root / "a")
+    assert cvcache.cdir_query(root / "a").state == "failed"

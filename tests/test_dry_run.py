@@ -8,9 +8,12 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.dry_run import run_script
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servers.store_cases import MemoryCase, StoreCase
 
 runs: list[str] = []
@@ -201,3 +204,25 @@ def test_how_long_it_took_is_told(root: CacheDir) -> None:
         make(root / "make", 2)
     assert p.rows[0].seconds is not None
     assert str(p.rows[0]).startswith(f"compute {(root / 'make').url} (args.value: 1 -> 2)")
+
+
+THREADS = """
+import concurrent.futures, sys
+import cvcache
+
+@cvcache.step
+def make(out, n):
+    out.write("n.json", n)
+
+root = cvcache.cdir(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    list(pool.map(lambda n: make(root / f"n{n}", n), range(3)))
+"""
+
+
+def test_the_threads_of_a_script_are_planned_too(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(THREADS)
+    done = run_script(str(tmp_path / "script.py"), [str(tmp_path / "cache")])
+    assert sorted(row.action for row in done.rows) == ["compute"] * 3
+    assert not (tmp_path / "cache").exists()
+    assert cvcache.cdir_init(tmp_path / "cache" / "real").give_up() is None

@@ -364,3 +364,23 @@ def test_a_script_that_sets_nothing_has_all_in_its_log_and_no_more_on_the_termin
     kept = ("INFO script: an info", "a print", "from a thread", "WARNING script: a record", "UserWarning: mind the gap")
     assert [word for word in kept if word not in text] == []
     assert len(text.splitlines()) == 6
+
+
+PRINTS_ON = """
+import sys, threading
+import cvcache
+
+@cvcache.step(version=1)
+def work(out, number):
+    threading.Thread(target=print, args=["from a thread"]).start()
+
+root = cvcache.cdir("memory://prints/on")
+for number in range(40):
+    work(root / f"n{number}", number)
+"""
+
+
+def test_a_thread_that_prints_while_its_step_ends_does_no_harm() -> None:
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", PRINTS_ON], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()

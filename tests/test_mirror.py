@@ -22,7 +22,7 @@ runs: list[str] = []
 def make(out: CacheDir, value: int) -> None:
     runs.append(out.name)
     out.write("value.json", value)
-    out.write("big.npy", np.zeros(1000), track=False)
+    out.write("big.npy", np.zeros(1000))
     out.write("image.ome.zarr", np.full((20, 20), value, "u1"))
     with cvcache.cdir_init(out / "part") as part:
         part.write("part.json", value)
@@ -36,7 +36,7 @@ def test_a_copied_tree_is_found_by_the_script(store_case: StoreCase, tmp_path: P
     copied = cvcache.cdir_copy(root, target)
     assert [node.url for node in copied] == [(target / "make").url, (target / "make/part").url]
     node = make(target / "make", 3)
-    assert (runs, node.read("value.json"), "big.npy" in node) == (["make"], 3, False)
+    assert (runs, node.read("value.json"), "big.npy" in node) == (["make"], 3, True)
     assert (target / "make" / "part").read("part.json") == 3
     np.testing.assert_array_equal(np.asarray(node.read("image.ome.zarr")), np.full((20, 20), 3))
     assert cvcache.cdir_verify(target) == []
@@ -70,3 +70,42 @@ def test_what_is_not_complete_is_left(local_case: LocalCase) -> None:
 def test_a_tree_is_not_copied_into_itself(local_case: LocalCase) -> None:
     with pytest.raises(cvcache.UsageError, match="outside"):
         cvcache.cdir_copy(local_case.child("a"), local_case.child("a", "b"))
+
+
+@cvcache.step(version=1)
+def with_scratch(out: CacheDir) -> None:
+    runs.append(out.name)
+    out.write("value.json", 1)
+    out.write("scratch.npy", np.zeros(1000), track=False)
+
+
+def test_what_is_not_tracked_stays_and_a_script_computes_it_again(tmp_path: Path) -> None:
+    runs.clear()
+    root, target = cvcache.cdir(tmp_path / "a"), cvcache.cdir(tmp_path / "b")
+    with_scratch(root / "n")
+    cvcache.cdir_copy(root, target)
+    copy = cvcache.cdir_query(target / "n")
+    assert (copy.read("value.json"), "scratch.npy" in copy) == (1, False)
+    assert cvcache.cdir_copy(root, target) == []
+    assert with_scratch(target / "n").read("scratch.npy").size == 1000
+    assert runs == ["n", "n"]
+
+
+def test_a_part_is_completed_by_a_later_copy(tmp_path: Path) -> None:
+    root, target = cvcache.cdir(tmp_path / "a"), cvcache.cdir(tmp_path / "b")
+    make(root / "make", 3)
+    for only in ("*.json", iter(["*.npy"])):
+        cvcache.cdir_copy(root, target, only=only)
+    assert sorted(cvcache.cdir_query(target / "make").rows()) == ["big.npy", "value.json"]
+    cvcache.cdir_copy(root, target)
+    runs.clear()
+    assert make(target / "make", 3).read("value.json") == 3
+    assert runs == []
+
+
+def test_a_damaged_file_is_not_copied(tmp_path: Path) -> None:
+    root = cvcache.cdir(tmp_path / "a")
+    make(root / "make", 3)
+    (tmp_path / "a/make/value.json").write_text("7")
+    with pytest.raises(cvcache.ItemDamaged):
+        cvcache.cdir_copy(root, "memory://mirror/damaged")

@@ -470,7 +470,7 @@ def test_row_44_export_of_a_run(root: CacheDir, tmp_path: Path) -> None:
         d.write("n.json", 1)
         d.write("scratch.npy", np.zeros(100), track=False)
     cvcache.cdir_copy(root, tmp_path / "export")
-    copy = cvcache.cdir_init(tmp_path / "export" / "n", {"a": 1})
+    copy = cvcache.cdir_query(tmp_path / "export" / "n")
     assert copy.committed
     assert [item.name for item in copy.items()] == ["n.json"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import logging
 import pickle
+import types
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import cvcache
 from cvcache import CacheDir, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from servers.store_cases import MemoryCase, StoreCase
 
@@ -352,3 +354,97 @@ def test_messages_of_the_step_are_logged(root: CacheDir) -> None:
         logging.getLogger("talks").warning("a cell at the border")
 
     assert "WARNING talks: a cell at the border" in talks(root / "a").read("run.log")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda item: [item], lambda item: functools.partial(len, item), lambda item: types.SimpleNamespace(item=item),
+        lambda item: collections.deque([item]), lambda item: (1, Holder(item)),
+    ],
+)  # fmt: skip
+def test_an_item_anywhere_in_a_key_is_an_input(root: CacheDir, wrap: Callable[[Item], object]) -> None:
+    made = scale(root / "a", 1)
+    node = cvcache.cdir_init(root / "b", {"x": wrap(made["value.json"])})
+    assert [source["url"] for source in node.inputs] == ["../a"]
+    node.finish()
+    scale(root / "a", 2)
+    assert (root / "b").state == "stale"
+    with pytest.raises(cvcache.UsageError, match="its own items"):
+        cvcache.cdir_init(root / "a", {"x": wrap(cvcache.cdir_query(root / "a")["value.json"])})
+    assert (root / "a").state == "committed"
+
+
+class Holder:
+    """Says by itself what stands for it."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+
+    def __cvcache_key__(self) -> object:
+        return self.item
+
+
+@dataclasses.dataclass
+class Loose:
+    """An instance that does not count, code that does."""
+
+    level: float
+
+    @cvcache.step(ignore=["self"])
+    def show(self, out: CacheDir) -> None:
+        out.write("level.json", self.level)
+
+
+def test_an_ignored_instance_is_not_in_the_code_either(root: CacheDir) -> None:
+    assert Loose(0.5).show(root / "a").computed
+    assert Loose(0.9).show(root / "a").computed is False
+
+
+def test_a_forced_run_that_fails_is_still_a_new_version(root: CacheDir) -> None:
+    fail = True
+
+    @cvcache.step(version=1)
+    def shaky(out: CacheDir) -> None:
+        if fail:
+            raise ZeroDivisionError
+        out.write("value.json", 1)
+
+    fail = False
+    read(root / "b", shaky(root / "a")["value.json"])
+    fail = True
+    with pytest.raises(ZeroDivisionError):
+        shaky.force(root / "a")
+    fail = False
+    assert read(root / "b", shaky(root / "a")["value.json"]).computed
+    assert read(root / "b", shaky(root / "a")["value.json"]).computed is False
+
+
+def test_the_version_of_an_inner_step_counts(root: CacheDir) -> None:
+    def outer(version: int) -> cvcache.CacheDir:
+        @cvcache.step(version=version)
+        def inner(out: CacheDir) -> None:
+            out.write("n.json", version)
+
+        @cvcache.step
+        def around(out: CacheDir) -> None:
+            out.write("n.json", inner(out / "inner").read("n.json"))
+
+        return around(root / "around")
+
+    assert [outer(version).read("n.json") for version in (1, 2)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cvcache.step(ignore="value"), "takes a list"),
+        (lambda: cvcache.step(depends="value"), "takes a list"),
+        (lambda: cvcache.step(on_stale="recomput"), "did you mean 'recompute'"),
+        (lambda: cvcache.step(functools.partial(scale._function)), "write a function that calls it"),
+        (lambda: cvcache.cdir("memory://x/y", policy={"ttl": 3}), "policy is a Policy"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_option_is_refused_at_once(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(cvcache.UsageError, match=message):
+        call()

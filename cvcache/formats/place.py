@@ -17,6 +17,7 @@ from cvcache.store.base import ObjectInfo, Store
 PIN_SECONDS = 1.0
 """How long a look at the log of a bucket holds while the chunks of one image are read."""
 
+MOST_LOOKED = 16_384
 _looked: dict[str, float] = {}
 
 
@@ -139,6 +140,8 @@ class Place:
         """Whether a record of the log is there; asked again only after a while unless it has to be `now`."""
         if not now and time.monotonic() - _looked.get(record, -PIN_SECONDS) < PIN_SECONDS:
             return False
+        if len(_looked) >= MOST_LOOKED:
+            _looked.clear()
         # noted before the answer, so that of many threads one asks
         _looked[record] = time.monotonic()
         found = self.store.stat(record) is not None

@@ -107,7 +107,7 @@ def png(pixels: np.ndarray) -> bytes:
     """Return a PNG of (rows, columns) or (rows, columns, 3) pixels of uint8, by RFC 2083."""
     rows, columns = pixels.shape[:2]
     raw = b"".join(b"\0" + pixels[i].tobytes() for i in range(rows))
-    header = struct.pack(">IIBBBBB", columns, rows, 8, RGB if pixels.ndim > 2 else GRAY, 0, 0, 0)  # noqa: PLR2004
+    header = struct.pack(">IIBBBBB", columns, rows, 8, RGB if pixels.ndim > 2 else GRAY, 0, 0, 0)  # noqa: PLR2004 - rows, columns
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
     body = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
