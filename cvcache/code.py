@@ -274,7 +274,7 @@ class _Closure:
             self.written |= {(id(found), write) for write in writes}
         elif writes:
             return {"$state": type_name(type(found))}
-        elif getattr(found, "is_place", False):
+        elif hasattr(type(found), "is_place") and found.is_place:  # of the type: a Delayed has every attribute
             return {"$type": type_name(type(found))}  # where a node lies is no code
         try:
             form = self.value(found, f"{label}: {name}")

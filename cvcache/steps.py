@@ -178,8 +178,9 @@ class Step(Generic[R]):
         arguments = self._arguments(args, kwargs)
         if self._ignore:
             arguments = {n: v for n, v in arguments.items() if n not in self._ignore}
-        if isinstance(self._function, MethodType) and "self" not in self._ignore:
-            arguments = {"self": self._function.__self__, **arguments}
+        if isinstance(self._function, MethodType):
+            instance = self._function.__self__  # its code counts in any case, for the function calls its methods
+            arguments = {"self": type(instance) if "self" in self._ignore else instance, **arguments}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
             code = code_of(getattr(self._function, "__func__", self._function))  # an instance is an argument

@@ -99,7 +99,7 @@ def test_a_key_survives_json(value: object) -> None:
 def run(python: str, seed: int, *, only: str = "", path: str = "") -> dict[str, str]:
     """Return the digest of every case in another process."""
     package = pathlib.Path(canonical.__code__.co_filename).parents[1]
-    paths = os.pathsep.join(filter(None, [str(pathlib.Path(key_cases.__file__).parent), str(package), path]))
+    paths = os.pathsep.join(filter(None, [str(pathlib.Path(key_cases.__file__).parent), path, str(package)]))
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [python, key_cases.__file__, only], env=environment, capture_output=True, text=True, check=False
