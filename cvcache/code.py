@@ -338,7 +338,8 @@ class _Closure:
         """Return the plain values a class or function has now as attributes, which its text need not show."""
         forms: dict[str, Form] = {}
         for name, member in sorted(vars(kind).items()):
-            plain = type(member) in _PLAIN and not name.startswith("_")
+            machinery = name.startswith("__") or (name[0] == name[-1] == "_")  # of Python, or of enum
+            plain = type(member) in _PLAIN and not machinery
             function = (
                 isinstance(member, FunctionType)
                 and self.own(module_of(member))

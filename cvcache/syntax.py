@@ -12,6 +12,21 @@ __all__ = ["MUTATORS", "chains_of", "dotted", "dump_tree", "written_in"]
 
 MUTATORS = {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "put", "remove"}
 MUTATORS |= {"set", "setdefault", "update"}
+_SILENT = MUTATORS - {"pop", "popitem", "setdefault"}
+"""Those of Python's own containers give None: a call whose value is used, as of a table's ``add``, changes nothing."""
+
+_USES = (
+    ast.Assign,
+    ast.AnnAssign,
+    ast.Attribute,
+    ast.BinOp,
+    ast.Call,
+    ast.Compare,
+    ast.NamedExpr,
+    ast.Return,
+    ast.keyword,
+)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _NOT_CODE = {"annotation", "ctx", "kind", "returns", "type_comment", "type_ignores", "type_params"}
 
 
@@ -73,18 +88,36 @@ def chains_of(node: ast.AST, skip: Iterable[ast.AST]) -> dict[str, set[tuple[str
 
 
 def written_in(node: ast.AST) -> set[str]:
-    """Return the dotted names a tree rebinds as global or nonlocal, assigns a part of, or calls to change."""
+    """Return the dotted names a tree rebinds as global or nonlocal, assigns a part of, or calls to change.
+
+    A name that one function binds for itself is that function's, and no other's.
+    """
     written, declared, stored = set(), set(), set()
-    for part in ast.walk(node):
-        if isinstance(part, (ast.Attribute, ast.Subscript)) and not isinstance(part.ctx, ast.Load):
+    used = {id(value) for part in _scope(node) if isinstance(part, _USES) for value in ast.iter_child_nodes(part)}
+    for part in _scope(node):
+        if isinstance(part, _FUNCTIONS):
+            written |= written_in(part)
+        elif isinstance(part, (ast.Attribute, ast.Subscript)) and not isinstance(part.ctx, ast.Load):
             written.add(dotted(part))
         elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in MUTATORS:
-            written.add(dotted(part.func.value))
+            if part.func.attr not in _SILENT or id(part) not in used:
+                written.add(dotted(part.func.value))
         elif isinstance(part, (ast.Global, ast.Nonlocal)):
             declared.update(part.names)
         elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             stored.add(part.id)
-    return written | (declared & stored)
+    own = stored - declared if isinstance(node, _FUNCTIONS) else set()
+    return {name for name in written if name.partition(".")[0] not in own} | (declared & stored)
+
+
+def _scope(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below one, functions in it without what they are made of."""
+    below = list(ast.iter_child_nodes(node))
+    while below:
+        part = below.pop()
+        yield part
+        if not isinstance(part, _FUNCTIONS):
+            below += ast.iter_child_nodes(part)
 
 
 def dotted(node: ast.AST) -> str:

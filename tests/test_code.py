@@ -690,3 +690,29 @@ def test_what_is_registered_for_a_type_counts(load: Callable[..., Any]) -> None:
     before = code_of(load(pipeline=source).step)
     assert code_of(load(pipeline=source).step) == before
     assert code_of(load(pipeline=source.replace("return 1", "return 2")).step) != before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pandas\nOFF = pandas.Series([1, 2])\ndef step(out, s): return OFF.add(s)\n",
+        """
+        LEVEL = [1, 2]
+        class C:
+            def a(self):
+                LEVEL = {}
+                LEVEL[0] = 1
+            def b(self): return LEVEL
+        def step(out): return C().b()
+        """,
+    ],
+)
+def test_what_only_looks_like_a_write_counts_by_its_content(load: Callable[..., Any], source: str) -> None:
+    before = code_of(load(pipeline=source).step)
+    assert code_of(load(pipeline=source).step) == before
+    assert code_of(load(pipeline=source.replace("[1, 2]", "[1, 20]")).step) != before
+
+
+def test_a_private_value_that_is_set_on_a_class_counts(load: Callable[..., Any]) -> None:
+    source = "class C:\n    def f(self): return self._k\nC._k = 4\ndef step(out): return C().f()\n"
+    assert code_of(load(pipeline=source).step) != code_of(load(pipeline=source.replace("= 4", "= 9")).step)
