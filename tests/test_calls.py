@@ -242,7 +242,7 @@ def check_second_run(counted: Counted, count: int) -> None:
 
 
 def test_a_thousand_steps_again_are_two_calls_each(counted: Counted) -> None:
-    check_second_run(counted, 1000)
+    check_second_run(counted, 1000 if counted.case.url.startswith("/") else 200)
 
 
 @pytest.mark.server

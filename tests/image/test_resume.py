@@ -89,9 +89,9 @@ WAYS = {
     "four objects a block": Way({"chunk": [2, 128, 128]}, WORKERS),
     "shards": Way({"write": SHARDS}, WORKERS * 4 + 3),
     # as delivered: a task gathers blocks until it holds 8 MiB, here 32 of them
-    "large tasks": Way({"chunk": [2, 256, 256], "block_bytes": None}, WORKERS * 32 + 31),
+    "large tasks": Way({"chunk": [2, 256, 256], "block_bytes": None}, WORKERS * 32 + 31, trials=1),
     "processes": Way({"scheduler": "processes"}, WORKERS * BATCH, plain=False, trials=1),
-    "s3": Way({}, WORKERS, store="s3"),
+    "s3": Way({}, WORKERS, store="s3", trials=1),
     "another machine": Way(
         {"policy": {"ttl": 1.5, "request_timeout": 0.5}}, WORKERS, plain=False, prefix=UNSHARE, trials=1
     ),

@@ -32,7 +32,7 @@ POLICY = {"ttl": 60, "nap": 0.01}
 @pytest.mark.parametrize(
     "rounds",
     [
-        pytest.param(300, marks=pytest.mark.timeout(900)),
+        pytest.param(150, marks=pytest.mark.timeout(900)),
         pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
     ],
 )

@@ -31,7 +31,7 @@ POLICY = {"ttl": 12, "request_timeout": 10, "nap": 0.3}
 @pytest.mark.parametrize(
     "objects",
     [
-        pytest.param(1000, marks=pytest.mark.timeout(900)),
+        pytest.param(500, marks=pytest.mark.timeout(900)),
         pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
     ],
 )
