@@ -57,7 +57,8 @@ def read(place: Place, /) -> Any:
     """
     data = place.get()
     try:
-        return json.loads(data)
+        # what cvcache wrote is UTF-8; of anything else json finds out by itself
+        return json.loads(data.decode() if "sha256" in place.meta else data)
     except ValueError as error:
         raise damage(place, error) from error
 

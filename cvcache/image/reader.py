@@ -18,12 +18,17 @@ from cvcache.pyramid import grid
 
 if TYPE_CHECKING:
     import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
 
     from cvcache.formats.place import Place
     from cvcache.image.describe import Level
 
 MOST_TASKS = 1_000_000
 """A lazy array of more chunks than this has several of them in one task."""
+
+MOST_GRAPHS = 128
+_graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
+"""Name, chunks, store and memory tier -> the graph made for them, and what keeps these ids theirs."""
 
 
 def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:
@@ -149,19 +154,29 @@ def lazy(
 def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Do what ``dask.array.from_array`` does for such an array, which spends most of its time on finding that out."""
     import numpy as np
+    from dask.array.core import Array
+
+    name, place = stored.name, stored.place
+    known = (name, chunks, id(place.store), id(place.ram))
+    if known not in _graphs:
+        if len(_graphs) >= MOST_GRAPHS:
+            _graphs.clear()
+        _graphs[known] = _layers(stored, name, chunks), stored
+    return Array(_graphs[known][0], name, chunks, meta=np.empty((0,) * len(chunks), dtype=stored.dtype))
+
+
+def _layers(stored: StoredArray, name: str, chunks: tuple[tuple[int, ...], ...]) -> HighLevelGraph:
     from dask._task_spec import TaskRef
-    from dask.array.core import Array, getter
+    from dask.array.core import getter
     from dask.blockwise import blockwise
     from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
     from dask.layers import ArraySliceDep
 
-    name = stored.name
     source, axes = f"original-{name}", tuple(range(len(chunks)))
     task = (TaskRef(source), None, ArraySliceDep(chunks), axes)
     slices = blockwise(getter, name, axes, *task, numblocks={}, _data_producer=True, asarray=False, lock=False)
     layers = {source: MaterializedLayer({source: stored}), name: slices}
-    graph = HighLevelGraph(layers, {source: set(), name: {source}})
-    return Array(graph, name, chunks, meta=np.empty((0,) * len(chunks), dtype=stored.dtype))
+    return HighLevelGraph(layers, {source: set(), name: {source}})
 
 
 def _aligned(axis: Sequence[int], grain: int) -> bool:
