@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
-from cvcache.terminal import complain, plain, prepare, print_json, print_line, progress
+from cvcache.printable import plain
+from cvcache.terminal import complain, prepare, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir

@@ -252,7 +252,10 @@ class NodeHandle:
         LIST and one GET for each node its key holds an item of.
         """
         state = self.own_state
-        return "stale" if state == "committed" and any(map(self._is_outdated, self.inputs)) else state
+        outdated = state == "committed" and any(
+            not source.committed or source.version != version for source, version in self.sources()
+        )
+        return "stale" if outdated else state
 
     @property
     def inputs(self) -> tuple[Mapping[str, str], ...]:
@@ -270,12 +273,14 @@ class NodeHandle:
             return "failed" if is_dead(record.owner) else "running"
         return record.state
 
-    def _is_outdated(self, source: Mapping[str, str]) -> bool:
-        path = opening.resolve(self._path, source.get("url", ""))
-        if path is None:
-            return False
-        node = self._at(path, source["url"])
-        return not node.committed or node.version != source.get("version")
+    def sources(self) -> list[tuple[Self, str | None]]:
+        """Return the nodes of this store that the node's key holds items of, and the version of each in it; no I/O."""
+        found = []
+        for source in self.inputs:
+            path = opening.resolve(self._path, source.get("url", ""))
+            if path is not None:
+                found.append((self._at(path, source["url"]), source.get("version")))
+        return found
 
     def children(self) -> list[Self]:
         """Return the child nodes, sorted by name; one LIST."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.node import CacheDir
-from cvcache.terminal import plain
+from cvcache.printable import plain
 from cvcache.tree import Entry, place_state
 
 _ITEMS_SHOWN = 4
+_MOST_AXES = 32
+_LONGEST = 40  # characters of a number, as somebody else may have recorded it
 _PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
 _COLUMNS = ("node", "state", "items", "shape", "size", "time")
 
@@ -29,18 +31,22 @@ def size_text(size: float | None) -> str:
 def row_bytes(row: Mapping[str, Any]) -> int | None:
     """Return how many bytes an item has, where it is recorded."""
     size = row.get("size", row.get("bytes"))
-    return size if isinstance(size, int) else None
+    return size if type(size) is int and size >= 0 else None
 
 
 def item_line(name: str, row: Mapping[str, Any]) -> str:
     """Return one line about an item."""
-    return "  ".join(part for part in (name, _shape(row), str(row.get("dtype", "")), size_text(row_bytes(row))) if part)
+    return "  ".join(
+        part for part in (name, shape_text(row), str(row.get("dtype", "")), size_text(row_bytes(row))) if part
+    )
 
 
-def _shape(row: Mapping[str, Any]) -> str:
-    if row.get("shape"):
-        return "x".join(str(n) for n in row["shape"])
-    return f"{row['rows']} rows" if "rows" in row else ""
+def shape_text(row: Mapping[str, Any]) -> str:
+    """Return the extent of an item, where it is recorded: of its axes in pixels, or its rows."""
+    shape = row.get("shape")
+    if isinstance(shape, list) and shape:
+        return "x".join(str(n)[:_LONGEST] for n in shape[:_MOST_AXES])
+    return f"{str(row['rows'])[:_LONGEST]} rows" if "rows" in row else ""
 
 
 def tree_lines(top: Entry) -> Iterator[str]:
@@ -59,7 +65,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     )
     sizes = [size for row in entry.items.values() if (size := row_bytes(row)) is not None]
     shapes = [
-        _shape(row)
+        shape_text(row)
         for row in sorted(entry.items.values(), key=lambda row: ("levels" not in row, "rows" not in row))
         if row.get("shape") or "rows" in row
     ]
@@ -116,7 +122,7 @@ def node_text(report: Mapping[str, Any]) -> str:
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     if report["root"] not in {None, "."}:
         lines.append(f"  data in: {report['root']}")
-    lines += [f"  {line}" for line in _environment_lines(report["environment"] or {})]
+    lines += [f"  {label}: {text}" for label, text in environment_lines(report["environment"] or {})]
     lines += [f"  {name} = {value}" for name, value in (report["meta"] or {}).items()]
     lines += [f"  why: {reason}" for reason in report["why"]]
     if report["error"]:
@@ -127,10 +133,14 @@ def node_text(report: Mapping[str, Any]) -> str:
     return "\n".join(plain(line) for line in lines)
 
 
-def _environment_lines(made: Mapping[str, Any]) -> Iterator[str]:
+def environment_lines(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield label and text of what a result was made with, as `CacheDir.environment` gives it."""
     if made:
-        versions = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())
-        yield f"python: {made.get('python')} ({made.get('platform')})" + (f" with {versions}" if versions else "")
-        yield f"peak memory of the process: {size_text(made.get('peak_memory'))}"
-    if git := made.get("git"):
-        yield f"git: {git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"
+        packages = made.get("packages")
+        versions = packages.items() if isinstance(packages, Mapping) else ()
+        loaded = ", ".join(f"{name} {version}" for name, version in versions)
+        yield "python", f"{made.get('python')} ({made.get('platform')})" + (f" with {loaded}" if loaded else "")
+        peak = made.get("peak_memory")
+        yield "peak memory of the process", size_text(peak) if type(peak) is int else "unknown"
+    if isinstance(git := made.get("git"), Mapping):
+        yield "git", f"{git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"

@@ -11,12 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def plain(text: str) -> str:
-    """Return `text` without escape sequences and control characters: a log must not drive the terminal."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+from cvcache.printable import plain
 
 
 def print_line(text: str) -> None:

@@ -83,9 +83,9 @@ def test_only_what_the_step_writes_itself_asks_the_store_in_the_loops_thread(roo
             threads.add(threading.current_thread())
             super().put(path, data)
 
-        def list(self, path: str) -> Any:
+        def list(self, path: str, limit: int | None = None) -> Any:
             threads.add(threading.current_thread())
-            return super().list(path)
+            return super().list(path, limit)
 
     def wrap(store: Store) -> Store:
         return Watching(store)

@@ -35,6 +35,7 @@ LAYERS: tuple[set[str], ...] = (
         "owner",
         "plain",
         "policy",
+        "printable",
         "protocol",
         "pyramid",
         "reason",
@@ -61,7 +62,9 @@ LAYERS: tuple[set[str], ...] = (
     {"look", "resume"},
     {"api", "claim", "contents", "copying", "handle", "item", "nocache", "node", "node_items", "opening", "runlog"},
     {"dry_run", "logtail", "mirror", "steps", "tree", "verify"},
-    {"cli", "demo", "demo_image", "show", "terminal", "testing"},
+    {"show"},
+    {"browse"},
+    {"cli", "demo", "demo_image", "napari", "terminal", "testing", "viewing"},
 )
 """The rooms of docs: a module imports from its own layer and from those before it."""
 

@@ -137,7 +137,7 @@ class ZipStore(Store):
         self._outer.check_pin(now=self._outer.store.scheme in {"file", "memory"})
         return data
 
-    def list(self, path: str) -> Listing:
+    def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - all of it is at hand
         files: dict[str, ObjectInfo] = {}
         dirs: set[str] = set()
         for name, info in self.find(path).items():

@@ -29,10 +29,11 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One level below a path: object name -> info, and the names of the deeper prefixes."""
+    """One level below a path: object name -> info, the names of the deeper prefixes, and whether there may be more."""
 
     files: dict[str, ObjectInfo] = field(default_factory=dict)
     dirs: tuple[str, ...] = ()
+    more: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.files or self.dirs)
@@ -86,8 +87,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def list(self, path: str) -> Listing:
-        """Return one level below `path`; nothing there is an empty listing. Links are files, never directories."""
+    def list(self, path: str, limit: int | None = None) -> Listing:
+        """Return one level below `path`; nothing there is an empty listing. Links are files, never directories.
+
+        A bucket, which lists in pages, stops after the page that brings `limit` names: those that sort first.
+        """
 
     def names(self, path: str) -> Sequence[str]:
         """Return the names of the objects one level below `path`, perhaps of directories too; none through a link."""

@@ -97,12 +97,12 @@ class BucketStore(Store):
 
         return self._in_bucket(path, create) or self._call(path, lambda: self._get(path, None, None)) == data
 
-    def list(self, path: str) -> Listing:
-        files, dirs = self._in_bucket(path, lambda: self._list(path, "/"))
-        return Listing({n: i for n, i in files.items() if n not in _MARKERS or i.size}, tuple(sorted(dirs)))
+    def list(self, path: str, limit: int | None = None) -> Listing:
+        files, dirs, more = self._in_bucket(path, lambda: self._list(path, "/", limit))
+        return Listing({n: i for n, i in files.items() if n not in _MARKERS or i.size}, tuple(sorted(dirs)), more)
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        files, _ = self._in_bucket(path, lambda: self._list(path, ""))
+        files, _, _ = self._in_bucket(path, lambda: self._list(path, ""))
         return files
 
     def stat(self, path: str) -> ObjectInfo | None:
@@ -186,22 +186,27 @@ class BucketStore(Store):
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end))
 
-    def _list(self, path: str, delimiter: str) -> tuple[dict[str, ObjectInfo], set[str]]:
-        """Return the objects below `path` by relative name, and the names of its prefixes."""
+    def _list(
+        self,
+        path: str,
+        delimiter: str,
+        limit: int | None = None,  # noqa: ARG002 - fsspec lists whole directories
+    ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
+        """Return the objects below `path` by relative name, the names of its prefixes, whether there may be more."""
         files: dict[str, ObjectInfo] = {}
         dirs: set[str] = set()
         prefix = path.rstrip("/") + "/"
         try:
             entries = self._fs.ls(path, detail=True) if delimiter else self._fs.find(path, detail=True).values()
         except FileNotFoundError:
-            return files, dirs
+            return files, dirs, False
         for entry in entries:
             name = entry["name"].lstrip("/").removeprefix(prefix)
             if entry["type"] == "directory":
                 dirs.add(name)
             elif entry["name"].lstrip("/") != path:
                 files[name] = ObjectInfo(entry["size"] or 0, str(entry.get("etag") or entry.get("ETag") or ""))
-        return files, dirs
+        return files, dirs, False
 
     def _stat(self, path: str) -> ObjectInfo | None:
         entry = self._fs.info(path)

@@ -19,7 +19,9 @@ class GcsStore(BucketStore):
     def __init__(self, options: Mapping[str, Any], retries: int = 5) -> None:
         super().__init__("gs", options, retries)
 
-    def _list(self, path: str, delimiter: str) -> tuple[dict[str, ObjectInfo], set[str]]:
+    def _list(
+        self, path: str, delimiter: str, limit: int | None = None
+    ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
         bucket, key = split(path)
         prefix = f"{key}/" if key else ""
         request = {"prefix": prefix, "delimiter": delimiter, "fields": _FIELDS}
@@ -30,8 +32,9 @@ class GcsStore(BucketStore):
             for entry in page.get("items", ()):
                 files[entry["name"][len(prefix) :]] = ObjectInfo(int(entry.get("size", 0)), entry.get("etag", ""))
             dirs.update(name[len(prefix) : -1] for name in page.get("prefixes", ()))
-            if not page.get("nextPageToken"):
-                return files, dirs
+            more = bool(page.get("nextPageToken"))
+            if not more or (limit is not None and len(files) + len(dirs) >= limit):
+                return files, dirs, more
             request["pageToken"] = page["nextPageToken"]
 
     def _stat(self, path: str) -> ObjectInfo | None:

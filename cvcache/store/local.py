@@ -109,7 +109,7 @@ class LocalStore(Store):
             os.fsync(file.fileno())
         return True
 
-    def list(self, path: str) -> Listing:
+    def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - a disk has no order to stop in
         files: dict[str, ObjectInfo] = {}
         dirs: list[str] = []
         if os.path.islink(path):

@@ -48,7 +48,7 @@ class MemoryStore(Store):
                 self.put(path, data)
             return self.get(path) == data
 
-    def list(self, path: str) -> Listing:
+    def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - all of it is at hand
         files: dict[str, ObjectInfo] = {}
         dirs: set[str] = set()
         for name, info in self.find(path).items():

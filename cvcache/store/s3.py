@@ -28,7 +28,9 @@ class S3Store(BucketStore):
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end, max_concurrency=1))
 
-    def _list(self, path: str, delimiter: str) -> tuple[dict[str, ObjectInfo], set[str]]:
+    def _list(
+        self, path: str, delimiter: str, limit: int | None = None
+    ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
         bucket, key = split(path)
         prefix = f"{key}/" if key else ""
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
@@ -39,8 +41,9 @@ class S3Store(BucketStore):
             for entry in page.get("Contents", ()):
                 files[entry["Key"][len(prefix) :]] = ObjectInfo(entry["Size"], entry["ETag"].strip('"'))
             dirs.update(entry["Prefix"][len(prefix) : -1] for entry in page.get("CommonPrefixes", ()))
-            if not page.get("IsTruncated"):
-                return files, dirs
+            more = bool(page.get("IsTruncated"))
+            if not more or (limit is not None and len(files) + len(dirs) >= limit):
+                return files, dirs, more
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def _stat(self, path: str) -> ObjectInfo | None:

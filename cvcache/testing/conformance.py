@@ -172,6 +172,14 @@ class StoreTests(ConformanceTests):
         assert not store.list(f"{root}/nothing/here")
         assert store.find(f"{root}/nothing/here") == {}
 
+    def test_list_with_a_limit_gives_names_that_are_there(self, store: Store, root: str) -> None:
+        for name in "abc":
+            store.put(f"{root}/n/{name}", b"1")
+        few, all_of_them = store.list(f"{root}/n", 2), store.list(f"{root}/n", 1000)
+        assert len(few.files) >= 2
+        assert set(few.files) <= set(all_of_them.files) == {"a", "b", "c"}
+        assert not all_of_them.more
+
     def test_list_does_not_mix_up_prefixes(self, store: Store, root: str) -> None:
         store.put(f"{root}/node/a", b"1")
         store.put(f"{root}/node2/b", b"1")

@@ -56,8 +56,8 @@ class WrapperStore(Store):
     def put_new(self, path: str, data: bytes) -> bool:
         return self.call("put_new", path, lambda: self.store.put_new(path, data), data)
 
-    def list(self, path: str) -> Listing:
-        return self.call("list", path, lambda: self.store.list(path))
+    def list(self, path: str, limit: int | None = None) -> Listing:
+        return self.call("list", path, lambda: self.store.list(path, limit))
 
     def names(self, path: str) -> Sequence[str]:
         return self.call("list", path, lambda: self.store.names(path))

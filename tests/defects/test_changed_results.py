@@ -50,7 +50,9 @@ def test_the_one_who_computed_reads_what_everyone_reads(any_root: CacheDir) -> N
 
 
 @pytest.mark.parametrize(
-    "value", [(1, 2, {"3": 4}), {3: 4}, np.float64(1.0), np.arange(3), {"a": {1}}, object()], ids=repr
+    "value",
+    [(1, 2, {"3": 4}), {3: 4}, np.float64(1.0), np.arange(3), {"a": {1}}, object()],
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_that_would_come_back_as_another_type_is_refused_when_it_is_written(
     root: CacheDir, value: object

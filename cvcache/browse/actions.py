@@ -1,0 +1,158 @@
+"""What can be done with a row: the Python that reads it, and the removal of a node, said before it is done."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cvcache import claim
+from cvcache.browse.rows import Row
+from cvcache.browse.tree import Tree
+from cvcache.errors import UsageError
+from cvcache.printable import plain
+from cvcache.show import row_bytes, size_text
+from cvcache.tree import cdir_remove, read_tree
+
+_NAMED = 20
+"""Nodes that a question names."""
+
+
+def as_python(rows: Iterable[Row]) -> str:
+    """Return the lines of Python that read these rows; no storage options are in them."""
+    chosen = list(rows)
+    taken: set[str] = set()
+    lines = []
+    verbs = {"open_image" if _is_strange(row) else "cdir_query" for row in chosen}
+    nodes: dict[str, str] = {}
+    for row in chosen:
+        if _is_strange(row):
+            lines.append(f"{_variable(row.name, taken)} = open_image({row.url!r})")
+            continue
+        if row.node.url not in nodes:
+            nodes[row.node.url] = _variable(row.node.name, taken)
+            lines.append(f"{nodes[row.node.url]} = cdir_query({row.node.url!r})")
+        if row.is_item:
+            lines.append(f"{_variable(row.name, taken)} = {nodes[row.node.url]}.read({row.name!r})")
+    remote = any("://" in row.url for row in chosen)
+    hint = ["# storage options, where the environment has none, are keywords: endpoint_url=..., anon=True"] * remote
+    return "\n".join([f"from cvcache import {', '.join(sorted(verbs))}", "", *hint, *lines]) + "\n" if lines else ""
+
+
+def _is_strange(row: Row) -> bool:
+    return row.is_item and row.state == "foreign"
+
+
+def _variable(name: str, taken: set[str]) -> str:
+    """Return a Python name like the first part of `name` that is not taken yet."""
+    word = re.sub(r"\W+", "_", name.partition(".")[0], flags=re.ASCII).strip("_").lower() or "node"
+    word = f"_{word}" if word[0].isdigit() or keyword.iskeyword(word) or word in {"cdir_query", "open_image"} else word
+    free, number = word, 2
+    while free in taken:
+        free, number = f"{word}_{number}", number + 1
+    taken.add(free)
+    return free
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What would go, and what it means for others.
+
+    Attributes
+    ----------
+    urls : tuple of str
+        The nodes whose results go, the deepest last.
+    items : int
+        How many items they hold.
+    size : int
+        Bytes, as recorded.
+    outdated : tuple of str
+        Nodes that were made from them, as far as they were seen.
+    """
+
+    urls: tuple[str, ...]
+    items: int
+    size: int
+    outdated: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return it as lines, for a question."""
+        lines = [f"{_count(len(self.urls), 'node')} with {_count(self.items, 'item')}, {size_text(self.size)}:"]
+        lines += _some(self.urls)
+        if self.outdated:
+            lines += ["", "Made from it, and computed again if it comes out different:", *_some(self.outdated)]
+        return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _some(urls: tuple[str, ...]) -> list[str]:
+    named = [f"  {plain(url)}" for url in urls[:_NAMED]]
+    return [*named, f"  and {len(urls) - _NAMED:,} more"] if len(urls) > _NAMED else named
+
+
+def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
+    """Return what `remove` would delete, or with ``below=False`` what `withdraw` would.
+
+    Raises
+    ------
+    UsageError
+        The row is no directory of cvcache's.
+
+    Notes
+    -----
+    One LIST a directory, and for a node one more and a GET.
+    """
+    _check(row)
+    entries = [entry for entry in read_tree(row.node, depth=None if below else 0).flat() if _is_node(entry.state)]
+    rows = [item for entry in entries for item in entry.items.values()]
+    urls = tuple(entry.node.url for entry in entries)
+    outdated = [one.node.url for one in tree.made_from({entry.node.location for entry in entries})]
+    size = sum(row_bytes(item) or 0 for item in rows)
+    return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls))
+
+
+def remove(tree: Tree, row: Row) -> list[str]:
+    """Remove the node of a row and all nodes below it, and return their URLs; see `cvcache.cdir_remove`."""
+    _check(row)
+    gone = cdir_remove(row.node.snapshot(), recursive=True)
+    tree.look([row.path])
+    return gone
+
+
+def withdraw(tree: Tree, row: Row) -> list[str]:
+    """Remove the result of one node, so that the next run computes it; the nodes below it stay.
+
+    Raises
+    ------
+    NodeBusy
+        A live owner is writing it.
+    UsageError
+        The row is no directory of cvcache's.
+
+    Notes
+    -----
+    Two PUT, two LIST and one delete request per 1,000 objects.
+    """
+    _check(row)
+    node = row.node
+    claim.check_removal(node.store, node.location, node.policy, force=False)
+    gone = claim.remove(node.store, node.location, node.policy, force=False)
+    tree.look([row.path])
+    return [node.url] if gone else []
+
+
+def _is_node(state: str) -> bool:
+    return state not in {"folder", "foreign", "absent"}
+
+
+def _check(row: Row) -> None:
+    if row.is_item:
+        msg = f"{row.url} is a part of its node, and a commit does not change; remove the node {row.node.url}"
+        raise UsageError(msg)
+    if row.kind == "foreign":
+        msg = f"{row.url} was not written by cvcache, which deletes only what it created; remove it by hand"
+        raise UsageError(msg)

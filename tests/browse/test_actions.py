@@ -1,0 +1,150 @@
+"""What the tree offers to do is said before, does just that, and its Python runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache.browse.actions import as_python, removal, remove, withdraw
+from cvcache.browse.tree import Tree
+from cvcache.errors import NodeBusy, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servers.store_cases import LocalCase, StoreCase
+
+
+@cvcache.step
+def source(out: cvcache.CacheDir) -> None:
+    out.write("1 class.json", {"n": 1})
+    with cvcache.cdir_init(out / "inner") as inner:
+        if not inner.committed:
+            inner.write("image.ome.zarr", np.ones((4, 4), "u1"), axes="yx")
+
+
+@cvcache.step
+def derived(out: cvcache.CacheDir, numbers: cvcache.Item) -> None:
+    out.write("sum.json", {"sum": numbers.read()["n"]})
+
+
+def laid(case: StoreCase) -> Tree:
+    root = cvcache.cdir(case.url, **case.options)
+    derived(root / "derived", source(root / "source")["1 class.json"])
+    case.put("source/notes.txt", b"mine")
+    opened = Tree(case.url, **case.options)
+    opened.open()
+    opened.look([row.path for row in opened.expand("").rows])
+    opened.expand("source")
+    opened.look(["source/inner"])
+    return opened
+
+
+@pytest.fixture
+def tree(store_case: StoreCase) -> Iterator[Tree]:
+    opened = laid(store_case)
+    yield opened
+    opened.close()
+
+
+def row(tree: Tree, path: str):  # noqa: ANN201 - a Row, which is there
+    found = tree.row(path)
+    assert found is not None
+    return found
+
+
+def test_a_removal_names_what_goes_and_then_that_goes_and_nothing_else(tree: Tree, store_case: StoreCase) -> None:
+    asked = removal(tree, row(tree, "source"))
+    assert asked.urls == (f"{tree.url}/source", f"{tree.url}/source/inner")
+    assert asked.outdated == (f"{tree.url}/derived",)
+    assert (asked.items, asked.size > 0) == (3, True)
+    text = asked.text()
+    assert text.startswith("2 nodes with 3 items")
+    assert all(url in text for url in (*asked.urls, *asked.outdated))
+    assert sorted(remove(tree, row(tree, "source"))) == sorted(asked.urls)
+    assert row(tree, "source").state == "absent"
+    assert row(tree, "derived").state == "stale"
+    assert store_case.read("source/notes.txt") == b"mine"
+
+
+def test_a_withdrawal_leaves_the_nodes_below(tree: Tree) -> None:
+    asked = removal(tree, row(tree, "source"), below=False)
+    assert asked.urls == (f"{tree.url}/source",)
+    assert withdraw(tree, row(tree, "source")) == [f"{tree.url}/source"]
+    assert row(tree, "source").state == "absent"
+    assert tree.look(["source/inner"])[0].state == "committed"
+    root = tree.top
+    assert source(root / "source").computed
+
+
+def test_a_node_that_is_written_is_not_removed(local_case: LocalCase) -> None:
+    import subprocess
+    import sys
+
+    code = f"import sys, cvcache; d = cvcache.cdir_init({local_case.url + '/n'!r}); print('open', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        tree = Tree(local_case.url)
+        tree.open()
+        tree.expand("")
+        tree.look(["n"])
+        for act in (withdraw, remove):
+            with pytest.raises(NodeBusy):
+                act(tree, row(tree, "n"))
+        tree.close()
+        other.kill()
+
+
+def test_what_is_no_node_is_refused(tree: Tree, store_case: StoreCase) -> None:
+    store_case.put("foreign/x.txt", b"1")
+    tree.look([one.path for one in tree.expand("").rows])
+    for path in ("source/1 class.json", "foreign"):
+        for act in (withdraw, remove, removal):
+            with pytest.raises(UsageError, match=r"commit does not change|not written by cvcache"):
+                act(tree, row(tree, path))
+    assert store_case.read("foreign/x.txt") == b"1"
+
+
+def test_the_python_of_rows_runs(local_case: LocalCase) -> None:
+    tree = laid(local_case)
+    tree.expand("source/inner")
+    code = as_python([row(tree, path) for path in ("source", "source/1 class.json", "source/inner/image.ome.zarr")])
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - that it runs is what the test is about
+    assert names["_1_class"] == {"n": 1}
+    assert names["source"] == tree.top / "source"
+    assert np.asarray(names["image"]).sum() == 16
+    tree.close()
+
+
+def test_no_storage_option_is_in_the_python_of_rows(s3_case: StoreCase) -> None:
+    tree = laid(s3_case)
+    code = as_python([row(tree, "source/1 class.json")])
+    assert "# storage options" in code
+    assert not [value for value in s3_case.options.values() if isinstance(value, str) and value in code]
+    tree.close()
+
+
+def test_the_python_of_a_foreign_image_opens_it(local_case: LocalCase) -> None:
+    import zarr
+
+    zarr.save_array(f"{local_case.url}/data/old.zarr", np.ones((3, 3)))
+    tree = Tree(local_case.url)
+    tree.open()
+    tree.expand("")
+    tree.look(["data"])
+    tree.expand("data")
+    code = as_python([row(tree, "data/old.zarr")])
+    assert code.startswith("from cvcache import open_image\n")
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - that it runs is what the test is about
+    assert np.asarray(names["old"]).sum() == 9
+    tree.close()
+
+
+def test_no_rows_are_no_python() -> None:
+    assert as_python([]) == ""

@@ -1,0 +1,406 @@
+"""A tree is read level by level: the right rows, in the right state, for few calls."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import cvcache
+from cvcache.browse.tree import MOST_CHILDREN, Tree
+from cvcache.errors import CvcacheError
+from cvcache.testing import CountingStore, instrument, lay_tree
+from cvcache.testing.stores import WrapperStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servers.store_cases import StoreCase
+
+    from cvcache.browse.rows import Row
+    from cvcache.store import Store
+
+
+@cvcache.step
+def raw(out: cvcache.CacheDir, value: int) -> None:
+    out.write("image.ome.zarr", np.full((4, 6), value, "u2"), axes="yx")
+    out.write("stats.json", {"value": value})
+
+
+@cvcache.step
+def mask(out: cvcache.CacheDir, image: cvcache.Item) -> None:
+    with cvcache.cdir_init(out / "sub") as sub:
+        sub.write("note.txt", "inner")
+    out.write("mask.ome.zarr", image.read() > 1, axes="yx", kind="labels")
+
+
+def pipeline(root: cvcache.CacheDir, value: int = 1) -> None:
+    mask(root / "steps" / "mask", raw(root / "steps" / "raw", value)["image.ome.zarr"])
+
+
+@pytest.fixture
+def root(store_case: StoreCase) -> cvcache.CacheDir:
+    return cvcache.cdir(store_case.url, **store_case.options)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Tree]]:
+    """Open trees that are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(where: object, **options: Any) -> Tree:
+            tree = Tree(where, **options)
+            stack.callback(tree.close)
+            return tree
+
+        yield opened
+
+
+def states(rows: list[Row] | tuple[Row, ...]) -> dict[str, str]:
+    return {row.path: row.state for row in rows}
+
+
+def test_a_tree_opens_level_by_level(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    pipeline(root)
+    tree = make(root)
+    assert (tree.open().kind, tree.open().state) == ("folder", "folder")
+    assert states(tree.expand("").rows) == {"steps": ""}
+    assert states(tree.look(["steps"])) == {"steps": "folder"}
+    assert states(tree.expand("steps").rows) == {"steps/mask": "", "steps/raw": ""}
+    looked = tree.look(["steps/mask", "steps/raw"])
+    assert states(looked) == {"steps/mask": "committed", "steps/raw": "committed"}
+    assert [(row.shape, row.dtype) for row in looked] == [((4, 6), "bool"), ((4, 6), "uint16")]
+    assert looked[0].time is not None
+    assert looked[0].note == "first run"
+    rows = tree.expand("steps/mask").rows
+    assert [(row.path, row.is_item, row.kind, row.branch) for row in rows] == [
+        ("steps/mask/mask.ome.zarr", True, "labels", False),
+        ("steps/mask/run.log", True, "log", False),
+        ("steps/mask/sub", False, "node", True),
+    ]
+    assert rows[0].url.endswith("/steps/mask/mask.ome.zarr")
+
+
+def test_a_changed_source_makes_what_was_made_from_it_stale(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    pipeline(root)
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    tree.expand("steps")
+    tree.look(["steps/mask", "steps/raw"])
+    raw(root / "steps" / "raw", 2)
+    assert states(tree.look(["steps/raw"])) == {"steps/raw": "committed", "steps/mask": "stale"}
+    pipeline(root, 2)
+    assert tree.look(["steps/mask"])[0].state == "committed"
+
+
+def test_sources_nobody_has_looked_at_are_looked_at_when_asked(
+    root: cvcache.CacheDir, make: Callable[..., Tree]
+) -> None:
+    pipeline(root)
+    raw(root / "steps" / "raw", 2)
+    tree = make(root / "steps" / "mask")
+    assert tree.open().state == "committed"
+    assert states(tree.check("")) == {"": "stale"}
+
+
+def test_what_a_directory_without_a_node_is(store_case: StoreCase, make: Callable[..., Tree]) -> None:
+    store_case.put("data/picture.png", b"\x89PNG")
+    store_case.put("data/old.zarr/zarr.json", b"{}")
+    store_case.put("folder/deeper/x.txt", b"1")
+    tree = make(store_case.url, **store_case.options)
+    tree.open()
+    tree.expand("")
+    assert states(tree.look(["data", "folder"])) == {"data": "foreign", "folder": "folder"}
+    rows = tree.expand("data").rows
+    assert [(row.name, row.kind, row.state, row.is_item) for row in rows] == [
+        ("old.zarr", "image", "foreign", True),
+        ("picture.png", "file", "foreign", True),
+    ]
+
+
+def test_nothing_there_is_absent_and_appears(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    tree = make(root)
+    assert (tree.open().state, tree.open().branch) == ("absent", False)
+    assert tree.expand("").rows == ()
+    pipeline(root)
+    levels, rows = tree.poll([""], [""])
+    assert states(levels[0].rows) == {"steps": ""}
+    assert states(rows)[""] == "folder"
+
+
+def test_running_failed_and_removed_are_told(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    running = cvcache.cdir_init(root / "running")
+    running.write("stats.json", {"n": 1})
+    with contextlib.suppress(ZeroDivisionError), cvcache.cdir_init(root / "failed") as d, d.log():
+        d.write("half.json", {"n": 1})
+        _ = 1 / 0
+    with cvcache.cdir_init(root / "removed"):
+        pass
+    cvcache.cdir_remove(root / "removed")
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    found = {row.path: row for row in tree.look(["running", "failed", "removed"])}
+    assert states(tuple(found.values())) == {"running": "running", "failed": "failed", "removed": "absent"}
+    assert found["failed"].note == "ZeroDivisionError: division by zero"
+    assert "pid" in found["running"].note
+    assert [(row.name, row.state, row.note) for row in tree.expand("running").rows] == [
+        ("stats.json", "running", "uncommitted")
+    ]
+    assert "run.log" in {row.name for row in tree.expand("failed").rows}
+    running.give_up()
+
+
+def test_an_image_that_is_being_written_is_described_from_its_plan(
+    root: cvcache.CacheDir, make: Callable[..., Tree]
+) -> None:
+    import dask.array as da
+
+    node = cvcache.cdir_init(root / "n")
+
+    def stop_at_the_second(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        if block_info and block_info[0]["chunk-location"] != (0, 0):
+            raise KeyboardInterrupt
+        return block
+
+    source = da.ones((64, 64), chunks=32, dtype="u1").map_blocks(stop_at_the_second, dtype="u1")
+    with pytest.raises(KeyboardInterrupt):
+        node.write("big.ome.zarr", source, axes="yx")
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    tree.look(["n"])
+    rows = tree.expand("n").rows
+    looked = tree.look([row.path for row in rows])
+    assert [(row.name, row.shape, row.dtype, row.note) for row in looked] == [
+        ("big.ome.zarr", (64, 64), "uint8", "uncommitted")
+    ]
+    node.give_up()
+
+
+def test_a_commit_by_another_process_is_news(local_case: StoreCase, make: Callable[..., Tree]) -> None:
+    code = (
+        "import sys, cvcache\n"
+        f"with cvcache.cdir_init({local_case.url + '/n'!r}) as d:\n"
+        "    print('open', flush=True); sys.stdin.readline(); d.write('a.json', {'a': 1})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        tree = make(local_case.url)
+        tree.open()
+        tree.expand("")
+        assert states(tree.look(["n"])) == {"n": "running"}
+        assert tree.expand("n").rows == ()
+        assert tree.poll(["", "n"], ["n"]) == ([], [])
+        other.stdin.write(b"\n")
+        other.stdin.close()
+        other.wait()
+    levels, rows = tree.poll(["", "n"], ["n"])
+    assert states(rows)["n"] == "committed"
+    assert "n/a.json" in states([row for level in levels for row in level.rows])
+
+
+def test_a_killed_owner_is_told_as_failed(local_case: StoreCase, make: Callable[..., Tree]) -> None:
+    code = f"import cvcache, os; cvcache.cdir_init({local_case.url + '/n'!r}); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    tree = make(local_case.url)
+    tree.open()
+    tree.expand("")
+    (row,) = tree.look(["n"])
+    assert row.state == "failed"
+    assert "died before its commit" in row.note
+
+
+def test_a_replaced_node_is_seen_when_it_is_opened(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    raw(root / "raw", 1)
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    (before,) = tree.look(["raw"])
+    raw(root / "raw", 2)
+    tree.expand("raw")
+    after = tree.row("raw")
+    assert after is not None
+    assert after.node.version != before.node.version
+    item = tree.row("raw/stats.json")
+    assert item is not None
+    assert item.node[item.name].read() == {"value": 2}
+
+
+def test_a_record_nobody_can_read_is_said_and_the_rest_stays(store_case: StoreCase, make: Callable[..., Tree]) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    raw(root / "good", 1)
+    store_case.put("bad/_cvcache/log/000001-root.json", b"not json")
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    found = {row.path: row for row in tree.look(["good", "bad"])}
+    assert states(tuple(found.values())) == {"good": "committed", "bad": "unreadable"}
+    assert "000001-root.json" in found["bad"].note
+    assert tree.expand("bad").rows == ()
+    with pytest.raises(CvcacheError):
+        make(root / "bad").open()
+
+
+def test_what_is_gone_is_forgotten(store_case: StoreCase, make: Callable[..., Tree]) -> None:
+    store_case.put("a/b/x.txt", b"1")
+    store_case.put("c/y.txt", b"1")
+    tree = make(store_case.url, **store_case.options)
+    tree.open()
+    tree.expand("")
+    tree.look(["a", "c"])
+    tree.expand("a")
+    assert tree.row("a/b") is not None
+    store_case.delete("a/b/x.txt")
+    if store_case.kind == "local":
+        for name in ("a/b", "a"):
+            (store_case.path / name).rmdir()  # type: ignore[attr-defined]  # a local case has one
+    assert [row.path for row in tree.expand("").rows] == ["c"]
+    assert tree.row("a") is None
+    assert tree.row("a/b") is None
+
+
+class Missing(WrapperStore):
+    """A store that cannot be reached."""
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - as the base class
+        raise ConnectionError(f"{self.url(path)}: no network")
+
+
+def test_a_store_that_fails_is_an_error_at_the_top_and_a_state_below(
+    root: cvcache.CacheDir, make: Callable[..., Tree]
+) -> None:
+    pipeline(root)
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    steps = tree.row("steps")
+    assert steps is not None
+    tree.top._access._store = Missing(tree.top.store)
+    (row,) = tree.look(["steps"])
+    assert row.state == "unreadable"
+    assert "no network" in row.note
+    with pytest.raises(ConnectionError):
+        tree.open()
+
+
+def test_the_first_of_too_many_children_are_shown_and_said(make: Callable[..., Tree], memory_case: StoreCase) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    fs = MemoryFileSystem()
+    memory_case.put("seed/x", b"")
+    stored = fs.store[f"/{memory_case.root}/seed/x"]
+    for i in range(MOST_CHILDREN + 5):
+        fs.store[f"/{memory_case.root}/n{i:06}/x"] = stored
+    tree = make(memory_case.url)
+    tree.open()
+    few, many = tree.expand("", 1000), tree.expand("")
+    assert (len(few.rows), few.more) == (1000, True)
+    assert (len(many.rows), many.more) == (MOST_CHILDREN, True)
+    assert few.rows == many.rows[:1000]
+
+
+# -- what it costs --------------------------------------------------------------------------------------------------
+
+
+class Timed(WrapperStore):
+    """A store whose calls take a while and are written down with their beginning and end."""
+
+    def __init__(self, store: Store, calls: list[tuple[str, float, float]], seconds: float) -> None:
+        super().__init__(store)
+        self.calls, self.seconds = calls, seconds
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - as the base class
+        begun = time.monotonic()
+        time.sleep(self.seconds)
+        try:
+            return act()
+        finally:
+            self.calls.append((verb, begun, time.monotonic()))
+
+
+def one_after_another(calls: list[tuple[str, float, float]]) -> int:
+    """Give how many calls had to wait for one another: the longest chain of which each began after the one before."""
+    chain, end = 0, 0.0
+    for _, begun, ended in sorted(calls, key=lambda call: call[2]):
+        if begun >= end:
+            chain, end = chain + 1, ended
+    return chain
+
+
+def test_expanding_costs_two_calls_and_two_for_each_visible_child(store_case: StoreCase) -> None:
+    lay_tree(f"{store_case.url}/parent", 21, **store_case.options)
+    counts: list[CountingStore] = []
+    with instrument(lambda store: counts.append(CountingStore(store)) or counts[-1]):
+        tree = Tree(store_case.url, **store_case.options)
+        tree.open()
+        tree.expand("")
+        tree.look(["parent"])
+        counts[0].reset()
+        level = tree.expand("parent")
+        assert counts[0].total <= 2
+        visible = [row.path for row in level.rows if not row.is_item][:15]
+        tree.look(visible)
+        assert counts[0].total <= 2 + 2 * len(visible)
+        tree.close()
+
+
+def test_a_level_and_its_visible_children_take_three_round_trips(memory_case: StoreCase) -> None:
+    lay_tree(f"{memory_case.url}/parent", 41)
+    calls: list[tuple[str, float, float]] = []
+    with instrument(lambda store: Timed(store, calls, 0.4)):
+        tree = Tree(memory_case.url)
+        tree.open()
+        tree.expand("")
+        tree.look(["parent"])
+        calls.clear()
+        level = tree.expand("parent")
+        tree.look([row.path for row in level.rows if not row.is_item])
+        assert one_after_another(calls) <= 3
+        tree.close()
+
+
+def test_opening_shows_the_first_rows_after_a_few_round_trips(memory_case: StoreCase) -> None:
+    lay_tree(memory_case.url, 60)
+    calls: list[tuple[str, float, float]] = []
+    with instrument(lambda store: Timed(store, calls, 0.05)):
+        tree = Tree(memory_case.url)
+        tree.open()
+        rows = tree.expand("", 1000).rows
+        tree.look([row.path for row in rows][:40])
+        assert one_after_another(calls) < 10
+        tree.close()
+
+
+def test_several_threads_may_read_one_tree(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    lay_tree(root.url, 31, **root._access.options)
+    tree = make(root)
+    tree.open()
+    rows = [row.path for row in tree.expand("").rows]
+    errors: list[BaseException] = []
+
+    def work(turn: int) -> None:
+        try:
+            for _ in range(3):
+                tree.expand("")
+                tree.look(rows[turn::4])
+                tree.poll([""], rows)
+        except BaseException as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert {tree.row(path).state for path in rows} == {"committed"}  # type: ignore[union-attr]  # all were read
