@@ -207,14 +207,20 @@ def atomic_s3() -> Iterator[S3Server]:
 
 
 @contextlib.contextmanager
-def rclone_s3() -> Iterator[S3Server]:
-    """Run rclone's S3, which accepts every conditional PUT and so cannot elect a winner."""
+def rclone_s3(served: Path | None = None) -> Iterator[S3Server]:
+    """Run rclone's S3, which accepts every conditional PUT and so cannot elect a winner.
+
+    Parameters
+    ----------
+    served
+        A directory whose directories are the buckets; a fresh one if not given.
+    """
     program = _program("rclone")
     if program is None:
         unavailable("the program rclone", _INSTALL)
     with (
         tempfile.TemporaryDirectory(prefix="cvcache-rclone-") as folder,
-        answering(functools.partial(_rclone_command, program, folder)) as port,
+        answering(functools.partial(_rclone_command, program, str(served or folder))) as port,
     ):
         yield S3Server(port)
 
