@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,10 @@ PIN_SECONDS = 1.0
 
 MOST_LOOKED = 16_384
 _looked: dict[str, float] = {}
+"""Record that would replace a commit -> when the last look for it began."""
+_proved: dict[str, float] = {}
+"""The same of looks that have found none."""
+_turns: dict[str, threading.Lock] = {}
 
 
 def _nothing(*_: object) -> None:
@@ -65,6 +70,9 @@ class Place:
         URL of the node, name of the item and version of a commit, as ``node``, ``item`` and ``version``; else empty.
     ram : Ram or None
         Keeps what was read of a pinned commit in memory.
+    strict : bool
+        A part that comes from a bucket is handed out only after a look at the log that began once it was there, as on
+        disk and in memory; else a look a second will do. What is in memory needs none then.
 
     A place that crosses a pickle keeps where it is and loses what ties it to this process.
     """
@@ -83,6 +91,7 @@ class Place:
     away: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
     ram: Ram | None = None
+    strict: bool = False
 
     @property
     def remote(self) -> bool:
@@ -107,7 +116,8 @@ class Place:
         """Return the bytes of the item, or of its part `key`, as the pinned commit left them.
 
         A whole file is compared with what its commit vouched for. After a part was read, the log is asked whether
-        the commit is still the newest: each time on disk and in memory, at most once a second on a bucket.
+        the commit is still the newest: each time on disk, in memory and where it has to be `strict`, else at most once
+        a second.
 
         Raises
         ------
@@ -116,6 +126,7 @@ class Place:
         """
         kept = (self.pin, self.path, key, start, end) if self.ram is not None and self.pin else None
         data = self.ram.get(kept) if self.ram is not None and kept else None
+        known = data is not None
         if data is None:
             try:
                 data = self.store.get(self.at(key), start, end)
@@ -123,11 +134,11 @@ class Place:
                 self.check_pin(now=True)
                 raise
             if not key and start is None and end is None:
-                self._check(data)
-            if self.ram is not None and kept:
-                self.ram.put(kept, data)
-        if key:
-            self.check_pin(now=self.store.scheme in {"file", "memory"})
+                self.check_whole(data)
+        if key and not (known and self.strict):
+            self.check_pin(now=self.strict or self.store.scheme in {"file", "memory"})
+        if self.ram is not None and kept and not known:
+            self.ram.put(kept, data)
         return data
 
     def check_pin(self, *, now: bool) -> None:
@@ -138,19 +149,27 @@ class Place:
 
     def _has_come(self, record: str, *, now: bool) -> bool:
         """Whether a record of the log is there; asked again only after a while unless it has to be `now`."""
-        if not now and time.monotonic() - _looked.get(record, -PIN_SECONDS) < PIN_SECONDS:
-            return False
-        if len(_looked) >= MOST_LOOKED:
-            _looked.clear()
-        # noted before the answer, so that of many threads one asks
-        _looked[record] = time.monotonic()
-        found = self.store.stat(record) is not None
-        if found:
-            _looked.pop(record, None)
-        return found
+        asked = time.monotonic()
+        if now:
+            # those that wait while one looks share the look after that one
+            with _turns.setdefault(record, threading.Lock()):
+                return _proved.get(record, -1.0) <= asked and self._look(record)
+        return asked - _looked.get(record, -PIN_SECONDS) >= PIN_SECONDS and self._look(record)
 
-    def _check(self, data: bytes) -> None:
-        """Compare a whole file with what its commit vouched for."""
+    def _look(self, record: str) -> bool:
+        for memory in (_looked, _proved, _turns):
+            if len(memory) >= MOST_LOOKED:
+                memory.clear()
+        # noted before the answer, so that of many threads one asks
+        begun = _looked[record] = time.monotonic()
+        if self.store.stat(record) is not None:
+            _looked.pop(record, None)
+            return True
+        _proved[record] = begun
+        return False
+
+    def check_whole(self, data: bytes) -> None:
+        """Raise `ItemDamaged` unless a whole file is what its commit vouched for."""
         size, digest = self.meta.get("size"), self.meta.get("sha256")
         if (size is not None and size != len(data)) or (digest is not None and digest != sha256(data)):
             msg = (

@@ -1,0 +1,84 @@
+"""What a place hands out is of the commit it is pinned to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cvcache import NodeReplaced
+from cvcache.formats.place import Place
+from cvcache.ram import Ram
+from cvcache.store import location_of, open_store
+from cvcache.testing.stores import WrapperStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servers.store_cases import BucketCase
+
+    from cvcache.store import Store
+
+
+class Slow(WrapperStore):
+    """A bucket that takes a while and writes down what it was asked."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.asked: list[tuple[str, str]] = []
+        self.busy = threading.Lock()
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:  # noqa: ARG002 - as the base class
+        with self.busy:
+            self.asked.append((verb, path))
+        time.sleep(0.05)
+        return act()
+
+
+@pytest.fixture
+def place(s3_case: BucketCase) -> Place:
+    scheme, path, options = location_of(s3_case.url)
+    store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
+    for number in range(16):
+        s3_case.put(f"x.zarr/{number}", b"old")
+    return Place(store, f"{path}/x.zarr", pin=f"{path}/successor", strict=True)
+
+
+def test_what_is_strict_notices_a_replacement_of_the_same_second(place: Place, s3_case: BucketCase) -> None:
+    assert place.get("0") == b"old"
+    s3_case.put("successor", b"{}")
+    s3_case.put("x.zarr/1", b"new")
+    lenient = Place(place.store, place.path, pin=place.pin)
+    assert lenient.get("1") == b"new"
+    with pytest.raises(NodeReplaced):
+        place.get("1")
+
+
+def test_reads_at_the_same_time_share_their_proof(place: Place) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda number: place.get(str(number)), range(16))) == [b"old"] * 16
+    asked = [verb for verb, _ in place.store.asked]  # type: ignore[attr-defined]  # the fixture's store
+    assert asked.count("get") == 16
+    assert asked.count("stat") <= 4
+
+
+def test_every_read_has_a_look_that_began_after_it(place: Place) -> None:
+    place.get("0")
+    place.get("1")
+    assert [verb for verb, _ in place.store.asked] == ["get", "stat", "get", "stat"]  # type: ignore[attr-defined]  # the fixture's store
+
+
+def test_what_is_in_memory_was_proved_and_asks_for_nothing(place: Place, s3_case: BucketCase) -> None:
+    place.ram = Ram("1MB")
+    assert place.get("0") == b"old"
+    before = len(place.store.asked)  # type: ignore[attr-defined]  # the fixture's store
+    assert place.get("0") == b"old"
+    assert len(place.store.asked) == before  # type: ignore[attr-defined]  # the fixture's store
+    s3_case.put("successor", b"{}")
+    s3_case.put("x.zarr/1", b"new")
+    with pytest.raises(NodeReplaced):
+        place.get("1")
+    assert place.ram.get((place.pin, place.path, "1", None, None)) is None
