@@ -33,3 +33,21 @@ def read_parts(store: Store, path: str, attempt: str, item: str, *, after: int =
         except FileNotFoundError:
             break
     return parts
+
+
+def read_last_parts(store: Store, path: str, attempt: str, item: str, enough: int) -> tuple[bytes, bool]:
+    """Return the text at the end of a log, at least `enough` bytes where there are, and whether that is all of it.
+
+    One LIST, and a GET for each part that is needed.
+    """
+    where = parts_of(path, attempt, item)
+    files = store.list(where).files
+    text = b""
+    for name in sorted(files, reverse=True):
+        if len(text) >= enough:
+            return text, False
+        try:
+            text = store.get(f"{where}/{name}") + text
+        except FileNotFoundError:  # written whole since, and the parts deleted
+            return text, False
+    return text, True

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache import contents
+from cvcache.formats.place import Place
 from cvcache.handle import NodeHandle
 from cvcache.item import Item
 from cvcache.names import check_item_name
@@ -61,6 +62,11 @@ class NodeItems(NodeHandle):
             return None
         return contents.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
 
+    def is_newest(self) -> bool:
+        """Whether no record follows the one this handle goes by; one STAT."""
+        record, there = self._newest(), self._there
+        return record is None or there.store.stat(contents.successor(there.location, record)) is None
+
     def has_written(self, name: str) -> bool:
         """Whether the item `name` was written through this handle since the node was opened; no store call."""
         return self._attempt is not None and name in self._attempt.rows
@@ -69,6 +75,15 @@ class NodeItems(NodeHandle):
         """Return where the item `name` lies, or would lie."""
         record, there = self._newest(), self._there
         return there.store.url(f"{contents.root_of(there.location, record)}/{name}")
+
+    def item_place(self, name: str, row: Mapping[str, Any]) -> Place:
+        """Return where the item `name`, of which `row` is recorded, lies; pinned to the commit this handle goes by.
+
+        No store call, but one GET for the plan of an image that is being written.
+        """
+        record, there = self._newest(), self._there
+        row = row if row or record is None else contents.planned(there.store, there.location, record, name)
+        return contents.committed_place(there.store, there.location, record, name, row, self._access.ram)
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
         """Return what was recorded of the item `name`.

@@ -128,10 +128,10 @@ def resolve(path: str, relative: str) -> str | None:
     if "://" in relative or relative.startswith("/"):
         return None
     base = path.split("/")
-    while relative.startswith("../"):
+    while relative == ".." or relative.startswith("../"):
         base, relative = base[:-1], relative[3:]
     beyond = not any(base) or RESERVED in relative or ".." in relative.split("/")
-    return None if beyond else "/".join([*base, relative])
+    return None if beyond else "/".join([*base, relative] if relative else base)
 
 
 def sibling(store: Store, path: str, wish: Wish) -> str:

@@ -44,7 +44,7 @@ def item_line(name: str, row: Mapping[str, Any]) -> str:
 def shape_text(row: Mapping[str, Any]) -> str:
     """Return the extent of an item, where it is recorded: of its axes in pixels, or its rows."""
     shape = row.get("shape")
-    if isinstance(shape, list) and shape:
+    if isinstance(shape, (list, tuple)) and shape:
         return "x".join(str(n)[:_LONGEST] for n in shape[:_MOST_AXES])
     return f"{str(row['rows'])[:_LONGEST]} rows" if "rows" in row else ""
 

@@ -182,6 +182,17 @@ def test_a_report_made_from_the_nodes_below_it_goes_stale(local_case: LocalCase)
     assert cdir(local_case.url).state == "stale"
 
 
+def test_a_part_made_from_the_node_above_it_goes_stale(local_case: LocalCase) -> None:
+    whole, part = cdir(local_case.url), cdir(local_case.url) / "part"
+    for value in (1, 2):
+        with whole.init({"v": value}) as out:
+            out.write("x.json", value)
+        if value == 1:
+            with part.init({"of": out["x.json"]}) as made:
+                made.write("half.json", value)
+    assert (cdir(local_case.url) / "part").state == "stale"
+
+
 root = cdir("/tmp/never-computed-by-this-test/run")
 
 

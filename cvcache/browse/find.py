@@ -63,7 +63,7 @@ def search(
     found, waiting = 0, deque([""])
     while waiting and not stopped():
         level = tree.expand(waiting.popleft())
-        tree.look([row.path for row in level.rows if not row.state])
+        tree.look([row.path for row in level.rows if row.unread])
         yield level
         for path in (row.path for row in level.rows):
             row = tree.row(path)

@@ -70,8 +70,16 @@ class Row:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def unread(self) -> bool:
+        """Whether a look would tell more: nobody has looked, or it is an image that no commit describes."""
+        undescribed = self.is_item and self.kind == "image" and not self.meta
+        return not self.state or (undescribed and self.state != "unreadable")
+
+    @property
     def url(self) -> str:
         """Where it lies: a path on disk, or a URL; never with a secret."""
+        if self.is_item and self.state == "foreign":
+            return self.node.store.url(f"{self.node.location}/{self.name}")
         return self.node.item_url(self.name) if self.is_item else self.node.url
 
 

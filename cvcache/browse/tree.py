@@ -109,6 +109,7 @@ class Tree:
         children = child_names(names.dirs)
         more = names.more or len(children) > limit
         rows = [*items, *(self._child(row, name) for name in children[:limit]), *_strangers(row, names)]
+        rows = [self._kept_reading(one) for one in rows]
         with self._lock:
             self._forget_below(path, {one.path for one in rows})
             self._rows.update({one.path: one for one in rows})
@@ -200,7 +201,7 @@ class Tree:
 
     def _read_item(self, row: Row) -> Row:
         """Read what is known of an image that no commit vouches for."""
-        if row.state not in {"running", "failed", "foreign"} or not is_item_dir(row.name):
+        if not row.unread:
             return row
         if row.state != "foreign" and (record := row.node.record()) is not None:
             meta = contents.planned(row.node.store, row.node.location, record, row.name)
@@ -209,8 +210,7 @@ class Tree:
             from cvcache.image.describe import look
 
             meta, _ = look(Place(row.node.store, f"{row.node.location}/{row.name}"))
-        parent = row.path.rpartition("/")[0]
-        return item_row(parent, row.node, row.state, row.name, meta) if meta else row
+        return item_row(row.path.rpartition("/")[0], row.node, row.state, row.name, meta or {"kind": row.kind})
 
     def _is_replaced(self, row: Row) -> bool:
         """Whether another record follows the one of this row; one STAT, none where its items have to be fetched."""
@@ -229,6 +229,12 @@ class Tree:
     def _child(self, row: Row, name: str) -> Row:
         path = below(row.path, name)
         return self._rows.get(path) or unseen_row(path, row.node / name)
+
+    def _kept_reading(self, row: Row) -> Row:
+        """Return what a look has told of this image before, if it is still the same one."""
+        before = self._rows.get(row.path) if row.is_item and row.unread else None
+        same = before is not None and before.state == row.state and _attempt(before) == _attempt(row)
+        return before if before is not None and same else row
 
     def _forget_below(self, path: str, kept: set[str]) -> None:
         for gone in set(self._levels.get(path, ())) - kept:
@@ -272,6 +278,11 @@ class Tree:
 def _record(row: Row) -> Record | None:
     """Return the record that a row was made from; None for a directory without, or whose record cannot be read."""
     return row.node.record() if row.kind == "node" and row.state not in {"", "unreadable"} else None
+
+
+def _attempt(row: Row) -> str:
+    record = row.node.record() if row.state != "foreign" else None
+    return record.attempt if record is not None else ""
 
 
 def _version(node: CacheDir) -> tuple[bool, str]:

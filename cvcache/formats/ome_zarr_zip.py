@@ -114,7 +114,7 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     One STAT and one GET for the directory of the zip, one more where that is longer than 64 KiB; then one GET per
     object used.
     """
-    pixels = ome_zarr.read(_inside(place), level=level, slices=slices)
+    pixels = ome_zarr.read(inside(place), level=level, slices=slices)
     if not hasattr(pixels, "dask"):
         place.check_pin(now=True)
     return pixels
@@ -128,10 +128,10 @@ def describe(place: Place) -> dict[str, Any]:
     ItemDamaged
         There is no zip, or no image in it.
     """
-    return _of_file(ome_zarr.describe(_inside(place)), stored_bytes(place))
+    return _of_file(ome_zarr.describe(inside(place)), stored_bytes(place))
 
 
-def _inside(place: Place) -> Place:
+def inside(place: Place) -> Place:
     """Return where the image lies: at the top of the zip."""
     meta = dict(place.meta)
     if not place.pin and (info := place.store.stat(place.path)) is not None:

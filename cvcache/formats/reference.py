@@ -86,22 +86,32 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     -----
     One GET of the link, and one STAT and up to four GET of what is linked; then what reading that costs.
     """
-    link = _parse(place, place.get())
-    url, kind = link["url"], link["kind"]
-    try:
-        target = locate(url)
-    except UsageError as error:
-        raise damage(place, error) from error
-    _check(place, target, link)
+    kind, target = follow(place)
     if kind == "image":
         from cvcache.image.open import open_image
 
         pixels: da.Array = open_image(target.url, level=level, slices=slices)
         return pixels
     if level or slices is not None:
-        msg = f"{place.url} leads to the file {redact(url)!r}, which has no levels and no slices; read it without them"
-        raise UsageError(msg)
+        msg = f"{place.url} leads to the file {redact(target.url)!r}, which has no levels and no slices"
+        raise UsageError(f"{msg}; read it without them")
     return target.store.get(target.path)
+
+
+def follow(place: Place) -> tuple[str, Location]:
+    """Return the kind of what the link leads to, "image" or "file", and where that lies; raises as `read` does.
+
+    Notes
+    -----
+    One GET of the link, and one STAT and up to four GET of what is linked.
+    """
+    link = _parse(place, place.get())
+    try:
+        target = locate(link["url"])
+    except UsageError as error:
+        raise damage(place, error) from error
+    _check(place, target, link)
+    return link["kind"], target
 
 
 def describe(place: Place) -> dict[str, Any]:

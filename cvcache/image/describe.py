@@ -41,6 +41,7 @@ HARMLESS = {
     *("astype", "pcodec", "zfpy", "jenkins_lookup3", "cast_value", "scale_offset"),
 }
 """Codecs that turn bytes into numbers and do nothing else: ``pickle`` and its like run what they read."""
+_COLOR = re.compile("[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +381,11 @@ def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
     shown = [[window.get("start"), window.get("end")] for window in windows]
     if rows and all(isinstance(value, (int, float)) and math.isfinite(value) for pair in shown for value in pair):
         found["contrast"] = shown
+    colors = [row.get("color") for row in rows]
+    if rows and all(isinstance(color, str) and _COLOR.fullmatch(color) for color in colors):
+        found["colors"] = colors
+    if any(row.get("active") is False for row in rows):
+        found["active"] = [row.get("active") is not False for row in rows]
     return found
 
 

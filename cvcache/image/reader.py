@@ -53,12 +53,30 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
     -----
     No store call where the metadata is recorded; else those of `cvcache.image.describe.look`.
     """
+    meta, levels = described(place)
+    return stored_level(place, meta, levels, level, *parts), meta
+
+
+def described(place: Place) -> tuple[Mapping[str, Any], Sequence[Level]]:
+    """Return the metadata of the image at `place`, and its levels where that takes a look; see `open_level`."""
+    return (place.meta, ()) if place.meta.get("stored") else look(place)
+
+
+def stored_level(
+    place: Place,
+    meta: Mapping[str, Any],
+    levels: Sequence[Level],
+    level: int,
+    *parts: Sequence[Any] | str | None,
+    fresh: bool = False,
+) -> StoredArray:
+    """Return one level of an image, or a part of it, from what `described` gave; no other store call than for a name.
+
+    With ``fresh=True`` its name is new in each call where no commit vouches for the bytes, so that nobody who keeps
+    blocks by their names takes what lay there before for what lies there now; and there is no store call.
+    """
     import numpy as np
 
-    meta: Mapping[str, Any] = place.meta
-    levels: Sequence[Level] = ()
-    if not meta.get("stored"):
-        meta, levels = look(place)
     if not -meta["levels"] <= level < meta["levels"]:
         msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
         raise UsageError(msg)
@@ -69,22 +87,22 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
             seen = [length(axis) for axis in window if isinstance(axis, slice)]
             window, _ = compose(window, window_of(parse_slices(part), seen))
     spec = levels[level].spec if levels else spec_of(meta, level)
-    described = view(meta, level, window)
-    version, dtype = _version(place, levels), np.dtype(meta["dtype"])
+    seen_as = view(meta, level, window)
+    version, dtype = _version(place, levels, fresh=fresh), np.dtype(meta["dtype"])
     if levels and "stored" not in meta:
         dtype = levels[level].dtype.newbyteorder("=")
     if spec is not None:
-        return StoredArray(place, spec, window, dtype, bool(meta["complete"]), version, described), meta
+        return StoredArray(place, spec, window, dtype, bool(meta["complete"]), version, seen_as)
     from cvcache.image.zarr_store import ZarrArray
 
-    return ZarrArray.of(place, levels[level], window, dtype, described, version), meta
+    return ZarrArray.of(place, levels[level], window, dtype, seen_as, version)
 
 
-def _version(place: Place, levels: Sequence[Level]) -> str:
+def _version(place: Place, levels: Sequence[Level], *, fresh: bool) -> str:
     """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
     if place.pin:
         return ""
-    if place.remote and place.store.scheme != "zip":
+    if fresh or (place.remote and place.store.scheme != "zip"):
         return uuid.uuid4().hex
     told = repr([one.document for one in levels]) + repr(sorted(place.meta.items()))
     return hashlib.sha256(f"{told}{place.changed(DOCUMENTS)}".encode()).hexdigest()[:16]
@@ -157,7 +175,7 @@ def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array
     from dask.array.core import Array
 
     name, place = stored.name, stored.place
-    known = (name, chunks, id(place.store), id(place.ram))
+    known = (name, chunks, id(place.store), id(place.ram), place.strict)
     if known not in _graphs:
         if len(_graphs) >= MOST_GRAPHS:
             _graphs.clear()

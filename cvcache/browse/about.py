@@ -1,0 +1,264 @@
+"""What is known of a row without looking into it: label and value, one line each."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cvcache.browse import words
+from cvcache.browse.raw import TROUBLE, told
+from cvcache.look import read_newest
+from cvcache.names import redact
+from cvcache.opening import resolve
+from cvcache.reason import describe_owner
+from cvcache.record import Record
+from cvcache.show import environment_lines, row_bytes, shape_text, size_text
+
+if TYPE_CHECKING:
+    from cvcache.browse.rows import Row
+
+KEY_BYTES = 64 << 10
+MOST_FACTS = 400
+MOST_INPUTS = 200
+
+Fact = tuple[str, str]
+
+
+def facts(row: Row, *, environment: bool = False) -> tuple[Fact, ...]:
+    """Return what is recorded of a node or an item, as label and value.
+
+    Parameters
+    ----------
+    row : Row
+    environment : bool
+        Of a node, also what it was made with: Python, packages, git, memory.
+
+    Notes
+    -----
+    Of an item no store call. Of a node none where its rows are in its record; else one GET, of a running one a LIST.
+    One GET more for the environment.
+    """
+    found = _item_facts(row) if row.is_item else _node_facts(row, environment=environment)
+    kept: list[Fact] = []
+    for label, text in found:
+        if len(kept) == MOST_FACTS:
+            kept.append(("…", "more is recorded than is shown"))
+            break
+        if text:
+            kept.append((words.line(label, 80), text))
+    return tuple(kept)
+
+
+def why(row: Row) -> tuple[str, ...]:
+    """Return why the newest attempt at a node was begun, one difference a line; no store call."""
+    record = _record(row)
+    return tuple(words.line(reason, 1000) for reason in record.reason[:MOST_FACTS]) if record else ()
+
+
+def error_text(row: Row) -> str:
+    """Return type, message and traceback of what a node failed with; empty if it did not. No store call."""
+    error = None if row.state in {"foreign", "folder", ""} else row.node.error
+    if not error:
+        return ""
+    head = f"{error.get('type', 'error')}: {error.get('message', '')}"
+    return words.lines("\n\n".join(part for part in (head, error.get("traceback", "")) if part))
+
+
+def key_text(row: Row) -> str:
+    """Return the key of a node as indented JSON, cut at 64 KiB; empty for one without a key. No store call."""
+    record = _record(row)
+    if record is None or record.key is None:
+        return ""
+    # what is not printable comes spelled out; what is, as it is
+    text = words.lines(json.dumps(record.key, indent=2, ensure_ascii=False, default=str))
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= KEY_BYTES else f"{data[:KEY_BYTES].decode(errors='ignore')}\n… the rest is left out"
+
+
+def stale_because(row: Row) -> tuple[str, ...]:
+    """Return which of the results a committed node was made from are others by now, one a line.
+
+    Notes
+    -----
+    One LIST and one GET for each node its key holds an item of.
+    """
+    record = _record(row)
+    if record is None or record.state != "committed":
+        return ()
+    # several items of one node are one look
+    seen: dict[str, Record | str | None] = {}
+    found = [_upstream_line(row, source, seen) for source in record.inputs[:MOST_INPUTS]]
+    if len(record.inputs) > MOST_INPUTS:
+        found.append(f"{len(record.inputs) - MOST_INPUTS} more inputs were not looked at")
+    return tuple(text for text in found if text)
+
+
+def _record(row: Row) -> Record | None:
+    return None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
+
+
+def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
+    url, version = source.get("url", ""), source.get("version", "")
+    name = words.line(f"{redact(url)}/{source['item']}" if source.get("item") else redact(url))
+    path = resolve(row.node.location, url)
+    if path is None:
+        return f"{name}: lies in another store, which was not asked"
+    if path not in seen:
+        try:
+            seen[path] = read_newest(row.node.store, path)
+        except TROUBLE as error:
+            seen[path] = told(error)
+    now = seen[path]
+    if isinstance(now, str):
+        return f"{name}: {now}"
+    if now is None or now.state in {"removing", "removed"}:
+        return f"{name}: was removed"
+    if now.state != "committed":
+        return f"{name}: is {'being computed again' if now.state == 'claimed' else now.state}"
+    newest = now.version or now.attempt
+    if newest == version:
+        return ""
+    return f"{name}: version {_short(version)} -> {_short(newest)}"
+
+
+def _short(version: str) -> str:
+    """Return a version as `explain` shows it: the head of its digest, and that of a forced attempt."""
+    return "+".join(words.line(part, 60)[:8] for part in version.split("+")[:2])
+
+
+def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
+    yield "state", row.state or "not looked at"
+    yield "URL", words.line(row.node.url, 2000)
+    record = _record(row)
+    if record is None:
+        yield "note", words.line(row.note)
+        return
+    if record.state == "claimed":
+        yield "written by", words.line(describe_owner(record))
+    if record.error:
+        yield "error", words.line(f"{record.error.get('type', '')}: {record.error.get('message', '')}", 1000)
+    if record.state == "committed":
+        yield from _commit_facts(row, record)
+    try:
+        yield from _content_facts(row)
+        yield from _user_facts(record.meta)
+        if environment:
+            made = environment_lines(row.node.environment())
+            yield from ((label, words.line(text, 20_000)) for label, text in made)
+    except TROUBLE as error:
+        yield "trouble", told(error)
+
+
+def _commit_facts(row: Row, record: Record) -> Iterator[Fact]:
+    commit = row.node.commit
+    if commit is None:
+        return
+    yield "committed", time_text(commit.time)
+    yield "took", duration_text(commit.duration)
+    yield "host", words.line(commit.host)
+    yield "version", words.line(commit.version)
+    if commit.root != ".":
+        yield "data in", words.line(commit.root)
+    yield "made from", f"{len(record.inputs)} items of other nodes" if record.inputs else ""
+
+
+def _content_facts(row: Row) -> Iterator[Fact]:
+    rows = row.node.rows()
+    sizes = [size for recorded in rows.values() if (size := row_bytes(recorded)) is not None]
+    yield "items", f"{len(rows)}, {size_text(sum(sizes))}" if sizes else str(len(rows))
+
+
+def _user_facts(meta: object) -> Iterator[Fact]:
+    for name, value in words.fields(meta).items():
+        yield f"meta {name}", words.value_text(value)
+
+
+def _item_facts(row: Row) -> Iterator[Fact]:
+    meta = row.meta
+    yield "kind", words.line(row.kind)
+    yield "state", row.state
+    if row.state == "foreign":
+        yield "note", "not written by cvcache"
+    yield from _array_facts(meta)
+    yield from _pixel_facts(meta)
+    yield from _table_facts(meta)
+    yield "arrays", words.joined(words.value_text(name, 60) for name in words.fields(meta.get("arrays")))
+    yield "leads to", words.line(redact(meta["url"]), 2000) if isinstance(meta.get("url"), str) else ""
+    yield "size", size_text(row_bytes(meta))
+    yield "objects", words.number_text(meta["objects"]) if "objects" in meta else ""
+    yield "copied along", "no" if meta.get("track") is False else ""
+    yield "written", "not yet whole" if meta.get("complete") is False else ""
+    yield "SHA-256", words.value_text(meta.get("sha256", ""), 64)
+    yield from _user_facts(meta.get("user"))
+
+
+def _array_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
+    axes = [words.value_text(axis, 20) for axis in words.members(meta.get("axes"))]
+    unit = words.fields(meta.get("unit"))
+    shape = words.members(meta.get("shape"))
+    # an array of no axes has a shape too
+    yield "shape", words.line(shape_text(meta)) if shape else "one number" if meta.get("shape") == [] else ""
+    yield "axes", words.joined(axes, " ")
+    yield "dtype", words.value_text(meta.get("dtype", ""), 80)
+    for label in ("scale", "translation"):
+        numbers = [words.number_text(n) for n in words.members(meta.get(label))]
+        if len(numbers) == len(axes):
+            yield label, words.joined(_with_unit(*pair, unit) for pair in zip(axes, numbers, strict=True))
+        else:
+            yield label, words.joined(numbers)
+
+
+def _with_unit(axis: str, number: str, unit: Mapping[str, Any]) -> str:
+    return f"{axis} {number} {words.value_text(unit[axis], 40)}" if axis in unit else f"{axis} {number}"
+
+
+def _pixel_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
+    shapes = words.members(meta.get("shapes"))
+    if "levels" in meta:
+        extents = (shape_text({"shape": shape}) for shape in shapes[: words.MOST_PARTS + 1])
+        yield "levels", words.joined([words.number_text(meta["levels"]), *extents], "; ")
+    for label in ("chunks", "shards"):
+        extents = (shape_text({"shape": shape}) for shape in words.members(meta.get(label))[:1])
+        yield label, words.joined(extents)
+    channels = [words.value_text(name, 60) for name in words.members(meta.get("channels"))]
+    yield "channels", words.joined(channels)
+    for label in ("contrast", "range"):
+        yield label, words.joined(map(_span, words.members(meta.get(label))))
+
+
+def _span(pair: object) -> str:
+    return " to ".join(words.number_text(n) for n in words.members(pair)[:2]) or "unknown"
+
+
+def _table_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
+    if "rows" in meta:
+        yield "rows", words.number_text(meta["rows"])
+    columns, dtypes = words.members(meta.get("columns")), words.members(meta.get("dtypes"))
+    if len(columns) == len(dtypes):
+        pairs = zip(columns, dtypes, strict=True)
+        yield "columns", words.joined(f"{words.value_text(a, 60)} ({words.value_text(b, 40)})" for a, b in pairs)
+    else:
+        yield "columns", words.joined(words.value_text(name, 60) for name in columns)
+    yield "coordinates", words.joined(words.value_text(name, 60) for name in words.members(meta.get("coordinates")))
+
+
+def time_text(time: datetime.datetime | None) -> str:
+    """Return a time in the zone of whoever reads it."""
+    if time is None:
+        return ""
+    try:
+        return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (ValueError, OverflowError, OSError):  # a year that the zone does not know
+        return time.isoformat()
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return ""
+    if seconds < 120:  # noqa: PLR2004 - two minutes are told in seconds
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"  # noqa: PLR2004 - two hours

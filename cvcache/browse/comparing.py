@@ -1,0 +1,109 @@
+"""What differs between two rows, from what is recorded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cvcache.browse import words
+from cvcache.browse.about import duration_text
+from cvcache.browse.raw import TROUBLE, told
+from cvcache.explain import explain
+from cvcache.show import row_bytes, shape_text, size_text
+
+if TYPE_CHECKING:
+    from cvcache.browse.rows import Row
+    from cvcache.record import Record
+
+MOST_LINES = 500
+
+_COMPARED = ("kind", "shape", "dtype", "axes", "scale", "unit", "translation", "levels", "channels")
+_ALSO_COMPARED = ("rows", "columns", "range", "contrast", "arrays", "url", "user")
+
+
+def difference(a: Row, b: Row) -> tuple[str, ...]:
+    """Return what differs from `a` to `b`, one line each; empty for what is recorded alike.
+
+    Of two nodes: state, key, duration, items that only one has, and what differs in items of both. Of two items: what
+    is recorded of them.
+
+    Notes
+    -----
+    No store call for items, nor for committed nodes whose rows are in their records; else one GET, of a running one a
+    LIST. No array is read.
+    """
+    if a.is_item != b.is_item:
+        item, node = ("first", "second") if a.is_item else ("second", "first")
+        return (f"the {item} is an item, the {node} a node: nothing of them can be compared",)
+    found = _item_lines("", a.meta, b.meta) if a.is_item else _node_lines(a, b)
+    lines: list[str] = []
+    for text in found:
+        if len(lines) == MOST_LINES:
+            lines.append("… there are more differences than are shown")
+            break
+        lines.append(words.line(text, 1000))
+    return tuple(lines)
+
+
+def _node_lines(a: Row, b: Row) -> Iterator[str]:
+    if a.state != b.state:
+        yield f"state: {a.state or 'not looked at'} -> {b.state or 'not looked at'}"
+    try:
+        yield from _key_lines(_record(a), _record(b))
+        yield from _duration_lines(a.duration, b.duration)
+        yield from _rows_lines(_rows(a), _rows(b))
+    except TROUBLE as error:
+        yield told(error)
+
+
+def _record(row: Row) -> Record | None:
+    return None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
+
+
+def _rows(row: Row) -> Mapping[str, Mapping[str, Any]]:
+    return row.node.rows() if _record(row) is not None else {}
+
+
+def _key_lines(a: Record | None, b: Record | None) -> Iterator[str]:
+    if a is None or b is None or a.key == b.key:
+        return
+    try:
+        yield from (f"key: {text}" for text in explain(a.key, b.key))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        yield "key: differs, in a way that no key made by cvcache does"
+
+
+def _duration_lines(a: float | None, b: float | None) -> Iterator[str]:
+    if duration_text(a) != duration_text(b):
+        yield f"duration: {duration_text(a) or 'unknown'} -> {duration_text(b) or 'unknown'}"
+
+
+def _rows_lines(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for label, only in (("first", a.keys() - b.keys()), ("second", b.keys() - a.keys())):
+        yield from (f"{words.line(name)}: only in the {label}" for name in sorted(only))
+    for name in sorted(a.keys() & b.keys()):
+        yield from _item_lines(f"{words.line(name)}: ", a[name], b[name])
+
+
+def _item_lines(before: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    changed = False
+    for name in (*_COMPARED, *_ALSO_COMPARED):
+        if name in a or name in b:
+            was, now = _text(name, a), _text(name, b)
+            if was != now:
+                changed = True
+                yield f"{before}{name} {was} -> {now}"
+    was, now = (size_text(row_bytes(row)) or "unknown" for row in (a, b))
+    if row_bytes(a) != row_bytes(b):
+        yield f"{before}size {was} -> {now}" + ("" if was != now else " (not the same number of bytes)")
+    elif not changed and a.get("sha256") != b.get("sha256") and "sha256" in a and "sha256" in b:
+        yield f"{before}other content of the same size"
+
+
+def _text(name: str, row: Mapping[str, Any]) -> str:
+    """Return a recorded value as it is compared and shown; long ones are compared as far as they are shown."""
+    if name not in row:
+        return "none"
+    if name == "shape":
+        return shape_text({"shape": row["shape"]}) or words.value_text(row["shape"])
+    return words.value_text(row[name], 200)

@@ -1,0 +1,226 @@
+"""Image and labels layers: all levels lazily, one layer a channel, nothing read."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from cvcache.browse.layer_settings import colormap, geometry, is_range, label, saved
+from cvcache.errors import UsageError
+from cvcache.formats.place import Place
+from cvcache.image.describe import Level
+from cvcache.image.location import ZIPPED
+from cvcache.image.metadata import COLORS
+from cvcache.image.reader import described, lazy, stored_level
+from cvcache.image.slices import Slices
+from cvcache.image.stored import StoredArray
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from cvcache.browse.rows import Row
+
+MOST_CHANNELS = 64
+"""An image of more channels stays one layer, with a slider for them."""
+MOST_SHOWN = 6
+"""Channels that are seen at first."""
+PLANE = 2
+RGB = (3, 4)
+
+LayerData = tuple[Any, dict[str, Any], str]
+"""Data, attributes and type of a layer, as napari takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be shown.
+
+    Attributes
+    ----------
+    place : Place
+        Where it lies, with what is recorded of it.
+    name : str
+        Of the item or file; its ending says the format.
+    title : str
+        What its layers are called.
+    about : mapping
+        What its layers say of where they are from.
+    row : Row or None
+        Where it is an item of a node.
+    slices : tuple, optional
+        What of it is to be shown.
+    """
+
+    place: Place
+    name: str
+    title: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+    row: Row | None = None
+    slices: Slices | None = None
+
+    def metadata(self, **more: Any) -> dict[str, Any]:
+        """Return what a layer of it keeps."""
+        return {"cvcache": {**self.about, "channel": None, **more}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image of which the metadata are known."""
+
+    subject: Subject
+    meta: Mapping[str, Any]
+    levels: Sequence[Level]
+
+    def level(self, number: int, *parts: Sequence[Any]) -> StoredArray:
+        given = () if self.subject.slices is None else (self.subject.slices,)
+        return stored_level(self.subject.place, self.meta, self.levels, number, *given, *parts, fresh=True)
+
+    def pyramid(self, *parts: Sequence[Any]) -> list[StoredArray]:
+        """Return all levels, or a part of each; of slices, which count pixels of the finest, that one alone."""
+        count = self.meta["levels"] if self.subject.slices is None else 1
+        every = [self.level(number, *parts) for number in range(count)]
+        return [every[0], *(one for one in every[1:] if 0 not in one.shape)]
+
+
+def image_layers(subject: Subject) -> list[LayerData]:
+    """Return the layers of an image or labels in zarr: OME-Zarr, plain zarr, or one of them in a zip.
+
+    Raises
+    ------
+    ItemDamaged, FileNotFoundError
+        There is no image, or nothing at all.
+    UsageError
+        It has no pixels.
+
+    Notes
+    -----
+    No store call where the metadata is recorded; else those of `cvcache.image.describe.look`. A zip costs more: see
+    `cvcache.formats.ome_zarr_zip.read`.
+    """
+    place = subject.place
+    if subject.name.endswith(ZIPPED) and (place.pin or place.store.stat(place.path) is not None):
+        from cvcache.formats.ome_zarr_zip import inside
+
+        subject = replace(subject, place=inside(place))
+    image = _Image(subject, *described(subject.place))
+    first = image.level(0)
+    if 0 in first.shape:
+        msg = f"{subject.place.url} has the shape {first.shape}, so there is nothing to show"
+        raise UsageError(msg)
+    kind = "labels" if image.meta["kind"] == "labels" and first.dtype.kind in "biu" else "image"
+    if image.meta["kind"] == "array" and first.ndim < PLANE:
+        return []
+    axes = first.meta["axes"]
+    one = "c" not in axes or _is_rgb(first) or (kind == "labels" and first.shape[axes.index("c")] > 1)
+    if one or image.meta["kind"] == "array":  # whose axes nobody has named
+        return [_layer(image, kind, image.pyramid(), _numbers(image, first)[:1])]
+    at, numbers = axes.index("c"), _numbers(image, first)
+    if len(numbers) > MOST_CHANNELS:
+        return [_layer(image, kind, [one for one in image.pyramid() if one.shape[at] == len(numbers)], ())]
+    parts = [[*[slice(None)] * at, i, ...] for i in range(len(numbers))]
+    return [_layer(image, kind, _channel(image, part), numbers, i) for i, part in enumerate(parts)]
+
+
+def _channel(image: _Image, part: Sequence[Any]) -> list[StoredArray]:
+    """Return one channel of all levels, or of the finest where the others have not as many."""
+    at = [i for i in range(len(image.meta["shapes"][0])) if i not in image.meta["added"]][image.meta["axes"].index("c")]
+    same = len({shape[at] for shape in image.meta["shapes"]}) == 1
+    return image.pyramid(part) if same else [image.level(0, part)]
+
+
+def _numbers(image: _Image, first: StoredArray) -> Sequence[int]:
+    """Return which channels of the image are seen."""
+    if "c" not in image.meta["axes"]:
+        return (0,)
+    stored = [i for i in range(len(first.window)) if i not in image.meta["added"]]
+    part = first.window[stored[image.meta["axes"].index("c")]]
+    return range(part.start, part.stop, part.step) if isinstance(part, slice) else (part,)
+
+
+def _is_rgb(first: StoredArray) -> bool:
+    return first.ndim > PLANE and first.meta["axes"][-1] == "c" and first.shape[-1] in RGB and first.dtype == "uint8"
+
+
+def _layer(
+    image: _Image, kind: str, pyramid: list[StoredArray], numbers: Sequence[int], channel: int | None = None
+) -> LayerData:
+    """Return the layer of these levels: of the one of the `numbers` at `channel`, or of all."""
+    first, subject = pyramid[0], image.subject
+    rgb = kind == "image" and _is_rgb(first)
+    arrays = [_paintable(one) for one in pyramid]
+    seen: Any = first.meta
+    kept = slice(None, -1 if rgb else None)
+    axes, scale, translation, unit = seen["axes"][kept], seen["scale"][kept], seen["translation"][kept], seen["unit"]
+    if first.ndim < PLANE:
+        arrays = [array[None] for array in arrays]
+        unit = dict.fromkeys("yx", next(iter(unit.values()), ""))
+        axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
+    attributes: dict[str, Any] = {
+        "name": _name(image, numbers, channel),
+        "metadata": subject.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE + rgb)),
+        **geometry(axes, scale, translation, unit),
+    }
+    if kind == "image":
+        attributes |= {"rgb": True} if rgb else _look_of(image, first, numbers, channel)
+    attributes |= saved(image.meta.get("layer"), kind, channel or 0, len(numbers))
+    several = len(arrays) > 1
+    return (arrays if several else arrays[0]), {**attributes, "multiscale": several}, kind
+
+
+def _name(image: _Image, numbers: Sequence[int], channel: int | None) -> str:
+    title = label(image.subject.title)
+    names = image.meta.get("channels")
+    if channel is not None and isinstance(names, list) and numbers[channel] < len(names):
+        if len(numbers) > 1 or str(names[numbers[channel]]) != str(numbers[channel]):
+            title = f"{title}: {label(names[numbers[channel]])}"
+    elif channel is not None and len(numbers) > 1:
+        title = f"{title}: {numbers[channel]}"
+    return f"{title} (uncommitted)" if image.subject.about.get("state") in {"running", "failed"} else title
+
+
+def _look_of(image: _Image, first: StoredArray, numbers: Sequence[int], channel: int | None) -> dict[str, Any]:
+    """Return colormap, contrast, blending and visibility of a channel, as far as they are recorded."""
+    number = numbers[channel or 0] if numbers else 0
+    alone = len(numbers) < 2 or channel is None  # noqa: PLR2004 - two
+    colors, contrast, active = (_nth(image.meta.get(name), number) for name in ("colors", "contrast", "active"))
+    if colors is None and not alone:
+        colors = COLORS[number % len(COLORS)]
+    limits = {"u1": (0, 255), "b1": (0, 1)}.get(first.dtype.str[1:])
+    shown = tuple(contrast) if is_range(contrast) else limits
+    return {
+        "colormap": colormap(colors, alone=alone),
+        "blending": "translucent" if alone else "additive",
+        "visible": active is not False and (channel or 0) < MOST_SHOWN,
+        **({"contrast_limits": shown} if shown else {}),
+    }
+
+
+def _nth(values: object, n: int) -> Any:
+    return values[n] if isinstance(values, list) and n < len(values) else None
+
+
+def _paintable(stored: StoredArray) -> da.Array:
+    """Return a level as an array of numbers that are painted, each stored object of it one task."""
+    import numpy as np
+
+    array: da.Array
+    if stored.dtype.kind == "b" and type(stored) is StoredArray:
+        array = lazy(replace(stored, dtype=np.dtype("uint8")))
+    elif stored.dtype.kind == "b":
+        array = lazy(stored).astype("uint8")
+    else:
+        array = abs(lazy(stored)) if stored.dtype.kind == "c" else lazy(stored)
+    return array
+
+
+def _plane_bytes(stored: StoredArray, shown: int) -> int:
+    """Return how many bytes are decoded to show one plane of a level."""
+    import numpy as np
+
+    axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)][-shown:]
+    extents = zip(stored.spec.shape, stored.spec.chunks, itertools.count())
+    decoded = math.prod(-(-n // chunk) * chunk if i in axes else chunk for n, chunk, i in extents)
+    return decoded * np.dtype(stored.spec.dtype).itemsize

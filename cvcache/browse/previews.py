@@ -1,0 +1,210 @@
+"""What a panel shows of one row, each part read only when it is asked for.
+
+Nothing here raises for what is stored, whatever that is, nor for a store that fails: the answer says it in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cvcache.browse import words
+from cvcache.browse.about import error_text, facts, key_text, stale_because, why
+from cvcache.browse.pictures import Picture, Refused, picture, plots, thumbnail
+from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
+from cvcache.browse.tables import TableHead, table_head
+from cvcache.image.metadata import COLORS
+from cvcache.logparts import read_last_parts
+from cvcache.logtail import Tail
+from cvcache.names import check_item_name, is_item_dir, redact
+from cvcache.show import row_bytes, size_text
+
+if TYPE_CHECKING:
+    from cvcache.browse.rows import Row
+    from cvcache.node import CacheDir
+
+__all__ = [
+    "Histogram",
+    "Picture",
+    "Refused",
+    "TableHead",
+    "error_text",
+    "facts",
+    "follow_log",
+    "histogram",
+    "key_text",
+    "log_tail",
+    "picture",
+    "plots",
+    "stale_because",
+    "table_head",
+    "text_head",
+    "thumbnail",
+    "why",
+]
+
+TEXT_BYTES = 64 << 10
+LOG_BYTES = 256 << 10
+NOTEBOOK_BYTES = 8 << 20
+"""Of a notebook all is read, for its outputs lie between its cells; a larger one is shown as the text it is."""
+MOST_CHANNELS = 64
+MOST_CELLS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many pixels of the coarsest level of a channel lie in each bin, bin i beginning at ``start + i * width``.
+
+    Attributes
+    ----------
+    channel : str
+        Name of the channel; empty where there is but one without a name.
+    color : str
+        Six hexadecimal digits.
+    start, width : float
+    counts : tuple of int
+    contrast : tuple of two floats, or None
+        What is shown as black and as full colour.
+    """
+
+    channel: str
+    color: str
+    start: float
+    width: float
+    counts: tuple[int, ...]
+    contrast: tuple[float, float] | None = None
+
+
+def histogram(row: Row) -> tuple[Histogram, ...]:
+    """Return the recorded histogram of each channel that has one; no store call."""
+    recorded = words.members(row.meta.get("histogram"))[:MOST_CHANNELS]
+    channels, contrast = words.members(row.meta.get("channels")), words.members(row.meta.get("contrast"))
+    found = []
+    for i, fields in enumerate(recorded):
+        bins = words.fields(fields)
+        start, width = words.number(bins.get("start")), words.number(bins.get("width"))
+        counts = [words.count(n) for n in words.members(bins.get("counts"))]
+        whole = tuple(n for n in counts if n is not None)
+        if start is None or width is None or width <= 0 or not counts or len(whole) != len(counts):
+            continue
+        name = words.value_text(channels[i], 60) if i < len(channels) else "" if len(recorded) == 1 else str(i)
+        color = "FFFFFF" if len(recorded) == 1 else COLORS[i % len(COLORS)]
+        window = _window(contrast[i]) if i < len(contrast) else None
+        found.append(Histogram(name, color, float(start), float(width), whole, window))
+    return tuple(found)
+
+
+def _window(pair: object) -> tuple[float, float] | None:
+    numbers = [number for n in words.members(pair)[:3] if (number := words.number(n)) is not None]
+    return (float(numbers[0]), float(numbers[1])) if len(numbers) == 2 else None  # noqa: PLR2004 - black and full colour
+
+
+def text_head(row: Row, limit: int = TEXT_BYTES) -> str:
+    """Return the first lines of a text, JSON, YAML, HTML or log item as plain text.
+
+    Of a notebook the sources of its cells; of what is no text a sentence that says so.
+
+    Notes
+    -----
+    One GET; one STAT more for a file longer than `limit`, or not written through cvcache.
+    """
+    if not row.is_item:
+        return ""
+    if is_item_dir(row.name):
+        return "A directory of many objects; there is no text in it to show."
+    size = row_bytes(row.meta)
+    notebook = row.name.endswith(".ipynb") and (size is None or size <= NOTEBOOK_BYTES)
+    try:
+        raw = head(row, NOTEBOOK_BYTES if notebook else limit)
+    except TROUBLE as error:
+        return f"[{told(error)}]"
+    if b"\0" in raw.data:
+        shown = size_text(size if size is not None else len(raw.data))
+        return f"Not a text: {shown} of another kind, to be opened with a program for it."
+    if notebook and (cells := _notebook_text(raw, limit)):
+        return cells
+    if row.name.endswith((".json", ".ref")):
+        raw = _indented(raw, link=row.name.endswith(".ref"))
+    text = words.lines(raw.data[:limit].decode(errors="replace"))
+    return text if raw.whole and len(raw.data) <= limit else f"{text}\n[… the rest is left out]"
+
+
+def _indented(raw: Raw, *, link: bool) -> Raw:
+    """Return JSON as people read it, and as it is where it is cut or none; of a link without what its URL may hide."""
+    try:
+        value = json.loads(raw.data) if raw.whole else None
+        if link and isinstance(value, dict) and isinstance(value.get("url"), str):
+            value["url"] = redact(value["url"])
+        data = raw.data if value is None else json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return raw
+    return Raw(data, raw.whole)
+
+
+def _notebook_text(raw: Raw, limit: int) -> str:
+    """Return the sources of the cells of a notebook; nothing if it is none."""
+    try:
+        content = json.loads(raw.data)
+    except (ValueError, RecursionError):
+        return ""
+    cells = words.members(words.fields(content).get("cells"))
+    text = words.lines("\n\n".join(_cells(cells[:MOST_CELLS])))
+    return text if len(text) <= limit else f"{text[:limit]}\n[… the rest is left out]"
+
+
+def _cells(cells: list[Any]) -> Iterator[str]:
+    for cell in cells:
+        kind = words.value_text(words.fields(cell).get("cell_type", "cell"), 20)
+        source = words.fields(cell).get("source", "")
+        said = (
+            source if isinstance(source, str) else "".join(part for part in words.members(source) if type(part) is str)
+        )
+        yield f"[{kind}]\n{said}"
+
+
+def log_tail(row: Row, limit: int = LOG_BYTES, name: str = "run.log") -> str:
+    """Return the end of a log: of a log item, or of the log `name` of a node.
+
+    Of an attempt that runs or died this is what there is so far. To follow one that runs, use `follow_log` alone.
+
+    Notes
+    -----
+    One GET, and one STAT where that is not the whole file. Of an attempt without a commit one LIST more and, where its
+    log is not whole, a GET for each part that is shown.
+    """
+    name = row.name if row.is_item else name
+    try:
+        raw = _log_of(row, check_item_name(name), limit)
+    except TROUBLE as error:
+        return f"[{told(error)}]"
+    if raw is None:
+        return ""
+    text = words.lines(raw.data.decode(errors="replace"))
+    return text if raw.whole else f"[… what comes before is left out]\n{text.partition(chr(10))[2] or text}"
+
+
+def _log_of(row: Row, name: str, limit: int) -> Raw | None:
+    """Return the end of a log; None where there is none."""
+    record = None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
+    recorded: Mapping[str, Any] | None = row.meta if row.is_item else None
+    if recorded is None:
+        recorded = row.node.rows().get(name) if record is not None else None
+    if recorded is not None:
+        return tail(_as_item(row, name, recorded), limit)
+    if record is None or not record.attempt:
+        return None
+    data, whole = read_last_parts(row.node.store, row.node.location, record.attempt, name, limit)
+    return Raw(data[-limit:], whole and len(data) <= limit) if data else None
+
+
+def _as_item(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
+    from dataclasses import replace
+
+    return row if row.is_item else replace(row, name=name, is_item=True, kind="log", meta=recorded)
+
+
+def follow_log(node: CacheDir, name: str = "run.log") -> Tail:
+    """Return what gives the text of a running node's log piece by piece, from its first line on; see `Tail.look`."""
+    return Tail(node, name)
