@@ -38,7 +38,7 @@ def threshold(out: CacheDir, smoothed: Item, *, window: int = 75) -> None:
 
     contrast = (pixels := smoothed.read()) - threshold_local(pixels, window)
     level = float(threshold_otsu(contrast))
-    plot = Figure(figsize=(5, 3)).subplots(subplot_kw={"xlabel": "contrast to the surroundings", "ylabel": "pixels"})
+    plot = Figure(figsize=(5, 3), layout="tight").subplots(subplot_kw={"xlabel": "local contrast", "ylabel": "pixels"})
     plot.hist(contrast.ravel(), bins=128)
     plot.axvline(level, color="red")
     out.write("histogram.png", plot.figure)
@@ -64,7 +64,7 @@ def measure_nuclei(out: CacheDir, nuclei: Item, stains: Item) -> None:
     columns = ("label", "centroid", "area", "eccentricity", "intensity_mean")
     table = pd.DataFrame(regionprops_table(nuclei.read(), stains.read()[0], properties=columns))
     print(f"{len(table)} nuclei of {table['area'].mean():.0f} pixels on average")
-    plot = Figure(figsize=(5, 3)).subplots(subplot_kw={"xlabel": "area in pixels", "ylabel": "nuclei"})
+    plot = Figure(figsize=(5, 3), layout="tight").subplots(subplot_kw={"xlabel": "area in pixels", "ylabel": "nuclei"})
     plot.hist(table["area"], bins=40)
     out.write("sizes.png", plot.figure)
     out.write("nuclei.csv", table)

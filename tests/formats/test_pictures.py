@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -159,3 +161,15 @@ def test_pixels_have_no_dots_per_inch(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="for figures"):
         find_format("a.png").write(place, pixels("uint8", 5, 7), **options)
     assert place.store.stat(place.path) is None
+
+
+def test_a_picture_that_a_tool_made_larger_than_any_we_open_is_committed_all_the_same(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        for kind, part in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b""))
+    )
+    with cdir_init(tmp_path / "node") as node, node.open("overlay.png", "wb") as file:
+        file.write(data)
+    item = cdir_query(tmp_path / "node")["overlay.png"]
+    assert (item.meta["kind"], item.meta["size"]) == ("image", len(data))
