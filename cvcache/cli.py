@@ -18,6 +18,7 @@ import click
 
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
 from cvcache.printable import plain
+from cvcache.storage_words import read_option
 from cvcache.terminal import complain, prepare, print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             msg = f"-o takes name=value, such as -o anon=true, not {pair!r}"
             raise click.UsageError(msg)
-        try:
-            options[name] = json.loads(text)
-        except ValueError:
-            options[name] = text
+        options[name] = read_option(text)
     return options
 
 
@@ -231,6 +229,16 @@ def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
             print_line(json.dumps({"log": new}))
         else:
             click.echo(plain(new), nl=False)
+
+
+@cli.command()
+@click.argument("url")
+@click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")
+def view(url: str, options: tuple[str, ...]) -> None:
+    """Show the tree, or the image, at URL in a napari window."""
+    from cvcache.viewing import view as show_window
+
+    show_window(url, _options(options))
 
 
 @cli.command()

@@ -41,6 +41,7 @@ LAYERS: tuple[set[str], ...] = (
         "reason",
         "record",
         "source",
+        "storage_words",
         "syntax",
         "witness",
         "strict_json",

@@ -170,10 +170,11 @@ class Tree:
         open_rows = [row for path in expanded if (row := rows_before.get(path)) and row.state not in _SETTLED]
         seen = [row for path in visible if (row := rows_before.get(path)) and not row.is_item]
         waiting = [row for row in seen if row.kind == "node" and row.state not in _SETTLED]
-        moved = self._at_once(lambda row: row.path if self._is_replaced(row) else None, waiting)
-        self.look([path for path in moved if path is not None])
+        moved = self._at_once(lambda row: _record(row) is None or self._is_replaced(row), waiting)
+        self.look([row.path for row, news in zip(waiting, moved, strict=True) if news])
         levels = [self.expand(row.path) for row in open_rows if row.path in self._rows]
-        changed = [row for path, row in self._rows.items() if path in rows_before and rows_before[path] != row]
+        rows_now = dict(self._rows)
+        changed = [row for path, row in rows_now.items() if path in rows_before and rows_before[path] != row]
         return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed
 
     def made_from(self, places: Collection[str]) -> list[Row]:

@@ -21,7 +21,7 @@ from cvcache.testing.stores import WrapperStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from servers.store_cases import StoreCase
+    from servers.store_cases import LocalCase, StoreCase
 
     from cvcache.browse.rows import Row
     from cvcache.store import Store
@@ -137,6 +137,17 @@ def test_nothing_there_is_absent_and_appears(root: cvcache.CacheDir, make: Calla
     levels, rows = tree.poll([""], [""])
     assert states(levels[0].rows) == {"steps": ""}
     assert states(rows)[""] == "folder"
+
+
+def test_an_empty_directory_that_becomes_a_node_is_news(local_case: LocalCase, make: Callable[..., Tree]) -> None:
+    (local_case.path / "n").mkdir(parents=True)
+    tree = make(local_case.url)
+    tree.open()
+    tree.expand("")
+    assert states(tree.look(["n"])) == {"n": "absent"}
+    assert tree.poll([], ["n"]) == ([], [])
+    raw(tree.top / "n", 1)
+    assert states(tree.poll([], ["n"])[1])["n"] == "committed"
 
 
 def test_running_failed_and_removed_are_told(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:

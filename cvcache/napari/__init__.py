@@ -1,0 +1,1 @@
+"""The plugin for napari: the tree in a dock, and layers of what it holds."""

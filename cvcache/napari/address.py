@@ -1,0 +1,153 @@
+"""Where the tree lies: a line to type it into, with what was opened before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtpy.QtCore import QSettings, Qt, QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+
+from cvcache.browse.words import line
+from cvcache.napari.icons import action_icon
+from cvcache.napari.storage_options import OptionsDialog, RememberedOptions, bucket_of
+
+MOST_KEPT = 20
+LONGEST_KEPT = 2000
+_KEY = "browser/history"
+
+
+class History:
+    """The URLs of the trees that were opened, newest first; nothing else of them is ever written."""
+
+    def __init__(self) -> None:
+        self._settings = QSettings("cvcache", "cvcache")
+
+    def urls(self) -> list[str]:
+        """Return them; of a file that somebody spoilt what is of use."""
+        try:
+            kept = json.loads(str(self._settings.value(_KEY, "[]")))
+        except (ValueError, RecursionError):
+            return []
+        texts = [url for url in kept if isinstance(url, str)] if isinstance(kept, list) else []
+        return [url for url in texts if url and len(url) <= LONGEST_KEPT][:MOST_KEPT]
+
+    def add(self, url: str) -> None:
+        """Remember one as the newest."""
+        if url and len(url) <= LONGEST_KEPT:
+            urls = [url, *(one for one in self.urls() if one != url)]
+            self._settings.setValue(_KEY, json.dumps(urls[:MOST_KEPT]))
+
+
+class AddressBar(QWidget):
+    """A line for a URL or a path, with buttons for a local folder and for storage options.
+
+    Signals
+    -------
+    entered : the URL that somebody wants to open, and its storage options.
+    """
+
+    entered = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.history = History()
+        self.remembered = RememberedOptions()
+        self.ask_folder: Callable[[], str] = self._ask_folder
+        self.ask_options: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None] = self._ask_options
+        self._entering = QTimer(self)
+        self._entering.setSingleShot(True)
+        self._entering.setInterval(0)
+        self._entering.timeout.connect(self._enter)
+        self.box = QComboBox()
+        self._dress_box()
+        self.folder = self._button("Open a folder of this computer", self.choose_folder)
+        self.folder.setIcon(action_icon("folder"))
+        self.options = self._button("Storage options, such as credentials and endpoint", self.choose_options)
+        self.options.setText("Options\N{HORIZONTAL ELLIPSIS}")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.box, self.folder, self.options):
+            layout.addWidget(widget)
+
+    def text(self) -> str:
+        """Return what is typed in."""
+        return str(self.box.currentText()).strip()
+
+    def enter(self) -> None:
+        """Ask for what is typed in to be opened; once, also where Qt tells of a key twice."""
+        self._entering.start()
+
+    def _enter(self) -> None:
+        if url := self.text():
+            self.entered.emit(url, self.remembered.of(url))
+
+    def opened(self, url: str, options: Mapping[str, Any]) -> None:
+        """Show that this was opened, and remember it."""
+        self.remembered.keep(url, options)
+        self.history.add(url)
+        self._fill(url)
+
+    def show_url(self, url: str) -> None:
+        """Put a URL into the line."""
+        self.box.setEditText(line(url, LONGEST_KEPT))
+
+    def choose_folder(self) -> None:
+        """Let somebody choose a local folder, and ask for it to be opened."""
+        if folder := self.ask_folder():
+            self.show_url(folder)
+            self.enter()
+
+    def choose_options(self) -> None:
+        """Let somebody type in the options of the bucket that the line names, and ask for it to be opened."""
+        url = self.text()
+        options = self.ask_options(url, self.remembered.of(url))
+        if options is not None and url:
+            self.remembered.keep(url, options)
+            self.entered.emit(url, dict(options))
+
+    def _dress_box(self) -> None:
+        self.box.setEditable(True)
+        self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setMinimumContentsLength(8)
+        self.box.setMaxVisibleItems(MOST_KEPT)
+        edit = self.box.lineEdit()
+        edit.setPlaceholderText("folder, s3://bucket/run7 or gs://bucket/run7")
+        edit.setAccessibleName("Address of the tree")
+        edit.returnPressed.connect(self.enter)
+        self.box.activated.connect(lambda _: self.enter())
+        completer = QCompleter(self.box.model(), self.box)
+        completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.box.setCompleter(completer)
+        self._fill("")
+
+    def _fill(self, url: str) -> None:
+        self.box.blockSignals(True)  # noqa: FBT003 - Qt's argument
+        self.box.clear()
+        self.box.addItems([line(one, LONGEST_KEPT) for one in self.history.urls()])
+        self.box.setEditText(line(url, LONGEST_KEPT))
+        self.box.blockSignals(False)  # noqa: FBT003 - Qt's argument
+
+    def _button(self, tip: str, act: Callable[[], None]) -> QToolButton:
+        button = QToolButton()
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.clicked.connect(lambda *_: act())
+        return button
+
+    def _ask_folder(self) -> str:
+        local = self.text() if bucket_of(self.text()) is None else ""
+        return str(QFileDialog.getExistingDirectory(self, "Open a tree", local))
+
+    def _ask_options(self, url: str, held: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        dialog = OptionsDialog(line(url), held, self)
+        accepted = dialog.exec() == OptionsDialog.DialogCode.Accepted
+        found = dialog.options()
+        dialog.deleteLater()
+        return found if accepted else None

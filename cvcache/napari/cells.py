@@ -1,0 +1,84 @@
+"""What the cells of the tree say: short plain text, whatever somebody stored."""
+
+from __future__ import annotations
+
+import datetime
+import html
+
+from cvcache.browse.raw import told
+from cvcache.browse.rows import Row
+from cvcache.browse.words import line
+from cvcache.show import size_text
+
+COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
+NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))
+
+LONGEST_NAME = 400
+LONGEST_CELL = 60
+_TIP_LINE, _TIP_LINES = 600, 12
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, 1, "s"))
+
+
+def cell_text(row: Row, column: int, now: datetime.datetime | None = None) -> str:
+    """Return what one cell says of a row; no store call."""
+    if column == NAME:
+        return line(row.name, LONGEST_NAME)
+    if column == STATE:
+        return line(_state_text(row), LONGEST_CELL)
+    if column == SHAPE:
+        return line(shape_text(row), LONGEST_CELL)
+    if column == TYPE:
+        return line(row.dtype or (row.kind if row.is_item else ""), LONGEST_CELL)
+    if column == SIZE:
+        return size_text(row.size)
+    return age_text(row.time, now)
+
+
+def _state_text(row: Row) -> str:
+    """Return the state of a node; of an item only what its node's does not tell."""
+    if not row.is_item:
+        return row.state
+    return "uncommitted" if row.note == "uncommitted" else row.state if row.state == "foreign" else ""
+
+
+def shape_text(row: Row) -> str:
+    """Return the extent of what a row holds."""
+    if row.kind in {"table", "points"} and row.shape:
+        return f"{row.shape[0]:,} rows"
+    return "\N{MULTIPLICATION SIGN}".join(map(str, row.shape[:8]))
+
+
+def age_text(time: datetime.datetime | None, now: datetime.datetime | None = None) -> str:
+    """Return how long ago something was, in the largest unit that tells something."""
+    if time is None:
+        return ""
+    seconds = ((now or datetime.datetime.now(datetime.UTC)) - time).total_seconds()
+    if seconds < 1:
+        return "now"
+    unit, name = next((unit, name) for least, unit, name in _UNITS if seconds >= least)
+    return f"{int(seconds // unit):,} {name} ago"
+
+
+def row_tip(row: Row) -> str:
+    """Return the tooltip of a row; no store call."""
+    said = [row.name, row.url, f"{row.state or 'not looked at yet'}{f': {row.note}' if row.note else ''}"]
+    if row.is_item:
+        said.append(" ".join(part for part in (row.kind, shape_text(row), row.dtype, size_text(row.size)) if part))
+    if row.time is not None:
+        took = f", computed in {row.duration:.3g} s" if row.duration is not None else ""
+        said.append(f"committed {row.time.astimezone():%Y-%m-%d %H:%M:%S}{took}")
+    return tip("\n".join(line(text, _TIP_LINE) for text in said))
+
+
+def sentence(error: BaseException) -> str:
+    """Return an error as one plain line."""
+    if type(error) is KeyError:
+        return "it is not there any more"
+    return told(error)
+
+
+def tip(text: str) -> str:
+    """Return plain text as a tooltip: Qt takes what looks like HTML for it, so it is spelled as such throughout."""
+    lines = [line(part, _TIP_LINE) for part in text.split("\n")[:_TIP_LINES]]
+    return "<qt>" + "<br>".join(map(html.escape, lines)) + "</qt>" if text else ""

@@ -1,0 +1,137 @@
+"""What can be done with the selected rows: one action each, in the bar, in the menu and by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QIcon, QKeySequence
+from qtpy.QtWidgets import QAction, QApplication, QHBoxLayout, QMenu, QToolButton, QWidget
+
+from cvcache.browse.actions import as_python
+from cvcache.browse.rows import Row
+from cvcache.napari.icons import action_icon
+
+if TYPE_CHECKING:
+    from cvcache.napari.dock import CacheTree
+
+BAR = ("add", "beside", "toggle", "reveal", "refresh")
+MENU = (
+    ("add", "beside", "toggle", "reveal"),
+    ("compare", "copy_url", "copy_python"),
+    ("refresh",),
+    ("withdraw", "remove"),
+)
+
+
+class Commands:
+    """The actions of the dock.
+
+    Attributes
+    ----------
+    actions : dict of str to QAction
+    bar : QWidget
+        Buttons for those that are used most, and one that opens the menu.
+    """
+
+    def __init__(self, dock: CacheTree) -> None:
+        self._dock = dock
+        self.actions: dict[str, QAction] = {}
+        self._make("add", "Add to the viewer", lambda: dock.add(dock.rows_selected()), "Return")
+        self._make("beside", "Add side by side", lambda: dock.add(dock.rows_selected(), side_by_side=True))
+        self._make("toggle", "Show or hide", lambda: dock.adder.toggle(dock.rows_selected()), "Space")
+        self._make("reveal", "Find the active layer in the tree", lambda: dock.reveal(dock.adder.url_of_active_layer()))
+        self._make("compare", "Compare the two", self.compare)
+        self._make("copy_url", "Copy URL", self.copy_urls, "Ctrl+C")
+        self._make("copy_python", "Copy as Python", self.copy_python)
+        self._make("refresh", "Look again", dock.refresh, "F5")
+        self._make("withdraw", "Recompute at the next run\N{HORIZONTAL ELLIPSIS}", lambda: self._ask("withdraw"))
+        self._make("remove", "Remove\N{HORIZONTAL ELLIPSIS}", lambda: self._ask("remove"))
+        self.bar = self._make_bar()
+
+    def suit(self, rows: Sequence[Row], *, has_tree: bool, has_viewer: bool) -> None:
+        """Let only be done what can be done with these rows."""
+        some, one = bool(rows), rows[0] if len(rows) == 1 else None
+        removable = one is not None and not one.is_item and one.kind != "foreign" and one.state not in {"", "absent"}
+        possible = {
+            "add": some and has_viewer,
+            "beside": some and has_viewer,
+            "toggle": some and has_viewer,
+            "reveal": has_tree and has_viewer,
+            "compare": len(rows) == 2,  # noqa: PLR2004 - one beside the other
+            "copy_url": some,
+            "copy_python": some,
+            "refresh": has_tree,
+            "withdraw": removable and one is not None and one.kind == "node",
+            "remove": removable,
+        }
+        for name, action in self.actions.items():
+            action.setEnabled(possible[name])
+
+    def menu(self, parent: QWidget) -> QMenu:
+        """Return a menu of all actions."""
+        menu = QMenu(parent)
+        menu.aboutToHide.connect(menu.deleteLater)
+        for group in MENU:
+            for name in group:
+                menu.addAction(self.actions[name])
+            menu.addSeparator()
+        return menu
+
+    def copy_urls(self) -> None:
+        """Put the URLs of the selected rows on the clipboard."""
+        self._dock.view.copy_urls()
+        self._dock.status.say(f"copied {len(self._dock.rows_selected()):,} URLs")
+
+    def copy_python(self) -> None:
+        """Put the Python that reads the selected rows on the clipboard."""
+        if text := as_python(self._dock.rows_selected()):
+            QApplication.clipboard().setText(text)
+            self._dock.status.say("copied as Python")
+
+    def compare(self) -> None:
+        """Show the two rows that are selected beside each other."""
+        self._dock.show_panel()
+        self._dock.panel.tabs.setCurrentIndex(0)
+
+    def _ask(self, verb: str) -> None:
+        rows, tree = self._dock.rows_selected(), self._dock.tree
+        if tree is not None and len(rows) == 1:
+            getattr(self._dock.asker, verb)(tree, rows[0])
+
+    def _make(self, name: str, text: str, act: Callable[[], object], key: str = "") -> None:
+        icon = action_icon(name) if name in BAR else QIcon()
+        action = QAction(icon, text, self._dock)
+        action.setToolTip(f"{text} ({key})" if key else text)
+        action.triggered.connect(lambda *_: act())
+        if key:
+            # the keys are taken by who has the focus; here they are only shown
+            action.setText(f"{text}\t{QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText)}")
+        self.actions[name] = action
+
+    def _make_bar(self) -> QWidget:
+        bar = QWidget()
+        layout = QHBoxLayout(bar)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        for name in BAR:
+            layout.addWidget(self._button(self.actions[name]))
+        layout.addStretch(1)
+        more = QToolButton()
+        more.setIcon(action_icon("more"))
+        more.setToolTip("All that can be done with the selected rows")
+        more.setAccessibleName("More")
+        more.clicked.connect(lambda: self.menu(more).popup(more.mapToGlobal(more.rect().bottomLeft())))
+        more.setAutoRaise(True)
+        layout.addWidget(more)
+        return bar
+
+    @staticmethod
+    def _button(action: QAction) -> QToolButton:
+        button = QToolButton()
+        button.setDefaultAction(action)
+        button.setAccessibleName(action.text().partition("\t")[0])
+        button.setAutoRaise(True)
+        button.setIconSize(QSize(18, 18))
+        return button

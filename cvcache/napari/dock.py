@@ -1,0 +1,299 @@
+"""The dock "Cache tree": address, filter, tree, and the panel of what is selected."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtpy.QtCore import QEvent, QPoint, Qt, Signal
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QCheckBox, QSplitter, QWidget
+
+from cvcache.browse.rows import Row
+from cvcache.browse.tree import Tree
+from cvcache.browse.words import line
+from cvcache.napari.address import AddressBar
+from cvcache.napari.asking import Asker
+from cvcache.napari.cells import sentence
+from cvcache.napari.commands import Commands
+from cvcache.napari.dropping import DropTarget, main_window_of
+from cvcache.napari.jobs import Jobs
+from cvcache.napari.layout import column
+from cvcache.napari.loading import Loader, open_tree
+from cvcache.napari.narrowing import Narrowing
+from cvcache.napari.revealing import Revealer
+from cvcache.napari.searching import SearchBar
+from cvcache.napari.settings import Settings, settings
+from cvcache.napari.status import StatusLine
+from cvcache.napari.thumbnails import Thumbnails
+from cvcache.napari.tree_model import TreeModel
+from cvcache.napari.tree_view import TreeView
+
+HEIGHTS = (550, 450)
+"""Of the tree and of the panel: how they share what there is."""
+NOTHING_YET = "nothing there yet; it will appear"
+
+
+class CacheTree(QWidget):
+    """A tree of cached results: look at it, and add layers of what it holds.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer, optional
+        Where layers go; without one all but that works.
+
+    Attributes
+    ----------
+    tree : Tree or None
+        What is open.
+    jobs : Jobs
+        Where everything runs that may wait for a store.
+
+    Signals
+    -------
+    opened : URL of the tree that is open now.
+    failed : one sentence, why one could not be opened.
+    selection_changed : list of the rows that are selected.
+    rows_changed : list of rows that are not what they were.
+    """
+
+    opened = Signal(str)
+    failed = Signal(str)
+    selection_changed = Signal(object)
+    rows_changed = Signal(object)
+
+    def __init__(self, napari_viewer: Any = None) -> None:
+        super().__init__()
+        from cvcache.napari.adding import Adder
+        from cvcache.napari.panel import Panel
+
+        self.settings = settings() if napari_viewer is not None else Settings()
+        self.jobs = Jobs(self)
+        self.model = TreeModel(self)
+        self.view = TreeView(self.model)
+        self.loader = Loader(self.model, self.jobs, self.view.paths_seen, self.view.anchored, self)
+        self.thumbnails = Thumbnails(self.jobs, self)
+        self.thumbnails.on = self.settings.thumbnails
+        self.model.thumbnail = self.thumbnails.icon
+        self.address = AddressBar()
+        self.search = SearchBar(self.jobs)
+        self.narrowing = Narrowing(self.search, self.model, self.view, self.loader)
+        self.panel = Panel(self.jobs)
+        self.adder = Adder(napari_viewer, self.jobs, self)
+        self.asker = Asker(self.jobs, self)
+        self.status = StatusLine()
+        self.revealer = Revealer(self.model, self.view, self)
+        self.commands = Commands(self)
+        self.background = QCheckBox("Load planes in the background")
+        self._viewer = napari_viewer
+        self._target: DropTarget | None = None
+        self._closed = False
+        self._lay_out()
+        self._connect()
+        self.destroyed.connect(functools.partial(_end, self.jobs, self.loader))
+        self._selected([])
+
+    @property
+    def tree(self) -> Tree | None:
+        """What is open."""
+        return self.loader.tree
+
+    def open(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Open the tree at `url` in the background; the one before stays until then."""
+        options = self.address.remembered.of(url) if storage_options is None else dict(storage_options)
+        self.address.show_url(url)
+        self.status.say(f"opening {line(url)}\N{HORIZONTAL ELLIPSIS}")
+        self.jobs.start(
+            open_tree,
+            url,
+            options,
+            self.settings.memory,
+            done=lambda found: self._opened(*found, options),
+            failed=self._not_opened,
+            topic="open",
+        )
+
+    def rows_selected(self) -> list[Row]:
+        """Return the rows that are selected, from the top to the bottom."""
+        return self.view.rows_selected()
+
+    def refresh(self) -> None:
+        """Read again what is selected, or else the whole tree as far as it is open."""
+        rows = self.rows_selected()
+        if self.tree is None:
+            if self.address.text():
+                self.open(self.address.text())
+            return
+        self.status.say("looking again\N{HORIZONTAL ELLIPSIS}")
+        self.thumbnails.clear()
+        row = rows[0] if len(rows) == 1 else None
+        path = "" if row is None else row.path.rpartition("/")[0] if row.is_item else row.path
+        self.loader.refresh(path, lambda: self.status.say(""))
+
+    def reveal(self, url: str) -> None:
+        """Select the row of a node or an item, opening what it lies below."""
+        if self.tree is None or not self.revealer.reveal(url, self.tree.url):
+            self.status.say(f"{line(url)} is not in this tree" if url else "the active layer is not of a cache tree")
+
+    def add(self, rows: list[Row], *, side_by_side: bool = False) -> None:
+        """Add the layers of rows to the viewer."""
+        if rows:
+            self.adder.add(rows, side_by_side=side_by_side)
+
+    def show_panel(self) -> None:
+        """Give the panel room, if it has little."""
+        height = self._splitter.height()
+        if self._splitter.sizes()[1] < height // 4:
+            self._splitter.setSizes([height // 2, height // 2])
+
+    def _opened(self, tree: Tree, top: Row, options: Mapping[str, Any]) -> None:
+        self.search.stop()
+        self.narrowing.clear()
+        self.panel.clear()
+        self.thumbnails.clear()
+        self.revealer.give_up()
+        self.loader.show(tree, top)
+        self.search.tree = tree
+        self.address.opened(tree.url, options)
+        self.status.say(NOTHING_YET if top.state == "absent" else "")
+        self.loader.expand("")
+        self.view.select("")
+        self.opened.emit(tree.url)
+
+    def _not_opened(self, error: Exception) -> None:
+        self.status.complain(sentence(error))
+        self.failed.emit(sentence(error))
+
+    def _selected(self, rows: list[Row]) -> None:
+        self.commands.suit(rows, has_tree=self.tree is not None, has_viewer=self._viewer is not None)
+        if self.tree is None or self._closed:
+            return
+        self.panel.show_rows(self.tree, rows)
+        if len(rows) == 1 and rows[0].state == "committed" and not rows[0].is_item:
+            self.loader.check(rows[0].path)
+        self.selection_changed.emit(rows)
+
+    def _changed(self, rows: list[Row]) -> None:
+        if self.status.text() == NOTHING_YET and any(not row.path and row.state != "absent" for row in rows):
+            self.status.say("")
+        self.panel.update_rows(rows)
+        self.commands.suit(self.rows_selected(), has_tree=True, has_viewer=self._viewer is not None)
+        self.rows_changed.emit(rows)
+
+    def _settled(self) -> None:
+        if not self._closed:
+            self.loader.look()
+            self.thumbnails.look(self.view.rows_seen())
+
+    def _loaded(self, path: str) -> None:
+        if path in self.loader.expanded:
+            self.view.expand_path(path)
+        self.revealer.go_on()
+
+    def _removed(self, _urls: list[str], path: str) -> None:
+        self.loader.refresh(path.rpartition("/")[0])
+
+    def _dropped(self, paths: list[str]) -> None:
+        self.add([row for path in paths if (row := self.model.row_at(path)) is not None])
+
+    def _lay_out(self) -> None:
+        above = column(QWidget(), self.commands.bar, self.search, self.view, grows=self.view)
+        self._splitter = QSplitter(Qt.Orientation.Vertical)
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.addWidget(above)
+        self._splitter.addWidget(self.panel)
+        self._splitter.setSizes([HEIGHTS[0], HEIGHTS[1]])
+        column(self, self.address, self._splitter, self.status, self.background, grows=self._splitter, margin=4)
+        self.background.setVisible(self._viewer is not None)
+        self.background.setToolTip("napari moves on at once and shows planes as they come; it remembers this")
+        if self._viewer is not None:
+            self.background.setChecked(self.adder.background_loading())
+
+    def _connect(self) -> None:
+        self.address.entered.connect(self.open)
+        self.search.ended.connect(self.status.say)
+        self.view.opened.connect(self.add)
+        self.view.toggled.connect(self.adder.toggle)
+        self.view.chosen.connect(self._selected)
+        self.view.settled.connect(self._settled)
+        self.view.expanded.connect(lambda index: self._unfolded(index, self.loader.expand))
+        self.view.collapsed.connect(lambda index: self._unfolded(index, self.loader.collapse))
+        self.view.customContextMenuRequested.connect(self._show_menu)
+        self.loader.loaded.connect(self._loaded)
+        self.loader.rows_changed.connect(self._changed)
+        self.loader.said.connect(self.status.complain)
+        self.revealer.hidden.connect(self.narrowing.clear)
+        self.revealer.missing.connect(self.status.say)
+        self.thumbnails.came.connect(self.model.redraw)
+        self.asker.said.connect(self.status.say)
+        self.asker.removed.connect(self._removed)
+        self.adder.failed.connect(self.status.complain)
+        self.adder.said.connect(self.status.say)
+        self.adder.moved.connect(self.loader.refresh)
+        self.jobs.error.connect(self.status.complain)
+        self.background.toggled.connect(self.adder.set_background_loading)
+
+    def _unfolded(self, index: Any, act: Callable[[str], None]) -> None:
+        row = self.model.row_of(index)
+        if row is not None:
+            act(row.path)
+
+    def _show_menu(self, where: QPoint) -> None:
+        self.commands.menu(self).popup(self.view.viewport().mapToGlobal(where))
+
+    def event(self, event: QEvent) -> bool:
+        """Keep the keys that mean something here from those of the main window."""
+        if event.type() == QEvent.Type.ShortcutOverride and _is_ours(event):
+            event.accept()
+            return True
+        return bool(super().event(event))
+
+    def keyPressEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Go to the filter, or look again."""
+        if event.matches(QKeySequence.StandardKey.Find):
+            self.search.edit.setFocus(Qt.FocusReason.ShortcutFocusReason)
+            self.search.edit.selectAll()
+        elif event.key() == Qt.Key.Key_F5:
+            self.refresh()
+        else:
+            super().keyPressEvent(event)
+
+    def showEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Look for news while it can be seen, and take what is dropped on the window."""
+        super().showEvent(event)
+        self.loader.poll_every(0 if self._closed else self.settings.autorefresh)
+        window = main_window_of(self)
+        if self._target is None and window is not None:
+            self._target = DropTarget(window, self._dropped, self)
+
+    def hideEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Look for no news while nobody sees it."""
+        super().hideEvent(event)
+        self.loader.poll_every(0)
+
+    def closeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """End all that goes on, without waiting for it."""
+        self.close_down()
+        super().closeEvent(event)
+
+    def close_down(self) -> None:
+        """End all that goes on, without waiting for it."""
+        if not self._closed:
+            self._closed = True
+            self.loader.poll_every(0)
+            self.panel.close_down()
+            self.adder.close_down()
+            self.loader.show(None, None)
+            self.jobs.close()
+
+
+def _end(jobs: Jobs, loader: Loader, *_: object) -> None:
+    """End what goes on for a dock that was deleted without being closed."""
+    jobs.close()
+    if loader.tree is not None:
+        loader.tree.close()
+
+
+def _is_ours(event: QEvent) -> bool:
+    return bool(event.matches(QKeySequence.StandardKey.Find) or event.key() == Qt.Key.Key_F5)

@@ -1,0 +1,125 @@
+"""Labels and values one below the other, to be selected and copied; plain text only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QPalette, QTextCharFormat, QTextCursor, QTextLength, QTextOption, QTextTableFormat
+from qtpy.QtWidgets import QFrame, QSizePolicy, QTextEdit, QWidget
+
+from cvcache.browse.words import lines
+from cvcache.napari.panel_parts import PALE
+
+
+class FactsView(QTextEdit):
+    """Pairs of label and value, as tall as they need.
+
+    Text is put in through a cursor, so that none of it is markup; whatever refers to another resource gets nothing.
+
+    Signals
+    -------
+    grown : how tall it is now, in pixels.
+    """
+
+    grown = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        self._facts: tuple[tuple[str, str], ...] = ()
+        self._columns = True
+        super().__init__(parent)
+        self.setReadOnly(True)
+        self.setAcceptRichText(False)
+        self.setUndoRedoEnabled(False)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setTabChangesFocus(True)
+        self.viewport().setAutoFillBackground(False)
+        # a theme gives text fields a ground of their own; this is a part of its page
+        self.setStyleSheet("QTextEdit { background: transparent; border: none; padding: 0px; }")
+        self.document().setDocumentMargin(2)
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Return what is shown."""
+        return self._facts
+
+    def show_facts(self, facts: Sequence[tuple[str, str]], *, columns: bool = True) -> None:
+        """Show these pairs; without `columns` each value begins below its label, and an empty label takes no line."""
+        self._facts, self._columns = tuple(facts), columns
+        self._write()
+        self.setVisible(bool(facts))
+
+    def loadResource(self, _kind: int, _name: Any) -> None:  # noqa: N802 - Qt's name
+        """Give nothing: no text may fetch a file or a page."""
+        return
+
+    def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Leave scrolling to the page."""
+        event.ignore()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Become as tall as the text at this width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Take over the colours of another theme."""
+        super().changeEvent(event)
+        if event.type() in {event.Type.PaletteChange, event.Type.StyleChange, event.Type.FontChange} and self._facts:
+            self._write()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the size of the text."""
+        return QSize(200, self.height())
+
+    def _write(self) -> None:
+        self.setPlainText("")
+        if self._facts and self._columns:
+            self._write_columns()
+        elif self._facts:
+            self._write_lines()
+        self._fit()
+
+    def _write_columns(self) -> None:
+        form = QTextTableFormat()
+        form.setBorder(0)
+        form.setCellPadding(1)
+        form.setCellSpacing(0)
+        widest = max(self.fontMetrics().horizontalAdvance(label) for label, _ in self._facts) + 8
+        widths = [QTextLength(QTextLength.Type.FixedLength, min(widest, 130)), QTextLength()]
+        form.setColumnWidthConstraints(widths)
+        cursor = QTextCursor(self.document())
+        table = cursor.insertTable(len(self._facts), 2, form)
+        pale = self._pale()
+        for i, (label, value) in enumerate(self._facts):
+            table.cellAt(i, 0).firstCursorPosition().insertText(lines(label), pale)
+            table.cellAt(i, 1).firstCursorPosition().insertText(lines(value))
+
+    def _write_lines(self) -> None:
+        cursor = QTextCursor(self.document())
+        pale, normal = self._pale(), QTextCharFormat()
+        for i, (label, value) in enumerate(self._facts):
+            cursor.insertText("\n" if i else "", normal)
+            cursor.insertText(f"{lines(label)}\n" if label else "", pale)
+            cursor.insertText(lines(value), normal)
+
+    def _pale(self) -> QTextCharFormat:
+        color = QColor(self.palette().color(QPalette.ColorRole.Text))
+        color.setAlphaF(PALE)
+        form = QTextCharFormat()
+        form.setForeground(color)
+        return form
+
+    def _fit(self) -> None:
+        self.document().setTextWidth(self.viewport().width())
+        height = round(self.document().size().height()) + 2
+        if height != self.height():
+            self.setFixedHeight(height)
+            self.grown.emit(height)

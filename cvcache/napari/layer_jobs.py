@@ -1,0 +1,209 @@
+"""What workers do for layers: make them, read ahead what will be seen, look whether they are still right."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cvcache.errors import CvcacheError, NodeReplaced
+from cvcache.node import CacheDir
+
+if TYPE_CHECKING:
+    from cvcache.browse.layer_images import LayerData
+    from cvcache.browse.rows import Row
+    from cvcache.item import Item
+    from cvcache.napari.view import View
+
+Key = tuple[str, str]
+"""URL of a node, and the name of one of its items."""
+Tell = Callable[[Key, Exception], object]
+
+SHOWN = ("image", "labels", "points")
+"""Kinds of items that are added with their node; others are added by themselves."""
+AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody wants to see, and what the viewer shows at that time.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+    view : View
+    most : int
+        Bytes that the first planes of one row may have without a question.
+    tell : callable
+        Told which item cannot be read any more, and why; from any thread.
+    side_by_side : bool
+    """
+
+    rows: tuple[Row, ...]
+    view: View
+    most: int
+    tell: Tell
+    side_by_side: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The layers of one item, or why there are none.
+
+    Attributes
+    ----------
+    order : Order
+        Of which it is a part.
+    row : Row
+        The item, or the node it was found in.
+    node : CacheDir
+        Pinned to the record the layers are from.
+    item : str
+        Its name.
+    layers : list
+        LayerData tuples of napari.
+    cost : int
+        Bytes that one plane of each reads.
+    read : bool
+        Whether what will be seen was read ahead.
+    error : Exception or None
+    """
+
+    order: Order
+    row: Row
+    node: CacheDir
+    item: str
+    layers: list[LayerData] = dataclasses.field(default_factory=list)
+    cost: int = 0
+    read: bool = False
+    error: Exception | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the layers go by."""
+        return self.node.url, self.item
+
+    @property
+    def path(self) -> str:
+        """Path of the row of the node."""
+        return self.row.path.rpartition("/")[0] if self.row.is_item else self.row.path
+
+
+def make(order: Order) -> list[Made]:
+    """Make the layers of some rows, at once, and read ahead what of them is not too much.
+
+    Notes
+    -----
+    No store call for the layers of a committed image; those of the chunks that will be seen.
+    """
+    _warm_up()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        parts = [part for row in order.rows for part in _parts(row)]
+        return list(pool.map(lambda part: _make(order, *part), parts))
+
+
+def read(made: Made) -> Made:
+    """Read ahead what will be seen of an item; an error becomes part of the answer."""
+    from cvcache.browse.layer_data import with_contrast
+    from cvcache.napari.ahead import read_ahead
+
+    trouble = functools.partial(made.order.tell, made.key)
+
+    def ahead(layer: LayerData) -> LayerData:
+        return with_contrast(read_ahead(layer, made.order.view, trouble))
+
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            layers = list(pool.map(ahead, made.layers))
+    except (OSError, CvcacheError) as error:
+        return dataclasses.replace(made, layers=[], error=error)
+    return dataclasses.replace(made, layers=layers, read=True)
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Let napari load the units and colours it needs for its first layer, 1 s and more, before the window waits."""
+    import numpy as np
+    from napari.layers import Layer
+
+    Layer.create(np.zeros((2, 2), "u1"), {"units": ("micrometer", "micrometer")}, "image")
+
+
+def _parts(row: Row) -> Iterator[tuple[Row, Row | Item, CacheDir, str]]:
+    """Yield each item of a row that is to be shown."""
+    if row.is_item:
+        yield row, row, row.node, row.name
+        return
+    for name, meta in sorted(row.node.rows().items()):
+        if meta.get("kind") in SHOWN or (not meta and name.endswith(".zarr")):
+            yield row, row.node[name], row.node, name
+
+
+def _make(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -> Made:
+    """Make the layers of an item; of one that was replaced since the tree saw it, those of what is there now."""
+    made = _make_of(order, row, item, node, name)
+    if not isinstance(made.error, NodeReplaced):
+        return made
+    fresh = node.snapshot()
+    return _make_of(order, row, fresh[name], fresh, name) if fresh.own_state != "absent" else made
+
+
+def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -> Made:
+    from cvcache.browse.layer_data import cost, layers
+
+    made = Made(order, row, node, name)
+    try:
+        found = [(data, dict(attributes), kind) for data, attributes, kind in layers(item)]
+    except (OSError, CvcacheError, ValueError, ImportError) as error:
+        return dataclasses.replace(made, error=error)
+    made = dataclasses.replace(made, layers=_marked(found, made.key), cost=sum(map(cost, found)))
+    return read(made) if made.cost <= order.most else made
+
+
+def _marked(layers: list[LayerData], key: Key) -> list[LayerData]:
+    """Return the layers with what they go by in their metadata."""
+    marked = []
+    for part, (data, attributes, kind) in enumerate(layers):
+        metadata = dict(attributes.get("metadata") or {})
+        mark = {**metadata.get("cvcache", {}), "node": key[0], "item": key[1], "part": part}
+        marked.append((data, {**attributes, "metadata": {**metadata, "cvcache": mark}}, kind))
+    return marked
+
+
+def remake(made: Made, view: View) -> Made | None:
+    """Look at the node again, and make its layers anew: of what is there by now, or of its result.
+
+    Returns
+    -------
+    Made or None
+        None if the node is gone.
+
+    Notes
+    -----
+    One LIST and one GET, and what `make` costs.
+    """
+    node = made.node.snapshot()
+    if node.own_state == "absent":
+        return None
+    if node.own_state == "failed" and made.node.own_state == "failed" and node.record() == made.node.record():
+        return made  # of one that died nothing more comes
+    row = made.row if not made.row.is_item else dataclasses.replace(made.row, node=node)
+    order = dataclasses.replace(made.order, view=view)
+    new = _make(order, row, node[made.item], node, made.item)
+    return new if new.read or new.error else read(new)
+
+
+def replaced(nodes: Sequence[CacheDir]) -> list[CacheDir]:
+    """Return those of these nodes whose record is no longer the newest; one STAT each, at once."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [node for node, newest in zip(nodes, pool.map(_is_newest, nodes), strict=True) if not newest]
+
+
+def _is_newest(node: CacheDir) -> bool:
+    try:
+        return node.is_newest()
+    except OSError:  # what cannot be reached may still be as it was; its pixels say what is wrong
+        return True

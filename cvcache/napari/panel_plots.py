@@ -1,0 +1,166 @@
+"""All plots of a node, one below the other; a click shows one in full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QWidget
+
+from cvcache.browse.pictures import has_picture, picture
+from cvcache.browse.png_check import Refused
+from cvcache.browse.rows import Row
+from cvcache.browse.words import line
+from cvcache.napari.panel_page import Page, Shown, items_of, known_items
+from cvcache.napari.panel_parts import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
+from cvcache.napari.picture_view import MOST_SIDE, PictureView, PictureWindow, decode
+
+if TYPE_CHECKING:
+    from cvcache.napari.jobs import Jobs
+
+MOST_PLOTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One plot: its item, and its pixels or why there are none."""
+
+    row: Row
+    image: QImage | None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """What the page shows, and how many are left out."""
+
+    plots: tuple[Plot, ...]
+    left: int = 0
+
+
+def _is_plot(name: str, kind: object) -> bool:
+    return kind == "plot" or has_picture(name)  # what a tool drew is a picture like any other
+
+
+def _drawn(row: Row) -> Plot:
+    if not has_picture(row.name):
+        return Plot(row, None, "Only PNG and SVG are drawn here.")
+    image = decode(picture(row))
+    if isinstance(image, Refused):
+        return Plot(row, None, line(f"Not shown: {image.text}", 400))
+    return Plot(row, image, "" if image is not None else "Not shown.")
+
+
+class PlotsPage(Page):
+    """The plots of the selected node, or of the node that the selected item lies in."""
+
+    title = "Plots"
+
+    def __init__(self, jobs: Jobs, parent: QWidget | None = None) -> None:
+        super().__init__(jobs, parent)
+        body = QWidget()
+        self._list = column(body, SMALL)
+        self._list.setSpacing(2 * SMALL)
+        self.more = Sentence()
+        self._list.addWidget(self.more)
+        self._list.addStretch(1)
+        self.views: list[PlotView] = []
+        self.windows: list[PictureWindow] = []
+        self.area = scrolled(body)
+        column(self.content).addWidget(self.area)
+
+    def offers(self, shown: Shown) -> bool:
+        """Whether the node has a plot, or may have one."""
+        row, node = shown.one, shown.node
+        if row is None or node is None:
+            return False
+        if row.is_item and _is_plot(row.name, row.kind):
+            return True
+        known = known_items(node)
+        return known is None or any(_is_plot(name, recorded.get("kind")) for name, recorded in known.items())
+
+    def nothing(self, shown: Shown) -> str:
+        """Say why there are none."""
+        return "No plots were kept here." if shown.one else "Select one line to see its plots."
+
+    def collect(self, shown: Shown) -> Plots:
+        """Read and decode them, the selected one first."""
+        row, node = shown.one, shown.node
+        if row is None or node is None:
+            return Plots(())
+        first = [row] if row.is_item and _is_plot(row.name, row.kind) else []
+        items = [item for item in items_of(node) if _is_plot(item.name, item.kind) and item.path != row.path]
+        found = [*first, *sorted(items, key=lambda item: item.kind != "plot")]
+        return Plots(tuple(_drawn(item) for item in found[:MOST_PLOTS]), max(0, len(found) - MOST_PLOTS))
+
+    def present(self, shown: Shown, found: Plots) -> str:
+        """Show them; views are used again."""
+        if not found.plots:
+            node = shown.node
+            return "No plots yet." if node is not None and known_items(node) is None else self.nothing(shown)
+        while len(self.views) < len(found.plots):
+            self.views.append(PlotView(self))
+            self._list.insertWidget(len(self.views) - 1, self.views[-1])
+        for i, view in enumerate(self.views):
+            view.show_plot(found.plots[i] if i < len(found.plots) else None)
+        self.more.set_text(f"{found.left} more plots are left out." if found.left else "")
+        if self.holds != shown.paths:
+            self.area.verticalScrollBar().setValue(0)
+        return ""
+
+    def show_full(self, row: Row) -> None:
+        """Show one plot in a window of its own, decoded anew in its full size."""
+        self.jobs.start(
+            lambda: decode(picture(row), MOST_SIDE),
+            done=lambda image: self._open(row, image),
+            topic=f"panel full {id(self)}",
+        )
+
+    def close_windows(self) -> None:
+        """Close the windows that were opened from here."""
+        for window in list(self.windows):
+            window.close()
+
+    def _open(self, row: Row, image: QImage | Refused | None) -> None:
+        if not isinstance(image, QImage):
+            return
+        window = PictureWindow(f"{row.name} \N{EM DASH} {row.node.url}", image, self.window())
+        self.windows.append(window)
+        window.destroyed.connect(lambda: self.windows.remove(window) if window in self.windows else None)
+        window.show()
+
+
+class PlotView(QWidget):
+    """One plot and its name."""
+
+    def __init__(self, page: PlotsPage) -> None:
+        super().__init__()
+        self._page = page
+        self.plot: Plot | None = None
+        self.view = PictureView()
+        self.view.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.view.setToolTip("Click to see it in full")
+        self.view.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.view.clicked.connect(self._clicked)
+        self.caption = ElidedLabel(Qt.AlignmentFlag.AlignHCenter)
+        self.refused = Sentence()
+        layout = column(self)
+        layout.setSpacing(GAP)
+        for part in (self.view, self.refused, self.caption):
+            layout.addWidget(part)
+        layout.addStretch(1)
+
+    def show_plot(self, plot: Plot | None) -> None:
+        """Show another plot, or none."""
+        self.plot = plot
+        self.view.show_image(plot.image if plot and plot.image is not None else QImage(), grow=1)
+        self.refused.set_text(plot.refused if plot else "")
+        self.refused.setVisible(bool(plot and plot.refused))
+        self.caption.set_text(line(plot.row.name, 200) if plot else "")
+        self.setVisible(plot is not None)
+
+    def _clicked(self) -> None:
+        if self.plot is not None:
+            self._page.show_full(self.plot.row)

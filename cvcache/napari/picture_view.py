@@ -1,0 +1,190 @@
+"""Pictures that were checked before: decoded away from the window, then drawn to fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QImageReader, QPainter
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from cvcache.browse.png_check import MOST_PIXELS, Picture, Refused
+from cvcache.browse.words import line
+
+SIDE = 1600
+"""Pixels of the longer side that a panel keeps, at most."""
+MOST_SIDE = 4096
+"""Pixels of the longer side of a drawing that is shown in full."""
+_GROW = 4
+"""How many times its size a small picture is drawn, at most."""
+_BIG_PIXELS = 2
+
+
+def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refused | None:
+    """Return the pixels of a checked picture, no side longer than `side`; runs in a worker.
+
+    Notes
+    -----
+    No store call. As much memory as the picture has pixels, 64 million at most.
+    """
+    if not isinstance(picture, Picture):
+        return picture
+    image = _decode_svg(picture, side) if picture.format == "svg" else _decode_png(picture, side)
+    if isinstance(image, QImage) and image.isNull():
+        return Refused("it cannot be drawn")
+    return image
+
+
+def _decode_png(picture: Picture, side: int) -> QImage | Refused:
+    data = QByteArray(picture.data)
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.ReadOnly)
+    reader = QImageReader(buffer, QByteArray(b"png"))
+    reader.setAutoDetectImageFormat(False)
+    size = reader.size()
+    # Qt's own limit in bytes stands too, unless somebody switched it off for the whole process
+    if not size.isValid() or size.width() * size.height() > MOST_PIXELS:
+        return Refused("more pixels than are shown")
+    if max(size.width(), size.height()) > side:
+        # here and not with QImage.scaled, during which PyQt lets no other thread run
+        reader.setScaledSize(size.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
+    image = reader.read()
+    return Refused(line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image
+
+
+def _decode_svg(picture: Picture, side: int) -> QImage | Refused:
+    try:
+        from qtpy.QtSvg import QSvgRenderer
+    except ImportError:
+        return Refused("this Qt draws no SVG; its QtSvg part is not installed")
+    renderer = QSvgRenderer(QByteArray(picture.data))
+    if not renderer.isValid():
+        return Refused("no SVG that can be drawn")
+    longer = max(picture.width, picture.height, 1)
+    factor = min(max(2.0, SIDE / 2 / longer), min(side, MOST_SIDE) / longer)
+    size = QSize(max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    image = QImage(size, QImage.Format.Format_ARGB32_Premultiplied)
+    image.setDevicePixelRatio(1.0)
+    image.fill(QColor("white"))
+    painter = QPainter(image)
+    renderer.setAspectRatioMode(Qt.AspectRatioMode.KeepAspectRatio)
+    renderer.render(painter, QRectF(0, 0, size.width(), size.height()))
+    painter.end()
+    return image
+
+
+class PictureView(QWidget):
+    """Draws a picture as large as fits, its aspect kept; small ones grow a few times only.
+
+    Signals
+    -------
+    clicked : somebody pressed the mouse on it, or Enter.
+    """
+
+    clicked = Signal()
+
+    def __init__(self, tallest: int = 1 << 14, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.image = QImage()
+        self._tallest = tallest
+        self._grow = _GROW
+        self._scaled = QImage()
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setMinimumWidth(40)
+
+    def show_image(self, image: QImage, *, grow: int = _GROW) -> None:
+        """Draw another picture, at most `grow` times its own size."""
+        self.image, self._scaled, self._grow = image, QImage(), grow
+        self.setVisible(not image.isNull())
+        self.updateGeometry()
+        self.update()
+
+    def set_tallest(self, tallest: int) -> None:
+        """Draw the picture no taller than this."""
+        if tallest != self._tallest:
+            self._tallest = tallest
+            self.updateGeometry()
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+        """Whether its height follows from its width."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+        """Return the height of the picture at this width."""
+        height: int = self._fitted(width, self._tallest).height()
+        return height
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the size at an ordinary width."""
+        return self._fitted(300, self._tallest)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the least size it is worth drawing at."""
+        return QSize(40, 0)
+
+    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+        """Draw the picture in the middle."""
+        if self.image.isNull():
+            return
+        ratio = self.devicePixelRatioF()
+        size = self._fitted(self.width(), min(self.height(), self._tallest))
+        pixels = QSize(max(1, round(size.width() * ratio)), max(1, round(size.height() * ratio)))
+        if self._scaled.size() != pixels:
+            large = pixels.width() > _BIG_PIXELS * self.image.width()
+            mode = Qt.TransformationMode.FastTransformation if large else Qt.TransformationMode.SmoothTransformation
+            self._scaled = self.image.scaled(pixels, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
+            self._scaled.setDevicePixelRatio(ratio)
+        left, top = (self.width() - size.width()) / 2, (self.height() - size.height()) / 2
+        target = QRectF(left, top, size.width(), size.height())
+        painter = QPainter(self)
+        if self.image.hasAlphaChannel():
+            painter.fillRect(target, QColor("white"))  # what plots are drawn for
+        painter.drawImage(target.topLeft(), self._scaled)
+        painter.end()
+
+    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Tell of a click."""
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.clicked.emit()
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Tell of Enter as of a click."""
+        if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self.clicked.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def _fitted(self, width: int, height: int) -> QSize:
+        if self.image.isNull():
+            return QSize(0, 0)
+        most = QSize(min(width, self.image.width() * self._grow), min(height, self.image.height() * self._grow))
+        return self.image.size().scaled(most, Qt.AspectRatioMode.KeepAspectRatio)
+
+
+class PictureWindow(QWidget):
+    """A window of its own that shows one picture in full; Escape closes it."""
+
+    def __init__(self, title: str, image: QImage, parent: QWidget | None = None) -> None:
+        super().__init__(parent, Qt.WindowType.Window)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(line(title, 200).replace("[*]", "[ *]"))  # Qt's mark for a document that was changed
+        self.view = PictureView(parent=self)
+        self.view.show_image(image, grow=1)
+        self.view.setMinimumSize(image.size())
+        area = QScrollArea(self)
+        area.setWidget(self.view)
+        area.setWidgetResizable(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+        room = self.screen().availableGeometry().size() * 0.9
+        self.resize((image.size() + QSize(24, 24)).boundedTo(room))
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Close on Escape."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.close()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,183 @@
+"""The filter: at once over what is loaded, and on request through the whole tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
+
+from cvcache.browse.find import MOST_FOUND, search
+from cvcache.browse.rows import Level, Row
+from cvcache.browse.tree import Tree
+from cvcache.napari.cells import sentence
+from cvcache.napari.icons import action_icon
+from cvcache.napari.jobs import Job, Jobs
+
+TYPING = 120
+"""Milliseconds without a key after which the filter goes by what is typed."""
+_REPORT_AFTER = 0.2
+_MOST_A_REPORT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A part of what a search has brought: the levels that lead to it, from the top down, and the rows that match."""
+
+    levels: tuple[Level, ...]
+    rows: tuple[Row, ...]
+    read: int
+
+
+class SearchBar(QWidget):
+    """A line to filter by, and how far a search is.
+
+    Signals
+    -------
+    filtered : what is typed, once it stays.
+    found : a `Found`.
+    ended : one sentence on what a search came to.
+    """
+
+    filtered = Signal(str)
+    found = Signal(object)
+    ended = Signal(str)
+
+    def __init__(self, jobs: Jobs, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.tree: Tree | None = None
+        self._jobs = jobs
+        self._job: Job | None = None
+        self._count = 0
+        self.edit = _Edit()
+        self.edit.setPlaceholderText("filter: name state:failed kind:labels *.csv")
+        self.edit.setToolTip("Filters what is loaded. Enter searches the whole tree. Esc clears.")
+        self.edit.setAccessibleName("Filter")
+        self.edit.setClearButtonEnabled(True)
+        self.progress = QLabel()
+        self.progress.setTextFormat(Qt.TextFormat.PlainText)
+        self.stop_button = QToolButton()
+        self.stop_button.setIcon(action_icon("stop"))
+        self.stop_button.setToolTip("Stop the search")
+        self.stop_button.clicked.connect(lambda *_: self.stop())
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(TYPING)
+        self._typing.timeout.connect(self._apply)
+        self.edit.textChanged.connect(lambda _: self._typed())
+        self.edit.returnPressed.connect(self.search)
+        self.edit.left.connect(self.edit.clear)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.edit, 1)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.stop_button)
+        self._show_progress("")
+
+    def query(self) -> str:
+        """Return what is typed in."""
+        return str(self.edit.text()).strip()
+
+    def search(self) -> None:
+        """Look for what is typed in the whole tree, in the background."""
+        self._apply()
+        self.stop()
+        if self.tree is None or not self.query():
+            return
+        self._count = 0
+        self._show_progress("searching\N{HORIZONTAL ELLIPSIS} 0 found")
+        self._job = self._jobs.start(
+            find, self.tree, self.query(), news=self._heard, done=self._done, failed=self._failed, topic="search"
+        )
+
+    def stop(self) -> None:
+        """End a search that is under way; what it has found stays."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+            self.ended.emit(f"search stopped, {self._count:,} found")
+        self._show_progress("")
+
+    def _typed(self) -> None:
+        self.stop()
+        self._typing.start()
+
+    def _apply(self) -> None:
+        self._typing.stop()
+        self.filtered.emit(self.query())
+
+    def _heard(self, part: Found) -> None:
+        self._count += len(part.rows)
+        self._show_progress(f"searching\N{HORIZONTAL ELLIPSIS} {self._count:,} found")
+        self.found.emit(part)
+
+    def _done(self, _: int) -> None:
+        self._job = None
+        self._show_progress("")
+        more = ", and there may be more" if self._count >= MOST_FOUND else ""
+        self.ended.emit(f"{self._count:,} found{more}")
+
+    def _failed(self, error: Exception) -> None:
+        self._job = None
+        self._show_progress("")
+        self.ended.emit(f"the search ended early, {self._count:,} found: {sentence(error)}")
+
+    def _show_progress(self, text: str) -> None:
+        self.progress.setText(text)
+        self.progress.setVisible(bool(text))
+        self.stop_button.setVisible(bool(text))
+
+
+class _Edit(QLineEdit):
+    """A line that the Esc key leaves."""
+
+    left = Signal()
+
+    def keyPressEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+        """Tell of the Esc key."""
+        if event.key() == Qt.Key.Key_Escape and self.text():  # type: ignore[attr-defined]  # a QKeyEvent
+            self.left.emit()
+            event.accept()  # type: ignore[attr-defined]  # a QKeyEvent
+            return
+        super().keyPressEvent(event)
+
+
+def find(
+    tree: Tree, query: str, *, stopped: Callable[[], bool] = lambda: False, report: Callable[[Found], None]
+) -> int:
+    """Search a tree, report what is found a part at a time, and return how many rows match; in a worker.
+
+    Notes
+    -----
+    What `cvcache.browse.find.search` costs.
+    """
+    levels: dict[str, Level] = {}
+    told: set[str] = set()
+    rows: list[Row] = []
+    leading: list[Level] = []
+    count, last = 0, time.monotonic()
+    for one in search(tree, query, stopped=stopped):
+        if isinstance(one, Level):
+            levels[one.path] = one
+        else:
+            count += 1
+            rows.append(one)
+            for path in _above(one.path):
+                if path not in told and path in levels:
+                    told.add(path)
+                    leading.append(levels[path])
+        if (rows and time.monotonic() - last > _REPORT_AFTER) or len(rows) >= _MOST_A_REPORT:
+            report(Found(tuple(leading), tuple(rows), len(levels)))
+            rows, leading, last = [], [], time.monotonic()
+    if rows:
+        report(Found(tuple(leading), tuple(rows), len(levels)))
+    return count
+
+
+def _above(path: str) -> list[str]:
+    """Return the paths of all that a row lies below, from the top down."""
+    parts = path.split("/")[:-1]
+    return ["", *("/".join(parts[: n + 1]) for n in range(len(parts)))]

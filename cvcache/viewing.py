@@ -1,0 +1,98 @@
+"""``cvcache view``: napari on a tree or an image, with the storage options of this one call."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from cvcache.errors import ItemNotFound
+
+_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+
+
+def check_window(url: str) -> None:
+    """Raise if there is nothing to make a window with, or to show it on: Qt would end the process.
+
+    Raises
+    ------
+    ImportError
+        napari or a Qt binding is not installed.
+    OSError
+        There is no display.
+    """
+    if missing := _missing():
+        msg = f"{missing} is not installed; this brings what the window needs: pip install 'cvcache[napari]' PyQt6"
+        raise ImportError(msg)
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
+        msg = f"there is no display for a window; use ssh -X, or look at the tree with: cvcache tree {url}"
+        raise OSError(msg)
+
+
+def _missing() -> str:
+    if any(importlib.util.find_spec(name) is None for name in ("napari", "qtpy")):
+        return "napari"
+    return "" if any(importlib.util.find_spec(name) for name in _BINDINGS) else "a Qt binding for napari"
+
+
+def view(url: str, options: Mapping[str, Any]) -> None:
+    """Show the tree or the image at `url` in a new napari, and return when its window is closed.
+
+    Parameters
+    ----------
+    url : str
+    options : mapping
+        What the store takes; kept in this process only.
+
+    Raises
+    ------
+    ImportError, OSError
+        There can be no window, see `check_window`; or the store cannot be reached.
+    ItemNotFound
+        There is nothing at `url`.
+    """
+    from cvcache.napari.docking import show_tree
+    from cvcache.napari.reader import is_image
+
+    check_window(url)
+    image = is_image(url)
+    layers = _layers(url, options) if image else []
+    if not image:
+        _check_there(url, options)
+    import napari
+    from napari.layers import Layer
+
+    viewer = napari.Viewer()
+    for data, attributes, kind in layers:
+        viewer.add_layer(Layer.create(data, attributes, kind))
+    if not image:
+        show_tree(url, options)
+    napari.run()
+
+
+def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    from cvcache.napari.reader import image_layers
+
+    try:
+        return image_layers(url, options)
+    except FileNotFoundError as error:
+        raise _nothing(url) from error
+
+
+def _check_there(url: str, options: Mapping[str, Any]) -> None:
+    """Raise if no node and no other data is at `url`; one LIST and one GET, without a node some LIST more."""
+    from cvcache.browse.tree import Tree
+
+    tree = Tree(url, **options)
+    try:
+        if tree.open().state == "absent" and not tree.expand("").rows:
+            raise _nothing(tree.url)
+    finally:
+        tree.close()
+
+
+def _nothing(url: str) -> ItemNotFound:
+    return ItemNotFound(f"there is nothing at {url}")

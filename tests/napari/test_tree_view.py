@@ -1,0 +1,110 @@
+"""The view: what is in sight, columns that fit, and a place that does not move under one's eyes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import Qt
+
+from cvcache import cdir
+from cvcache.browse.rows import Level, Row, unseen_row
+from cvcache.napari.cells import COLUMNS, NAME, SHAPE, STATE, TYPE
+from cvcache.napari.lines import Said
+from cvcache.napari.tree_model import TreeModel
+from cvcache.napari.tree_view import TreeView
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+
+def row(name: str) -> Row:
+    return dataclasses.replace(unseen_row(name, cdir("memory://box/tree")), name=name or "top")
+
+
+def rows(*names: str) -> Level:
+    return Level("", tuple(row(name) for name in names))
+
+
+@pytest.fixture
+def view(qtbot: QtBot) -> TreeView:
+    made = TreeView(TreeModel())
+    qtbot.addWidget(made)
+    made.resize(400, 300)
+    made.show()
+    made._model.reset_to(row(""))
+    made.expand_path("")
+    made._model.set_level(rows(*(f"n{n:04d}" for n in range(500))))
+    qtbot.waitUntil(lambda: bool(made.rows_seen()))
+    return made
+
+
+def test_only_the_rows_in_sight_are_seen(view: TreeView, qtbot: QtBot) -> None:
+    first = view.paths_seen()
+    assert first[:2] == ["", "n0000"]
+    assert 5 < len(first) < 30
+    with qtbot.waitSignal(view.settled):
+        view.scrollToBottom()
+    assert view.paths_seen()[-1] == "n0499"
+    assert "n0000" not in view.paths_seen()
+    view.hide()
+    assert view.paths_seen() == []
+
+
+def test_many_moves_settle_once(view: TreeView, qtbot: QtBot) -> None:
+    qtbot.wait(100)
+    settled: list[int] = []
+    view.settled.connect(lambda: settled.append(1))
+    for position in range(0, 400, 20):
+        view.verticalScrollBar().setValue(position)
+    qtbot.wait(100)
+    assert settled == [1]
+
+
+def test_rows_that_come_above_do_not_move_what_is_in_sight(view: TreeView, qtbot: QtBot) -> None:
+    view.select("n0400")
+    qtbot.wait(50)
+    index = view._model.index_of("n0400")
+    before = view.visualRect(index).top()
+    with view.anchored():
+        view._model.set_level(rows(*(f"a{n}" for n in range(50)), *(f"n{n:04d}" for n in range(500))))
+    qtbot.wait(50)
+    assert view.visualRect(view._model.index_of("n0400")).top() == before
+    assert [one.path for one in view.rows_selected()] == ["n0400"]
+
+
+def test_as_many_columns_as_fit_and_those_that_were_chosen(view: TreeView, qtbot: QtBot) -> None:
+    def shown() -> set[int]:
+        return {column for column in range(len(COLUMNS)) if not view.isColumnHidden(column)}
+
+    view.resize(200, 300)
+    qtbot.waitUntil(lambda: shown() == {NAME})
+    view.resize(360, 300)
+    qtbot.waitUntil(lambda: shown() == {NAME, STATE, SHAPE})
+    view.resize(900, 300)
+    qtbot.waitUntil(lambda: len(shown()) == len(COLUMNS))
+    action = next(action for action in view.column_menu().actions() if action.text() == COLUMNS[TYPE])
+    action.trigger()
+    view.resize(901, 300)
+    assert shown() == set(range(len(COLUMNS))) - {TYPE}
+
+
+def test_what_is_said_cannot_be_selected_or_opened(view: TreeView, qtbot: QtBot) -> None:
+    view._model.set_level(rows())
+    said = view._model.index(0, 0, view._model.index_of(""))
+    assert said.data() == "empty"
+    opened: list[object] = []
+    view.opened.connect(opened.append)
+    view.setCurrentIndex(said)
+    qtbot.keyClick(view, Qt.Key.Key_Return)
+    view.selectAll()
+    assert [one.path for one in view.rows_selected()] in ([], [""])
+    assert opened == []
+    assert isinstance(view._model._line(said).said, Said)  # type: ignore[union-attr]  # it is there
+
+
+def test_rows_are_selected_from_the_top_down(view: TreeView) -> None:
+    view.select("n0003")
+    view.select("n0001", alone=False)
+    assert [one.path for one in view.rows_selected()] == ["n0001", "n0003"]

@@ -1,0 +1,244 @@
+"""Layers stay true: what is being written comes in, what was replaced is hidden and says so, no two results mix."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.settings import get_settings
+
+import cvcache.napari.watching as module
+from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
+from cvcache.napari.ahead import Ahead
+from cvcache.napari.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHAPE = (4, 256, 256)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0.001))
+
+
+@dataclasses.dataclass
+class Step:
+    """A step in a thread of its own, which waits in the middle of its image."""
+
+    folder: Path
+    gate: threading.Event
+    thread: threading.Thread
+    failure: threading.Event
+
+    def write(self, *planes: int) -> None:
+        """Write some planes, as one of its processes does."""
+        for plane in planes:
+            chunk = f"x.ome.zarr/0/c/{plane}/0/0"
+            (self.folder / "run" / chunk).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.folder / "twin" / chunk, self.folder / "run" / chunk)
+
+    def finish(self) -> None:
+        self.gate.set()
+        self.thread.join(30)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Step]:
+    """Give a node that is being written, and of which nothing is there so far."""
+    gate, begun, failure = threading.Event(), threading.Event(), threading.Event()
+
+    def block(pixels: np.ndarray, block_info: Any = None) -> np.ndarray:
+        begun.set()
+        assert gate.wait(60)
+        if failure.is_set():
+            raise ValueError("a bad plane")
+        return np.full_like(pixels, 100 + (block_info[0]["chunk-location"][0] if block_info else 0))
+
+    def body() -> None:
+        with contextlib.suppress(ValueError), cdir_init(tmp_path / "run", {}) as node:
+            array = da.zeros(SHAPE, chunks=(1, 256, 256), dtype="u2").map_blocks(block, meta=np.empty((0, 0, 0), "u2"))
+            node.write("x.ome.zarr", array, axes="zyx", chunks=(1, 256, 256), levels=1)
+
+    with cdir_init(tmp_path / "twin", {}) as node:
+        values = np.broadcast_to(np.arange(100, 104, dtype="u2")[:, None, None], SHAPE)
+        node.write("x.ome.zarr", values, axes="zyx", chunks=(1, 256, 256), levels=1)
+    thread = threading.Thread(target=body)
+    thread.start()
+    assert begun.wait(30)
+    while not list((tmp_path / "run").glob("x.ome.zarr")):
+        time.sleep(0.01)
+    step = Step(tmp_path, gate, thread, failure)
+    yield step
+    step.finish()
+
+
+def look(window: Any) -> None:
+    """Do what the watcher's timer does, and wait for what comes of it."""
+    window.adder.watcher.look()
+    window.wait()
+
+
+def plane(layer: Any, z: int) -> np.ndarray:
+    level = layer.data[0] if layer.multiscale else layer.data
+    return np.asarray(level[z])
+
+
+def added(window: Any, tmp_path: Path, name: str = "run") -> Any:
+    rows = window.rows(str(tmp_path))
+    row = next(row for path, row in rows.items() if path.startswith(f"{name}/"))
+    return window.add(row)[-1]
+
+
+def test_what_is_being_written_is_marked_and_comes_in(window: Any, running: Step, tmp_path: Path) -> None:
+    layer = added(window, tmp_path)
+    assert layer.name.endswith("(uncommitted)")
+    window.viewer.dims.set_current_step(0, 3)
+    layer.contrast_limits = (10, 90)
+    assert plane(layer, 3).max() == 0
+    running.write(0, 1)
+    look(window)
+    assert plane(layer, 1).max() == 101
+    assert plane(layer, 3).max() == 0
+    running.finish()
+    window.until(lambda: (look(window), "uncommitted" not in layer.name)[1])
+    assert [int(plane(layer, z).max()) for z in range(4)] == [100, 101, 102, 103]
+    assert window.viewer.dims.current_step[0] == 3
+    assert tuple(layer.contrast_limits) == (10, 90)
+    assert layer.visible
+    assert window.viewer.layers[:] == [layer]
+    assert any("is committed" in text for text in window.said)
+    assert layer.metadata["cvcache"]["state"] == "committed"
+    row = window.rows(str(tmp_path))["run/x.ome.zarr"]
+    window.add(row)
+    assert window.viewer.layers[:] == [layer], "it shows the result already"
+
+
+def test_an_attempt_that_fails_says_so_in_the_name(window: Any, running: Step, tmp_path: Path) -> None:
+    layer = added(window, tmp_path)
+    running.failure.set()
+    running.finish()
+    window.until(lambda: (look(window), "(failed)" in layer.name)[1])
+    assert "uncommitted" not in layer.name
+    assert any("failed" in text for text in window.said)
+
+
+def test_a_name_and_a_contrast_of_the_user_stay(window: Any, running: Step, tmp_path: Path) -> None:
+    layer = added(window, tmp_path)
+    layer.name = "mine (uncommitted)"
+    running.finish()
+    window.until(lambda: (look(window), "uncommitted" not in layer.name)[1])
+    assert layer.name == "mine"
+    assert layer.contrast_limits[1] >= 103
+
+
+def made(tmp_path: Path, value: int, **options: Any) -> None:
+    with cdir_init(tmp_path / "n", {"value": value}, **options) as node:
+        node.write("x.ome.zarr", np.full(SHAPE, value, "u2"), axes="zyx", chunks=(1, 256, 256), levels=1)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_replaced_node_is_hidden_and_says_how_to_go_on(window: Any, tmp_path: Path, *, background: bool) -> None:
+    made(tmp_path, 1)
+    get_settings().experimental.async_ = background
+    row = window.rows(str(tmp_path))["n/x.ome.zarr"]
+    (layer,) = window.add(row)
+    look(window)
+    assert layer.visible
+    made(tmp_path, 2)
+    window.viewer.dims.set_current_step(0, 3)  # napari asks for a plane that is not at hand
+    window.until(lambda: not layer.visible)
+    assert layer.name.endswith(" (replaced)")
+    assert "add it again" in window.said[-1]
+    assert 2 not in np.unique(layer._data_view), "the new result never under the old name"
+    moved: list[str] = []
+    window.adder.moved.connect(moved.append)
+    (new,) = window.add(row)  # as the tree has seen it before
+    assert moved == ["n"], "the tree is told to look again"
+    assert new is not layer
+    assert window.viewer.layers[:] == [new]
+    assert np.unique(plane(new, 3)) == [2]
+    window.add(row)
+    assert window.viewer.layers[:] == [new]
+
+
+def test_planes_at_hand_do_not_hide_that_a_node_was_replaced(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    made(tmp_path, 2)
+    look(window)
+    assert not layer.visible
+    layer.visible = True  # by the eye in napari's list
+    window.viewer.dims.set_current_step(0, 0)
+    window.until(lambda: not layer.visible)
+
+
+def test_a_removed_node_is_hidden_too(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    cdir_remove(tmp_path / "n")
+    look(window)
+    assert not layer.visible
+    assert "removed" in window.said[-1]
+
+
+def test_nothing_is_asked_while_nothing_is_drawn(window: Any, tmp_path: Path, store_calls: Any) -> None:
+    made(tmp_path, 1)
+    store_calls.gui.clear()
+    added(window, tmp_path, "n")
+    store_calls.gui.clear()  # this test reads the rows here
+    look(window)
+    look(window)
+    store_calls.workers.clear()
+    for _ in range(3):
+        look(window)
+    assert store_calls.workers == []
+    window.viewer.dims.set_current_step(0, 3)
+    store_calls.workers.clear()
+    look(window)
+    assert [verb for verb, _ in store_calls.workers] == ["stat"]
+    assert store_calls.gui == []
+
+
+def test_a_chunk_that_cannot_be_read_hides_the_layer_and_the_window_lives(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    for chunk in (tmp_path / "n" / "x.ome.zarr").rglob("c/**/*"):
+        if chunk.is_file():
+            chunk.unlink()
+    window.viewer.dims.set_current_step(0, 3)
+    window.until(lambda: not layer.visible)
+    assert layer.name.endswith("(cannot be read)")
+    assert "missing" in window.said[-1]
+
+
+def test_only_napari_gets_zeros_for_what_cannot_be_read(tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    array = cdir(tmp_path / "n").read("x.ome.zarr")
+    told: list[Exception] = []
+
+    def refuse(_: np.ndarray) -> np.ndarray:
+        raise NodeReplaced("another one")
+
+    lazy = da.from_array(np.asarray(array), chunks=(1, 256, 256)).map_blocks(refuse, meta=np.empty((0, 0, 0), "u2"))
+    ahead = Ahead.of(lazy, (), told.append)
+    with pytest.raises(NodeReplaced):
+        np.asarray(ahead[0])
+    assert len(told) == 1
+
+
+def test_layers_that_were_thrown_away_are_forgotten(window: Any, running: Step, tmp_path: Path) -> None:
+    added(window, tmp_path)
+    window.viewer.layers.clear()
+    look(window)
+    assert window.adder.watcher._watched == {}
+    running.finish()
