@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ from cvcache.item import Item
 from cvcache.names import RESERVED, node_of
 
 if TYPE_CHECKING:
+    import dask.array as da
     import numpy as np
 
     from cvcache.node import CacheDir
@@ -92,23 +94,29 @@ def with_contrast(layer: LayerData) -> LayerData:
 
     Notes
     -----
-    Reads the middle plane of the coarsest level, if it costs at most 256 MiB; for a worker thread. A viewer that is
-    given no contrast reads as much, in the thread of its window.
+    Reads the middle plane of the coarsest level, and of finer ones while there is nothing in it, each if it costs at
+    most 256 MiB; for a worker thread. A viewer that is given no contrast reads as much, in the thread of its window.
     """
     data, attributes, kind = layer
     if kind != "image" or attributes.get("rgb") or "contrast_limits" in attributes:
         return layer
-    coarsest = data[-1] if attributes.get("multiscale") else data
-    limits = _type_limits(coarsest.dtype)
-    if cost(layer) <= MOST_BYTES:
-        import numpy as np
-
-        plane = coarsest[tuple(extent // 2 for extent in coarsest.shape[:-2])]
-        limits = _measured(np.asarray(plane)) or limits
-    return data, {**attributes, "contrast_limits": limits}, kind
+    levels = list(reversed(data)) if attributes.get("multiscale") else [data]
+    limits = next((found for level in levels if (found := _measured(level))), None)
+    return data, {**attributes, "contrast_limits": limits or _type_limits(levels[0].dtype)}, kind
 
 
-def _measured(plane: np.ndarray) -> tuple[float, float] | None:
+def _measured(level: da.Array) -> tuple[float, float] | None:
+    """Return the range of the middle plane of a level; None where it holds nothing, or is too much to read."""
+    import numpy as np
+
+    leading = level.ndim - 2
+    decoded = [*(level.chunks[axis][0] for axis in range(leading)), *level.shape[leading:], level.dtype.itemsize]
+    if math.prod(decoded) > MOST_BYTES:
+        return None
+    return _range_of(np.asarray(level[tuple(extent // 2 for extent in level.shape[:leading])]))
+
+
+def _range_of(plane: np.ndarray) -> tuple[float, float] | None:
     """Return the range that all but a few pixels lie in; of those that are not 0, as far as there are any."""
     import numpy as np
 

@@ -7,13 +7,16 @@ FOLDER is where the pictures go, by default the one this file lies in. Needs ``p
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import napari
 import numpy as np
@@ -32,17 +35,17 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     with tempfile.TemporaryDirectory() as place:
         root = cvcache.cdir(f"{place}/plaques")
-        made = pipeline(root)
+        pipeline(root)
         viewer, dock = window()
         wait_until(lambda: open_at(dock, str(root.url)))
         look_at_labels(viewer, dock, folder)
         compare(viewer, dock, folder)
-        made.append(run_on(root, viewer, dock, folder))
+        run_on(root, viewer, dock, folder)
         dock.close_down()
         viewer.close()
 
 
-# -- a tree that looks like one of a lab -------------------------------------------------------------------------------
+# -- a tree that looks like one of a lab ------------------------------------------------------------------------------
 
 
 @cvcache.step
@@ -78,7 +81,7 @@ def smooth(out: cvcache.CacheDir, image: cvcache.Item, *, sigma: float) -> None:
 
 @cvcache.step
 def label(out: cvcache.CacheDir, image: cvcache.Item, *, level: float) -> None:
-    """Number the plaques, and draw how bright they are."""
+    """Give each plaque a number, and draw how bright they are."""
     import pandas as pd
     from matplotlib.figure import Figure
     from scipy import ndimage
@@ -108,25 +111,29 @@ def report(out: cvcache.CacheDir, centers: cvcache.Item) -> None:
     out.write("summary.json", {"plaques": len(table), "per slice": float(len(table) / table["slice"].nunique())})
 
 
-def pipeline(root: cvcache.CacheDir) -> list[cvcache.CacheDir]:
+def pipeline(root: cvcache.CacheDir) -> None:
     """Run all steps; one branch is made stale, and one fails."""
     raw = volume(root / "input", 1)
     smoothed = smooth(root / "smooth", raw["brain.ome.zarr"], sigma=2.0)
     labels = label(root / "plaques", smoothed["smooth.ome.zarr"], level=420.0)
-    strict = label(root / "plaques-strict", smoothed["smooth.ome.zarr"], level=520.0)
-    try:
+    label(root / "plaques-strict", smoothed["smooth.ome.zarr"], level=520.0)
+    with contextlib.suppress(KeyError):
         report(root / "report", labels["centers.points.csv"])
-    except KeyError:
-        pass
-    return [raw, smoothed, labels, strict]
+    label(
+        root / "plaques-wide",
+        smooth(root / "smooth-wide", raw["brain.ome.zarr"], sigma=4.0)["smooth.ome.zarr"],
+        level=400.0,
+    )
+    smooth(root / "smooth-wide", raw["brain.ome.zarr"], sigma=5.0)
 
 
-# -- the window ----------------------------------------------------------------------------------------------------------
+# -- the window -------------------------------------------------------------------------------------------------------
 
 
 def window() -> tuple[Any, CacheTree]:
     """Open napari with the browser."""
     viewer = napari.Viewer(show=True)
+    viewer.theme = "dark"
     viewer.window.resize(*SIZE)
     _, dock = viewer.window.add_plugin_dock_widget("cvcache", "Cache tree")
     settle(1.0)
@@ -194,7 +201,7 @@ def shoot(viewer: Any, path: Path) -> None:
     print(path)
 
 
-# -- the pictures --------------------------------------------------------------------------------------------------------
+# -- the pictures -----------------------------------------------------------------------------------------------------
 
 
 def look_at_labels(viewer: Any, dock: CacheTree, folder: Path) -> None:
@@ -226,21 +233,21 @@ def compare(viewer: Any, dock: CacheTree, folder: Path) -> None:
     viewer.grid.enabled = False
 
 
-def run_on(root: cvcache.CacheDir, viewer: Any, dock: CacheTree, folder: Path) -> cvcache.CacheDir:
+def run_on(root: cvcache.CacheDir, viewer: Any, dock: CacheTree, folder: Path) -> None:
     """Show a tree while a step runs in it and writes an image."""
-    import threading
-
     go_on = threading.Event()
 
     def slowly(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-        if block_info and block_info[0]["chunk-location"][1] > 0:
+        if block_info and block_info[0]["chunk-location"][0] > 0 and block_info[0]["chunk-location"][2] > 1:
             go_on.wait(PATIENCE)
         return block
 
     @cvcache.step(version=1)
     def denoise(out: cvcache.CacheDir, image: cvcache.Item) -> None:
-        print("denoising 12 blocks")
-        out.write("denoised.ome.zarr", image.read().map_blocks(slowly, dtype="u2"))
+        volume = image.read()
+        print(f"denoising {volume.npartitions} blocks")
+        with dask.config.set(num_workers=volume.npartitions):
+            out.write("denoised.ome.zarr", volume.map_blocks(slowly, dtype="u2"))
 
     source = cvcache.cdir_query(root / "input")["brain.ome.zarr"]
     worker = threading.Thread(target=denoise, args=(root / "denoise", source))
@@ -253,13 +260,15 @@ def run_on(root: cvcache.CacheDir, viewer: Any, dock: CacheTree, folder: Path) -
         choose(dock, "denoise/denoised.ome.zarr")
         dock.add(dock.rows_selected())
         wait_until(lambda: len(viewer.layers) == 1, "denoised")
+        viewer.dims.set_point(0, 4.0 * 24)
         viewer.reset_view()
         choose(dock, "denoise")
+        dock.panel.tabs.setCurrentIndex(1)
+        settle(6.0)  # a log on a disk comes in parts of 5 s
         shoot(viewer, folder / "running.png")
     finally:
         go_on.set()
         worker.join()
-    return root / "denoise"
 
 
 if __name__ == "__main__":

@@ -302,6 +302,16 @@ def test_the_cost_of_a_large_foreign_plane_is_known_before_it_is_read(tmp_path: 
     ] == (0, 255)
 
 
+def test_the_contrast_of_an_image_is_that_of_the_finest_level_while_the_others_are_empty() -> None:
+    import dask.array as da
+
+    levels = [da.full((4, 64, 64), 300, dtype="u2"), da.zeros((4, 32, 32), dtype="u2")]
+    levels[0] = da.concatenate([levels[0][..., :32], da.full((4, 64, 32), 900, dtype="u2")], axis=-1)
+    assert with_contrast((levels, {"multiscale": True}, "image"))[1]["contrast_limits"] == (300, 900)
+    empty = [da.zeros((4, 64, 64), dtype="u2"), da.zeros((4, 32, 32), dtype="u2")]
+    assert with_contrast((empty, {"multiscale": True}, "image"))[1]["contrast_limits"] == (0, 65535)
+
+
 def test_importing_the_layers_loads_nothing_heavy() -> None:
     code = "import cvcache.browse.layer_data, sys; print(sorted({n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
