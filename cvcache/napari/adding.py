@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError
-from cvcache.napari.layer_jobs import Made, Order, make, read
+from cvcache.napari.layer_jobs import Made, Order, load_units, make, read
 from cvcache.napari.settings import settings
 from cvcache.napari.watching import Watcher, mark_of
 from cvcache.show import size_text
@@ -53,6 +53,8 @@ class Adder(QObject):
         self.jobs = jobs
         self.question: Callable[[str], bool] = self._ask
         self.watcher = Watcher(self.viewer, jobs, self)
+        if viewer is not None:
+            load_units()
         self.watcher.said.connect(self.said)
         self.watcher.moved.connect(self.moved)
 

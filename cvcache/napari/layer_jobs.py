@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Tell = Callable[[Key, Exception], object]
 SHOWN = ("image", "labels", "points")
 """Kinds of items that are added with their node; others are added by themselves."""
 AT_ONCE = 8
+_warming = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,21 @@ def read(made: Made) -> Made:
     return dataclasses.replace(made, layers=layers, read=True)
 
 
-@functools.cache
+def load_units() -> None:
+    """Let pint load its units, 0.1 s, in the window's thread: while it does so other threads find half of them."""
+    import pint
+
+    pint.get_application_registry()("pixel")
+
+
 def _warm_up() -> None:
-    """Let napari load the units and colours it needs for its first layer, 1 s and more, before the window waits."""
+    """Let napari load the colours it needs for its first layer, 1 s and more, before the window waits."""
+    with _warming:
+        _first_layer()
+
+
+@functools.cache
+def _first_layer() -> None:
     import numpy as np
     from napari.layers import Layer
 
