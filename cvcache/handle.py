@@ -277,9 +277,10 @@ class NodeHandle:
         """Return the nodes of this store that the node's key holds items of, and the version of each in it; no I/O."""
         found = []
         for source in self.inputs:
-            path = opening.resolve(self._path, source.get("url", ""))
+            url = source.get("url", "")
+            path = opening.resolve(self._path, url) if url else None
             if path is not None:
-                found.append((self._at(path, source["url"]), source.get("version")))
+                found.append((self._at(path, url), source.get("version")))
         return found
 
     def children(self) -> list[Self]:

@@ -24,12 +24,15 @@ def as_python(rows: Iterable[Row]) -> str:
     chosen = list(rows)
     taken: set[str] = set()
     lines = []
-    verbs = {"open_image" if _is_strange(row) else "cdir_query" for row in chosen}
+    verbs = set()
     nodes: dict[str, str] = {}
     for row in chosen:
-        if _is_strange(row):
-            lines.append(f"{_variable(row.name, taken)} = open_image({row.url!r})")
+        if row.is_item and row.state == "foreign":
+            image = row.name.endswith((".zarr", ".zarr.zip")) and "?" not in row.url
+            verbs |= {"open_image"} if image else set()
+            lines.append(f"{_variable(row.name, taken)} = {f'open_image({row.url!r})' if image else repr(row.url)}")
             continue
+        verbs.add("cdir_query")
         if row.node.url not in nodes:
             nodes[row.node.url] = _variable(row.node.name, taken)
             lines.append(f"{nodes[row.node.url]} = cdir_query({row.node.url!r})")
@@ -37,11 +40,8 @@ def as_python(rows: Iterable[Row]) -> str:
             lines.append(f"{_variable(row.name, taken)} = {nodes[row.node.url]}.read({row.name!r})")
     remote = any("://" in row.url for row in chosen)
     hint = ["# storage options, where the environment has none, are keywords: endpoint_url=..., anon=True"] * remote
-    return "\n".join([f"from cvcache import {', '.join(sorted(verbs))}", "", *hint, *lines]) + "\n" if lines else ""
-
-
-def _is_strange(row: Row) -> bool:
-    return row.is_item and row.state == "foreign"
+    imports = [f"from cvcache import {', '.join(sorted(verbs))}", ""] if verbs else []
+    return "\n".join([*imports, *hint, *lines]) + "\n" if lines else ""
 
 
 def _variable(name: str, taken: set[str]) -> str:
@@ -69,12 +69,15 @@ class Removal:
         Bytes, as recorded.
     outdated : tuple of str
         Nodes that were made from them, as far as they were seen.
+    attempts : tuple of str
+        Whose results they are, in the order of `urls`: a result that came later is not meant.
     """
 
     urls: tuple[str, ...]
     items: int
     size: int
     outdated: tuple[str, ...] = ()
+    attempts: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return it as lines, for a question."""
@@ -101,48 +104,68 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     ------
     UsageError
         The row is no directory of cvcache's.
+    BadRecord
+        A record there cannot be read, so nobody knows what it stands for.
 
     Notes
     -----
     One LIST a directory, and for a node one more and a GET.
     """
     _check(row)
-    entries = [entry for entry in read_tree(row.node, depth=None if below else 0).flat() if _is_node(entry.state)]
+    found = read_tree(row.node.reached(), depth=None if below else 0)
+    entries = [entry for entry in found.flat() if _is_node(entry.state)]
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)
     outdated = [one.node.url for one in tree.made_from({entry.node.location for entry in entries})]
     size = sum(row_bytes(item) or 0 for item in rows)
-    return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls))
+    attempts = tuple(record.attempt for entry in entries if (record := entry.node.record()) is not None)
+    return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls), attempts)
 
 
-def remove(tree: Tree, row: Row) -> list[str]:
-    """Remove the node of a row and all nodes below it, and return their URLs; see `cvcache.cdir_remove`."""
-    _check(row)
+def remove(tree: Tree, row: Row, asked: Removal) -> list[str]:
+    """Remove the node of a row and all nodes below it, and return their URLs; see `cvcache.cdir_remove`.
+
+    Parameters
+    ----------
+    tree : Tree
+    row : Row
+    asked : Removal
+        What somebody was told would go.
+
+    Raises
+    ------
+    NodeBusy
+        A live owner is writing one of them.
+    UsageError
+        The row is no directory of cvcache's, or what is there is not what was told.
+
+    Notes
+    -----
+    What `removal` costs, and what `cvcache.cdir_remove` does.
+    """
+    _check_same(row, asked, removal(tree, row))
     gone = cdir_remove(row.node.snapshot(), recursive=True)
     tree.look([row.path])
     return gone
 
 
-def withdraw(tree: Tree, row: Row) -> list[str]:
+def withdraw(tree: Tree, row: Row, asked: Removal) -> list[str]:
     """Remove the result of one node, so that the next run computes it; the nodes below it stay.
 
-    Raises
-    ------
-    NodeBusy
-        A live owner is writing it.
-    UsageError
-        The row is no directory of cvcache's.
-
-    Notes
-    -----
-    Two PUT, two LIST and one delete request per 1,000 objects.
+    See `remove`, but for `asked`, which is a `removal` with ``below=False``.
     """
-    _check(row)
+    _check_same(row, asked, removal(tree, row, below=False))
     node = row.node
     claim.check_removal(node.store, node.location, node.policy, force=False)
     gone = claim.remove(node.store, node.location, node.policy, force=False)
     tree.look([row.path])
     return [node.url] if gone else []
+
+
+def _check_same(row: Row, asked: Removal, found: Removal) -> None:
+    if (asked.urls, asked.attempts) != (found.urls, found.attempts):
+        msg = f"{row.url} is not what it was when you were asked, so nothing was removed; look at it and ask again"
+        raise UsageError(msg)
 
 
 def _is_node(state: str) -> bool:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import Tree
+from cvcache.errors import CvcacheError
 
 MOST_FOUND = 1000
 
@@ -58,12 +59,16 @@ def search(
 
     Notes
     -----
-    What `Tree.expand` and `Tree.look` cost for each level. What lies below a foreign directory is left out.
+    What `Tree.expand` and `Tree.look` cost for each level. What lies below a foreign directory is left out, and so is
+    what cannot be read, or is gone meanwhile.
     """
     found, waiting = 0, deque([""])
     while waiting and not stopped():
-        level = tree.expand(waiting.popleft())
-        tree.look([row.path for row in level.rows if row.unread])
+        try:
+            level = tree.expand(waiting.popleft())
+            tree.look([row.path for row in level.rows if row.unread])
+        except (OSError, CvcacheError, KeyError):
+            continue
         yield level
         for path in (row.path for row in level.rows):
             row = tree.row(path)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache import contents
 from cvcache.names import is_item_dir
 from cvcache.reason import describe_owner
+from cvcache.show import row_bytes
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir
+    from cvcache.record import Record
     from cvcache.store.base import Listing
 
 NO_NODE = ("absent", "folder", "foreign")
@@ -70,15 +72,27 @@ class Row:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def record(self) -> Record | None:
+        """The record it was made from; None for what has none, or none that can be read. No store call."""
+        if self.state in {"", "unreadable", "foreign"} or (not self.is_item and self.kind != "node"):
+            return None
+        return self.node.record()
+
+    @property
+    def attempt(self) -> str:
+        """The attempt of `record`; empty where there is none."""
+        record = self.record
+        return record.attempt if record is not None else ""
+
+    @property
     def unread(self) -> bool:
-        """Whether a look would tell more: nobody has looked, or it is an image that no commit describes."""
-        undescribed = self.is_item and self.kind == "image" and not self.meta
-        return not self.state or (undescribed and self.state != "unreadable")
+        """Whether a look would tell more: nobody has looked, or it is an image that nothing describes yet."""
+        return not self.state or (self.is_item and self.kind == "image" and not self.meta)
 
     @property
     def url(self) -> str:
         """Where it lies: a path on disk, or a URL; never with a secret."""
-        if self.is_item and self.state == "foreign":
+        if self.is_item and self.record is None:
             return self.node.store.url(f"{self.node.location}/{self.name}")
         return self.node.item_url(self.name) if self.is_item else self.node.url
 
@@ -157,25 +171,23 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     return sorted(rows, key=lambda row: row.name)
 
 
+def stranger_row(path: str, node: CacheDir, name: str) -> Row:
+    """Return the row of a directory that no node may be called like; what is in it is not shown."""
+    return Row(below(path, name), name, "directory", "foreign", node, is_item=True, meta={"kind": "directory"})
+
+
 def item_row(path: str, node: CacheDir, state: str, name: str, recorded: Mapping[str, Any]) -> Row:
     """Return the row of one item from what is recorded of it."""
-    kind, shape, dtype, size = _facts(recorded)
-    if kind == "file" and is_item_dir(name):
-        kind = "image" if name.endswith(".zarr") else "directory"
     note = "uncommitted" if state in {"running", "failed"} else ""
-    return Row(
-        below(path, name),
-        name,
-        kind,
-        state,
-        node,
-        is_item=True,
-        shape=shape,
-        dtype=dtype,
-        size=size,
-        note=note,
-        meta=recorded,
-    )
+    return described(Row(below(path, name), name, "file", state, node, is_item=True, note=note), recorded)
+
+
+def described(row: Row, recorded: Mapping[str, Any]) -> Row:
+    """Return the row of an item with what is recorded of it."""
+    kind, shape, dtype, size = _facts(recorded)
+    if kind == "file" and is_item_dir(row.name):
+        kind = "image" if row.name.endswith(".zarr") else "directory"
+    return replace(row, kind=kind, shape=shape, dtype=dtype, size=size, meta=recorded)
 
 
 def _facts(row: Mapping[str, Any]) -> tuple[str, tuple[int, ...], str, int | None]:
@@ -185,13 +197,12 @@ def _facts(row: Mapping[str, Any]) -> tuple[str, tuple[int, ...], str, int | Non
         columns = row.get("columns")
         shape = [row["rows"], len(columns)] if isinstance(columns, list) else [row["rows"]]
     whole = isinstance(shape, list) and all(type(n) is int for n in shape)
-    size = row.get("size", row.get("bytes"))
     kind, dtype = row.get("kind"), row.get("dtype")
     return (
         kind if isinstance(kind, str) and kind else "file",
         tuple(shape) if whole and isinstance(shape, list) else (),
         dtype if isinstance(dtype, str) else "",
-        size if type(size) is int else None,
+        row_bytes(row),
     )
 
 

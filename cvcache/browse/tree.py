@@ -10,11 +10,22 @@ from typing import Any, TypeVar
 
 from cvcache import contents
 from cvcache.api import cdir
-from cvcache.browse.rows import NO_NODE, Level, Row, below, item_row, item_rows, node_row, place_row, unseen_row
+from cvcache.browse.lineages import Lineages, version_of
+from cvcache.browse.rows import (
+    NO_NODE,
+    Level,
+    Row,
+    below,
+    described,
+    item_rows,
+    node_row,
+    place_row,
+    stranger_row,
+    unseen_row,
+)
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.names import RESERVED, child_names, is_item_dir
 from cvcache.node import CacheDir
-from cvcache.record import Record
 from cvcache.store.base import AT_ONCE, Listing
 
 T = TypeVar("T")
@@ -45,7 +56,7 @@ class Tree:
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
         self._levels: dict[str, tuple[str, ...]] = {}
-        self._versions: dict[str, tuple[bool, str]] = {}  # of a node's location: is it committed, and which version
+        self._lineages = Lineages()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cvcache-browse")
 
     @property
@@ -91,31 +102,31 @@ class Tree:
         ------
         KeyError
             There is no such row.
+        OSError
+            The store cannot be reached, or refuses.
 
         Notes
         -----
         One LIST, and at the same time one STAT that asks whether the commit still stands; where the items of a commit
         are too many for its record one GET in place of that. Two calls more if it does not stand.
         """
-        row = self._rows[path]
         limit = min(limit, MOST_CHILDREN)
-        listing = self._pool.submit(row.node.store.list, row.node.location, limit)
-        if not row.state or self._is_replaced(row):
-            row = self.look([path])[0]
-        names = listing.result()
-        if row.state in NO_NODE and _record(row) is None:
-            row = self._keep([place_row(path, row.node, names)])[0]
-        items = self._items(row, names)
-        children = child_names(names.dirs)
-        more = names.more or len(children) > limit
-        rows = [*items, *(self._child(row, name) for name in children[:limit]), *_strangers(row, names)]
-        rows = [self._kept_reading(one) for one in rows]
-        with self._lock:
-            self._forget_below(path, {one.path for one in rows})
-            self._rows.update({one.path: one for one in rows})
-            self._levels[path] = tuple(one.path for one in rows)
-            self._rows[path] = dataclasses.replace(row, branch=bool(rows))
-        return Level(path, tuple(self._rows[one.path] for one in rows), more)
+        while True:
+            row = self._rows[path]
+            listing = self._pool.submit(row.node.store.list, row.node.location, limit)
+            if not row.state or self._has_moved(row):
+                row = self._look([row])[0]
+            names = listing.result()
+            if row.state in NO_NODE and row.record is None:
+                row = self._keep([place_row(path, row.node, names)])[0]
+            try:
+                rows = self._rows_of(row, names, limit)
+            except NodeReplaced:
+                self._look([row])
+                continue
+            if self._take_level(row, rows):
+                more = names.more or len(child_names(names.dirs)) > limit
+                return Level(path, tuple(self._rows.get(one.path, one) for one in rows), more)
 
     def look(self, paths: Iterable[str]) -> list[Row]:
         """Look again at these rows, at once, and return them; behind them all others that changed by it.
@@ -125,8 +136,7 @@ class Tree:
         For each node one LIST and one GET, for a directory that is no node two LIST, for an image that is not
         committed what it takes to read its metadata. Nothing for an item of a committed node.
         """
-        known = [self._rows[path] for path in paths if path in self._rows]
-        return self._keep(self._at_once(self._read, known))
+        return self._look([row for path in paths if (row := self._rows.get(path)) is not None])
 
     def check(self, path: str) -> list[Row]:
         """Look at the nodes that the node at `path` was made from, and return the rows that changed by it.
@@ -135,15 +145,11 @@ class Tree:
         -----
         One LIST and one GET for each of them that was not seen before.
         """
-        unseen = {
-            source.location: source
-            for source, _ in self._rows[path].node.sources()
-            if source.location not in self._versions
-        }
-        found = self._at_once(lambda source: (source.location, _version(source.refresh())), unseen.values())
+        sources = {source.location: source for source, _ in self._rows[path].node.sources()}
+        unseen = [source for place, source in sources.items() if not self._lineages.knows(place)]
+        found = self._at_once(lambda source: (source.location, version_of(source.refresh())), unseen)
         with self._lock:
-            self._versions.update(found)
-        return self._settle()
+            return self._settle(set().union(*(self._lineages.see(*one) for one in found)))
 
     def poll(self, expanded: Sequence[str], visible: Sequence[str]) -> tuple[list[Level], list[Row]]:
         """Look for news where there may be some: in levels of directories not committed, at nodes not committed.
@@ -170,7 +176,7 @@ class Tree:
         open_rows = [row for path in expanded if (row := rows_before.get(path)) and row.state not in _SETTLED]
         seen = [row for path in visible if (row := rows_before.get(path)) and not row.is_item]
         waiting = [row for row in seen if row.kind == "node" and row.state not in _SETTLED]
-        moved = self._at_once(lambda row: _record(row) is None or self._is_replaced(row), waiting)
+        moved = self._at_once(lambda row: row.record is None or self._has_moved(row), waiting)
         self.look([row.path for row, news in zip(waiting, moved, strict=True) if news])
         levels = [self.expand(row.path) for row in open_rows if row.path in self._rows]
         rows_now = dict(self._rows)
@@ -179,19 +185,23 @@ class Tree:
 
     def made_from(self, places: Collection[str]) -> list[Row]:
         """Return the rows, as far as they were read, of nodes made from those at these locations; no store call."""
-        rows = [row for row in list(self._rows.values()) if row.kind == "node" and row.state and not row.is_item]
-        return [row for row in rows if any(source.location in places for source, _ in row.node.sources())]
+        with self._lock:
+            paths = dict.fromkeys(self._lineages.made_from(places))
+            return [self._rows[path] for path in paths if path in self._rows]
 
     def _at_once(self, function: Callable[[T], R], jobs: Iterable[T]) -> list[R]:
         return list(self._pool.map(function, jobs))
 
+    def _look(self, rows: Iterable[Row]) -> list[Row]:
+        return self._keep(self._at_once(self._read, rows))
+
     def _read(self, row: Row) -> Row:
         """Read one row anew; what cannot be read says why."""
         try:
-            if row.is_item:
-                return self._read_item(row)
-            return self._read_node(row.path, row.node)
+            return self._read_item(row) if row.is_item else self._read_node(row.path, row.node)
         except (OSError, CvcacheError) as error:
+            if row.is_item:
+                return dataclasses.replace(row, note=str(error), meta={"kind": row.kind})
             return dataclasses.replace(row, state="unreadable", note=str(error))
 
     def _read_node(self, path: str, node: CacheDir) -> Row:
@@ -202,96 +212,91 @@ class Tree:
 
     def _read_item(self, row: Row) -> Row:
         """Read what is known of an image that no commit vouches for."""
-        if not row.unread:
+        if row.state not in {"running", "failed", "foreign"} or not row.name.endswith(".zarr"):
             return row
-        if row.state != "foreign" and (record := row.node.record()) is not None:
+        record = row.record
+        if record is not None:
             meta = contents.planned(row.node.store, row.node.location, record, row.name)
         else:
             from cvcache.formats.place import Place
             from cvcache.image.describe import look
 
             meta, _ = look(Place(row.node.store, f"{row.node.location}/{row.name}"))
-        return item_row(row.path.rpartition("/")[0], row.node, row.state, row.name, meta or {"kind": row.kind})
+        return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)
 
-    def _is_replaced(self, row: Row) -> bool:
-        """Whether another record follows the one of this row; one STAT, none where its items have to be fetched."""
-        record = _record(row)
+    def _has_moved(self, row: Row) -> bool:
+        """Whether a node is not any more what its row says; one STAT, none where its items have to be fetched."""
+        record = row.record
         if record is None or (record.state == "committed" and record.items is None):
             return False
-        return row.node.store.stat(contents.successor(row.node.location, record)) is not None
+        return (row.state == "running" and row.node.own_state != "running") or not row.node.is_newest()
 
-    def _items(self, row: Row, names: Listing) -> list[Row]:
-        try:
-            return item_rows(row.path, row.node, row.state, names)
-        except NodeReplaced:
-            row = self.look([row.path])[0]
-            return item_rows(row.path, row.node, row.state, names)
+    def _rows_of(self, row: Row, names: Listing, limit: int) -> list[Row]:
+        """Return what is listed in the directory of a row."""
+        children = child_names(names.dirs)[:limit]
+        odd = {*names.dirs} - {*child_names(names.dirs), RESERVED, ""}
+        items = [
+            *item_rows(row.path, row.node, row.state, names),
+            *(stranger_row(row.path, row.node, name) for name in sorted(odd) if not is_item_dir(name)),
+        ]
+        # a bucket may hold an object and a directory of one name, and a path is one row's
+        both = set(children)
+        items = [dataclasses.replace(one, path=f"{one.path}\0") if one.name in both else one for one in items]
+        return [*items, *(unseen_row(below(row.path, name), row.node / name) for name in children)]
 
-    def _child(self, row: Row, name: str) -> Row:
-        path = below(row.path, name)
-        return self._rows.get(path) or unseen_row(path, row.node / name)
+    def _take_level(self, row: Row, rows: list[Row]) -> bool:
+        """Remember a level, unless its row is another one by now."""
+        with self._lock:
+            current = self._rows.get(row.path)
+            if current is None or current.attempt != row.attempt:
+                return current is None
+            for one in rows:
+                before = self._rows.get(one.path)
+                if before is None or not _still(before, one):
+                    self._rows[one.path] = one
+            paths = tuple(one.path for one in rows)
+            gone = self._forget(set(self._levels.get(row.path, ())) - set(paths))
+            self._levels[row.path] = paths
+            self._rows[row.path] = dataclasses.replace(current, branch=bool(rows))
+            self._settle(self._lineages.forget(gone))
+        return True
 
-    def _kept_reading(self, row: Row) -> Row:
-        """Return what a look has told of this image before, if it is still the same one."""
-        before = self._rows.get(row.path) if row.is_item and row.unread else None
-        same = before is not None and before.state == row.state and _attempt(before) == _attempt(row)
-        return before if before is not None and same else row
-
-    def _forget_below(self, path: str, kept: set[str]) -> None:
-        for gone in set(self._levels.get(path, ())) - kept:
-            inside = f"{gone}/"
-            for known in [known for known in self._rows if known == gone or known.startswith(inside)]:
-                self._rows.pop(known, None)
-                self._levels.pop(known, None)
+    def _forget(self, paths: Iterable[str]) -> list[Row]:
+        """Forget these rows and all below them, and return them."""
+        gone, waiting = [], list(paths)
+        while waiting:
+            path = waiting.pop()
+            if (row := self._rows.pop(path, None)) is not None:
+                gone.append(row)
+            waiting += self._levels.pop(path, ())
+        return gone
 
     def _keep(self, rows: Iterable[Row]) -> list[Row]:
         """Remember rows that were read, and return them and those whose state they change."""
         kept = list(rows)
         with self._lock:
+            moved: set[str] = set()
             for row in kept:
                 self._rows[row.path] = row
-                if not row.is_item and row.kind == "node" and row.state not in {"", "unreadable"}:
-                    self._versions[row.node.location] = _version(row.node)
-        moved = {row.path: row for row in self._settle()}
-        kept = [moved.pop(row.path, row) for row in kept]
-        return [*kept, *moved.values()]
+                moved |= self._lineages.take(row)
+            changed = {row.path: row for row in self._settle(moved)}
+        return [*(changed.pop(row.path, row) for row in kept), *changed.values()]
 
-    def _settle(self) -> list[Row]:
-        """Say of each committed row whether it is stale, as far as its sources were seen; return what changed."""
+    def _settle(self, paths: Iterable[str]) -> list[Row]:
+        """Say of these rows, as far as they are committed, whether they are stale, and return what changed."""
         changed = []
-        with self._lock:
-            for path, row in self._rows.items():
-                if row.kind != "node" or row.is_item or row.state not in {"committed", "stale"}:
-                    continue
-                state = "stale" if self._is_stale(row.node) else "committed"
+        for path in paths:
+            row = self._rows.get(path)
+            if row is not None and row.state in {"committed", "stale"}:
+                state = "stale" if self._lineages.is_stale(path) else "committed"
                 if state != row.state:
                     self._rows[path] = dataclasses.replace(row, state=state)
                     changed.append(self._rows[path])
         return changed
 
-    def _is_stale(self, node: CacheDir) -> bool:
-        return any(
-            self._versions.get(source.location, (True, version)) != (True, version)
-            for source, version in node.sources()
-        )
 
-
-def _record(row: Row) -> Record | None:
-    """Return the record that a row was made from; None for a directory without, or whose record cannot be read."""
-    return row.node.record() if row.kind == "node" and row.state not in {"", "unreadable"} else None
-
-
-def _attempt(row: Row) -> str:
-    record = row.node.record() if row.state != "foreign" else None
-    return record.attempt if record is not None else ""
-
-
-def _version(node: CacheDir) -> tuple[bool, str]:
-    return node.committed, node.version if node.record() is not None else ""
-
-
-def _strangers(row: Row, names: Listing) -> list[Row]:
-    """Return the directories that no node may be called like."""
-    known = {*child_names(names.dirs), RESERVED}
-    odd = [name for name in names.dirs if name not in known and not is_item_dir(name)]
-    return [Row(below(row.path, name), name, "foreign", "foreign", row.node) for name in odd]
+def _still(before: Row, now: Row) -> bool:
+    """Whether what was read of a row before stands, when its directory is listed again."""
+    if before.is_item != now.is_item:
+        return False
+    return not now.is_item or (now.unread and before.state == now.state and before.attempt == now.attempt)

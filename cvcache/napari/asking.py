@@ -65,7 +65,7 @@ class Asker(QObject):
             return
         self.said.emit(f"removing {line(row.url)}\N{HORIZONTAL ELLIPSIS}")
         self._jobs.start(
-            lambda: remove(tree, row) if below else withdraw(tree, row),
+            lambda: (remove if below else withdraw)(tree, row, found),
             done=lambda urls: self._done(row, urls),
             failed=self._failed,
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.browse.actions import as_python, removal, remove, withdraw
+from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
 from cvcache.browse.tree import Tree
 from cvcache.errors import NodeBusy, UsageError
 
@@ -64,7 +64,7 @@ def test_a_removal_names_what_goes_and_then_that_goes_and_nothing_else(tree: Tre
     text = asked.text()
     assert text.startswith("2 nodes with 3 items")
     assert all(url in text for url in (*asked.urls, *asked.outdated))
-    assert sorted(remove(tree, row(tree, "source"))) == sorted(asked.urls)
+    assert sorted(remove(tree, row(tree, "source"), asked)) == sorted(asked.urls)
     assert row(tree, "source").state == "absent"
     assert row(tree, "derived").state == "stale"
     assert store_case.read("source/notes.txt") == b"mine"
@@ -73,11 +73,50 @@ def test_a_removal_names_what_goes_and_then_that_goes_and_nothing_else(tree: Tre
 def test_a_withdrawal_leaves_the_nodes_below(tree: Tree) -> None:
     asked = removal(tree, row(tree, "source"), below=False)
     assert asked.urls == (f"{tree.url}/source",)
-    assert withdraw(tree, row(tree, "source")) == [f"{tree.url}/source"]
+    assert withdraw(tree, row(tree, "source"), asked) == [f"{tree.url}/source"]
     assert row(tree, "source").state == "absent"
     assert tree.look(["source/inner"])[0].state == "committed"
     root = tree.top
     assert source(root / "source").computed
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_what_came_after_the_question_is_not_removed(tree: Tree, *, below: bool) -> None:
+    asked = removal(tree, row(tree, "source"), below=below)
+    if below:
+        with cvcache.cdir_init(tree.top / "source" / "new") as new:
+            new.write("a.json", 1)
+    else:
+        source.force(tree.top / "source")
+    with pytest.raises(UsageError, match="nothing was removed"):
+        (remove if below else withdraw)(tree, row(tree, "source"), asked)
+    assert cvcache.cdir_query(tree.top / "source").committed
+
+
+def test_asking_leaves_the_row_as_it_was_seen(tree: Tree) -> None:
+    before = row(tree, "source").record
+    source.force(tree.top / "source")
+    removal(tree, row(tree, "source"))
+    assert row(tree, "source").record == before
+
+
+def test_a_directory_with_an_odd_name_is_not_taken_for_the_one_above_it(store_case: StoreCase) -> None:
+    with cvcache.cdir_init(cvcache.cdir(f"{store_case.url}/exp", **store_case.options)) as node:
+        node.write("a.json", 1)
+    store_case.put("exp/raw [1]/x.txt", b"mine")
+    tree = Tree(store_case.url, **store_case.options)
+    tree.open()
+    tree.expand("")
+    tree.look(["exp"])
+    tree.expand("exp")
+    tree.look(["exp/raw [1]"])
+    odd = row(tree, "exp/raw [1]")
+    assert (odd.state, odd.url) == ("foreign", f"{store_case.url}/exp/raw [1]")
+    with pytest.raises(UsageError):
+        remove(tree, odd, Removal((), 0, 0))
+    assert as_python([odd]).endswith(f"raw_1 = {odd.url!r}\n")
+    assert cvcache.cdir_query(f"{store_case.url}/exp", **store_case.options).committed
+    tree.close()
 
 
 def test_a_node_that_is_written_is_not_removed(local_case: LocalCase) -> None:
@@ -92,9 +131,9 @@ def test_a_node_that_is_written_is_not_removed(local_case: LocalCase) -> None:
         tree.open()
         tree.expand("")
         tree.look(["n"])
-        for act in (withdraw, remove):
+        for act, below in ((withdraw, False), (remove, True)):
             with pytest.raises(NodeBusy):
-                act(tree, row(tree, "n"))
+                act(tree, row(tree, "n"), removal(tree, row(tree, "n"), below=below))
         tree.close()
         other.kill()
 
@@ -103,9 +142,9 @@ def test_what_is_no_node_is_refused(tree: Tree, store_case: StoreCase) -> None:
     store_case.put("foreign/x.txt", b"1")
     tree.look([one.path for one in tree.expand("").rows])
     for path in ("source/1 class.json", "foreign"):
-        for act in (withdraw, remove, removal):
+        for act in (withdraw, remove):
             with pytest.raises(UsageError, match=r"commit does not change|not written by cvcache"):
-                act(tree, row(tree, path))
+                act(tree, row(tree, path), Removal((), 0, 0))
     assert store_case.read("foreign/x.txt") == b"1"
 
 
@@ -144,6 +183,17 @@ def test_the_python_of_a_foreign_image_opens_it(local_case: LocalCase) -> None:
     names: dict[str, object] = {}
     exec(code, names)  # noqa: S102 - that it runs is what the test is about
     assert np.asarray(names["old"]).sum() == 9
+    tree.close()
+
+
+def test_the_python_of_a_foreign_file_is_its_path(local_case: LocalCase) -> None:
+    local_case.put("data/table.csv", b"a,b")
+    tree = Tree(local_case.url)
+    tree.open()
+    tree.expand("")
+    tree.look(["data"])
+    tree.expand("data")
+    assert as_python([row(tree, "data/table.csv")]) == f"table = {local_case.url + '/data/table.csv'!r}\n"
     tree.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import cvcache
+from cvcache.browse.find import search
 from cvcache.browse.tree import MOST_CHILDREN, Tree
 from cvcache.errors import CvcacheError
 from cvcache.testing import CountingStore, instrument, lay_tree
@@ -100,6 +104,107 @@ def test_a_changed_source_makes_what_was_made_from_it_stale(root: cvcache.CacheD
     assert tree.look(["steps/mask"])[0].state == "committed"
 
 
+def test_a_source_that_is_gone_makes_what_was_made_from_it_stale(
+    local_case: LocalCase, make: Callable[..., Tree]
+) -> None:
+    pipeline(cvcache.cdir(local_case.url))
+    tree = make(local_case.url)
+    tree.open()
+    tree.expand("")
+    tree.look(["steps"])
+    tree.expand("steps")
+    tree.look(["steps/mask", "steps/raw"])
+    shutil.rmtree(local_case.path / "steps" / "raw")
+    tree.expand("steps")
+    mask_row = tree.row("steps/mask")
+    assert mask_row is not None
+    assert mask_row.state == mask_row.node.snapshot().state == "stale"
+
+
+def test_a_level_of_a_bucket_with_odd_names_has_a_path_for_each_row_and_an_end(
+    s3_case: StoreCase, make: Callable[..., Tree]
+) -> None:
+    for name in ("a/x.txt", "a", "/deep/x.txt", "b/_cvcache/x"):
+        s3_case.put(name, b"1")
+    tree = make(s3_case.url, **s3_case.options)
+    tree.open()
+    level = tree.expand("")
+    assert [(row.name, row.is_item) for row in level.rows] == [("a", True), ("a", False), ("b", False)]
+    assert len({row.path for row in level.rows}) == 3
+    assert level.rows[0].url == f"{s3_case.url}/a"
+    assert len(list(search(tree, "nothing like it"))) < 10
+
+
+def test_a_foreign_image_that_was_written_again_is_described_again(
+    local_case: LocalCase, make: Callable[..., Tree]
+) -> None:
+    import zarr
+
+    zarr.save_array(f"{local_case.url}/data/x.zarr", np.zeros((3, 4), "u1"))
+    tree = make(local_case.url)
+    tree.open()
+    tree.expand("")
+    tree.look(["data"])
+    tree.expand("data")
+    assert tree.look(["data/x.zarr"])[0].shape == (3, 4)
+    shutil.rmtree(local_case.path / "data" / "x.zarr")
+    zarr.save_array(f"{local_case.url}/data/x.zarr", np.zeros((5, 6), "u2"))
+    (row,) = tree.look(["data/x.zarr"])
+    assert (row.shape, row.dtype) == ((5, 6), "uint16")
+
+
+def test_the_row_of_a_replaced_node_is_as_new_as_its_items(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    def fill(value: int) -> None:
+        with cvcache.cdir_init(root / "n", {"value": value}) as node:
+            for number in range(120):
+                node.write(f"{number:03}.csv", pd.DataFrame({f"column {i}": [value] for i in range(12)}))
+
+    fill(1)
+    tree = make(root)
+    tree.open()
+    tree.expand("")
+    (before,) = tree.look(["n"])
+    assert before.record is not None
+    assert before.record.items is None
+    fill(2)
+    tree.expand("n")
+    after = tree.row("n")
+    assert after is not None
+    assert after.attempt != before.attempt
+
+
+def test_a_record_that_names_a_source_without_a_place_breaks_nothing(
+    local_case: LocalCase, make: Callable[..., Tree]
+) -> None:
+    pipeline(cvcache.cdir(local_case.url))
+    for log in (local_case.path / "steps" / "mask" / "_cvcache" / "log").iterdir():
+        told = json.loads(log.read_text())
+        log.write_text(json.dumps({**told, "inputs": [{"item": "q"}]}))
+    tree = make(local_case.url)
+    tree.open()
+    tree.expand("")
+    tree.look(["steps"])
+    tree.expand("steps")
+    assert states(tree.look(["steps/mask", "steps/raw"])) == {"steps/mask": "committed", "steps/raw": "committed"}
+
+
+def test_a_tree_that_is_also_read_elsewhere_sees_a_replacement_there(
+    memory_case: StoreCase, make: Callable[..., Tree]
+) -> None:
+    far = cvcache.cdir(f"{memory_case.url}/far")
+    raw(far / "raw", 1)
+    tree = make(cvcache.cdir(f"{memory_case.url}/near", also=[far]))
+    tree.open()
+    memory_case.put("near/raw/x.txt", b"")
+    tree.expand("")
+    (before,) = tree.look(["raw"])
+    raw(far / "raw", 2)
+    tree.expand("raw")
+    after = tree.row("raw")
+    assert after is not None
+    assert after.attempt != before.attempt
+
+
 def test_sources_nobody_has_looked_at_are_looked_at_when_asked(
     root: cvcache.CacheDir, make: Callable[..., Tree]
 ) -> None:
@@ -125,7 +230,7 @@ def test_what_a_directory_without_a_node_is(store_case: StoreCase, make: Callabl
     ]
     assert [row.unread for row in rows] == [True, False]
     (broken,) = tree.look(["data/old.zarr"])
-    assert (broken.state, broken.unread) == ("unreadable", False)
+    assert (broken.state, broken.unread) == ("foreign", False)
     assert "old.zarr" in broken.note
 
 
@@ -223,6 +328,19 @@ def test_a_commit_by_another_process_is_news(local_case: StoreCase, make: Callab
     levels, rows = tree.poll(["", "n"], ["n"])
     assert states(rows)["n"] == "committed"
     assert "n/a.json" in states([row for level in levels for row in level.rows])
+
+
+def test_an_owner_that_is_killed_while_one_looks_is_news(local_case: LocalCase, make: Callable[..., Tree]) -> None:
+    code = f"import cvcache; d = cvcache.cdir_init({local_case.url + '/n'!r}); print('open', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        tree = make(local_case.url)
+        tree.open()
+        tree.expand("")
+        assert states(tree.look(["n"])) == {"n": "running"}
+        other.kill()
+    assert states(tree.poll([], ["n"])[1]) == {"n": "failed"}
 
 
 def test_a_killed_owner_is_told_as_failed(local_case: StoreCase, make: Callable[..., Tree]) -> None:

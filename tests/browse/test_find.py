@@ -16,7 +16,7 @@ from cvcache.testing import lay_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servers.store_cases import MemoryCase
+    from servers.store_cases import LocalCase, MemoryCase
 
 NODE = cvcache.cdir("memory://find/labels")
 ITEM = item_row("labels", NODE, "stale", "Nuclei.ome.zarr", {"kind": "labels", "dtype": "uint32"})
@@ -78,6 +78,18 @@ def test_a_search_yields_each_level_before_its_rows_nearest_first(tree: Tree) ->
 def test_a_search_ends_when_it_has_enough_or_is_stopped(tree: Tree) -> None:
     assert len([row for row in search(tree, "stats.json", most=2) if isinstance(row, Row)]) == 2
     assert list(search(tree, "stats.json", stopped=lambda: True)) == []
+
+
+def test_a_search_goes_on_where_a_directory_cannot_be_read(local_case: LocalCase) -> None:
+    lay_tree(local_case.url, 4, fan_out=3)
+    closed = local_case.path / "node000" / "_cvcache" / "log"
+    for record in closed.iterdir():
+        record.write_bytes(b"no record")
+    tree = Tree(local_case.url)
+    tree.open()
+    found = [row.path for row in search(tree, "stats.json state:committed") if isinstance(row, Row)]
+    assert found == ["stats.json", "node001/stats.json", "node002/stats.json"]
+    tree.close()
 
 
 def test_an_unseen_row_fits_by_its_name_alone() -> None:
