@@ -102,8 +102,10 @@ def committed_place(
 ) -> Place:
     """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
     where = f"{root_of(path, record)}/{name}"
-    if record is None or record.state != "committed":
+    if record is None:
         return Place(store, where, row, ram=ram)
+    if record.state != "committed":
+        return Place(store, where, row, until=successor(path, record), ram=ram)
     origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
     return Place(store, where, row, pin=successor(path, record), ram=ram, origin=origin)
 

@@ -53,13 +53,18 @@ def facts(row: Row, *, environment: bool = False) -> tuple[Fact, ...]:
 
 def why(row: Row) -> tuple[str, ...]:
     """Return why the newest attempt at a node was begun, one difference a line; no store call."""
-    record = _record(row)
+    record = row.record
     return tuple(words.line(reason, 1000) for reason in record.reason[:MOST_FACTS]) if record else ()
 
 
 def error_text(row: Row) -> str:
-    """Return type, message and traceback of what a node failed with; empty if it did not. No store call."""
-    error = None if row.state in {"foreign", "folder", ""} else row.node.error
+    """Return type, message and traceback of what a node failed with; empty if it did not. No store call.
+
+    Of what could not be read, why.
+    """
+    if row.state == "unreadable":
+        return words.lines(row.note)
+    error = row.node.error if row.record is not None else None
     if not error:
         return ""
     head = f"{error.get('type', 'error')}: {error.get('message', '')}"
@@ -68,7 +73,7 @@ def error_text(row: Row) -> str:
 
 def key_text(row: Row) -> str:
     """Return the key of a node as indented JSON, cut at 64 KiB; empty for one without a key. No store call."""
-    record = _record(row)
+    record = row.record
     if record is None or record.key is None:
         return ""
     # what is not printable comes spelled out; what is, as it is
@@ -84,7 +89,7 @@ def stale_because(row: Row) -> tuple[str, ...]:
     -----
     One LIST and one GET for each node its key holds an item of.
     """
-    record = _record(row)
+    record = row.record
     if record is None or record.state != "committed":
         return ()
     # several items of one node are one look
@@ -93,10 +98,6 @@ def stale_because(row: Row) -> tuple[str, ...]:
     if len(record.inputs) > MOST_INPUTS:
         found.append(f"{len(record.inputs) - MOST_INPUTS} more inputs were not looked at")
     return tuple(text for text in found if text)
-
-
-def _record(row: Row) -> Record | None:
-    return None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
 
 
 def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
@@ -131,7 +132,7 @@ def _short(version: str) -> str:
 def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
     yield "state", row.state or "not looked at"
     yield "URL", words.line(row.node.url, 2000)
-    record = _record(row)
+    record = row.record
     if record is None:
         yield "note", words.line(row.note)
         return

@@ -49,19 +49,15 @@ def _node_lines(a: Row, b: Row) -> Iterator[str]:
     if a.state != b.state:
         yield f"state: {a.state or 'not looked at'} -> {b.state or 'not looked at'}"
     try:
-        yield from _key_lines(_record(a), _record(b))
+        yield from _key_lines(a.record, b.record)
         yield from _duration_lines(a.duration, b.duration)
         yield from _rows_lines(_rows(a), _rows(b))
     except TROUBLE as error:
         yield told(error)
 
 
-def _record(row: Row) -> Record | None:
-    return None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
-
-
 def _rows(row: Row) -> Mapping[str, Mapping[str, Any]]:
-    return row.node.rows() if _record(row) is not None else {}
+    return row.node.rows() if row.record is not None else {}
 
 
 def _key_lines(a: Record | None, b: Record | None) -> Iterator[str]:

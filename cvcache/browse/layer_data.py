@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from cvcache import contents
 from cvcache.api import cdir
-from cvcache.browse.layer_images import LayerData, Subject, image_layers
+from cvcache.browse.layer_images import LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import LARGEST
 from cvcache.browse.layer_tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
-from cvcache.browse.raw import place_of
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import find_format
@@ -70,7 +69,7 @@ def layers(item: object, *, name: str | None = None, **storage_options: Any) -> 
     Of an image or labels whose metadata is recorded no store call, but the inventory's where the item is new; of one
     that is being written one GET of its plan; of a foreign one those of `open_image`; of a URL one LIST and one GET
     more. Contrast is never computed, see `with_contrast`. Points, tables and small arrays are read: one GET, and of a
-    table one LIST and one GET for each node in its node's key.
+    table one LIST and one GET for each node in its node's key; of a foreign one a STAT and one GET more.
     """
     subject = _subject(item, name, storage_options)
     try:
@@ -94,26 +93,33 @@ def with_contrast(layer: LayerData) -> LayerData:
 
     Notes
     -----
-    Reads the middle plane of the coarsest level, and of finer ones while there is nothing in it, each if it costs at
-    most 256 MiB; for a worker thread. A viewer that is given no contrast reads as much, in the thread of its window.
+    Reads the middle plane of the coarsest level, if that costs at most 256 MiB; for a worker thread. Of an image that
+    is not committed, whose coarser levels come last, also of finer ones while there is nothing in it and all of them
+    cost no more than that. A viewer that is given no contrast reads as much, in the thread of its window.
     """
     data, attributes, kind = layer
     if kind != "image" or attributes.get("rgb") or "contrast_limits" in attributes:
         return layer
     levels = list(reversed(data)) if attributes.get("multiscale") else [data]
-    limits = next((found for level in levels if (found := _measured(level))), None)
+    state = attributes.get("metadata", {}).get("cvcache", {}).get("state")
+    limits = _measured(levels if state in {"running", "failed"} else levels[:1])
     return data, {**attributes, "contrast_limits": limits or _type_limits(levels[0].dtype)}, kind
 
 
-def _measured(level: da.Array) -> tuple[float, float] | None:
-    """Return the range of the middle plane of a level; None where it holds nothing, or is too much to read."""
+def _measured(levels: Sequence[da.Array]) -> tuple[float, float] | None:
+    """Return the range of the middle plane of the first level that holds something; None where too much is to read."""
     import numpy as np
 
-    leading = level.ndim - 2
-    decoded = [*(level.chunks[axis][0] for axis in range(leading)), *level.shape[leading:], level.dtype.itemsize]
-    if math.prod(decoded) > MOST_BYTES:
-        return None
-    return _range_of(np.asarray(level[tuple(extent // 2 for extent in level.shape[:leading])]))
+    left = MOST_BYTES
+    for level in levels:
+        leading = level.ndim - 2
+        decoded = [*(level.chunks[axis][0] for axis in range(leading)), *level.shape[leading:], level.dtype.itemsize]
+        left -= math.prod(decoded)
+        if left < 0:
+            return None
+        if found := _range_of(np.asarray(level[tuple(extent // 2 for extent in level.shape[:leading])])):
+            return found
+    return None
 
 
 def _range_of(plane: np.ndarray) -> tuple[float, float] | None:
@@ -190,8 +196,7 @@ def _subject(item: object, name: str | None, options: Mapping[str, Any]) -> Subj
 
 def _of_row(row: Any, name: str | None, *, known: bool = True) -> Subject:
     """Return an item as a subject; `known` says that its path is one of the tree that is looked at."""
-    place = place_of(row)
-    place.strict = True
+    place = watched_place(row)
     about = {
         "url": place.url,
         "node": row.node.url,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.layer_settings import colormap, geometry, is_range, label, saved
+from cvcache.browse.raw import place_of
 from cvcache.errors import UsageError
 from cvcache.formats.place import Place
 from cvcache.image.describe import Level
@@ -75,14 +76,59 @@ class _Image:
     levels: Sequence[Level]
 
     def level(self, number: int, *parts: Sequence[Any]) -> StoredArray:
-        given = () if self.subject.slices is None else (self.subject.slices,)
+        given: list[Sequence[Any]] = [] if self.subject.slices is None else [self.subject.slices]
+        given += [self._fitting(number)] if number else []
         return stored_level(self.subject.place, self.meta, self.levels, number, *given, *parts, fresh=True)
 
     def pyramid(self, *parts: Sequence[Any]) -> list[StoredArray]:
-        """Return all levels, or a part of each; of slices, which count pixels of the finest, that one alone."""
+        """Return all levels, or a part of each; of slices, which count pixels of the finest, that one alone.
+
+        A viewer stretches every level over the first: what is not all of the image, in its place, is left out.
+        """
         count = self.meta["levels"] if self.subject.slices is None else 1
-        every = [self.level(number, *parts) for number in range(count)]
+        every = [self.level(number, *parts) for number in range(count) if not number or self._is_whole(number)]
         return [every[0], *(one for one in every[1:] if 0 not in one.shape)]
+
+    def _axes(self, number: int) -> Iterator[tuple[tuple[int, float, float], tuple[int, float, float]]]:
+        """Yield extent, scale and translation along each axis, of the first level and of another."""
+        names = ("shapes", "scales", "translations")
+        first, other = (zip(*(self.meta[name][n] for name in names), strict=True) for n in (0, number))
+        return zip(first, other, strict=True)
+
+    def _is_whole(self, number: int) -> bool:
+        return self._is_unscaled() or all(
+            n <= n0 and abs(n0 * s0 - n * s) <= abs(s) and abs(t0 - t) <= abs(s)
+            for (n0, s0, t0), (n, s, t) in self._axes(number)
+        )
+
+    def _is_unscaled(self) -> bool:
+        """Whether nobody has recorded how large the pixels of its levels are, as before OME-Zarr 0.4."""
+        return all(scale == self.meta["scales"][0] for scale in self.meta["scales"])
+
+    def _fitting(self, number: int) -> list[slice]:
+        """Return a level without the last pixels, more than half of which lies beyond the image."""
+        unknown = self._is_unscaled()
+        ends = [
+            n if unknown or not s else min(n, max(1, round(n0 * s0 / s)))
+            for (n0, s0, _), (n, s, _) in self._axes(number)
+        ]
+        return [slice(0, end) for i, end in enumerate(ends) if i not in self.meta["added"]]
+
+
+def watched_place(row: Row) -> Place:
+    """Return where the pixels of an item lie; read from it, those of another attempt are an error, also on a bucket."""
+    place = place_of(row)
+    place.strict = True
+    return place
+
+
+def place_under(layer: LayerData) -> Place | None:
+    """Return where the pixels of a layer come from as they are seen; None where they are in memory."""
+    data, attributes, _ = layer
+    graph = getattr(data[0] if attributes.get("multiscale") else data, "dask", None)
+    sources = [part for name, part in getattr(graph, "layers", {}).items() if name.startswith("original-")]
+    stored = (value for part in sources for value in part.values() if isinstance(value, StoredArray))
+    return next((one.place for one in stored), None)
 
 
 def image_layers(subject: Subject) -> list[LayerData]:
@@ -182,11 +228,14 @@ def _name(image: _Image, numbers: Sequence[int], channel: int | None) -> str:
 
 
 def _look_of(image: _Image, first: StoredArray, numbers: Sequence[int], channel: int | None) -> dict[str, Any]:
-    """Return colormap, contrast, blending and visibility of a channel, as far as they are recorded."""
-    number = numbers[channel or 0] if numbers else 0
+    """Return colormap, contrast, blending and visibility of a channel, as far as they are recorded.
+
+    Of several channels that are one layer, what is recorded of all alike.
+    """
+    number = numbers[channel or 0] if numbers else None
     alone = len(numbers) < 2 or channel is None  # noqa: PLR2004 - two
     colors, contrast, active = (_nth(image.meta.get(name), number) for name in ("colors", "contrast", "active"))
-    if colors is None and not alone:
+    if colors is None and number is not None and not alone:
         colors = COLORS[number % len(COLORS)]
     limits = {"u1": (0, 255), "b1": (0, 1)}.get(first.dtype.str[1:])
     shown = tuple(contrast) if is_range(contrast) else limits
@@ -198,8 +247,12 @@ def _look_of(image: _Image, first: StoredArray, numbers: Sequence[int], channel:
     }
 
 
-def _nth(values: object, n: int) -> Any:
-    return values[n] if isinstance(values, list) and n < len(values) else None
+def _nth(values: object, n: int | None) -> Any:
+    if not isinstance(values, list) or not values:
+        return None
+    if n is None:
+        return values[0] if all(value == values[0] for value in values) else None
+    return values[n] if n < len(values) else None
 
 
 def _paintable(stored: StoredArray) -> da.Array:

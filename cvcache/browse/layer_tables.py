@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache import opening
-from cvcache.browse.layer_images import PLANE, RGB, LayerData, Subject, image_layers
+from cvcache.browse.layer_images import PLANE, RGB, LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
@@ -29,6 +29,7 @@ MOST_FEATURES = 256
 SPACE = "zyx"
 LABEL_COLUMNS = ("label", "label_id", "index")
 NUMBERS = "iuf"
+GRAY_ALPHA = 2
 
 
 def points_layers(subject: Subject) -> list[LayerData]:
@@ -71,6 +72,9 @@ def array_layers(subject: Subject) -> list[LayerData]:
         meta = find_format(subject.name).describe(subject.place)
     kind = meta.get("kind")
     rows = meta.get("arrays", {"": meta})
+    if not all("shape" in row for row in rows.values()):  # nobody dares to say of how many pixels
+        msg = f"{subject.place.url} is too large to show; open it with another program, or write it as .ome.zarr"
+        raise UsageError(msg)
     wanted = [name for name, row in rows.items() if len(row["shape"]) >= PLANE][:MOST_ARRAYS]
     if not wanted:
         return []
@@ -142,16 +146,21 @@ def _coordinates(
     if found is None or any(frame[column].dtype.kind not in NUMBERS for column in found[1]):
         return []
     axes, columns = found
-    placed = next((place for row, _ in sources or () if (place := _placed_by(row.meta, axes, len(columns)))), None)
+    count, images = len(columns), [row.meta for row, _ in sources or ()]
+    tried = ((meta, part) for part in (False, True) for meta in images)
+    placed = next((place for meta, part in tried if (place := _placed_by(meta, axes, count, part=part))), None)
     if placed is None:
-        axes = axes or ("tzyx"[-len(columns) :] if len(columns) <= len("tzyx") else "")
-        names = list(axes) or [f"axis {i}" for i in range(len(columns))]
-        placed = {"axes": names, "scale": [1.0] * len(columns), "translation": [0.0] * len(columns), "unit": {}}
+        axes = axes or ("tzyx"[-count:] if count <= len("tzyx") else "")
+        names = list(axes) or [f"axis {i}" for i in range(count)]
+        placed = {"axes": names, "scale": [1.0] * count, "translation": [0.0] * count, "unit": {}}
     return [_points(subject, frame, columns, placed)]
 
 
-def _placed_by(meta: Mapping[str, Any], axes: str, count: int) -> dict[str, Any] | None:
-    """Return the place in the world of such coordinates in an image; None where its axes are others."""
+def _placed_by(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) -> dict[str, Any] | None:
+    """Return the place in the world of such coordinates in an image; None where its axes are others.
+
+    With `part` those of a projection along the first axes are taken too.
+    """
     if "scales" not in meta:
         return None
     image = overview(meta)
@@ -161,6 +170,7 @@ def _placed_by(meta: Mapping[str, Any], axes: str, count: int) -> dict[str, Any]
     else:
         space = [axis for axis in has if axis in SPACE]
         wanted = has if len(has) == count else space if len(space) == count else None
+        wanted = space[-count:] if wanted is None and part and len(space) > count else wanted
     if wanted is None:
         return None
     at = [image["axes"].index(axis) for axis in wanted]
@@ -184,7 +194,7 @@ def _points(subject: Subject, frame: pd.DataFrame, columns: Sequence[Any], place
         "name": _title(subject),
         "metadata": subject.metadata(plane_bytes=data.nbytes),
         "features": features,
-        "size": max(1.0, min(span / 100, 1e6)),
+        "size": min(span / 100, 1e6) or 1.0,
         **geometry(axes, scale, translation, placed["unit"]),
         **saved(subject.place.meta.get("layer"), "points"),
     }
@@ -239,7 +249,6 @@ def _described_labels(
         return []
     features = _features(frame.drop(columns=["index"] if column != "index" and "index" in frame.columns else []))
     features = features.rename(columns={column: "index"}).astype({"index": "int64"})
-    place = row.node.item_place(row.name, row.meta)
     about = {
         **subject.about,
         "url": row.url,
@@ -248,7 +257,7 @@ def _described_labels(
         "path": "",
         "commit": attempt_of(row),
     }
-    shown = Subject(place, row.name, f"{subject.title} labels", about, row)
+    shown = Subject(watched_place(row), row.name, f"{subject.title} labels", about, row)
     return [
         (data, {**attributes, "features": features, "visible": visible}, kind)
         for data, attributes, kind in image_layers(shown)
@@ -273,6 +282,8 @@ def _picture(subject: Subject, array: np.ndarray, key: str, kind: object) -> Lay
     if 0 in array.shape:
         msg = f"{subject.place.url} has the shape {array.shape}, so there is nothing to show"
         raise UsageError(msg)
+    if subject.name.endswith(".png") and array.ndim == PLANE + 1 and array.shape[-1] == GRAY_ALPHA:
+        array = array[..., [0, 0, 0, 1]]
     rgb = array.ndim == PLANE + 1 and array.shape[-1] in RGB and array.dtype == "uint8"
     data = array.astype("uint8") if array.dtype.kind == "b" else abs(array) if array.dtype.kind == "c" else array
     data = data.astype("float64") if data.dtype.itemsize > 8 else data  # noqa: PLR2004 - bytes

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse import words
-from cvcache.browse.about import error_text, facts, key_text, stale_because, why
-from cvcache.browse.pictures import Picture, Refused, picture, plots, thumbnail
 from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
-from cvcache.browse.tables import TableHead, table_head
 from cvcache.image.metadata import COLORS
 from cvcache.logparts import read_last_parts
 from cvcache.logtail import Tail
@@ -24,26 +21,6 @@ from cvcache.show import row_bytes, size_text
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
     from cvcache.node import CacheDir
-
-__all__ = [
-    "Histogram",
-    "Picture",
-    "Refused",
-    "TableHead",
-    "error_text",
-    "facts",
-    "follow_log",
-    "histogram",
-    "key_text",
-    "log_tail",
-    "picture",
-    "plots",
-    "stale_because",
-    "table_head",
-    "text_head",
-    "thumbnail",
-    "why",
-]
 
 TEXT_BYTES = 64 << 10
 LOG_BYTES = 256 << 10
@@ -187,7 +164,7 @@ def log_tail(row: Row, limit: int = LOG_BYTES, name: str = "run.log") -> str:
 
 def _log_of(row: Row, name: str, limit: int) -> Raw | None:
     """Return the end of a log; None where there is none."""
-    record = None if row.state in {"foreign", "folder", "unreadable", ""} else row.node.record()
+    record = row.record
     recorded: Mapping[str, Any] | None = row.meta if row.is_item else None
     if recorded is None:
         recorded = row.node.rows().get(name) if record is not None else None

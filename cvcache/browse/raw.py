@@ -89,7 +89,7 @@ def _pinned(row: Row, place: Place, get: Callable[[], bytes]) -> bytes:
     try:
         return get()
     except (FileNotFoundError, IsADirectoryError):
-        record = row.node.record()
+        record = row.record
         if record is not None and place.pin:
             contents.raise_if_replaced(row.node.store, row.node.location, record)
             msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"

@@ -144,14 +144,14 @@ class _Reader:
         return element
 
     def _limit_styles(self, element: Element) -> None:
-        """Leave out what would take long: dashes without end, broad lines of groups, fonts in great number."""
+        """Leave out what would take long: dashes without end, fonts in great number."""
+        # a shape alone tells how many dashes it takes
         if not (self._dashes and values.dashes_fit(element.name, element.attributes)):
             element.styles.pop("stroke-dasharray", None)
         for name, value in list(element.styles.items()):
             if name in {"font", "font-family"}:
                 self._fonts.add(value)
-            font = name.startswith("font") and len(self._fonts) > MOST_FONTS
-            if font or (element.name not in SHAPES | {"tspan"} and values.is_for_shapes(name, value)):
+            if name.startswith("font") and len(self._fonts) > MOST_FONTS:
                 del element.styles[name]
 
     def _attribute(self, element: Element, full: str, value: str) -> bool:

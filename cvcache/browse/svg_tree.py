@@ -18,7 +18,7 @@ GRADIENTS = frozenset({"linearGradient", "radialGradient"})
 class Element:
     """One element that is kept."""
 
-    __slots__ = ("attributes", "children", "href", "name", "named", "styles", "text_weight")
+    __slots__ = ("attributes", "children", "font", "href", "name", "named", "stroke", "styles", "text_weight")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,6 +28,11 @@ class Element:
         self.href = ""
         self.children: list[Element | str] = []
         self.text_weight = 0
+        self.stroke = self.font = 0.0
+
+    def text(self) -> str:
+        """Return the text that stands in it."""
+        return "".join(child for child in self.children if isinstance(child, str))
 
 
 class TooMuchError(ValueError):
@@ -74,8 +79,7 @@ def spelled(element: Element) -> Iterator[str]:
     yield from (f' {name}="{html.escape(value)}"' for name, value in told.items())
     yield ">"
     if element.name == "style":
-        text = values.sheet("".join(child for child in element.children if isinstance(child, str)))
-        yield html.escape(text, quote=False)
+        yield html.escape(values.sheet(element.text()), quote=False)
     else:
         for child in element.children:
             if isinstance(child, str):

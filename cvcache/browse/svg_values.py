@@ -37,7 +37,7 @@ MOST_RULES = 200
 LONGEST_SHEET = 64 << 10
 LEAST_DASH = 1.0
 MOST_DASHES = 64
-BROADEST, LARGEST_FONT = 2.0, 40.0
+FONTS = ("font", "font-size")
 
 _LONG = frozenset({"d", "points", "x", "y", "dx", "dy", "rotate"})
 _COLORED = frozenset({"fill", "stroke", "color", "stop-color"})
@@ -104,17 +104,24 @@ def declarations(text: str) -> Iterator[tuple[str, str]]:
 
 def sheet(text: str) -> str:
     """Return the rules of a style sheet that are let through, none with a reference."""
+    rules = (f"{selector}{{{'; '.join(map(': '.join, said))}}}" for selector, said in _rules(text))
+    return "\n".join(rules)
+
+
+def sheet_styles(text: str) -> list[tuple[str, str]]:
+    """Return name and value of each style that a style sheet gives to whatever it is for."""
+    return [style for _, said in _rules(text) for style in said]
+
+
+def _rules(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     text = re.sub(r"/\*.*?\*/", " ", text[:LONGEST_SHEET], flags=re.DOTALL)
     if len(text) >= LONGEST_SHEET or "@" in text or "\\" in text:
-        return ""
-    rules = []
+        return
     for selector, body in _RULE.findall(text)[:MOST_RULES]:
         kept = [(name, style(name, value)) for name, value in declarations(body)]
-        fitting = ((name, found[0]) for name, found in kept if found and not found[1])
-        said = [f"{name}: {value}" for name, value in fitting if not is_for_shapes(name, value)]
+        said = [(name, found[0]) for name, found in kept if found and not found[1] and name != "stroke-dasharray"]
         if said and _SELECTOR.fullmatch(selector):
-            rules.append(f"{selector.strip()}{{{'; '.join(said)}}}")
-    return "\n".join(rules)
+            yield selector.strip(), said
 
 
 def dashes_fit(name: str, attributes: dict[str, str]) -> bool:
@@ -126,12 +133,6 @@ def dashes_fit(name: str, attributes: dict[str, str]) -> bool:
 def largest(value: str) -> float:
     """Return the largest number in a style; 0 if it has none."""
     return max((abs(float(text)) for text in NUMBER.findall(value)), default=0.0)
-
-
-def is_for_shapes(name: str, value: str) -> bool:
-    """Whether only the shape a style is for may have it: what that takes to draw is told by the shape alone."""
-    most = {"stroke-width": BROADEST, "font": LARGEST_FONT, "font-size": LARGEST_FONT}.get(name)
-    return name == "stroke-dasharray" or (most is not None and largest(value) > most)
 
 
 def length(value: str | None) -> float | None:

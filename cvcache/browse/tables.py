@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,27 +76,29 @@ def _csv_head(row: Row, most: int) -> TableHead:
     cut = ""
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        for number, cells in enumerate(reader):
-            if number > most + 1:
-                break
-            lines.append(cells)
+        # a line that is blank is no row
+        lines.extend(itertools.islice(filter(None, reader), most + 2))
     except csv.Error as error:
         cut = f"the rest cannot be read: {error}"
     ended = len(lines) <= most + 1
-    if ended and not raw.whole and len(lines) > 1:
-        lines.pop()  # the bytes end inside it
+    cut_names = ended and not raw.whole and len(lines) == 1
+    if ended and not raw.whole and not cut_names:
+        lines[1:] = lines[1:-1]  # the bytes end inside it
     names, body = (lines[0], lines[1:]) if lines else ([], [])
     recorded = count(row.meta.get("rows"))
     total = recorded if recorded is not None else len(body) if ended and raw.whole and not cut else None
-    return _head(names, body[:most], total, cut)
+    return _head(names, body[:most], total, cut, cut_names=cut_names)
 
 
-def _head(names: list[str], body: list[list[str]], total: int | None, note: str) -> TableHead:
+def _head(
+    names: list[str], body: list[list[str]], total: int | None, note: str, *, cut_names: bool = False
+) -> TableHead:
     """Return rows that are all as long as the columns, and say what is left out."""
     wide = max([len(names), *map(len, body)])
     left_out = [note] if note else []
     if wide > MOST_COLUMNS:
-        left_out.append(f"{wide - MOST_COLUMNS} of {wide} columns are left out")
+        at_least = "at least " if cut_names else ""
+        left_out.append(f"{at_least}{wide - MOST_COLUMNS} of {at_least}{wide} columns are left out")
     if total is None or total > len(body):
         left_out.append(f"the first {len(body)} rows" + (f" of {total}" if total is not None else ""))
     wide = min(wide, MOST_COLUMNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,20 +17,17 @@ MOST_MEMBERS = 4096
 DEEPEST = 4
 MOST_DIGITS = 10**40
 
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
-"""What turns the direction of the text around it, or breaks its line."""
-
 
 def line(text: str, longest: int = LONGEST) -> str:
     """Return foreign text as one plain line, cut at `longest` characters."""
     shown = plain(text[: longest * 4]).encode("utf-8", "replace").decode()
-    shown = " ".join(_TURNING.sub("", shown).split())
+    shown = " ".join(shown.split())
     return shown if len(shown) <= longest and len(text) <= longest * 4 else shown[: longest - 1] + "…"
 
 
 def lines(text: str) -> str:
     """Return foreign text of several lines as plain text."""
-    return _TURNING.sub("", plain(text)).encode("utf-8", "replace").decode()
+    return plain(text).encode("utf-8", "replace").decode()
 
 
 def value_text(value: object, longest: int = LONGEST) -> str:

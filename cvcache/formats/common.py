@@ -26,10 +26,10 @@ def refusal(place: Place, why: str, way_out: str) -> NotReproducible:
 
 def damage(place: Place, error: object) -> ItemDamaged:
     """Return the error for bytes at `place` that its format cannot read."""
-    return ItemDamaged(
-        f"{place.url} cannot be read as what its name says ({error}); "
-        "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
-    )
+    way_out = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
+    if not (place.pin or place.until):
+        way_out = "no commit vouches for it: look at its bytes, and bring a good copy"
+    return ItemDamaged(f"{place.url} cannot be read as what its name says ({error}); {way_out}")
 
 
 def need(module: str, extra: str, place: Place) -> Any:

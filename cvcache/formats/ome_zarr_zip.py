@@ -136,7 +136,9 @@ def inside(place: Place) -> Place:
     meta = dict(place.meta)
     if not place.pin and (info := place.store.stat(place.path)) is not None:
         meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
-    return Place(ZipStore(place.store, place.path, place.pin), "", meta, pin=place.pin, origin=place.origin)
+    store = ZipStore(place.store, place.path, place.next_record)
+    # the memory tier knows a part by its key, which is that of any other zip of the same commit: none is kept
+    return Place(store, "", meta, pin=place.pin, until=place.until, origin=place.origin, strict=place.strict)
 
 
 def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Place:
         Full key of the record that would replace the commit this place belongs to; empty for none.
     until : str
         Full key of the record that would end the attempt this place belongs to; empty for none. Another process
-        that writes for the attempt looks for it, so that it does not write into what comes after.
+        that writes for the attempt looks for it, so that it does not write into what comes after; so does who reads
+        what is written so far and has to be `strict`.
     away : bool
         This is that other process.
     origin : mapping
@@ -97,6 +98,11 @@ class Place:
     def remote(self) -> bool:
         """Whether a request takes so long that several should be under way."""
         return self.store.scheme not in {"file", "memory"}
+
+    @property
+    def next_record(self) -> str:
+        """Full key of the record after which these may be another attempt's bytes: `pin`, or `until` if `strict`."""
+        return self.pin or (self.until if self.strict else "")
 
     @property
     def name(self) -> str:
@@ -142,8 +148,9 @@ class Place:
         return data
 
     def check_pin(self, *, now: bool) -> None:
-        """Raise `NodeReplaced` if another record follows the pinned commit."""
-        if self.pin and self._has_come(self.pin, now=now):
+        """Raise `NodeReplaced` if another record follows the pinned commit, or the attempt of a strict place."""
+        record = self.next_record
+        if record and self._has_come(record, now=now):
             msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
             raise NodeReplaced(msg)
 
@@ -216,14 +223,15 @@ class Place:
     def __reduce__(self) -> tuple[Any, ...]:
         # a store that is inside another one knows its way back; the others need the bucket to choose the right options
         store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)
-        return _unpickle, (store, self.path, dict(self.meta), self.pin, self.until, dict(self.origin))
+        return _unpickle, (
+            (store, self.path, dict(self.meta)),
+            {"pin": self.pin, "until": self.until, "origin": dict(self.origin), "strict": self.strict},
+        )
 
 
-def _unpickle(
-    store: Store | tuple[str, str], path: str, meta: dict[str, Any], pin: str, until: str, origin: dict[str, str]
-) -> Place:
-    opened = store if isinstance(store, Store) else reopen(*store)
-    return Place(opened, path, meta, pin=pin, until=until, away=True, origin=origin)
+def _unpickle(where: tuple[Store | tuple[str, str], str, dict[str, Any]], ties: dict[str, Any]) -> Place:
+    store, path, meta = where
+    return Place(store if isinstance(store, Store) else reopen(*store), path, meta, away=True, **ties)
 
 
 def sha256(data: bytes) -> str:

@@ -208,13 +208,18 @@ def _named(place: Place, key: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        msg = f"{place.url} is damaged: its chunk {key} is corrupt ({error}); compute the item again"
-        raise ItemDamaged(msg) from error
+        raise _damaged(place, f"its chunk {key} is corrupt ({error})") from error
 
 
 def missing(place: Place, key: str) -> ItemDamaged:
     """Return the error for a chunk that is not there although it was written."""
-    return ItemDamaged(f"{place.url} is damaged: its chunk {key} is missing; compute the item again")
+    return _damaged(place, f"its chunk {key} is missing")
+
+
+def _damaged(place: Place, what: str) -> ItemDamaged:
+    vouched = place.pin or place.until
+    way_out = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
+    return ItemDamaged(f"{place.url} is damaged: {what}; {way_out}")
 
 
 def _get(place: Place, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:

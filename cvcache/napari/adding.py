@@ -9,8 +9,8 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox
 
 from cvcache.browse.words import line
-from cvcache.errors import CvcacheError
-from cvcache.napari.layer_jobs import Made, Order, load_units, make, read
+from cvcache.errors import CvcacheError, NodeReplaced
+from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake
 from cvcache.napari.settings import settings
 from cvcache.napari.watching import Watcher, mark_of
 from cvcache.show import size_text
@@ -230,7 +230,9 @@ def _created(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> A
 
 
 def _read_all(made: list[Made]) -> list[Made]:
-    return [read(one) for one in made]
+    """Read what was asked for; of a node that went on during the question what is there now."""
+    tried = [(one, read(one)) for one in made]
+    return [(isinstance(new.error, NodeReplaced) and remake(one, one.order.view)) or new for one, new in tried]
 
 
 def _is_of(layer: Any, one: Made) -> bool:

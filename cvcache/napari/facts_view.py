@@ -96,11 +96,13 @@ class FactsView(QTextEdit):
         widths = [QTextLength(QTextLength.Type.FixedLength, min(widest, 130)), QTextLength()]
         form.setColumnWidthConstraints(widths)
         cursor = QTextCursor(self.document())
+        cursor.beginEditBlock()  # laid out once, not after each cell
         table = cursor.insertTable(len(self._facts), 2, form)
         pale = self._pale()
         for i, (label, value) in enumerate(self._facts):
             table.cellAt(i, 0).firstCursorPosition().insertText(lines(label), pale)
             table.cellAt(i, 1).firstCursorPosition().insertText(lines(value))
+        cursor.endEditBlock()
 
     def _write_lines(self) -> None:
         cursor = QTextCursor(self.document())

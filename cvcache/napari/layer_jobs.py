@@ -16,12 +16,13 @@ from cvcache.node import CacheDir
 if TYPE_CHECKING:
     from cvcache.browse.layer_images import LayerData
     from cvcache.browse.rows import Row
+    from cvcache.formats.place import Place
     from cvcache.item import Item
     from cvcache.napari.view import View
 
 Key = tuple[str, str]
 """URL of a node, and the name of one of its items."""
-Tell = Callable[[Key, Exception], object]
+Tell = Callable[["Made", Exception], object]
 
 SHOWN = ("image", "labels", "points")
 """Kinds of items that are added with their node; others are added by themselves."""
@@ -40,7 +41,7 @@ class Order:
     most : int
         Bytes that the first planes of one row may have without a question.
     tell : callable
-        Told which item cannot be read any more, and why; from any thread.
+        Told which layers cannot be read any more, and why; from any thread.
     side_by_side : bool
     """
 
@@ -69,6 +70,8 @@ class Made:
         LayerData tuples of napari.
     cost : int
         Bytes that one plane of each reads.
+    others : tuple of Place
+        Where pixels lie that another node's commit vouches for: of a link, or of the labels a table goes with.
     read : bool
         Whether what will be seen was read ahead.
     error : Exception or None
@@ -80,6 +83,7 @@ class Made:
     item: str
     layers: list[LayerData] = dataclasses.field(default_factory=list)
     cost: int = 0
+    others: tuple[Place, ...] = ()
     read: bool = False
     error: Exception | None = None
 
@@ -112,7 +116,7 @@ def read(made: Made) -> Made:
     from cvcache.browse.layer_data import with_contrast
     from cvcache.napari.ahead import read_ahead
 
-    trouble = functools.partial(made.order.tell, made.key)
+    trouble = functools.partial(made.order.tell, made)
 
     def ahead(layer: LayerData) -> LayerData:
         return with_contrast(read_ahead(layer, made.order.view, trouble))
@@ -173,8 +177,20 @@ def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str
         found = [(data, dict(attributes), kind) for data, attributes, kind in layers(item)]
     except (OSError, CvcacheError, ValueError, ImportError) as error:
         return dataclasses.replace(made, error=error)
-    made = dataclasses.replace(made, layers=_marked(found, made.key), cost=sum(map(cost, found)))
+    others = tuple(_others(found, node))
+    made = dataclasses.replace(made, layers=_marked(found, made.key), cost=sum(map(cost, found)), others=others)
     return read(made) if made.cost <= order.most else made
+
+
+def _others(layers: list[LayerData], node: CacheDir) -> Iterator[Place]:
+    """Yield where pixels of other nodes lie."""
+    from cvcache.browse.layer_images import place_under
+
+    for layer in layers:
+        owner = (layer[1].get("metadata") or {}).get("cvcache", {}).get("node")
+        place = place_under(layer) if owner != node.url else None
+        if place is not None and place.next_record:
+            yield place
 
 
 def _marked(layers: list[LayerData], key: Key) -> list[LayerData]:
@@ -210,14 +226,36 @@ def remake(made: Made, view: View) -> Made | None:
     return new if new.read or new.error else read(new)
 
 
-def replaced(nodes: Sequence[CacheDir]) -> list[CacheDir]:
-    """Return those of these nodes whose record is no longer the newest; one STAT each, at once."""
+def replaced(made: Sequence[Made]) -> list[str]:
+    """Return for each the URL of a node of its pixels that was replaced, or ""; one STAT a record, at once."""
+    nodes: dict[str, CacheDir | Place] = {one.node.url: one.node for one in made}
+    asked = {**nodes, **{_record_url(place): place for one in made for place in one.others}}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [node for node, newest in zip(nodes, pool.map(_is_newest, nodes), strict=True) if not newest]
+        gone = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
+    return [_gone_of(one, gone) for one in made]
 
 
-def _is_newest(node: CacheDir) -> bool:
+def _gone_of(one: Made, gone: set[str]) -> str:
+    others = (owner_of(place) for place in one.others if _record_url(place) in gone)
+    return one.node.url if one.node.url in gone else next(others, "")
+
+
+def _record_url(place: Place) -> str:
+    return place.store.url(place.next_record)
+
+
+def owner_of(place: Place) -> str:
+    """Return the URL of the node whose commit vouches for the pixels there."""
+    return str(place.origin.get("node") or place.url)
+
+
+def _is_newest(source: CacheDir | Place) -> bool:
     try:
-        return node.is_newest()
+        if isinstance(source, CacheDir):
+            return source.is_newest()
+        source.check_pin(now=True)
+    except NodeReplaced:
+        return False
     except OSError:  # what cannot be reached may still be as it was; its pixels say what is wrong
-        return True
+        pass
+    return True

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse.previews import error_text, follow_log, log_tail
+from cvcache.browse.about import error_text
+from cvcache.browse.previews import follow_log, log_tail
 from cvcache.browse.raw import TROUBLE, told
 from cvcache.browse.words import line
 from cvcache.logtail import FIRST_PAUSE, LONGEST_PAUSE, Tail

@@ -9,10 +9,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QWidget
 
+from cvcache.browse.about import facts
 from cvcache.browse.comparing import difference
 from cvcache.browse.pictures import picture, thumbnail
 from cvcache.browse.png_check import Refused
-from cvcache.browse.previews import Histogram, facts, histogram, text_head
+from cvcache.browse.previews import Histogram, histogram, text_head
 from cvcache.browse.raw import TROUBLE
 from cvcache.browse.rows import Row
 from cvcache.browse.words import line
@@ -27,7 +28,7 @@ from cvcache.show import shape_text, size_text
 TALLEST, TALLEST_NARROW = 300, 190
 WIDE = 560
 """Pixels from which on the picture stands beside the facts."""
-MOST_LISTED = 500
+MOST_LISTED = 50
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".text", ".md", ".log", ".html", ".htm", ".ipynb", ".ref", ".toml", ".xml")
 _TEXT_KINDS = {"json", "text", "log", "html", "notebook", "yaml"}
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from cvcache.browse.words import line
 from cvcache.errors import NodeRemoved, NodeReplaced
-from cvcache.napari.layer_jobs import Key, Made, remake, replaced
+from cvcache.napari.layer_jobs import Key, Made, owner_of, remake, replaced
 from cvcache.napari.settings import settings
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ class Watcher(QObject):
 
         return View.of(self._viewer)
 
-    def tell(self, key: Key, error: Exception) -> None:
-        """Say that pixels of an item cannot be read; from any thread. Raise `error` where nobody is left to be told."""
+    def tell(self, made: Made, error: Exception) -> None:
+        """Say that pixels cannot be read; from any thread. Raise `error` where nobody is left to be told."""
         try:
-            self._troubled.emit(key, error)
+            self._troubled.emit(made, error)
         except RuntimeError:  # Qt has deleted this
             raise error from None
 
@@ -152,9 +152,7 @@ class Watcher(QObject):
             if _unfinished(one.made.node) and pause and now - one.looked >= pause:
                 self._remake(one)
         due = [
-            one
-            for one in idle
-            if one.sliced and not one.asked and not _unfinished(one.made.node) and one.made.node.record() is not None
+            one for one in idle if one.sliced and not _unfinished(one.made.node) and one.made.node.record() is not None
         ]
         if due:
             self._check(due)
@@ -168,16 +166,14 @@ class Watcher(QObject):
         """Ask whether the commits still stand of which pixels were shown."""
         for one in due:
             one.sliced, one.asked, one.looked = False, True, time.monotonic()
-        nodes = {one.made.node.url: one.made.node for one in due}
 
-        def answered(gone: list[CacheDir]) -> None:
-            urls = {node.url for node in gone}
-            for one in due:
-                one.asked = False
-                if one.made.node.url in urls:
-                    self._is_over(one, REPLACED, f"{line(one.made.node.url)} was replaced or removed")
+        def answered(gone: list[str]) -> None:
+            _let(due)
+            for one, url in zip(due, gone, strict=True):
+                if url:
+                    self._is_over(one, REPLACED, f"{line(url)} was replaced or removed")
 
-        self._jobs.start(replaced, list(nodes.values()), done=answered, failed=lambda _: _let(due))
+        self._jobs.start(replaced, [one.made for one in due], done=answered, failed=lambda _: _let(due))
 
     def _remake(self, one: Watched) -> None:
         one.asked, one.looked = True, time.monotonic()
@@ -227,19 +223,22 @@ class Watcher(QObject):
         one.made = dataclasses.replace(one.made, node=new.node)
         self.said.emit(f"{line(new.node.url)} failed; its layers show what was read until then")
 
-    def _trouble(self, key: Key, error: Exception) -> None:
-        one = self._watched.get(key)
-        if one is None:
+    def _trouble(self, made: Made, error: Exception) -> None:
+        one = self._watched.get(made.key)
+        if one is None or one.made.order is not made.order:  # the layers have other pixels by now
             return
         if one.over:
             for layer in one.alive():  # somebody made it visible again
                 layer.visible = False
             return
-        where = f"{line(key[0])}/{line(key[1])}"
-        if isinstance(error, NodeReplaced):
+        if isinstance(error, NodeReplaced) and _unfinished(one.made.node):
+            if not one.asked:
+                self._remake(one)  # it is committed, or another attempt writes it
+        elif isinstance(error, NodeReplaced):
             what = "was removed" if isinstance(error, NodeRemoved) else "was replaced or removed"
-            self._is_over(one, REPLACED, f"{line(key[0])} {what}")
+            self._is_over(one, REPLACED, f"{line(next(map(owner_of, made.others), made.key[0]))} {what}")
         else:
+            where = f"{line(made.key[0])}/{line(made.item)}"
             self._is_over(one, UNREADABLE, f"{where} cannot be read: {line(str(error), 300) or type(error).__name__}")
 
     def _is_over(self, one: Watched, mark: str, why: str) -> None:

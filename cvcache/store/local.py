@@ -23,8 +23,14 @@ from cvcache.store.writer import Guard
 if TYPE_CHECKING:
     from io import FileIO
 
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+"""To open a pipe waits for somebody who writes into it, for ever if nobody does."""
+
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE
 """An item of a node lies in the node: a link in its place is not followed."""
+
+_NO_FILES = {errno.ENXIO, errno.EOPNOTSUPP, errno.ESPIPE}
+"""What systems say of a socket that is opened, and of a pipe that is read from its middle."""
 
 _SMALL = 64 << 10
 """Bytes that are asked for before anybody knows how many there are."""
@@ -48,7 +54,10 @@ class LocalStore(Store):
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         # bare descriptors: a hit is three of these, and a file object is half of what one costs
         try:
-            descriptor = os.open(path, _READ)
+            try:
+                descriptor = os.open(path, _READ)
+            except BlockingIOError:
+                descriptor = os.open(path, _READ & ~_AT_ONCE)
             try:
                 return _read(descriptor, start or 0, end)
             finally:
@@ -58,6 +67,8 @@ class LocalStore(Store):
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileNotFoundError(errno.ENOENT, "a symbolic link is no item", path) from None
+            if error.errno in _NO_FILES:
+                raise _no_file(path) from None
             raise
 
     def put(self, path: str, data: bytes) -> None:
@@ -182,7 +193,7 @@ class LocalStore(Store):
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             with _not_a_file(path):
-                return open(path, "rb")
+                return open(path, "rb", opener=_open_file)
         return cast("IO[bytes]", _WholeFile(path, guard))
 
     def makedirs(self, path: str) -> None:
@@ -288,6 +299,30 @@ def _fsync_directory(path: str) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a file without waiting; refuse what is none, such as a pipe, whose bytes are nobody's result."""
+    try:
+        descriptor = os.open(path, flags | _AT_ONCE)
+    except BlockingIOError:
+        # a file server has lent it to somebody, and takes it back for whoever waits
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in _NO_FILES:
+            raise _no_file(path) from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat_module.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat_module.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise _no_file(path)
+
+
+def _no_file(path: str) -> OSError:
+    return OSError(errno.EINVAL, "a pipe, socket or device is no item; remove it or store a file in its place", path)
 
 
 def _read(descriptor: int, start: int, end: int | None) -> bytes:

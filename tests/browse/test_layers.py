@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -138,6 +141,68 @@ def test_an_image_of_many_channels_has_a_slider_for_them(tmp_path: Path, viewer:
     assert shown(viewer, layer).axis_labels == ("c", "y", "x")
 
 
+@pytest.mark.parametrize("same", [False, True])
+def test_what_is_recorded_of_one_channel_is_not_taken_for_all(tmp_path: Path, *, same: bool) -> None:
+    contrast = [(0, 9) if same else (0, i + 1) for i in range(65)]
+    channels = [{"color": "FF0000" if same or not i else "00FF00", "active": same or i > 0} for i in range(65)]
+    how = {"axes": "cyx", "contrast": contrast, "channels": channels}
+    _, attributes, _ = one(str(tmp_path / "n"), np.zeros((65, 4, 4), "uint16"), **how)
+    assert attributes.get("contrast_limits") == ((0, 9) if same else None)
+    assert attributes["colormap"] == ("#ff0000" if same else "gray")
+    assert attributes["visible"]
+
+
+def foreign_pyramid(path: Path, *levels: tuple[np.ndarray, float, float]) -> Path:
+    """Write pixels, scale and translation of each level as another program does."""
+    import zarr
+
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    datasets = []
+    for i, (pixels, scale, translation) in enumerate(levels):
+        group.create_array(str(i), data=pixels)
+        steps = [{"type": "scale", "scale": [scale] * 2}, {"type": "translation", "translation": [translation] * 2}]
+        datasets.append({"path": str(i), "coordinateTransformations": steps})
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    return path
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (np.zeros((16, 16)), 2.0, 0.5),  # a part
+        (np.zeros((32, 32)), 1.0, 0.0),  # of another scale than it has
+        (np.zeros((32, 32)), 2.0, 9.0),  # somewhere else
+        (np.zeros((128, 128)), 0.5, 0.0),  # finer than the first
+        (np.zeros((32, 32)), 0.0, 0.0),
+    ],
+)
+def test_a_level_that_is_not_all_of_the_image_is_left_out(tmp_path: Path, viewer: Any, other: Any) -> None:
+    path = foreign_pyramid(tmp_path / "x.ome.zarr", (np.ones((64, 64)), 1.0, 0.0), other, (np.ones((16, 16)), 4.0, 1.5))
+    (layer,) = layers(path)
+    assert [level.shape for level in layer[0]] == [(64, 64), (16, 16)]
+    shown(viewer, layer)
+
+
+def test_levels_whose_scale_nobody_has_recorded_are_all_there(tmp_path: Path) -> None:
+    path = foreign_pyramid(tmp_path / "x.ome.zarr", *((np.ones((side, side)), 1.0, 0.0) for side in (65, 33, 17)))
+    (layer,) = layers(path)
+    assert [level.shape for level in layer[0]] == [(65, 65), (33, 33), (17, 17)]
+
+
+@pytest.mark.parametrize("side", [1023, 1025, 1056, 2049])
+def test_no_level_is_drawn_beside_its_place(tmp_path: Path, viewer: Any, side: int) -> None:
+    layer = one(str(tmp_path / "n"), np.zeros((side, side), "uint8"), levels=7)
+    added = shown(viewer, layer)
+    for number, level in enumerate(layer[0]):
+        added.data_level = number
+        added.refresh()
+        drawn = added._transforms["tile2data"]
+        for column in range(level.shape[1] + 1):
+            left = drawn.scale[1] * column + drawn.translate[1]
+            assert abs(left - 2**number * column) <= 2**number / 2
+
+
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "int64", "float16", "float64", "complex64"])
 @pytest.mark.parametrize("shape", [(40,), (30, 40), (2, 3, 20, 30)])
 def test_every_image_is_painted(tmp_path: Path, viewer: Any, dtype: str, shape: tuple[int, ...]) -> None:
@@ -188,6 +253,44 @@ def test_small_files_with_arrays_are_pictures(tmp_path: Path, viewer: Any) -> No
     assert [a.get("rgb") for _, a, _ in found] == [False, True, False, True, None]
     for layer in found:
         shown(viewer, layer)
+
+
+def test_a_gray_picture_with_opacity_is_a_picture(tmp_path: Path, viewer: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("LA", (6, 5), (7, 9)).save(tmp_path / "x.png")
+    (layer,) = layers(tmp_path / "x.png")
+    assert (layer[0].shape, layer[1]["rgb"]) == ((5, 6, 4), True)
+    assert np.unique(layer[0].reshape(-1, 4), axis=0).tolist() == [[7, 7, 7, 9]]
+    shown(viewer, layer)
+
+
+def test_a_huge_picture_of_others_is_too_large(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    chunks = [header, b"IDAT" + zlib.compress(bytes(20_001))]
+    parts = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(UsageError, match="too large to show"):
+        layers(tmp_path / "x.png")
+
+
+def test_what_no_commit_vouches_for_is_not_to_be_computed_again(tmp_path: Path) -> None:
+    node = filled(str(tmp_path / "n"), ("d.png", np.zeros((5, 6), "uint8"), {}), ("x.ome.zarr", STACK, {}))
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    (tmp_path / "no.ome.zarr").mkdir()
+    (tmp_path / "no.ome.zarr" / "zarr.json").write_text("{")
+    for path in (tmp_path / "x.png", tmp_path / "no.ome.zarr"):
+        with pytest.raises(ItemDamaged, match="no commit vouches") as caught:
+            layers(path)
+        assert "force" not in str(caught.value)
+    (tmp_path / "n" / "d.png").write_bytes(b"no picture")
+    with pytest.raises(ItemDamaged, match="force=True"):
+        layers(node["d.png"])
+    (foreign,) = layers(item_row("", node, "foreign", "x.ome.zarr", {}))
+    for chunk in (tmp_path / "n" / "x.ome.zarr" / "0" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"no chunk")
+    with pytest.raises(ItemDamaged, match="no commit vouches"):
+        np.asarray(foreign[0])
 
 
 def test_what_is_too_large_to_be_read_whole_is_refused_before_it_is(tmp_path: Path) -> None:
@@ -302,14 +405,53 @@ def test_the_cost_of_a_large_foreign_plane_is_known_before_it_is_read(tmp_path: 
     ] == (0, 255)
 
 
-def test_the_contrast_of_an_image_is_that_of_the_finest_level_while_the_others_are_empty() -> None:
-    import dask.array as da
+def of_state(state: str) -> dict[str, Any]:
+    return {"multiscale": True, "metadata": {"cvcache": {"state": state}}}
 
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_the_contrast_of_a_running_image_is_that_of_the_finest_level_while_the_others_are_empty(state: str) -> None:
     levels = [da.full((4, 64, 64), 300, dtype="u2"), da.zeros((4, 32, 32), dtype="u2")]
     levels[0] = da.concatenate([levels[0][..., :32], da.full((4, 64, 32), 900, dtype="u2")], axis=-1)
-    assert with_contrast((levels, {"multiscale": True}, "image"))[1]["contrast_limits"] == (300, 900)
+    assert with_contrast((levels, of_state(state), "image"))[1]["contrast_limits"] == (300, 900)
     empty = [da.zeros((4, 64, 64), dtype="u2"), da.zeros((4, 32, 32), dtype="u2")]
-    assert with_contrast((empty, {"multiscale": True}, "image"))[1]["contrast_limits"] == (0, 65535)
+    assert with_contrast((empty, of_state(state), "image"))[1]["contrast_limits"] == (0, 65535)
+
+
+def test_the_contrast_of_an_empty_running_image_is_not_sought_in_all_of_it() -> None:
+    read: list[int] = []
+
+    def plane(side: int) -> da.Array:
+        def block(block_id: tuple[int, ...]) -> np.ndarray:
+            assert block_id == (0, 0)
+            read.append(side)
+            return np.zeros((side, side), "u1")
+
+        return da.map_blocks(block, chunks=((side,), (side,)), dtype="u1", meta=np.empty((0, 0), "u1"))
+
+    # 144 MiB and 16 MiB and 1 MiB are 161 MiB; 324 MiB more are too much, and 121 MiB more are too
+    levels = [plane(side << 10) for side in (18, 12, 4, 1)]
+    assert with_contrast((levels, of_state("running"), "image"))[1]["contrast_limits"] == (0, 255)
+    assert read == [1 << 10, 4 << 10, 12 << 10]
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_the_contrast_of_an_empty_image_is_sought_in_its_smallest_level(calls: Calls, *, foreign: bool) -> None:
+    how = {"axes": "yx", "levels": 3, "chunks": (64, 64)}
+    node = filled(calls.case.child("n"), ("x.ome.zarr", da.zeros((512, 512), dtype="f4"), how), **calls.case.options)
+    source = item_row("", node, "foreign", "x.ome.zarr", {}) if foreign else node["x.ome.zarr"]
+    ((data, attributes, kind),) = layers(source)
+    bare = {name: value for name, value in attributes.items() if name != "contrast_limits"}
+    log = calls.of(lambda: with_contrast((data, bare, kind)))
+    assert {path.split("/")[1] for verb, path in log if verb == "get"} == {"2"}
+
+
+def test_a_foreign_table_is_asked_for_its_size_and_head_first(calls: Calls) -> None:
+    node = filled(calls.case.child("n"), ("a.json", 1, {}), **calls.case.options)
+    calls.case.put("n/t.csv", b"y,x\n1,2\n")
+    row = item_row("", node, "foreign", "t.csv", {})
+    log = calls.of(lambda: layers(row))
+    assert sorted(verb for verb, _ in log) == ["get", "get", "stat"]
 
 
 def test_importing_the_layers_loads_nothing_heavy() -> None:
@@ -322,8 +464,73 @@ def test_importing_the_layers_loads_nothing_heavy() -> None:
 # -- one result, or an error ----------------------------------------------------------------------------
 
 
-def test_a_replaced_node_is_an_error_and_no_mix(store_case: StoreCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cvcache.formats.place, "PIN_SECONDS", 0.0)
+@pytest.fixture
+def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look at the log of a bucket hold for ever, but for who asks for one after each part."""
+    monkeypatch.setattr(cvcache.formats.place, "PIN_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("_no_second_look")
+def test_a_replaced_zip_is_an_error_and_no_mix(store_case: StoreCase, tmp_path: Path) -> None:
+    url, options = store_case.child("n"), store_case.options
+    how = {"axes": "zyx", "levels": 1, "chunks": (1, 96, 128), "shards": (8, 96, 128), "compressor": None}
+    name = "x.ome.zarr.zip"
+
+    def put(value: int) -> CacheDir:
+        filled(str(tmp_path / f"made{value}"), (name, np.full_like(STACK, value), how))
+        with cdir(url, **options).init(value) as node, node.open(name, "wb") as file:
+            file.write((tmp_path / f"made{value}" / name).read_bytes())
+        return cdir(url, **options).snapshot()
+
+    (layer,) = layers(put(1)[name])
+    assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
+    newer = put(2)
+    with pytest.raises(NodeReplaced):
+        np.asarray(layer[0][1])
+    (again,) = layers(newer[name])
+    assert np.unique(np.asarray(again[0])).tolist() == [2]
+
+
+@pytest.mark.usefixtures("_no_second_look")
+def test_replaced_labels_of_a_table_are_an_error_and_no_mix(store_case: StoreCase) -> None:
+    url, options = store_case.child("seg"), store_case.options
+    how = {"kind": "labels", "axes": "zyx", "levels": 1, "chunks": (1, 96, 128)}
+    source = filled(url, ("l.ome.zarr", LABELS, how), made_of=1, **options)
+    table = ("t.csv", pd.DataFrame({"label": [1, 2], "area": [3, 4]}), {})
+    cells = filled(store_case.child("cells"), table, made_of={"labels": source["l.ome.zarr"]}, **options)
+    (layer,) = layers(cells["t.csv"])
+    assert where(layer)["node"] == source.url
+    assert np.array_equal(np.asarray(layer[0][0]), LABELS[0])
+    filled(url, ("l.ome.zarr", LABELS + 1, how), made_of=2, **options)
+    with pytest.raises(NodeReplaced):
+        np.asarray(layer[0][1])
+
+
+@pytest.mark.parametrize("end", ["another", "committed", "failed"])
+@pytest.mark.usefixtures("_no_second_look")
+def test_a_layer_of_an_attempt_shows_nothing_of_what_follows_it(store_case: StoreCase, end: str) -> None:
+    url, options = store_case.child("n"), store_case.options
+    how = {"axes": "zyx", "levels": 1, "chunks": (1, 96, 128)}
+    with contextlib.suppress(ArithmeticError), cdir(url, **options).init(1) as attempt:
+        attempt.write("x.ome.zarr", np.full_like(STACK, 1), **how)
+        (layer,) = layers(cdir(url, **options).snapshot()["x.ome.zarr"])
+        assert where(layer)["state"] == "running"
+        assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
+        copy = pickle.loads(pickle.dumps(layer[0]))  # noqa: S301 - our own bytes
+        if end != "committed":
+            raise ArithmeticError(end)
+    if end == "failed":
+        (layer,) = layers(item_row("", cdir(url, **options).snapshot(), "failed", "x.ome.zarr", {}))
+        assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
+    if end != "committed":
+        filled(url, ("x.ome.zarr", np.full_like(STACK, 2), how), made_of=2, **options)
+    for array in (layer[0], copy):
+        with pytest.raises(NodeReplaced):
+            np.asarray(array[1])
+
+
+@pytest.mark.usefixtures("_no_second_look")
+def test_a_replaced_node_is_an_error_and_no_mix(store_case: StoreCase) -> None:
     url, options = store_case.child("n"), store_case.options
     how = {"axes": "zyx", "levels": 1, "chunks": (1, 96, 128)}
     (layer,) = layers(filled(url, ("x.ome.zarr", STACK, how), made_of=1, **options)["x.ome.zarr"])
@@ -514,6 +721,31 @@ def test_points_lie_where_they_were_measured(tmp_path: Path, viewer: Any) -> Non
 def test_points_of_an_array(tmp_path: Path, viewer: Any, count: int) -> None:
     layer = one(str(tmp_path / "n"), np.arange(3 * count, dtype="float64").reshape(3, count), "p.points.parquet")
     assert shown(viewer, layer).ndim == max(2, count)
+
+
+@pytest.mark.parametrize(("span", "size"), [(1.0, 0.01), (1e-6, 1e-8), (1000.0, 10.0), (0.0, 1.0)])
+def test_points_are_as_large_as_they_are_far_apart(tmp_path: Path, viewer: Any, span: float, size: float) -> None:
+    layer = one(str(tmp_path / "n"), np.array([[5.0, 5.0], [5.0, 5.0 + span]]), "p.points.parquet")
+    assert layer[1]["size"] == pytest.approx(size)
+    assert np.asarray(shown(viewer, layer).size) == pytest.approx(size)
+
+
+def test_a_table_of_a_projection_lies_on_the_last_axes_of_its_labels(tmp_path: Path, viewer: Any) -> None:
+    frame = pd.DataFrame({"centroid-0": [1.0, 2.0], "centroid-1": [3.0, 4.0]})
+    _, (layer,) = measured(tmp_path, frame)
+    assert layer[1]["scale"] == (0.5, 0.25)
+    assert layer[1]["axis_labels"] == ("y", "x")
+    assert layer[1]["units"] == ("micrometer",) * 2
+    shown(viewer, layer)
+
+
+def test_a_table_lies_in_the_image_that_has_its_axes_rather_than_in_a_larger_one(tmp_path: Path) -> None:
+    deep = filled(str(tmp_path / "a"), ("l.ome.zarr", LABELS, {"kind": "labels", "axes": "zyx", **UM}))
+    flat = filled(str(tmp_path / "b"), ("l.ome.zarr", LABELS[0], {"kind": "labels", "scale": (7, 8)}))
+    key = {"a": deep["l.ome.zarr"], "b": flat["l.ome.zarr"]}
+    frame = pd.DataFrame({"centroid-0": [1.0, 2.0], "centroid-1": [3.0, 4.0]})
+    (layer,) = layers(filled(str(tmp_path / "t"), ("t.csv", frame, {}), made_of=key)["t.csv"])
+    assert layer[1]["scale"] == (7.0, 8.0)
 
 
 def measured(tmp_path: Path, frame: pd.DataFrame, name: str = "t.csv") -> tuple[CacheDir, list[LayerData]]:

@@ -14,7 +14,7 @@ import threading
 import time
 import tracemalloc
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from cvcache.image.thumbnail import png
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from servers.store_cases import BucketCase, StoreCase
@@ -274,7 +274,7 @@ DRAWN_SVG = {
     ),
     "UTF-16": svg(f'{GREEN}<image width="99" height="99" href="CANARY_FILE"/>').decode().encode("utf-16"),
     "dashes without end": svg(
-        f'{GREEN}<path d="M0 0 {"L90 90 L0 0 " * 1000}" stroke="#00ff00" stroke-dasharray="0.001 0.001"/>'
+        f'{GREEN}<path d="M0 0 {"L90 90 L0 0 " * 300}" stroke="#00ff00" stroke-dasharray="0.001 0.001"/>'
     ),
     "dashes that lead far out": svg(f'{GREEN}<path d="M0 0 L50000 50000" stroke="#00ff00" stroke-dasharray="1 1"/>'),
     "far out": svg(f'{GREEN}<path d="M0 0 L1e300 1e300 L-1e300 5 Z" stroke="red" stroke-width="1e300"/>'),
@@ -444,10 +444,11 @@ def test_a_figure_of_matplotlib_looks_the_same(tmp_path: Path, fonttype: str) ->
     assert (found.width, found.height) == (384, 288)
     for word in (b"<use", b"clip-path", b"data:image/png", b"<pattern", b"stroke-dasharray"):
         assert found.data.count(word) == buffer.getvalue().count(word) > 0, word
-    pytest.importorskip("qtpy.QtSvg")
-    for name, data in (("before", buffer.getvalue()), ("after", found.data)):
-        (tmp_path / f"{name}.svg").write_bytes(data)
-    code = f"""
+    assert_alike_in_qt(tmp_path, buffer.getvalue(), found.data)
+
+
+COMPARE = """
+import pathlib, sys
 from qtpy.QtCore import QByteArray
 from qtpy.QtGui import QGuiApplication, QImage, QPainter
 from qtpy.QtSvg import QSvgRenderer
@@ -456,15 +457,85 @@ for name in ("before", "after"):
     image = QImage(768, 576, QImage.Format.Format_RGB32)
     image.fill(0xFFFFFFFF)
     painter = QPainter(image)
-    QSvgRenderer(QByteArray(open({str(tmp_path)!r} + "/" + name + ".svg", "rb").read())).render(painter)
+    QSvgRenderer(QByteArray((pathlib.Path(sys.argv[1]) / name).read_bytes())).render(painter)
     painter.end()
     images.append(image)
-blank = QImage(images[0])
-blank.fill(0xFFFFFFFF)
-assert images[0] == images[1] != blank
+dark = sum(image.pixel(x, y) & 0xFFFFFF != 0xFFFFFF for x in range(0, 768, 3) for y in range(0, 576, 3))
+assert dark > 500, "there is nothing to compare"
+assert images[0] == images[1]
 """
+"""Draws two drawings with Qt; fails unless both show the same, and something."""
+
+
+def assert_alike_in_qt(folder: Path, before: bytes, after: bytes) -> None:
+    pytest.importorskip("qtpy.QtSvg")
+    (folder / "before").write_bytes(before)
+    (folder / "after").write_bytes(after)
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    command = [sys.executable, "-c", COMPARE, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+LINES = '<path {0}d="M10 10 L90 80"/><path {0}d="M10 80 L90 10"/>'
+BROAD = {
+    "group": f'<g stroke="black" stroke-width="8" fill="none">{LINES.format("")}</g>',
+    "group within a group": f'<g style="stroke-width: 9px"><g stroke="black" fill="none">{LINES.format("")}</g></g>',
+    "class": "<style>.a {stroke: red; stroke-width: 6; fill: none}</style>" + LINES.format('class="a" '),
+    "use": '<defs><path id="p" d="M10 10 L90 80"/></defs><use xlink:href="#p" stroke="red" stroke-width="7"/>',
+    "letters": '<g font-size="60"><text x="5" y="70">cells</text></g>',
+}
+
+
+@pytest.mark.parametrize("name", BROAD)
+def test_broad_lines_and_large_letters_of_a_group_stay(tmp_path: Path, name: str) -> None:
+    before = svg(BROAD[name], 'width="100" height="100" viewBox="0 0 100 100"')
+    found = clean_svg(before)
+    assert isinstance(found, Picture)
+    assert_alike_in_qt(tmp_path, before, found.data)
+
+
+SHORT = '<line {}x2="9" y2="9"/>'
+TANGLE = f'<path d="M0 0 {"L90 71 L7 80 L60 3 " * 12_000}"/>'
+TOO_BROAD = {
+    "letters of a group": f'<g font-size="9000">{"<text>xxxx</text>" * 300}</g>',
+    "letters of a part of a text": f'<text font-size="9000">{"<tspan>xxxx</tspan>" * 300}</text>',
+    "letters of a class": f"<style>text {{font-size: 9000px}}</style>{'<text>xxxx</text>' * 300}",
+    "lines of a group": f'<g stroke="red" stroke-width="9000">{SHORT.format("") * 40_000}</g>',
+    "lines of a class": "<style>.a {stroke-width: 9000}</style>" + SHORT.format('class="a" ') * 40_000,
+    "lines of a use": '<line id="l" x2="9" y2="9"/>' + '<use xlink:href="#l" style="stroke-width: 90in"/>' * 40_000,
+    "a tangle": TANGLE,
+}
+
+
+@pytest.mark.parametrize("name", TOO_BROAD)
+def test_what_is_broad_or_high_by_what_it_is_in_is_counted_so(name: str) -> None:
+    assert "takes too long" in text_of(clean_svg(svg(TOO_BROAD[name], 'width="500" height="500" viewBox="0 0 90 90"')))
+
+
+FIGURES: dict[str, tuple[tuple[float, float], Callable[[Any, Any], object]]] = {
+    "pcolormesh": ((5, 4), lambda axes, random: axes.pcolormesh(random.random((200, 200)))),
+    "scatter": ((5, 4), lambda axes, random: axes.scatter(*random.random((2, 10_000)), c=random.random(10_000))),
+    "scatter of many": ((6, 4), lambda axes, random: axes.scatter(*random.random((2, 30_000)), s=4)),
+    "contours": ((5, 4), lambda axes, random: axes.contourf(random.random((30, 30)))),
+    "large": ((20, 15), lambda axes, random: axes.plot(random.random((200, 5)), lw=4)),
+    "far out of its axes": ((5, 4), lambda axes, _: axes.set_ylim(0, 4) and axes.plot([0, 1, 2], [0, 1e9, 3])),
+    "histogram": ((5, 4), lambda axes, random: axes.hist(random.normal(size=1000), bins=50)),
+    "bars with errors": ((5, 4), lambda axes, random: axes.bar(range(20), random.random(20), yerr=0.1, hatch="//")),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_that_people_make_are_drawn_and_look_the_same(tmp_path: Path, name: str) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure")
+    size, draw = FIGURES[name]
+    figure = figure_module.Figure(figsize=size)
+    draw(figure.subplots(), np.random.default_rng(0))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    found = clean_svg(buffer.getvalue())
+    assert isinstance(found, Picture), found
+    assert_alike_in_qt(tmp_path, buffer.getvalue(), found.data)
 
 
 # --- rows

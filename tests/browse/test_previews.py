@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -16,19 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvcache
-from cvcache.browse.previews import (
-    error_text,
-    facts,
-    follow_log,
-    histogram,
-    key_text,
-    log_tail,
-    stale_because,
-    table_head,
-    text_head,
-    why,
-)
+from cvcache.browse import words
+from cvcache.browse.about import error_text, facts, key_text, stale_because, why
+from cvcache.browse.comparing import difference
+from cvcache.browse.pictures import picture, plots, thumbnail
+from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
 from cvcache.browse.rows import Row, item_row, node_row, unseen_row
+from cvcache.browse.tables import table_head
+from cvcache.browse.tree import Tree
+from cvcache.errors import BadRecord
+from cvcache.printable import plain
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -327,6 +327,62 @@ def test_a_process_that_was_killed_leaves_its_words(local_case: LocalCase) -> No
     assert "died before its commit" in error_text(row)
 
 
+ASKED = (
+    *(facts, why, error_text, key_text, stale_because, histogram, text_head, log_tail, table_head),
+    *(picture, thumbnail, plots),
+)
+ODD = ("a.txt", "t.csv", "t.parquet", "p.png", "d.svg", "run.log", "im.ome.zarr/x")
+
+
+def rows_in_every_state(case: LocalCase) -> list[Row]:
+    """Return rows in every state, and what lies in them; of what is no node the top of a tree too."""
+    with cvcache.cdir_init(case.child("committed"), {"n": 1}) as node:
+        node.write("a.txt", "text")
+    with pytest.raises(ValueError, match="no nuclei"):
+        fails(cvcache.cdir(case.child("failed")))
+    cvcache.cdir_init(case.child("running")).write("a.txt", "text")
+    case.put("broken/_cvcache/log/000001-root.json", b"torn")
+    for name in ("broken", "foreign", "folder/in"):
+        for item in ODD:
+            case.put(f"{name}/{item}", b"1")
+    rows = []
+    for name in ("", "committed", "failed", "running", "broken", "foreign", "folder", "nowhere"):
+        tree = Tree(case.child(name) if name else case.url)
+        with contextlib.suppress(BadRecord):
+            tree.open()
+        try:
+            rows += [tree.open(), *tree.expand("").rows]
+        except BadRecord as error:
+            node = tree.top
+            rows.append(Row("", name, "node", "unreadable", node, branch=True, note=str(error)))
+            rows += [item_row("", node, state, item, {}) for item in ODD for state in ("foreign", "unreadable")]
+        rows.append(unseen_row("n", tree.top))
+        tree.close()
+    return rows
+
+
+def test_nothing_raises_for_a_row_in_whatever_state(local_case: LocalCase) -> None:
+    rows = rows_in_every_state(local_case)
+    states = {"", "absent", "running", "committed", "failed", "foreign", "folder", "unreadable"}
+    assert {row.state for row in rows} == states
+    for gone in (False, True):
+        if gone:
+            shutil.rmtree(local_case.path)
+        for row in rows:
+            for ask in ASKED:
+                ask(row)
+            facts(row, environment=True)
+            for other in rows[::5]:
+                difference(row, other)
+    for row in rows:
+        assert (error_text(row) != "") == (row.state == "failed" or (row.note != "" and row.state == "unreadable"))
+    (broken,) = [row for row in rows if row.state == "unreadable" and not row.is_item]
+    assert error_text(broken) == broken.note
+    missing = [text_head(row) for row in rows if row.state == "foreign" and row.name == "a.txt"]
+    assert len(missing) == 2
+    assert all("not there any more" in text for text in missing), missing
+
+
 def test_what_is_not_there_has_few_facts(memory_case: MemoryCase) -> None:
     nothing = row_of(cvcache.cdir(memory_case.child("nothing")))
     assert dict(facts(nothing))["state"] == "absent"
@@ -505,6 +561,41 @@ def test_columns_that_decode_to_too_much_are_left_out(memory_case: MemoryCase, m
     assert head is not None
     assert (head.columns, head.rows, head.note) == (("small",), (("1",),), "1 of 2 columns are left out")
     assert "a column takes more than 1.0 MiB once it is decoded" in note(row_of(node, "large.parquet"))
+
+
+def test_a_header_that_is_cut_is_told_as_such(memory_case: MemoryCase) -> None:
+    wide = ",".join(f"column {i}" for i in range(100_000))
+    memory_case.put("folder/wide.csv", f"{wide}\n1\n".encode())
+    said = note(item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", "wide.csv", {}))
+    assert re.search(r"^at least \d+ of at least \d+ columns are left out", said)
+
+
+def test_blank_lines_are_no_rows(memory_case: MemoryCase) -> None:
+    memory_case.put("folder/blank.csv", b'\na\n\n1\n\n\n2\n""\n\n')
+    head = table_head(item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", "blank.csv", {}))
+    assert head is not None
+    assert (head.columns, head.rows, head.total, head.note) == (("a",), (("1",), ("2",), ("",)), 3, "")
+
+
+TURNING = ("\u061c", "\u200e", "\u200f", "\u2028", "\u2029", "\u202e", "\u2066", "\u2069")
+
+
+@pytest.mark.parametrize("sign", TURNING)
+def test_what_turns_text_around_or_breaks_it_unseen_is_shown_nowhere(sign: str) -> None:
+    assert plain(f"a{sign}b\tc\n") == "ab\tc\n"
+    assert words.line(f"a{sign}b") == words.lines(f"a{sign}b") == "ab"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in directories")
+def test_a_pipe_in_a_directory_is_told_and_not_waited_for(local_case: LocalCase) -> None:
+    local_case.put("folder/a.txt", b"1")
+    node = cvcache.cdir(local_case.child("folder"))
+    for name in ("fifo.log", "fifo.csv", "fifo.png", "fifo.svg"):
+        os.mkfifo(local_case.path / "folder" / name)
+        row = item_row("f", node, "foreign", name, {})
+        said = [text_head(row), log_tail(row), str(table_head(row) or picture(row) or "")]
+        assert all("pipe, socket or device" in text for text in said if text)
+        assert said[0]
 
 
 def test_many_columns_are_cut(memory_case: MemoryCase) -> None:

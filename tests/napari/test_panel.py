@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,6 +131,26 @@ def test_many_rows_are_listed_with_their_sizes(bench: Bench) -> None:
     assert [label for label, _ in page.facts.facts()] == ["together", "image", "left", "right", "broken"]
     assert page.facts.facts()[0][1].startswith("4 rows, ")
     assert bench.panel.title.text() == "4 rows selected"
+
+
+def test_of_very_many_rows_the_first_are_listed(bench: Bench) -> None:
+    row = bench.row("left")
+    rows = [dataclasses.replace(row, path=f"left {i}") for i in range(10_000)]
+    started = time.process_time()
+    bench.panel.show_rows(bench.tree, rows)
+    bench.settle()
+    assert time.process_time() - started < 3
+    found = bench.panel.page.facts.facts()
+    assert len(found) == 52
+    assert found[0][1].startswith("10,000 rows, ")
+    assert found[-1] == ("", "and 9,950 more")
+
+
+def test_many_facts_are_shown_at_once(bench: Bench) -> None:
+    view = bench.select("left").facts
+    started = time.process_time()
+    view.show_facts([(f"label {i}", "a value of some length " * 5) for i in range(400)])
+    assert time.process_time() - started < 3
 
 
 def test_no_store_call_comes_from_the_window(qtbot: Any, small_tree: str, store_calls: Any) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 from napari.settings import get_settings
 
@@ -121,6 +124,88 @@ def test_what_is_being_written_is_marked_and_comes_in(window: Any, running: Step
     row = window.rows(str(tmp_path))["run/x.ome.zarr"]
     window.add(row)
     assert window.viewer.layers[:] == [layer], "it shows the result already"
+
+
+def test_pixels_asked_for_after_the_commit_are_those_of_the_result(
+    window: Any, running: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0))  # nobody looks
+    layer = added(window, tmp_path)
+    old = layer.data
+    running.finish()
+    with pytest.raises(NodeReplaced):
+        np.asarray(old[3])
+    window.viewer.dims.set_current_step(0, 3)  # napari asks for a plane that is not at hand
+    window.until(lambda: "uncommitted" not in layer.name)
+    np.testing.assert_array_equal(layer._data_view, 103)
+    with pytest.raises(NodeReplaced):
+        np.asarray(old[2])  # as one that is still drawn in the background does
+    window.wait()
+    look(window)
+    assert layer.visible
+    assert any("is committed" in text for text in window.said)
+    assert not any("hidden" in text for text in window.said)
+
+
+KILLED = """
+import sys
+import numpy as np
+from cvcache import cdir_init
+with cdir_init(sys.argv[1], 1) as node:
+    node.write("x.ome.zarr", np.full((4, 256, 256), 1, "u2"), axes="zyx", chunks=(1, 256, 256), levels=1)
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_attempt_that_was_killed_is_not_mixed_with_the_next(
+    window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0))
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "n")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        layer = added(window, tmp_path, "n")
+        old = layer.data
+        assert np.unique(old[1]) == [1]
+        process.kill()
+    made(tmp_path, 2)
+    with pytest.raises(NodeReplaced):
+        np.asarray(old[2])
+    window.viewer.dims.set_current_step(0, 3)
+    window.until(lambda: "uncommitted" not in layer.name)
+    assert layer.visible
+    assert np.unique(layer.data[0]) == [2]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_labels_of_a_table_are_hidden_once_their_own_node_is_replaced(
+    window: Any, tmp_path: Path, *, asked: bool
+) -> None:
+    def segment(value: int) -> None:
+        with cdir_init(tmp_path / "seg", value) as node:
+            labels = np.full(SHAPE, value, "i4")
+            node.write("l.ome.zarr", labels, kind="labels", axes="zyx", chunks=(1, 256, 256), levels=1)
+
+    segment(1)
+    with cdir_init(tmp_path / "cells", {"labels": cdir(tmp_path / "seg").snapshot()["l.ome.zarr"]}) as node:
+        node.write("t.csv", pd.DataFrame({"label": [1], "z": [0.0], "y": [5.0], "x": [6.0]}))
+    row = window.rows(str(tmp_path))["cells/t.csv"]
+    labels, points = window.add(row)
+    labels.visible = True
+    if asked:
+        look(window)
+        assert labels.visible
+    segment(2)
+    if asked:
+        window.viewer.dims.set_current_step(0, 3)
+        window.until(lambda: not labels.visible)
+    look(window)
+    assert not labels.visible
+    assert not points.visible, "its table was made from what is gone"
+    assert "seg was replaced" in window.said[-1]
+    assert not window.adder.watcher.is_current(labels, row.node)
 
 
 def test_an_attempt_that_fails_says_so_in_the_name(window: Any, running: Step, tmp_path: Path) -> None:

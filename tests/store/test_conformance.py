@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
+import stat
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +59,53 @@ class TestLocal(StoreTests):
         assert "a" in store.names(f"{top}/real/log")
         assert not store.names(f"{top}/alias/log")
         assert not store.names(f"{top}/real/other")
+
+    @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+    def test_what_is_no_file_is_refused_at_once(self, store: Store, tmp_path: Path, kind: str) -> None:
+        place = tmp_path / "odd.log"
+        with contextlib.ExitStack() as ends:
+            if kind == "pipe":
+                os.mkfifo(place)
+            elif kind == "socket":
+                server = ends.enter_context(socket.socket(socket.AF_UNIX))
+                ends.enter_context(contextlib.chdir(tmp_path))  # the whole path may be too long for one
+                server.bind(place.name)
+            else:
+                try:
+                    os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # zeros without end
+                    place.open("rb").close()
+                except PermissionError:
+                    pytest.skip("only root makes devices, and not everywhere")
+            for end in (None, 9):
+                if kind == "device":  # not waited for, and not read without end
+                    assert not store.get(str(place), 0, end).strip(b"\0")
+                    continue
+                with pytest.raises(OSError, match="pipe, socket or device") as caught:
+                    store.get(str(place), 0, end)
+                assert not isinstance(caught.value, FileNotFoundError)
+            with pytest.raises(OSError, match="pipe, socket or device"):
+                store.open(str(place), "rb")
+
+    def test_a_file_that_is_lent_to_somebody_is_waited_for(self, store: Store, tmp_path: Path) -> None:
+        pytest.importorskip("fcntl")
+        place = tmp_path / "lent"
+        place.write_bytes(b"result")
+        code = (
+            "import fcntl, sys, time\n"
+            "file = open(sys.argv[1], 'rb')\n"
+            "try: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n"
+            "except (OSError, AttributeError): print('no')\n"
+            "else: print('lent')\n"
+            "sys.stdout.flush()\n"
+            "time.sleep(60)"  # the kernel ends it by a signal once somebody wants the file
+        )
+        with subprocess.Popen([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True) as holder:
+            try:
+                if holder.stdout.readline() != "lent\n":  # type: ignore[union-attr]  # it is a pipe
+                    pytest.skip("this file system lends nothing")
+                assert store.get(str(place)) == b"result"
+            finally:
+                holder.kill()
 
 
 class TestLocalWithoutHardLinks(TestLocal):
