@@ -11,6 +11,8 @@ from cvcache.printable import plain
 from cvcache.tree import Entry, place_state
 
 _ITEMS_SHOWN = 4
+MOST_BYTES = 1 << 63
+"""No store keeps as much; a record may say so."""
 _MOST_AXES = 32
 _LONGEST = 40  # characters of a number, as somebody else may have recorded it
 _PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
@@ -31,7 +33,7 @@ def size_text(size: float | None) -> str:
 def row_bytes(row: Mapping[str, Any]) -> int | None:
     """Return how many bytes an item has, where it is recorded."""
     size = row.get("size", row.get("bytes"))
-    return size if type(size) is int and size >= 0 else None
+    return size if type(size) is int and 0 <= size < MOST_BYTES else None
 
 
 def item_line(name: str, row: Mapping[str, Any]) -> str:
