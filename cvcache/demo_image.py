@@ -9,6 +9,14 @@ from cvcache.errors import UsageError
 from cvcache.store import open_store
 from cvcache.store.base import Store
 
+AS_SEEN: dict[str, Any] = {
+    "channels": [
+        {"label": label, "color": color}
+        for label, color in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
+    ],
+    "contrast": (0, 255),
+}
+"""How a picture of three colours is shown as it was taken."""
 RGB = (3, 4)
 STORES = {"s3": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
 
@@ -57,12 +65,12 @@ def _is_zarr(image: str) -> bool:
     return image.rstrip("/").endswith(".zarr")
 
 
-def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...]]:
-    """Return pixels, axes and scale of a TIFF, PNG, JPEG or OME-Zarr at a path or URL.
+def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:
+    """Return pixels, axes and scale of a TIFF, PNG, JPEG or OME-Zarr at a path or URL, and how to show them.
 
     Returns
     -------
-    numpy.ndarray, str, tuple of float
+    numpy.ndarray, str, tuple of float, dict
         A colour image as (c, y, x), any other as (y, x).
 
     Raises
@@ -75,18 +83,19 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...]]:
     if image is None:
         from skimage import data
 
-        return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0)
+        return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0), AS_SEEN
     pixels, scale = _read_ome_zarr(image) if _is_zarr(image) else (_read_file(image), (1.0, 1.0))
     while pixels.ndim > 2 and pixels.shape[0] == 1:  # noqa: PLR2004 - rows and columns
         pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[-1] in RGB:  # noqa: PLR2004 - rows, columns, colours
         pixels = np.moveaxis(pixels, -1, 0)
     if pixels.ndim == 3 and pixels.shape[0] in RGB:  # noqa: PLR2004 - colours, rows, columns
-        return np.ascontiguousarray(pixels[:3]), "cyx", (1.0, *scale[-2:])
+        look = AS_SEEN if pixels.dtype == np.uint8 else {"channels": AS_SEEN["channels"]}
+        return np.ascontiguousarray(pixels[:3]), "cyx", (1.0, *scale[-2:]), look
     if pixels.ndim != 2:  # noqa: PLR2004 - rows and columns
         msg = f"{image} has shape {pixels.shape}; the demo takes one plane, gray or RGB"
         raise UsageError(msg)
-    return pixels, "yx", scale[-2:]
+    return pixels, "yx", scale[-2:], {}
 
 
 def _read_file(image: str) -> Any:

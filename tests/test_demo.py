@@ -218,7 +218,7 @@ def test_a_web_page_as_a_picture(tmp_path: Path) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/gray.png"
         before = image_version(url)
-        pixels, axes, scale = read_image(url)
+        pixels, axes, scale, _ = read_image(url)
         write_png(tmp_path / "gray.png", blobs((80, 80)))
         after = image_version(url)
         with pytest.raises(cvcache.UsageError, match="no image"):

@@ -47,7 +47,7 @@ class Row:
     size : int or None
         In bytes, as recorded.
     time : datetime.datetime or None
-        Of the commit, in UTC.
+        Of the commit, in UTC; of an attempt that failed or runs that of its last record.
     duration : float or None
         Of the computation, in seconds.
     note : str
@@ -134,7 +134,7 @@ def node_row(path: str, node: CacheDir, state: str) -> Row:
         shape=shape,
         dtype=dtype,
         size=sum(sizes) if sizes else None,
-        time=commit.time if commit else None,
+        time=commit.time if commit else _time(record),
         duration=commit.duration if commit else None,
         note=_note(node, state),
     )
@@ -209,6 +209,16 @@ def _facts(row: Mapping[str, Any]) -> tuple[str, tuple[int, ...], str, int | Non
 def _images_first(item: tuple[str, Mapping[str, Any]]) -> tuple[bool, bool, str]:
     name, row = item
     return "levels" not in row, "rows" not in row, name
+
+
+def _time(record: Record | None) -> datetime.datetime | None:
+    if record is None or record.state in {"released", "removing", "removed"}:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(record.time)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _note(node: CacheDir, state: str) -> str:

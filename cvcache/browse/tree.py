@@ -184,10 +184,19 @@ class Tree:
         return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed
 
     def made_from(self, places: Collection[str]) -> list[Row]:
-        """Return the rows, as far as they were read, of nodes made from those at these locations; no store call."""
+        """Return the rows, as far as they were read, of all nodes that are made from those at these locations.
+
+        Of what is made from one of these, too; no store call.
+        """
         with self._lock:
-            paths = dict.fromkeys(self._lineages.made_from(places))
-            return [self._rows[path] for path in paths if path in self._rows]
+            found: dict[str, Row] = {}
+            waiting = list(places)
+            while waiting:
+                rows = [self._rows[path] for path in self._lineages.made_from([waiting.pop()]) if path in self._rows]
+                new = {row.path: row for row in rows if row.path not in found}
+                found |= new
+                waiting += [row.node.location for row in new.values()]
+            return list(found.values())
 
     def _at_once(self, function: Callable[[T], R], jobs: Iterable[T]) -> list[R]:
         return list(self._pool.map(function, jobs))

@@ -31,9 +31,15 @@ def derived(out: cvcache.CacheDir, numbers: cvcache.Item) -> None:
     out.write("sum.json", {"sum": numbers.read()["n"]})
 
 
+@cvcache.step
+def doubled(out: cvcache.CacheDir, total: cvcache.Item) -> None:
+    out.write("sum.json", {"sum": 2 * total.read()["sum"]})
+
+
 def laid(case: StoreCase) -> Tree:
     root = cvcache.cdir(case.url, **case.options)
-    derived(root / "derived", source(root / "source")["1 class.json"])
+    first = derived(root / "derived", source(root / "source")["1 class.json"])
+    doubled(root / "doubled", first["sum.json"])
     case.put("source/notes.txt", b"mine")
     opened = Tree(case.url, **case.options)
     opened.open()
@@ -59,7 +65,7 @@ def row(tree: Tree, path: str):  # noqa: ANN201 - a Row, which is there
 def test_a_removal_names_what_goes_and_then_that_goes_and_nothing_else(tree: Tree, store_case: StoreCase) -> None:
     asked = removal(tree, row(tree, "source"))
     assert asked.urls == (f"{tree.url}/source", f"{tree.url}/source/inner")
-    assert asked.outdated == (f"{tree.url}/derived",)
+    assert asked.outdated == (f"{tree.url}/derived", f"{tree.url}/doubled")
     assert (asked.items, asked.size > 0) == (3, True)
     text = asked.text()
     assert text.startswith("2 nodes with 3 items")
