@@ -144,6 +144,11 @@ def open_item(store: Store, path: str, record: Record | None, name: str, row: Ma
     return file
 
 
+def record_key(path: str, record: Record) -> str:
+    """Return the full key of `record` itself."""
+    return f"{path}/{RESERVED}/log/{log_name(record.seq, record.after)}"
+
+
 def successor(path: str, record: Record) -> str:
     """Return the full key of the one record that can follow `record`."""
     return f"{path}/{RESERVED}/log/{log_name(record.seq + 1, record.attempt)}"

@@ -83,15 +83,15 @@ def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _check_there(url: str, options: Mapping[str, Any]) -> None:
-    """Raise if no node and no other data is at `url`; one LIST and one GET, without a node some LIST more."""
-    from cvcache.browse.tree import Tree
+    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.landing.land` does."""
+    from cvcache.browse.landing import land, nothing_at
 
-    tree = Tree(url, **options)
+    found = land(url, **options)
     try:
-        if tree.open().state == "absent" and not tree.expand("").rows:
-            raise _nothing(tree.url)
+        if found.absent and not found.tree.expand("").rows:
+            raise ItemNotFound(nothing_at(found.tree.url, found.nearest))
     finally:
-        tree.close()
+        found.tree.close()
 
 
 def _nothing(url: str) -> ItemNotFound:

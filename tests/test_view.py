@@ -8,10 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 from command_line import in_process, own_process
 
 from cvcache import cdir_init, viewing
+from cvcache.errors import ItemNotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +110,14 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
         node.write("x.ome.zarr", np.ones((9, 9), "u2"), axes="yx")
     viewing._check_there(str(tmp_path), {})
     viewing._check_there(str(tmp_path / "step"), {})
+
+
+def test_an_item_is_there_and_beside_it_is_not(tmp_path: Path) -> None:
+    with cdir_init(tmp_path / "step", {}) as node:
+        node.write("cells.csv", pd.DataFrame({"cell": [1]}))
+    viewing._check_there(str(tmp_path / "step" / "cells.csv"), {})
+    with pytest.raises(ItemNotFound, match=r"the nearest that exists is .*step$"):
+        viewing._check_there(str(tmp_path / "step" / "cels.csv"), {})
 
 
 def test_its_help_loads_no_window(tmp_path: Path) -> None:

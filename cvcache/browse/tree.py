@@ -72,6 +72,11 @@ class Tree:
         """Return a row that was read before; no store call."""
         return self._rows.get(path)
 
+    def level(self, path: str) -> list[Row] | None:
+        """Return the rows below `path` as they were read before; None if nobody has. No store call."""
+        paths = self._levels.get(path)
+        return None if paths is None else [row for one in paths if (row := self._rows.get(one)) is not None]
+
     def open(self) -> Row:
         """Return the row of the top.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake
+from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake, replaced
 from cvcache.napari.settings import settings
 from cvcache.napari.watching import Watcher, mark_of
 from cvcache.show import size_text
@@ -37,12 +38,14 @@ class Adder(QObject):
     -------
     added : the list of layers that were added or selected.
     failed : one plain sentence, why something was not added.
+    without : row of which there is no layer, after `failed`.
     said : one plain sentence on layers that are there.
     moved : path of a row whose node is another one by now than the tree may show.
     """
 
     added = Signal(object)
     failed = Signal(str)
+    without = Signal(object)
     said = Signal(str)
     moved = Signal(str)
 
@@ -52,6 +55,7 @@ class Adder(QObject):
         self.viewer = getattr(viewer, "__wrapped__", viewer)
         self.jobs = jobs
         self.question: Callable[[str], bool] = self._ask
+        self._beside: list[weakref.ReferenceType[Any]] = []  # layers for which the grid was switched on
         self.watcher = Watcher(self.viewer, jobs, self)
         if viewer is not None:
             load_units()
@@ -66,17 +70,33 @@ class Adder(QObject):
         if self.viewer is None:
             self.failed.emit("there is no viewer to add a layer to")
             return
-        there = [layer for row in rows if self._is_current(row) for layer in self.layers_of(row)]
-        missing = tuple(row for row in rows if not self._is_current(row))
+        made = {row.path: self.watcher.made_of(self.layers_of(row)) for row in rows if self._is_current(row)}
+        asked = [one for of_row in made.values() for one in of_row]
+
+        def looked(gone: list[str]) -> None:
+            over = {one.key for one, url in zip(asked, gone, strict=True) if url}
+            stale = {path for path, of_row in made.items() if any(one.key in over for one in of_row)}
+            self._add(rows, made.keys() - stale, side_by_side=side_by_side)
+
+        if asked:
+            self.jobs.start(replaced, asked, done=looked, failed=self._refused)
+        else:
+            self._add(rows, set(), side_by_side=side_by_side)
+
+    def _add(self, rows: Sequence[Row], current: set[str], *, side_by_side: bool) -> None:
+        """Select what is there and stands, and read the others."""
+        there = [layers for row in rows if row.path in current and (layers := self.layers_of(row))]
+        missing = tuple(row for row in rows if row.path not in current or not self.layers_of(row))
         if there:
-            self._select(there)
-            self.added.emit(there)
+            layers = [layer for group in there for layer in group]
+            self._select(layers)
+            self.added.emit(layers)
         if missing:
             self.said.emit(f"reading {', '.join(line(row.name, 60) for row in missing[:5])} ...")
             order = Order(missing, self.watcher.view(), settings().ask_above * 10**6, self.watcher.tell, side_by_side)
             self.jobs.start(make, order, done=self._made, failed=self._refused)
         elif there and side_by_side:
-            self._arrange([there])
+            self._arrange(there)
 
     def toggle(self, rows: Sequence[Row]) -> None:
         """Hide the layers of these rows if one of them can be seen, else show them; add where there are none."""
@@ -135,6 +155,7 @@ class Adder(QObject):
                 self._refused(one.error)
             elif not one.layers:
                 self.failed.emit(f"{line(one.item)} has no pixels and no coordinates, so there is no layer of it")
+                self.without.emit(one.row)
         ready = [one for one in made if one.layers]
         costly = [one for one in ready if not one.read]
         self._insert([one for one in ready if one.read])
@@ -157,6 +178,8 @@ class Adder(QObject):
             return
         if any(one.order.side_by_side for one in made):
             self._arrange(groups)
+        else:
+            self._end_grid()
         layers = [layer for group in groups for layer in group]
         self._select(layers)
         self.said.emit(f"added {', '.join(line(one.item, 60) for one in made[:5])}")
@@ -203,9 +226,26 @@ class Adder(QObject):
     def _arrange(self, groups: list[list[Any]]) -> None:
         """Give each group a cell of the grid, from the top left; of different sizes each layer, as napari has it."""
         counts = {len(group) for group in groups}
-        grid = getattr(self.viewer, "canvas", self.viewer).grid  # napari 0.9 has moved it
+        grid = self._grid()
+        if not grid.enabled or self._beside:
+            self._beside += [weakref.ref(layer) for group in groups for layer in group]
         grid.stride = counts.pop() if len(counts) == 1 else 1
         grid.enabled = True
+        self._fit()
+
+    def _end_grid(self) -> None:
+        """Switch the grid off that was switched on for layers of which none is left."""
+        there = set(map(id, self.viewer.layers))
+        if self._beside and not any(id(ref()) in there for ref in self._beside):
+            self._beside = []
+            if self._grid().enabled:
+                self._grid().enabled = False
+                self._fit()
+
+    def _grid(self) -> Any:
+        return getattr(self.viewer, "canvas", self.viewer).grid  # napari 0.9 has moved it
+
+    def _fit(self) -> None:
         (getattr(self.viewer, "fit_to_view", None) or self.viewer.reset_view)()
 
     def _refused(self, error: Exception) -> None:

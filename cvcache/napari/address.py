@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtCore import QSettings, Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
+from cvcache.browse.landing import cleaned
 from cvcache.browse.words import line
 from cvcache.napari.icons import action_icon
 from cvcache.napari.storage_options import OptionsDialog, RememberedOptions, bucket_of
@@ -73,8 +74,8 @@ class AddressBar(QWidget):
             layout.addWidget(widget)
 
     def text(self) -> str:
-        """Return what is typed in."""
-        return str(self.box.currentText()).strip()
+        """Return what is typed in, without what came along when it was copied."""
+        return cleaned(str(self.box.currentText()))
 
     def enter(self) -> None:
         """Ask for what is typed in to be opened; once, also where Qt tells of a key twice."""
@@ -84,11 +85,16 @@ class AddressBar(QWidget):
         if url := self.text():
             self.entered.emit(url, self.remembered.of(url))
 
-    def opened(self, url: str, options: Mapping[str, Any]) -> None:
-        """Show that this was opened, and remember it."""
+    def opened(self, url: str, options: Mapping[str, Any], *, remember: bool = True) -> None:
+        """Show that this was opened, and remember it; of a place with nothing only its options."""
         self.remembered.keep(url, options)
-        self.history.add(url)
+        if remember:
+            self.history.add(url)
         self._fill(url)
+
+    def refill(self) -> None:
+        """Show the history as it is now; what is typed stays."""
+        self._fill(self.text())
 
     def show_url(self, url: str) -> None:
         """Put a URL into the line."""

@@ -7,11 +7,14 @@ slider's position) is read ahead and kept with the array; everything else stays 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from dask.array import Array
+from dask.callbacks import Callback
 
 from cvcache.errors import CvcacheError
 from cvcache.napari.view import PLANE, Frame, Span, View
@@ -24,6 +27,8 @@ Held = tuple[tuple[Span, ...], np.ndarray]
 
 AT_ONCE = 16
 """Chunks that are read at a time."""
+LONGEST = 30.0
+"""Seconds that the window waits for a plane."""
 
 
 class Ahead(Array):
@@ -65,13 +70,15 @@ class Ahead(Array):
         for where, pixels in self._held:
             if all(span == (0, extent) for span, extent in zip(where, self.shape, strict=True)):
                 return np.array(pixels, dtype=dtype, copy=True if copy else None)
+        for_napari = str(sys._getframe(1).f_globals.get("__name__")).startswith("napari.layers.")  # noqa: SLF001 - who asks
+        waits = for_napari and self._trouble is not None and threading.current_thread() is threading.main_thread()
         try:
-            return np.asarray(_pixels(self), dtype=dtype)
+            return np.asarray(_soon(self) if waits else _pixels(self), dtype=dtype)
         except (OSError, CvcacheError) as error:
             if self._trouble is None:
                 raise
             self._trouble(error)
-            if not str(sys._getframe(1).f_globals.get("__name__")).startswith("napari.layers."):  # noqa: SLF001 - who asks
+            if not for_napari:
                 raise
             return np.zeros(self.shape, dtype=dtype or self.dtype)
 
@@ -112,9 +119,27 @@ def _read(level: Array, spans: tuple[Span, ...], *, rgb: bool) -> Held:
     return where, _pixels(level[tuple(slice(*span) for span in where)])
 
 
-def _pixels(array: Array) -> np.ndarray:
+def _pixels(array: Array, callbacks: set[Any] | None = None) -> np.ndarray:
     """Compute in threads of this process, whatever scheduler is the default: workers elsewhere lack the options."""
-    return np.asarray(array.compute(scheduler="threads", num_workers=AT_ONCE))
+    return np.asarray(array.compute(scheduler="threads", num_workers=AT_ONCE, callbacks=callbacks))
+
+
+def _soon(array: Array) -> np.ndarray:
+    """Compute while the window waits, but not without end: a store may hang."""
+    found: Future[np.ndarray] = Future()
+    callbacks = set(Callback.active)  # napari's cache; taken by dask itself it would stay on for all, after a timeout
+
+    def compute() -> None:
+        try:
+            found.set_result(_pixels(array, callbacks))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where somebody waits
+            found.set_exception(error)
+
+    threading.Thread(target=compute, name="cvcache-plane", daemon=True).start()
+    if not wait([found], LONGEST).done:
+        msg = f'no answer in {LONGEST:.0f} s; with "Load planes in the background" napari does not wait for it'
+        raise TimeoutError(msg)
+    return found.result()
 
 
 def _whole(index: Any, ndim: int) -> tuple[Any, ...]:

@@ -8,6 +8,8 @@ import html
 from cvcache.browse.raw import told
 from cvcache.browse.rows import Row
 from cvcache.browse.words import line
+from cvcache.errors import CvcacheError
+from cvcache.names import RESERVED
 from cvcache.show import size_text
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
@@ -16,6 +18,7 @@ NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))
 LONGEST_NAME = 400
 LONGEST_CELL = 60
 _TIP_LINE, _TIP_LINES = 600, 12
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, 1, "s"))
 
@@ -75,7 +78,27 @@ def sentence(error: BaseException) -> str:
     """Return an error as one plain line."""
     if type(error) is KeyError:
         return "it is not there any more"
-    return told(error)
+    return told(error) if isinstance(error, CvcacheError) or not isinstance(error, OSError) else _reason(error)
+
+
+def _reason(error: OSError) -> str:
+    """Return what a store said, the reason first and the place without what only cvcache knows of."""
+    text = line(str(error), 1000)
+    if error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    place, colon, said = text.partition(": ")
+    if not colon or not (place.startswith("/") or "://" in place):
+        return text or told(error)
+    place = line(place.partition(f"/{RESERVED}")[0])
+    if any(name in said for name in _NO_CREDENTIALS):
+        return line(f"no credentials for {_bucket(place)}: {said}", 1000)
+    if isinstance(error, PermissionError):
+        return line(f"no right to read {place}: {said}", 1000)
+    return line(said if "there is no bucket" in said else f"{said} ({place})", 1000)
+
+
+def _bucket(url: str) -> str:
+    return "/".join(url.split("/")[:3]) if "://" in url else url
 
 
 def tip(text: str) -> str:

@@ -8,20 +8,23 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QCheckBox, QSplitter, QWidget
+from qtpy.QtWidgets import QSplitter, QWidget
 
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.browse.words import line
 from cvcache.napari.address import AddressBar
 from cvcache.napari.asking import Asker
-from cvcache.napari.cells import sentence
+from cvcache.napari.background import BackgroundBox
+from cvcache.napari.closing import Closing
 from cvcache.napari.commands import Commands
 from cvcache.napari.dropping import DropTarget, main_window_of
 from cvcache.napari.jobs import Jobs
 from cvcache.napari.layout import column
-from cvcache.napari.loading import Loader, open_tree
+from cvcache.napari.loading import Loader
 from cvcache.napari.narrowing import Narrowing
+from cvcache.napari.opening import Opening
+from cvcache.napari.panel_page import page_of
 from cvcache.napari.revealing import Revealer
 from cvcache.napari.searching import SearchBar
 from cvcache.napari.settings import Settings, settings
@@ -32,7 +35,6 @@ from cvcache.napari.tree_view import TreeView
 
 HEIGHTS = (550, 450)
 """Of the tree and of the panel: how they share what there is."""
-NOTHING_YET = "nothing there yet; it will appear"
 
 
 class CacheTree(QWidget):
@@ -85,9 +87,11 @@ class CacheTree(QWidget):
         self.status = StatusLine()
         self.revealer = Revealer(self.model, self.view, self)
         self.commands = Commands(self)
-        self.background = QCheckBox("Load planes in the background")
+        self.opening = Opening(self)
+        self.background = BackgroundBox(self.adder)
         self._viewer = napari_viewer
         self._target: DropTarget | None = None
+        self._closing = Closing(self, self.adder.viewer)
         self._closed = False
         self._lay_out()
         self._connect()
@@ -101,18 +105,7 @@ class CacheTree(QWidget):
 
     def open(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         """Open the tree at `url` in the background; the one before stays until then."""
-        options = self.address.remembered.of(url) if storage_options is None else dict(storage_options)
-        self.address.show_url(url)
-        self.status.say(f"opening {line(url)}\N{HORIZONTAL ELLIPSIS}")
-        self.jobs.start(
-            open_tree,
-            url,
-            options,
-            self.settings.memory,
-            done=lambda found: self._opened(*found, options),
-            failed=self._not_opened,
-            topic="open",
-        )
+        self.opening.begin(url, storage_options)
 
     def rows_selected(self) -> list[Row]:
         """Return the rows that are selected, from the top to the bottom."""
@@ -141,13 +134,32 @@ class CacheTree(QWidget):
         if rows:
             self.adder.add(rows, side_by_side=side_by_side)
 
+    def show_or_add(self, rows: list[Row]) -> None:
+        """Add the layers of rows; of what can be none, show the page that reads it."""
+        pages = {row.kind: page for row in rows if (page := page_of(row)) is not None}
+        self.add([row for row in rows if row.kind not in pages])
+        if pages and all(row.kind in pages for row in rows):
+            self._show_page(pages[rows[0].kind] if len(rows) == 1 else "Preview")
+
+    def _without_layer(self, row: Row) -> None:
+        """Show the page of what turned out to be no layer, such as a table without coordinates."""
+        if [one.path for one in self.rows_selected()] == [row.path]:
+            title = "Table" if row.kind == "table" or row.name.endswith((".csv", ".parquet")) else "Preview"
+            self.status.say(f"there is no layer of {line(row.name)}; its page {title} is shown")
+            self._show_page(title)
+
+    def _show_page(self, title: str) -> None:
+        self.show_panel()
+        self.panel.open_page(title)
+
     def show_panel(self) -> None:
         """Give the panel room, if it has little."""
         height = self._splitter.height()
         if self._splitter.sizes()[1] < height // 4:
             self._splitter.setSizes([height // 2, height // 2])
 
-    def _opened(self, tree: Tree, top: Row, options: Mapping[str, Any]) -> None:
+    def show_tree(self, tree: Tree, top: Row) -> None:
+        """Go over to another tree, of which the top was read."""
         self.search.stop()
         self.narrowing.clear()
         self.panel.clear()
@@ -155,15 +167,8 @@ class CacheTree(QWidget):
         self.revealer.give_up()
         self.loader.show(tree, top)
         self.search.tree = tree
-        self.address.opened(tree.url, options)
-        self.status.say(NOTHING_YET if top.state == "absent" else "")
         self.loader.expand("")
         self.view.select("")
-        self.opened.emit(tree.url)
-
-    def _not_opened(self, error: Exception) -> None:
-        self.status.complain(sentence(error))
-        self.failed.emit(sentence(error))
 
     def _selected(self, rows: list[Row]) -> None:
         self.commands.suit(rows, has_tree=self.tree is not None, has_viewer=self._viewer is not None)
@@ -175,8 +180,8 @@ class CacheTree(QWidget):
         self.selection_changed.emit(rows)
 
     def _changed(self, rows: list[Row]) -> None:
-        if self.status.text() == NOTHING_YET and any(not row.path and row.state != "absent" for row in rows):
-            self.status.say("")
+        if any(not row.path and row.state != "absent" for row in rows):
+            self.opening.came()
         self.panel.update_rows(rows)
         self.commands.suit(self.rows_selected(), has_tree=True, has_viewer=self._viewer is not None)
         self.rows_changed.emit(rows)
@@ -191,9 +196,6 @@ class CacheTree(QWidget):
             self.view.expand_path(path)
         self.revealer.go_on()
 
-    def _removed(self, _urls: list[str], path: str) -> None:
-        self.loader.refresh(path.rpartition("/")[0])
-
     def _dropped(self, paths: list[str]) -> None:
         self.add([row for path in paths if (row := self.model.row_at(path)) is not None])
 
@@ -205,15 +207,12 @@ class CacheTree(QWidget):
         self._splitter.addWidget(self.panel)
         self._splitter.setSizes([HEIGHTS[0], HEIGHTS[1]])
         column(self, self.address, self._splitter, self.status, self.background, grows=self._splitter, margin=4)
-        self.background.setVisible(self._viewer is not None)
-        self.background.setToolTip("napari moves on at once and shows planes as they come; it remembers this")
-        if self._viewer is not None:
-            self.background.setChecked(self.adder.background_loading())
 
     def _connect(self) -> None:
         self.address.entered.connect(self.open)
         self.search.ended.connect(self.status.say)
-        self.view.opened.connect(self.add)
+        self.search.outdated.connect(self.status.take_back)
+        self.view.opened.connect(self.show_or_add)
         self.view.toggled.connect(self.adder.toggle)
         self.view.chosen.connect(self._selected)
         self.view.settled.connect(self._settled)
@@ -227,12 +226,12 @@ class CacheTree(QWidget):
         self.revealer.missing.connect(self.status.say)
         self.thumbnails.came.connect(self.model.redraw)
         self.asker.said.connect(self.status.say)
-        self.asker.removed.connect(self._removed)
+        self.asker.removed.connect(lambda _urls, path: self.loader.refresh(path.rpartition("/")[0]))
         self.adder.failed.connect(self.status.complain)
+        self.adder.without.connect(self._without_layer)
         self.adder.said.connect(self.status.say)
         self.adder.moved.connect(self.loader.refresh)
         self.jobs.error.connect(self.status.complain)
-        self.background.toggled.connect(self.adder.set_background_loading)
 
     def _unfolded(self, index: Any, act: Callable[[str], None]) -> None:
         row = self.model.row_of(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import threading
@@ -47,12 +48,12 @@ class Job:
             then = functools.partial(_call, self._done, None if self._over else call())
         except Exception as error:  # noqa: BLE001 - whatever it is, the window is told and lives
             then = functools.partial(_call, self._failed, error)
-        _courier().called.emit(left)
-        _courier().called.emit(functools.partial(self._end, then))
+        _courier().carry(left)
+        _courier().carry(functools.partial(self._end, then))
 
     def report(self, news: Callable[[Any], object], value: object) -> None:
         """Hand over a part of the result; in a worker."""
-        _courier().called.emit(lambda: None if self._over else _call(news, value))
+        _courier().carry(lambda: None if self._over else _call(news, value))
 
     def _end(self, then: Callable[[], object]) -> None:
         """Hand over the result, in the thread of the window."""
@@ -183,7 +184,21 @@ class _Courier(QObject):
 
     def __init__(self) -> None:
         super().__init__()
+        self._gate = threading.Lock()
+        self._stopped = False
         self.called.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        atexit.register(self.stop)
+
+    def carry(self, call: Callable[[], object]) -> None:
+        """Let the thread of the window call this; nothing once the process ends, as Qt deletes its objects then."""
+        with self._gate:
+            if not self._stopped and isalive(self):
+                self.called.emit(call)
+
+    def stop(self) -> None:
+        """Carry nothing more; waits for a worker that is just handing something over."""
+        with self._gate:
+            self._stopped = True
 
     @Slot(object)
     def _deliver(self, call: Callable[[], None]) -> None:

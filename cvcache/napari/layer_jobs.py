@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache.errors import CvcacheError, NodeReplaced
+from cvcache import contents
+from cvcache.browse.words import line
+from cvcache.errors import CvcacheError, NodeReplaced, UsageError
 from cvcache.node import CacheDir
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ Key = tuple[str, str]
 """URL of a node, and the name of one of its items."""
 Tell = Callable[["Made", Exception], object]
 
-SHOWN = ("image", "labels", "points")
-"""Kinds of items that are added with their node; others are added by themselves."""
+SHOWN = ("image", "labels", "points", "array", "table")
+"""Kinds of items that are added with their node, as far as there are layers of them; others are not tried."""
 AT_ONCE = 8
 _warming = threading.Lock()
 
@@ -108,7 +110,15 @@ def make(order: Order) -> list[Made]:
     _warm_up()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parts = [part for row in order.rows for part in _parts(row)]
-        return list(pool.map(lambda part: _make(order, *part), parts))
+        tried = list(pool.map(lambda part: _make(order, *part), parts))
+    made = [one for one in tried if one.row.is_item or one.layers or one.error is not None]
+    used = {one.row.path for one in made}
+    return [*made, *(_nothing(order, row) for row in order.rows if row.path not in used)]
+
+
+def _nothing(order: Order, row: Row) -> Made:
+    what = row.name or row.node.url
+    return Made(order, row, row.node, what, error=UsageError(f"{line(what)} holds nothing that is shown as a layer"))
 
 
 def read(made: Made) -> Made:
@@ -227,7 +237,12 @@ def remake(made: Made, view: View) -> Made | None:
 
 
 def replaced(made: Sequence[Made]) -> list[str]:
-    """Return for each the URL of a node of its pixels that was replaced, or ""; one STAT a record, at once."""
+    """Return for each the URL of a node of its pixels that was replaced or removed, or "".
+
+    Notes
+    -----
+    Two STATs a node, at once: of its record and of the one that can follow. One for a node that others vouch for.
+    """
     nodes: dict[str, CacheDir | Place] = {one.node.url: one.node for one in made}
     asked = {**nodes, **{_record_url(place): place for one in made for place in one.others}}
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -252,10 +267,16 @@ def owner_of(place: Place) -> str:
 def _is_newest(source: CacheDir | Place) -> bool:
     try:
         if isinstance(source, CacheDir):
-            return source.is_newest()
+            return source.is_newest() and _is_recorded(source)
         source.check_pin(now=True)
     except NodeReplaced:
         return False
     except OSError:  # what cannot be reached may still be as it was; its pixels say what is wrong
         pass
     return True
+
+
+def _is_recorded(node: CacheDir) -> bool:
+    """Whether the record that a handle goes by is there; it goes without a successor where somebody deletes a tree."""
+    record, there = node.record(), node._there  # noqa: SLF001 - where the bytes are
+    return record is None or there.store.stat(contents.record_key(there.location, record)) is not None

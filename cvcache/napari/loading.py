@@ -9,6 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
+from cvcache.browse.landing import Landing, land
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import MOST_CHILDREN, Tree
 from cvcache.napari.cells import sentence
@@ -250,19 +251,14 @@ class Loader(QObject):
         self.look()
 
 
-def open_tree(url: str, options: Mapping[str, Any], memory: int) -> tuple[Tree, Row]:
-    """Return the tree at `url`, and its top; in a worker.
+def open_tree(url: str, options: Mapping[str, Any], memory: int) -> Landing:
+    """Return the tree at `url`, or that of the item at `url`; in a worker.
 
     Notes
     -----
-    What `Tree.open` costs.
+    What `cvcache.browse.landing.land` costs.
     """
-    tree = Tree(url, **{"ram": memory * 10**6, **options})
-    try:
-        return tree, tree.open()
-    except BaseException:
-        tree.close()
-        raise
+    return land(url, **{"ram": memory * 10**6, **options})
 
 
 def read_again(tree: Tree, levels: Sequence[str], rows: Sequence[str]) -> News:

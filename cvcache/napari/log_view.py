@@ -173,10 +173,10 @@ class LogPage(Page):
         if found.same and self.holds != shown.paths:
             self.text.to_end()
         self._show_choice(found)
-        self._show_error(found.error)
         if not found.same:
             self._follow(found)
             self._show_text(shown, found.text)
+        self._show_error(found.error)
         if not (found.text or found.error or self.follower is not None):
             return "No log was kept."
         if self.follower is not None and self.isVisible():
@@ -218,7 +218,8 @@ class LogPage(Page):
 
     def _show_error(self, text: str) -> None:
         self.error.show_text(text)
-        self.error.setVisible(bool(text))
+        last = text.rstrip().rpartition("\n")[2]
+        self.error.setVisible(bool(last) and not self.text.toPlainText().rstrip().endswith(last))
         count = min(text.count("\n") + 1, _ERROR_LINES)
         self.error.setFixedHeight(self.error.fontMetrics().lineSpacing() * count + 4 * SMALL)
 

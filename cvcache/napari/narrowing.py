@@ -16,6 +16,7 @@ class Narrowing(QObject):
     def __init__(self, search: SearchBar, model: TreeModel, view: TreeView, loader: Loader) -> None:
         super().__init__(search)
         self._search, self._model, self._view, self._loader = search, model, view, loader
+        self._kept: list[str] = []
         search.filtered.connect(self._filter)
         search.found.connect(self._take)
 
@@ -25,9 +26,21 @@ class Narrowing(QObject):
         self._filter("")
 
     def _filter(self, query: str) -> None:
+        if query == self._model.query:
+            return
+        kept = [row.path for row in self._view.rows_selected()] or self._kept
         self._model.set_query(query)
         for path in list(self._loader.expanded):
             self._view.expand_path(path)  # what was left out comes back closed
+        self._keep(kept)
+        self._kept = kept if query else []
+
+    def _keep(self, paths: list[str]) -> None:
+        """Select again what was selected, as far as it is shown."""
+        shown = [path for path in paths if self._model.index_of(path).isValid()]
+        if {row.path for row in self._view.rows_selected()} != set(shown):
+            for number, path in enumerate(shown):
+                self._view.select(path, alone=number == 0)
 
     def _take(self, part: Found) -> None:
         for level in part.levels:

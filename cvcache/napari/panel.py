@@ -20,6 +20,7 @@ from cvcache.napari.table_view import TablePage
 
 SETTLING = 40
 """Milliseconds that a selection stands before anything is read for it: held arrow keys are quicker."""
+HOW = "Double-click an image to add it; arrows, Enter and Space work too."
 PATIENCE = 300
 """Milliseconds that what was shown before stays, with its title, while the new is read."""
 
@@ -101,6 +102,12 @@ class Panel(QWidget):
             self._shown = Shown(self._shown.tree, fresh)
             self._settling.start()
 
+    def open_page(self, title: str) -> None:
+        """Open the page of that title, as soon as what is selected has something on it."""
+        self._wished = next(i for i, page in enumerate(self.pages) if page.title == title)
+        if self._shown is not None:
+            self._settling.start()
+
     def clear(self) -> None:
         """Show nothing."""
         self._settling.stop()
@@ -110,7 +117,7 @@ class Panel(QWidget):
         for page in self.pages:
             page.forget()
         self._enable(None)
-        self.pages[0].say("Select a line of the tree to see what it holds.")
+        self.pages[0].say(f"Select a line of the tree to see what it holds. {HOW}")
 
     def close_down(self) -> None:
         """Read nothing more, follow no log, and close the windows of plots."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 WITHOUT_RECORD = frozenset({"", "absent", "folder", "foreign", "unreadable"})
 """States of a row that tell nothing of a computation; whose node perhaps was not even looked at."""
+
+
+_PAGES = {"log": "Log", "plot": "Plots", "json": "Preview", "text": "Preview"}
+"""Kinds of which nobody expects a layer, and the page that shows each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ def directory_of(item: Row) -> Row:
     return Row(path, item.node.name, "foreign" if item.state == "foreign" else "node", item.state, item.node)
 
 
+def page_of(row: Row) -> str | None:
+    """Return the title of the page that an item is for; None of what may become a layer. No store call."""
+    return _PAGES.get(row.kind) if row.is_item else None
+
+
 def has_record(row: Row | None) -> bool:
     """Whether a row tells of a computation, run or running."""
     return row is not None and row.kind == "node" and row.state not in WITHOUT_RECORD
@@ -70,7 +79,24 @@ def known_items(row: Row) -> Mapping[str, Mapping[str, Any]] | None:
     if not has_record(row):
         return {}
     record = row.node.record()
-    return record.items if record is not None and record.state == "committed" else None
+    return record.items if record is not None and record.state in {"committed", "failed"} else None
+
+
+def may_have(shown: Shown, fits: Callable[[str, object], bool]) -> bool:
+    """Whether the directory of what is selected has an item that `fits` its name and kind, or may have one.
+
+    No store call: what the record and the rows of the tree tell.
+    """
+    row, node = shown.one, shown.node
+    if row is None or node is None:
+        return False
+    if row.is_item and fits(row.name, row.kind):
+        return True
+    known = known_items(node)
+    if known is not None:
+        return any(fits(name, recorded.get("kind")) for name, recorded in known.items())
+    below: Iterable[Row] | None = shown.tree.level(node.path)
+    return below is None or any(one.is_item and fits(one.name, one.kind) for one in below)
 
 
 def items_of(row: Row) -> list[Row]:

@@ -13,7 +13,7 @@ from cvcache.browse.pictures import has_picture, picture
 from cvcache.browse.png_check import Refused
 from cvcache.browse.rows import Row
 from cvcache.browse.words import line
-from cvcache.napari.panel_page import Page, Shown, items_of, known_items
+from cvcache.napari.panel_page import Page, Shown, items_of, known_items, may_have
 from cvcache.napari.panel_parts import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
 from cvcache.napari.picture_view import MOST_SIDE, PictureView, PictureWindow, decode
 
@@ -73,13 +73,7 @@ class PlotsPage(Page):
 
     def offers(self, shown: Shown) -> bool:
         """Whether the node has a plot, or may have one."""
-        row, node = shown.one, shown.node
-        if row is None or node is None:
-            return False
-        if row.is_item and _is_plot(row.name, row.kind):
-            return True
-        known = known_items(node)
-        return known is None or any(_is_plot(name, recorded.get("kind")) for name, recorded in known.items())
+        return may_have(shown, _is_plot)
 
     def nothing(self, shown: Shown) -> str:
         """Say why there are none."""

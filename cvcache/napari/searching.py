@@ -24,7 +24,17 @@ _MOST_A_REPORT = 200
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A part of what a search has brought: the levels that lead to it, from the top down, and the rows that match."""
+    """A part of what a search has brought.
+
+    Attributes
+    ----------
+    levels : tuple of Level
+        Those that lead to it, from the top down.
+    rows : tuple of Row
+        Those that match.
+    read : int
+        Directories that were read so far.
+    """
 
     levels: tuple[Level, ...]
     rows: tuple[Row, ...]
@@ -39,11 +49,13 @@ class SearchBar(QWidget):
     filtered : what is typed, once it stays.
     found : a `Found`.
     ended : one sentence on what a search came to.
+    outdated : that sentence, once something else is typed.
     """
 
     filtered = Signal(str)
     found = Signal(object)
     ended = Signal(str)
+    outdated = Signal(str)
 
     def __init__(self, jobs: Jobs, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +63,7 @@ class SearchBar(QWidget):
         self._jobs = jobs
         self._job: Job | None = None
         self._count = 0
+        self._told = ""
         self.edit = _Edit()
         self.edit.setPlaceholderText("filter: name state:failed kind:labels *.csv")
         self.edit.setToolTip("Filters what is loaded. Enter searches the whole tree. Esc clears.")
@@ -98,10 +111,17 @@ class SearchBar(QWidget):
         if self._job is not None:
             self._job.cancel()
             self._job = None
-            self.ended.emit(f"search stopped, {self._count:,} found")
+            self._tell(f"search stopped, {self._count:,} found")
         self._show_progress("")
 
+    def _tell(self, text: str) -> None:
+        self._told = text
+        self.ended.emit(text)
+
     def _typed(self) -> None:
+        if self._told:
+            self.outdated.emit(self._told)
+            self._told = ""
         self.stop()
         self._typing.start()
 
@@ -111,19 +131,19 @@ class SearchBar(QWidget):
 
     def _heard(self, part: Found) -> None:
         self._count += len(part.rows)
-        self._show_progress(f"searching\N{HORIZONTAL ELLIPSIS} {self._count:,} found")
+        self._show_progress(f"searching\N{HORIZONTAL ELLIPSIS} {self._count:,} found, {part.read:,} directories read")
         self.found.emit(part)
 
     def _done(self, _: int) -> None:
         self._job = None
         self._show_progress("")
         more = ", and there may be more" if self._count >= MOST_FOUND else ""
-        self.ended.emit(f"{self._count:,} found{more}")
+        self._tell(f"{self._count:,} found{more}")
 
     def _failed(self, error: Exception) -> None:
         self._job = None
         self._show_progress("")
-        self.ended.emit(f"the search ended early, {self._count:,} found: {sentence(error)}")
+        self._tell(f"the search ended early, {self._count:,} found: {sentence(error)}")
 
     def _show_progress(self, text: str) -> None:
         self.progress.setText(text)
@@ -169,7 +189,7 @@ def find(
                 if path not in told and path in levels:
                     told.add(path)
                     leading.append(levels[path])
-        if (rows and time.monotonic() - last > _REPORT_AFTER) or len(rows) >= _MOST_A_REPORT:
+        if time.monotonic() - last > _REPORT_AFTER or len(rows) >= _MOST_A_REPORT:
             report(Found(tuple(leading), tuple(rows), len(levels)))
             rows, leading, last = [], [], time.monotonic()
     if rows:

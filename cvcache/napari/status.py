@@ -45,6 +45,11 @@ class StatusLine(QWidget):
         """Say what goes on; nothing leaves the line empty."""
         self._show(text, QIcon())
 
+    def take_back(self, text: str) -> None:
+        """Say nothing any more, if this is what is said."""
+        if self.text() == line(text, LONGEST):
+            self.say("")
+
     def complain(self, text: str) -> None:
         """Say what went wrong."""
         self._show(text, state_icon("failed"))

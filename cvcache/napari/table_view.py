@@ -14,7 +14,7 @@ from cvcache.browse.rows import Row
 from cvcache.browse.tables import TableHead, table_head
 from cvcache.browse.words import line
 from cvcache.napari.cells import tip
-from cvcache.napari.panel_page import Page, Shown, items_of, known_items
+from cvcache.napari.panel_page import Page, Shown, items_of, may_have
 from cvcache.napari.panel_parts import SMALL, Sentence, column
 
 if TYPE_CHECKING:
@@ -146,13 +146,7 @@ class TablePage(Page):
 
     def offers(self, shown: Shown) -> bool:
         """Whether the row is a table or of a node that has one, or may have one."""
-        row, node = shown.one, shown.node
-        if row is None or node is None:
-            return False
-        if row.is_item and row.name.endswith(_SUFFIXES):
-            return True
-        known = known_items(node)
-        return known is None or any(name.endswith(_SUFFIXES) for name in known)
+        return may_have(shown, lambda name, _: name.endswith(_SUFFIXES))
 
     def nothing(self, shown: Shown) -> str:
         """Say why there is none."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from qtpy.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeySequence, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QMenu, QTreeView, QWidget
 
 from cvcache.browse.rows import Row
@@ -16,11 +16,13 @@ from cvcache.napari.tree_model import TreeModel
 SETTLING = 30
 """Milliseconds without a change after which the rows in sight are looked at."""
 
-NAME_WIDTH = 168
-WIDTHS = {STATE: 76, SHAPE: 84, WHEN: 76, SIZE: 76, TYPE: 64}
+NAME_WIDTH = 132
+WIDTHS = {STATE: 76, SHAPE: 84, TYPE: 64, SIZE: 76, WHEN: 76}
 """Pixels of a column, in the order in which they are given room."""
-MOST_MORE = 60
-"""Pixels more for a shape of many axes, where there is room."""
+WIDEST = {STATE: 110, SHAPE: 176}
+"""Pixels at most of a column that is as wide as what it says."""
+PALE = 0.65
+NO_MATCH = "nothing among the lines read so far; Enter searches the whole tree"
 
 
 class TreeView(QTreeView):
@@ -51,6 +53,7 @@ class TreeView(QTreeView):
         self.setModel(model)
         self._lay_out_columns()
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit(self.rows_selected()))
+        self.settled.connect(self._fit_columns)
         for signal in (self.expanded, self.collapsed, model.rowsInserted, model.rowsRemoved, model.modelReset):
             signal.connect(lambda *_: self.unsettle())
         self.verticalScrollBar().valueChanged.connect(lambda *_: self.unsettle())
@@ -111,7 +114,21 @@ class TreeView(QTreeView):
         if rows := self.rows_selected():
             QApplication.clipboard().setText("\n".join(row.url for row in rows))
 
+    def word_in_place(self) -> str:
+        """Return what is said in place of a tree that a filter leaves nothing of."""
+        return NO_MATCH if self._model.query and not self._model.rowCount() and self._model.row_at("") else ""
+
     # as Qt asks
+
+    def paintEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the tree, or say why there is none."""
+        super().paintEvent(event)
+        if text := self.word_in_place():
+            painter = QPainter(self.viewport())
+            painter.setOpacity(PALE)
+            where = self.viewport().rect().adjusted(12, 12, -12, -12)
+            painter.drawText(where, int(Qt.AlignmentFlag.AlignTop.value | Qt.TextFlag.TextWordWrap.value), text)
+            painter.end()
 
     def keyPressEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """Do what a key stands for; the arrows are Qt's."""
@@ -158,6 +175,7 @@ class TreeView(QTreeView):
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(40)
+        header.setResizeContentsPrecision(0)  # what is in sight, however much there is
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column, width in WIDTHS.items():
             self.setColumnWidth(column, width)
@@ -183,9 +201,13 @@ class TreeView(QTreeView):
             return
         room = self.viewport().width() - NAME_WIDTH
         for column, width in WIDTHS.items():
+            if column in WIDEST:
+                width = min(max(width, self.sizeHintForColumn(column)), WIDEST[column])  # noqa: PLW2901 - its own
+                if self.columnWidth(column) != width:
+                    self.setColumnWidth(column, width)
             room -= width
-            self.setColumnHidden(column, room < 0)
-        self.setColumnWidth(SHAPE, WIDTHS[SHAPE] + max(0, min(room // 2, MOST_MORE)))
+            if self.isColumnHidden(column) != (room < 0):
+                self.setColumnHidden(column, room < 0)
 
     def _open(self, index: QModelIndex) -> None:
         """Open what Enter or two clicks mean: an item goes to the viewer, a branch unfolds."""

@@ -112,9 +112,8 @@ class Watcher(QObject):
         """Watch these layers from now on."""
         if not layers:
             return
-        watched = Watched(
-            made, [weakref.ref(layer) for layer in layers], [layer.name for layer in layers], [*map(_limits, layers)]
-        )
+        names, limits = [layer.name for layer in layers], [*map(_limits, layers)]
+        watched = Watched(made, [weakref.ref(layer) for layer in layers], names, limits)
         self._watched[made.key] = watched
         for layer in layers:
             layer.events.set_data.connect(lambda _=None, watched=watched: setattr(watched, "sliced", True))
@@ -124,6 +123,10 @@ class Watcher(QObject):
         """Look no more; what napari cannot read is hidden all the same."""
         self._stopped = True
         self._timer.stop()
+
+    def made_of(self, layers: list[Any]) -> list[Made]:
+        """Return what these layers are from, each item once."""
+        return [one.made for one in self._watched.values() if any(layer in layers for layer in one.alive())]
 
     def is_current(self, layer: Any, node: CacheDir) -> bool:
         """Whether a layer shows what `node` stands for, whole."""
@@ -138,7 +141,7 @@ class Watcher(QObject):
         return old.state == "committed" and (same or old.seq > new.seq)  # the tree may be the older one
 
     def look(self) -> None:
-        """Look for news where there may be some, in workers."""
+        """Look for news where there may be some, in workers: at once where pixels were shown, else every so often."""
         if self._viewer is None or self._stopped:
             return
         present = set(map(id, self._viewer.layers))
@@ -147,13 +150,13 @@ class Watcher(QObject):
             if not watched.layers:
                 del self._watched[key]
         now, pause = time.monotonic(), settings().autorefresh
-        idle = [one for one in self._watched.values() if not one.over and not one.asked]
-        for one in idle:
-            if _unfinished(one.made.node) and pause and now - one.looked >= pause:
+        due = []
+        for one in [one for one in self._watched.values() if not one.over and not one.asked]:
+            late, record = bool(pause and now - one.looked >= pause), one.made.node.record()
+            if late and _unfinished(one.made.node):
                 self._remake(one)
-        due = [
-            one for one in idle if one.sliced and not _unfinished(one.made.node) and one.made.node.record() is not None
-        ]
+            elif (late or one.sliced) and record is not None and record.state != "claimed":
+                due.append(one)
         if due:
             self._check(due)
         self._start()
@@ -207,8 +210,8 @@ class Watcher(QObject):
         one.made, one.sliced = new, True
         if state != "running":
             self.moved.emit(new.path)
-            told = {"failed": "failed; its layers show what was written until then", "committed": "is committed"}
-            self.said.emit(f"{line(new.node.url)} {told.get(state, state)}")
+            told = "failed; its layers show what was written until then" if state == "failed" else f"is {state}"
+            self.said.emit(f"{line(new.node.url)} {told}")
 
     def _found_nothing(self, one: Watched, new: Made) -> None:
         """Go on without news: while it runs the next look may find some."""
@@ -272,11 +275,9 @@ def _put(layer: Any, data: Any, attributes: dict[str, Any], limits: Any) -> Any:
     """Give a layer new data in its place, and return the contrast it was given; one that the user has set stays."""
     untouched = limits is not None and _limits(layer) == limits
     layer.data = data
-    for name in ("scale", "translate"):
+    for name in ("scale", "translate", "features"):
         if name in attributes:
             setattr(layer, name, attributes[name])
-    if "features" in attributes:
-        layer.features = attributes["features"]
     if untouched and "contrast_limits" in attributes:
         layer.contrast_limits = attributes["contrast_limits"]
     layer.metadata = {**layer.metadata, **attributes.get("metadata", {})}

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.settings import get_settings
 
@@ -71,6 +72,26 @@ def test_what_makes_no_layer_says_so(window: Any, tree: Path) -> None:
     assert "no layer" in window.failed[0]
 
 
+def test_a_node_is_added_with_its_arrays_and_tables_that_are_layers(window: Any, tmp_path: Path) -> None:
+    with cdir_init(tmp_path / "n", {}) as node:
+        node.write("flat.npy", pixels(30, 40))
+        node.write("curve.npy", pixels(30))
+        node.write("cells.csv", pd.DataFrame({"y": [1.0, 5.0], "x": [2.0, 6.0]}))
+        node.write("sums.csv", pd.DataFrame({"sum": [1.0, 5.0]}))
+        node.write("notes.json", {"n": 1})
+    layers = window.add(window.rows(str(tmp_path))["n"])
+    assert sorted(type(layer).__name__ for layer in layers) == ["Image", "Points"]
+    assert window.failed == []
+
+
+def test_a_node_without_layers_says_so(window: Any, tmp_path: Path) -> None:
+    with cdir_init(tmp_path / "wide", {}) as node:
+        node.write("notes.json", {"n": 1})
+        node.write("sums.csv", pd.DataFrame({"sum": [1.0, 5.0]}))
+    assert window.add(window.rows(str(tmp_path))["wide"]) == []
+    assert window.failed == ["wide holds nothing that is shown as a layer"]
+
+
 def test_the_same_row_twice_is_one_layer_which_is_selected(window: Any, tree: Path) -> None:
     rows = window.rows(str(tree))
     (first,) = window.add(rows["raw/volume.ome.zarr"])
@@ -103,6 +124,23 @@ def test_side_by_side_gives_each_item_a_cell_with_all_its_channels(window: Any, 
     window.add(rows["raw/dyes.ome.zarr"], again, side_by_side=True)
     assert len(window.viewer.layers) == 6
     assert window.viewer.canvas.grid.actual_shape(window.viewer.layers) == (1, 2)
+
+
+def test_the_grid_goes_with_the_layers_it_was_for_but_one_of_the_user_stays(window: Any, tree: Path) -> None:
+    rows = window.rows(str(tree))
+    volume, cells, plane = (rows[f"raw/{name}.ome.zarr"] for name in ("volume", "cells", "plane"))
+    window.add(volume, cells, side_by_side=True)
+    window.add(plane)
+    assert window.viewer.canvas.grid.enabled, "two of three are still to be compared"
+    window.viewer.layers.clear()
+    window.add(plane)
+    assert not window.viewer.canvas.grid.enabled
+    window.viewer.layers.clear()
+    window.viewer.canvas.grid.enabled = True
+    window.add(volume, cells, side_by_side=True)
+    window.viewer.layers.clear()
+    window.add(plane)
+    assert window.viewer.canvas.grid.enabled
 
 
 def test_settings_that_napari_refuses_do_not_keep_a_layer_away(window: Any, tree: Path) -> None:

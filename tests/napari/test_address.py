@@ -47,6 +47,12 @@ def test_a_spoilt_history_is_no_harm(bar: AddressBar, spoilt: Any) -> None:
     assert History().urls()[0] == "s3://b/y"
 
 
+def test_quotes_and_spaces_are_no_part_of_an_address(bar: AddressBar) -> None:
+    for text in ("  s3://b/x ", "'s3://b/x'", ' "s3://b/x" '):
+        bar.box.setEditText(text)
+        assert bar.text() == "s3://b/x"
+
+
 def test_enter_opens_once_also_what_is_in_the_history(bar: AddressBar, qtbot: QtBot) -> None:
     bar.opened("s3://bucket/run1", {"anon": True})
     entered: list[tuple[str, object]] = []

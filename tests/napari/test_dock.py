@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -16,8 +17,11 @@ from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import QApplication, QMainWindow
 
 import cvcache
+from cvcache.browse.tree import Tree
 from cvcache.napari.asking import question_box
-from cvcache.napari.dock import NOTHING_YET, CacheTree
+from cvcache.napari.cells import sentence
+from cvcache.napari.dock import CacheTree
+from cvcache.napari.searching import find
 from cvcache.testing import CountingStore, instrument, lay_tree
 from cvcache.testing.stores import WrapperStore
 
@@ -337,12 +341,141 @@ def test_what_cannot_be_opened_is_told_in_one_sentence_and_the_tree_before_stays
 
 def test_a_place_with_nothing_says_so_and_fills_once_something_comes(desk: Desk, memory_case: StoreCase) -> None:
     desk.open(memory_case.url)
-    assert desk.dock.status.text() == NOTHING_YET
+    assert desk.dock.status.text().startswith(f"there is nothing at {memory_case.url}")
+    assert desk.dock.status.text().endswith("; waiting for it")
     assert desk.state("") == "absent"
+    assert desk.dock.address.history.urls() == []
+    assert desk.dock.address.text() == memory_case.url
     pipeline(root_of(memory_case))
     desk.dock.loader.poll()
     desk.until(lambda: desk.shown() == ["steps"])
     assert desk.dock.status.text() == ""
+    assert desk.dock.address.history.urls() == [memory_case.url]
+
+
+def test_a_typo_is_told_with_what_is_nearest_and_quotes_are_no_part_of_an_address(
+    desk: Desk, memory_case: StoreCase
+) -> None:
+    pipeline(root_of(memory_case))
+    desk.open(f" '{memory_case.url}/steps/msak/sub' ")
+    url = f"{memory_case.url}/steps"
+    assert desk.dock.status.text() == (
+        f"there is nothing at {url}/msak/sub; the nearest that exists is {url}; waiting for it"
+    )
+    assert desk.dock.address.history.urls() == []
+    with desk.qtbot.waitSignal(desk.dock.failed, timeout=20_000) as failed:
+        desk.dock.open(f"{url}/raw/imgae.ome.zarr")
+    assert failed.args[0] == f"there is nothing at {url}/raw/imgae.ome.zarr; the nearest that exists is {url}/raw"
+    with desk.qtbot.waitSignal(desk.dock.failed, timeout=20_000) as failed:
+        desk.dock.open("htp://x")
+    assert failed.args[0].startswith("htp:// is an unknown kind of URL; known are s3://")
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", pytest.param("s3", marks=pytest.mark.server)])
+@pytest.mark.parametrize("name", ["image.ome.zarr", "stats.json"])
+def test_the_url_of_an_item_opens_its_directory_and_selects_it(
+    kind: str, name: str, request: pytest.FixtureRequest, desk: Desk
+) -> None:
+    case: StoreCase = request.getfixturevalue(f"{kind}_case")
+    pipeline(root_of(case))
+    desk.open(case.url, **case.options)
+    desk.expand("", "steps", "steps/raw")
+    desk.select(f"steps/raw/{name}")
+    desk.key(Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    desk.open(QApplication.clipboard().text(), **case.options)
+    desk.until(lambda: [row.path for row in desk.dock.rows_selected()] == [name])
+    assert desk.dock.tree is not None
+    assert desk.dock.tree.url == f"{case.url}/steps/raw"
+
+
+def test_what_can_be_no_layer_shows_its_page(desk: Desk, memory_case: StoreCase) -> None:
+    pipeline(root_of(memory_case))
+    desk.open(memory_case.url)
+    desk.expand("", "steps", "steps/raw")
+    for name, title in (("run.log", "Log"), ("stats.json", "Preview")):
+        desk.select(f"steps/raw/{name}")
+        desk.key(Qt.Key.Key_Return)
+        desk.until(lambda title=title: desk.dock.panel.page.title == title)
+        assert not desk.dock.status.complains
+
+
+def test_a_table_without_coordinates_shows_its_rows(make: Callable[..., Desk], memory_case: StoreCase) -> None:
+    from napari.components import ViewerModel
+
+    with cvcache.cdir_init(root_of(memory_case) / "node") as node:
+        node.write("sizes.csv", pd.DataFrame({"cell": [1], "size": [2.5]}))
+    desk = make(ViewerModel())
+    desk.open(memory_case.url)
+    desk.expand("", "node")
+    desk.select("node/sizes.csv")
+    desk.key(Qt.Key.Key_Return)
+    desk.until(lambda: desk.dock.panel.page.title == "Table")
+    assert "its page Table is shown" in desk.dock.status.text()
+    assert not desk.dock.status.complains
+
+
+def test_the_check_box_follows_naparis_setting(make: Callable[..., Desk]) -> None:
+    from napari.components import ViewerModel
+    from napari.settings import get_settings
+
+    desk = make(ViewerModel())
+    for on in (True, False):
+        get_settings().experimental.async_ = on
+        assert desk.dock.background.isChecked() is on
+        desk.dock.background.click()
+        assert get_settings().experimental.async_ is not on
+    get_settings().reset()
+
+
+def test_a_filter_without_a_match_says_so_and_the_selection_comes_back(desk: Desk, memory_case: StoreCase) -> None:
+    pipeline(root_of(memory_case))
+    desk.open(memory_case.url)
+    desk.expand("", "steps")
+    desk.select("steps/raw")
+    desk.dock.search.edit.setText("raw")
+    desk.until(lambda: desk.shown("steps") == ["raw"])
+    assert [row.path for row in desk.dock.rows_selected()] == ["steps/raw"]
+    assert desk.dock.view.word_in_place() == ""
+    desk.dock.search.edit.setText("nothinglikethis")
+    desk.until(lambda: desk.dock.model.rowCount() == 0)
+    assert "Enter searches the whole tree" in desk.dock.view.word_in_place()
+    desk.qtbot.keyClick(desk.dock.search.edit, Qt.Key.Key_Escape)
+    desk.until(lambda: len(desk.shown("steps")) == 2)
+    assert desk.dock.view.word_in_place() == ""
+    assert [row.path for row in desk.dock.rows_selected()] == ["steps/raw"]
+
+
+def test_a_search_that_finds_nothing_yet_tells_how_much_it_has_read(
+    memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline(root_of(memory_case))
+    monkeypatch.setattr("cvcache.napari.searching._REPORT_AFTER", 0)
+    tree = Tree(memory_case.url)
+    tree.open()
+    told: list[int] = []
+    assert find(tree, "nothinglikethis", report=lambda part: told.append(part.read)) == 0
+    assert told == [1, 2, 3, 4, 5]
+    tree.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError("s3://b/x/_cvcache/log: the store refused (NoCredentialsError: none)"),
+            "no credentials for s3://b:",
+        ),
+        (
+            PermissionError("s3://b/x/_cvcache/log: the store refused (PermissionError: no)"),
+            "no right to read s3://b/x:",
+        ),
+        (FileNotFoundError("s3://b/x: there is no bucket 'b'; create it"), "there is no bucket 'b'"),
+        (PermissionError(13, "Permission denied", "/a/x/_cvcache/log"), "no right to read /a/x: Permission denied"),
+        (ConnectionError("no server answers at http://127.0.0.1:9; start it"), "no server answers at http://127"),
+    ],
+)
+def test_an_error_begins_with_its_reason(error: OSError, said: str) -> None:
+    assert sentence(error).startswith(said)
 
 
 def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk: Desk, memory_case: StoreCase) -> None:
@@ -480,6 +613,9 @@ def test_a_search_goes_through_what_nobody_opened(desk: Desk, memory_case: Store
     assert desk.shown("steps") == ["mask"]
     assert desk.dock.view.isExpanded(desk.dock.model.index_of("steps/mask/sub"))
     assert desk.dock.search.stop_button.isHidden()
+    assert desk.dock.status.text() == "1 found"
+    desk.dock.search.edit.setText("other")
+    assert desk.dock.status.text() == ""
 
 
 def test_a_search_can_be_stopped(desk: Desk, memory_case: StoreCase) -> None:

@@ -164,3 +164,22 @@ print("over")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "over", "")
+
+
+def test_workers_that_end_with_the_process_say_nothing() -> None:
+    code = """
+import atexit, threading, time
+gate = threading.Event()
+atexit.register(lambda: (gate.set(), time.sleep(0.5)))  # after Qt has deleted its objects
+from qtpy.QtWidgets import QApplication
+from cvcache.napari.jobs import Jobs
+app = QApplication([])
+jobs = Jobs()
+for _ in range(4):
+    jobs.start(gate.wait, done=print)
+while len([one for one in threading.enumerate() if one.name == "cvcache-job"]) < 4:
+    time.sleep(0.01)
+print("over")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "over", "")

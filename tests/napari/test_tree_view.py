@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 
 from cvcache import cdir
 from cvcache.browse.rows import Level, Row, unseen_row
-from cvcache.napari.cells import COLUMNS, NAME, SHAPE, STATE, TYPE
+from cvcache.napari.cells import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN
 from cvcache.napari.lines import Said
 from cvcache.napari.tree_model import TreeModel
 from cvcache.napari.tree_view import TreeView
@@ -88,6 +88,18 @@ def test_as_many_columns_as_fit_and_those_that_were_chosen(view: TreeView, qtbot
     action.trigger()
     view.resize(901, 300)
     assert shown() == set(range(len(COLUMNS))) - {TYPE}
+
+
+def test_a_shape_has_the_room_it_needs_and_the_name_gives_it(view: TreeView, qtbot: QtBot) -> None:
+    image = dataclasses.replace(row("img"), kind="image", is_item=True, shape=(4, 48, 512, 640), state="committed")
+    view._model.set_level(Level("", (image,)))
+    view.resize(360, 300)
+    qtbot.waitUntil(lambda: view.columnWidth(SHAPE) >= view.sizeHintForColumn(SHAPE) > 0)
+    index = view._model.index_of("img").siblingAtColumn(SHAPE)
+    assert index.data() == "4×48×512×640"  # noqa: RUF001 - the sign of a product
+    assert view.columnWidth(SHAPE) >= view.fontMetrics().horizontalAdvance(index.data())
+    view.resize(480, 300)
+    qtbot.waitUntil(lambda: view.isColumnHidden(WHEN) and not view.isColumnHidden(TYPE))
 
 
 def test_what_is_said_cannot_be_selected_or_opened(view: TreeView, qtbot: QtBot) -> None:

@@ -365,3 +365,39 @@ def test_a_second_tree_opens_in_the_dock_that_is_there(window: Napari, small: Pa
     window.viewer.open(str(small / "cache" / "node" / "x.ome.zarr"), plugin="cvcache")
     assert [layer.name for layer in window.viewer.layers] == ["node/x"]
     window.rest()
+
+
+ENDS = """
+import sys
+import napari
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+from cvcache.napari.dock import CacheTree
+
+viewer = napari.Viewer(show=True)
+if sys.argv[2] == "docked":
+    _, dock = viewer.window.add_plugin_dock_widget("cvcache", "Cache tree")
+else:
+    dock = CacheTree(viewer)  # a window of its own
+    dock.show()
+dock.open(sys.argv[1])
+while dock.tree is None or not dock.jobs.idle:
+    QApplication.processEvents()
+for row in dock.tree.expand("").rows:
+    dock.add([row])
+if sys.argv[2] == "exit":
+    sys.exit(0)
+QTimer.singleShot(0, viewer.window._qt_window.close)
+napari.run()
+print("closed", dock._closed, dock.jobs.idle, len(viewer.layers), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("exit", ""), ("close", "closed True True 0"), ("docked", "closed True True 0")]
+)
+def test_a_dock_ends_with_napari_while_it_loads(small: Path, how: str, told: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", ENDS, str(small / "cache"), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, told), done.stderr
+    assert "cvcache" not in done.stderr

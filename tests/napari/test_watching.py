@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 from napari.settings import get_settings
 
+import cvcache.napari.ahead as ahead_module
 import cvcache.napari.watching as module
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
 from cvcache.napari.ahead import Ahead
 from cvcache.napari.settings import Settings
+from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHAPE = (4, 256, 256)
@@ -276,7 +278,10 @@ def test_a_removed_node_is_hidden_too(window: Any, tmp_path: Path) -> None:
     assert "removed" in window.said[-1]
 
 
-def test_nothing_is_asked_while_nothing_is_drawn(window: Any, tmp_path: Path, store_calls: Any) -> None:
+def test_nothing_is_asked_while_nothing_is_drawn(
+    window: Any, tmp_path: Path, store_calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=3600.0))
     made(tmp_path, 1)
     store_calls.gui.clear()
     added(window, tmp_path, "n")
@@ -290,8 +295,42 @@ def test_nothing_is_asked_while_nothing_is_drawn(window: Any, tmp_path: Path, st
     window.viewer.dims.set_current_step(0, 3)
     store_calls.workers.clear()
     look(window)
-    assert [verb for verb, _ in store_calls.workers] == ["stat"]
+    assert [verb for verb, _ in store_calls.workers] == ["stat", "stat"]
     assert store_calls.gui == []
+
+
+def test_a_layer_that_stands_still_is_looked_at_every_so_often(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    look(window)
+    look(window)
+    assert layer.visible
+    made(tmp_path, 2)  # no plane is asked for any more
+    look(window)
+    assert not layer.visible
+    assert layer.name.endswith(" (replaced)")
+
+
+def test_a_tree_that_was_deleted_under_a_layer_is_noticed(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    look(window)
+    assert layer.visible
+    shutil.rmtree(tmp_path / "n")
+    look(window)
+    assert not layer.visible
+    assert "removed" in window.said[-1]
+
+
+def test_adding_again_looks_whether_the_layer_still_shows_the_newest(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    row = window.rows(str(tmp_path))["n/x.ome.zarr"]
+    (layer,) = window.add(row)
+    assert window.add(row) == [layer]
+    made(tmp_path, 2)  # nobody has looked since, and no plane is asked for
+    (new,) = window.add(row)
+    assert new is not layer
+    assert np.unique(plane(new, 3)) == [2]
 
 
 def test_a_chunk_that_cannot_be_read_hides_the_layer_and_the_window_lives(window: Any, tmp_path: Path) -> None:
@@ -304,6 +343,40 @@ def test_a_chunk_that_cannot_be_read_hides_the_layer_and_the_window_lives(window
     window.until(lambda: not layer.visible)
     assert layer.name.endswith("(cannot be read)")
     assert "missing" in window.said[-1]
+
+
+class _Hanging(WrapperStore):
+    """A bucket that gives no answer for a while."""
+
+    def __init__(self, store: Any, open_: threading.Event) -> None:
+        super().__init__(store)
+        self._open = open_
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:
+        assert self._open.wait(60)
+        return super().call(verb, path, act, data)
+
+
+def test_a_store_that_hangs_holds_the_window_up_only_for_a_while(
+    window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead_module, "LONGEST", 0.3)
+    made(tmp_path, 1)
+    answers = threading.Event()
+    answers.set()
+    with instrument(lambda store: _Hanging(store, answers)):
+        layer = added(window, tmp_path, "n")
+        window.adder.watcher._timer.stop()
+        answers.clear()
+        begun = time.monotonic()
+        try:
+            window.viewer.dims.set_current_step(0, 3)  # napari asks for a plane that is not at hand
+            took = time.monotonic() - begun
+            window.until(lambda: not layer.visible)
+        finally:
+            answers.set()
+    assert took < 20
+    assert "Load planes in the background" in window.said[-1]
 
 
 def test_only_napari_gets_zeros_for_what_cannot_be_read(tmp_path: Path) -> None:
