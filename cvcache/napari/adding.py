@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced
+from cvcache.napari.closing import window_of
 from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake, replaced
 from cvcache.napari.settings import settings
 from cvcache.napari.watching import Watcher, mark_of
@@ -226,34 +227,28 @@ class Adder(QObject):
     def _arrange(self, groups: list[list[Any]]) -> None:
         """Give each group a cell of the grid, from the top left; of different sizes each layer, as napari has it."""
         counts = {len(group) for group in groups}
-        grid = self._grid()
+        grid = self.viewer.canvas.grid
         if not grid.enabled or self._beside:
             self._beside += [weakref.ref(layer) for group in groups for layer in group]
         grid.stride = counts.pop() if len(counts) == 1 else 1
         grid.enabled = True
-        self._fit()
+        self.viewer.fit_to_view()
 
     def _end_grid(self) -> None:
         """Switch the grid off that was switched on for layers of which none is left."""
         there = set(map(id, self.viewer.layers))
         if self._beside and not any(id(ref()) in there for ref in self._beside):
             self._beside = []
-            if self._grid().enabled:
-                self._grid().enabled = False
-                self._fit()
-
-    def _grid(self) -> Any:
-        return getattr(self.viewer, "canvas", self.viewer).grid  # napari 0.9 has moved it
-
-    def _fit(self) -> None:
-        (getattr(self.viewer, "fit_to_view", None) or self.viewer.reset_view)()
+            if self.viewer.canvas.grid.enabled:
+                self.viewer.canvas.grid.enabled = False
+                self.viewer.fit_to_view()
 
     def _refused(self, error: Exception) -> None:
         text = str(error) if isinstance(error, (CvcacheError, OSError)) else f"{type(error).__name__}: {error}"
         self.failed.emit(line(text, 600) or type(error).__name__)
 
     def _ask(self, text: str) -> bool:
-        box = QMessageBox(QMessageBox.Icon.Question, "Much to read", text, parent=_window_of(self.viewer))
+        box = QMessageBox(QMessageBox.Icon.Question, "Much to read", text, parent=window_of(self.viewer))
         box.setTextFormat(Qt.TextFormat.PlainText)
         box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
         box.setDefaultButton(QMessageBox.StandardButton.No)
@@ -278,7 +273,3 @@ def _read_all(made: list[Made]) -> list[Made]:
 def _is_of(layer: Any, one: Made) -> bool:
     mark = mark_of(layer)
     return (mark.get("node"), mark.get("item")) == one.key
-
-
-def _window_of(viewer: Any) -> Any:
-    return getattr(getattr(viewer, "window", None), "_qt_window", None)

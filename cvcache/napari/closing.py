@@ -31,7 +31,7 @@ class Closing(QObject):
         self._dock = dock
         self._closing = False
         _docks().add(dock)
-        window = main_window_of(viewer)
+        window = window_of(viewer)
         if window is not None:
             window.installEventFilter(self)
 
@@ -49,7 +49,7 @@ class Closing(QObject):
         self._closing = False
 
 
-def main_window_of(viewer: Any) -> QWidget | None:
+def window_of(viewer: Any) -> QWidget | None:
     """Return the window of a viewer; None where there is none, or none any more."""
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     return window if window is not None and isalive(window) else None

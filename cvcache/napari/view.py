@@ -53,8 +53,8 @@ class View:
     def of(cls, viewer: Any) -> View:
         """Return what `viewer` shows now; call it on the GUI thread."""
         dims = viewer.dims
-        camera = getattr(viewer, "scene", viewer).camera  # napari 0.9 has moved it
-        size = getattr(getattr(viewer, "canvas", None), "size", USUAL)
+        camera = viewer.scene.camera
+        size = viewer.canvas.size
         height, width = (float(n) if n > 1 else usual for n, usual in zip(size, USUAL, strict=True))
         return cls(
             empty=not viewer.layers,
