@@ -34,7 +34,7 @@ class BackgroundBox(QCheckBox):
         if isalive(self):
             self.setChecked(self._adder.background_loading())
 
-    def showEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: QEvent) -> None:
         """Show what it has become, also where the setting told nobody."""
         super().showEvent(event)
         self.follow()

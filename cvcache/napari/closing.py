@@ -35,7 +35,7 @@ class Closing(QObject):
         if window is not None:
             window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Close the dock when the window goes; napari may ask first, and stay."""
         if event.type() == QEvent.Type.Close:
             self._closing = True

@@ -248,7 +248,7 @@ class CacheTree(QWidget):
             return True
         return bool(super().event(event))
 
-    def keyPressEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: QEvent) -> None:
         """Go to the filter, or look again."""
         if event.matches(QKeySequence.StandardKey.Find):
             self.search.edit.setFocus(Qt.FocusReason.ShortcutFocusReason)
@@ -258,7 +258,7 @@ class CacheTree(QWidget):
         else:
             super().keyPressEvent(event)
 
-    def showEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: QEvent) -> None:
         """Look for news while it can be seen, and take what is dropped on the window."""
         super().showEvent(event)
         self.loader.poll_every(0 if self._closed else self.settings.autorefresh)
@@ -266,12 +266,12 @@ class CacheTree(QWidget):
         if self._target is None and window is not None:
             self._target = DropTarget(window, self._dropped, self)
 
-    def hideEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def hideEvent(self, event: QEvent) -> None:
         """Look for no news while nobody sees it."""
         super().hideEvent(event)
         self.loader.poll_every(0)
 
-    def closeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def closeEvent(self, event: QEvent) -> None:
         """End all that goes on, without waiting for it."""
         self.close_down()
         super().closeEvent(event)

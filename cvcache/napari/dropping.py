@@ -32,7 +32,7 @@ class DropTarget(QObject):
         window.setAcceptDrops(True)
         window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Take what is ours of what is dragged over the window."""
         if event.type() not in _DRAGS or not event.mimeData().hasFormat(MIME):
             return bool(super().eventFilter(watched, event))

@@ -56,26 +56,26 @@ class FactsView(QTextEdit):
         self._write()
         self.setVisible(bool(facts))
 
-    def loadResource(self, _kind: int, _name: Any) -> None:  # noqa: N802 - Qt's name
+    def loadResource(self, _kind: int, _name: Any) -> None:
         """Give nothing: no text may fetch a file or a page."""
         return
 
-    def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def wheelEvent(self, event: Any) -> None:
         """Leave scrolling to the page."""
         event.ignore()
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def resizeEvent(self, event: Any) -> None:
         """Become as tall as the text at this width."""
         super().resizeEvent(event)
         self._fit()
 
-    def changeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def changeEvent(self, event: Any) -> None:
         """Take over the colours of another theme."""
         super().changeEvent(event)
         if event.type() in {event.Type.PaletteChange, event.Type.StyleChange, event.Type.FontChange} and self._facts:
             self._write()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QSize:
         """Return the size of the text."""
         return QSize(200, self.height())
 

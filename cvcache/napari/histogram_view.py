@@ -30,7 +30,7 @@ class Curves(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(HEIGHT)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QSize:
         """Return the usual size."""
         return QSize(240, HEIGHT)
 
@@ -44,7 +44,7 @@ class Curves(QWidget):
         self.logarithmic = on
         self.update()
 
-    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, _event: object) -> None:
         """Draw axis, lines and the range of values."""
         if not self.histograms:
             return
@@ -152,7 +152,7 @@ class Legend(QWidget):
         left = len(names) - _NAMED
         return [*names[:_NAMED], f"and {left} more"] if left > 0 else names
 
-    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, _event: object) -> None:
         """Draw the names one after the other, as far as there is room."""
         painter = QPainter(self)
         metrics, left = self.fontMetrics(), 0

@@ -188,7 +188,7 @@ class LogPage(Page):
         if self.follower is not None:
             self.follower.pause()
 
-    def showEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: object) -> None:
         """Go on following."""
         super().showEvent(event)
         if self.follower is not None and self.asked is not None and self.holds == self.asked.paths:

@@ -143,15 +143,15 @@ class Page(QWidget):
 
     def offers(self, shown: Shown) -> bool:
         """Whether there may be something to show; no store call."""
-        raise NotImplementedError
+        raise NotImplementedError  # each page says it; Qt leaves no room for ABC
 
     def collect(self, shown: Shown) -> Any:
         """Read what is to be shown; runs in a worker."""
-        raise NotImplementedError
+        raise NotImplementedError  # each page says it; Qt leaves no room for ABC
 
     def present(self, shown: Shown, found: Any) -> str:
         """Show what was read; return a sentence to show in place of it, or nothing."""
-        raise NotImplementedError
+        raise NotImplementedError  # each page says it; Qt leaves no room for ABC
 
     def leave(self) -> None:
         """Stop what goes on by itself."""
@@ -204,7 +204,7 @@ class Page(QWidget):
         """Return what is said where the page has nothing."""
         return "Nothing of this kind is recorded here."
 
-    def showEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: object) -> None:
         """Read what was asked for while the page could not be seen."""
         super().showEvent(event)
         if self.asked is not None and self.holds != self.asked.paths:
@@ -212,7 +212,7 @@ class Page(QWidget):
         if self._due:
             self.load()
 
-    def hideEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+    def hideEvent(self, event: object) -> None:
         """Stop what goes on by itself."""
         super().hideEvent(event)
         self.leave()

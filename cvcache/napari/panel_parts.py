@@ -32,24 +32,24 @@ class Sentence(QWidget):
         self.updateGeometry()
         self.update()
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+    def hasHeightForWidth(self) -> bool:
         """Whether it grows when it becomes narrow."""
         return True
 
-    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+    def heightForWidth(self, width: int) -> int:
         """Return the height of the wrapped text."""
         room = QRect(0, 0, max(width - 2 * SMALL, 1), 1 << 16)
         return self.fontMetrics().boundingRect(room, _WRAPPED, self._text).height() + 2 * SMALL if self._text else 0
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QSize:
         """Return some size."""
         return QSize(200, self.heightForWidth(200))
 
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def minimumSizeHint(self) -> QSize:
         """Return the size below which nothing could be read."""
         return QSize(60, 0)
 
-    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, _event: object) -> None:
         """Draw the words."""
         painter = QPainter(self)
         painter.setOpacity(PALE)
@@ -75,11 +75,11 @@ class ElidedLabel(QWidget):
         self.setToolTip(tip(text))
         self.update()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QSize:
         """Return the size of one line."""
         return QSize(100, self.fontMetrics().height() + GAP)
 
-    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, _event: object) -> None:
         """Draw the text."""
         painter = QPainter(self)
         room = self.contentsRect()

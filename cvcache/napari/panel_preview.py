@@ -158,7 +158,7 @@ class PreviewPage(Page):
         self.area = scrolled(body)
         column(self.content).addWidget(self.area)
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def resizeEvent(self, event: Any) -> None:
         """Put the picture beside the facts where there is room."""
         super().resizeEvent(event)
         wide = self.width() >= WIDE

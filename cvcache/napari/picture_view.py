@@ -107,24 +107,24 @@ class PictureView(QWidget):
             self._tallest = tallest
             self.updateGeometry()
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+    def hasHeightForWidth(self) -> bool:
         """Whether its height follows from its width."""
         return True
 
-    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+    def heightForWidth(self, width: int) -> int:
         """Return the height of the picture at this width."""
         height: int = self._fitted(width, self._tallest).height()
         return height
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def sizeHint(self) -> QSize:
         """Return the size at an ordinary width."""
         return self._fitted(300, self._tallest)
 
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+    def minimumSizeHint(self) -> QSize:
         """Return the least size it is worth drawing at."""
         return QSize(40, 0)
 
-    def paintEvent(self, _event: object) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, _event: object) -> None:
         """Draw the picture in the middle."""
         if self.image.isNull():
             return
@@ -144,12 +144,12 @@ class PictureView(QWidget):
         painter.drawImage(target.topLeft(), self._scaled)
         painter.end()
 
-    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def mouseReleaseEvent(self, event: Any) -> None:
         """Tell of a click."""
         if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
             self.clicked.emit()
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Tell of Enter as of a click."""
         if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             self.clicked.emit()
@@ -182,7 +182,7 @@ class PictureWindow(QWidget):
         room = self.screen().availableGeometry().size() * 0.9
         self.resize((image.size() + QSize(24, 24)).boundedTo(room))
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Close on Escape."""
         if event.key() == Qt.Key.Key_Escape:
             self.close()

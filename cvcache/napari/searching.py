@@ -156,7 +156,7 @@ class _Edit(QLineEdit):
 
     left = Signal()
 
-    def keyPressEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: object) -> None:
         """Tell of the Esc key."""
         if event.key() == Qt.Key.Key_Escape and self.text():  # type: ignore[attr-defined]  # a QKeyEvent
             self.left.emit()

@@ -28,7 +28,7 @@ NAMES = ("key", "secret", "endpoint_url", "anon")
 
 
 class RememberedOptions:
-    """The options of each bucket, for this session; never written, never shown."""
+    """The options of each bucket, until the process ends; never written, never shown."""
 
     def __init__(self) -> None:
         self._options: dict[tuple[str, str], dict[str, Any]] = {}

@@ -50,11 +50,11 @@ class TableModel(QAbstractTableModel):
         self.head = head
         self.endResetModel()
 
-    def rowCount(self, parent: Any = QModelIndex()) -> int:  # noqa: B008, N802 - as Qt has it
+    def rowCount(self, parent: Any = QModelIndex()) -> int:  # noqa: B008 - as Qt has it
         """Return how many rows are shown."""
         return 0 if parent.isValid() else len(self.head.rows)
 
-    def columnCount(self, parent: Any = QModelIndex()) -> int:  # noqa: B008, N802 - as Qt has it
+    def columnCount(self, parent: Any = QModelIndex()) -> int:  # noqa: B008 - as Qt has it
         """Return how many columns are shown."""
         return 0 if parent.isValid() else len(self.head.columns)
 
@@ -72,7 +72,7 @@ class TableModel(QAbstractTableModel):
             return int(side.value | Qt.AlignmentFlag.AlignVCenter.value)
         return None
 
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: N802 - Qt's name
+    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return the name of a column, or the number of a row from 0 as Python counts."""
         if orientation == Qt.Orientation.Vertical:
             return str(section) if role == Qt.ItemDataRole.DisplayRole else None
@@ -116,7 +116,7 @@ class Cells(QTableView):
             chosen.setdefault(index.row(), {})[index.column()] = index.data().replace("\t", " ")
         return "\n".join("\t".join(cells[i] for i in sorted(cells)) for _, cells in sorted(chosen.items()))
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Copy what is selected."""
         if event.matches(QKeySequence.StandardKey.Copy):
             QGuiApplication.clipboard().setText(self.selected_text())

@@ -74,7 +74,7 @@ class TextView(QPlainTextEdit):
         """Show the last line."""
         self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
 
-    def loadResource(self, _kind: int, _name: Any) -> None:  # noqa: N802 - Qt's name
+    def loadResource(self, _kind: int, _name: Any) -> None:
         """Give nothing: no text may fetch a file or a page."""
         return
 
@@ -85,7 +85,7 @@ class TextView(QPlainTextEdit):
             return True
         return bool(super().event(event))
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Ask for the find box."""
         if event.matches(QKeySequence.StandardKey.Find):
             self.find_asked.emit()

@@ -154,25 +154,25 @@ class TreeModel(QAbstractItemModel):
                 if found.level:
                     self._show(found)
 
-    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:  # noqa: N802 - Qt's name
+    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
         """Return how many lines are below."""
         found = self._lines.get(parent.internalId())
         return len(found.children) if found is not None else 0
 
-    def columnCount(self, _parent: QModelIndex = _NOWHERE) -> int:  # noqa: D102, N802 - as Qt asks
+    def columnCount(self, _parent: QModelIndex = _NOWHERE) -> int:  # noqa: D102 - as Qt asks
         return len(COLUMNS)
 
-    def hasChildren(self, parent: QModelIndex = _NOWHERE) -> bool:  # noqa: N802 - Qt's name
+    def hasChildren(self, parent: QModelIndex = _NOWHERE) -> bool:
         """Whether there is something below, or may be."""
         found = self._lines.get(parent.internalId())
         return found is not None and (bool(found.children) or found.is_unopened)
 
-    def canFetchMore(self, parent: QModelIndex) -> bool:  # noqa: N802 - Qt's name
+    def canFetchMore(self, parent: QModelIndex) -> bool:
         """Whether somebody has to ask for what is below."""
         found = self._lines.get(parent.internalId())
         return found is not None and found.is_unopened
 
-    def fetchMore(self, parent: QModelIndex) -> None:  # noqa: N802 - Qt's name
+    def fetchMore(self, parent: QModelIndex) -> None:
         """Ask for what is below, once; whoever hears it begins later, since rows must not come while this is asked."""
         found = self._lines.get(parent.internalId())
         if found is not None and found.row is not None and found.is_unopened and found.row.path not in self._asked:
@@ -200,7 +200,7 @@ class TreeModel(QAbstractItemModel):
             return Qt.ItemFlag.NoItemFlags if found is self._root else _SAID
         return _BRANCH if found.row.branch or found.level else _LEAF
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: N802 - Qt's name
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         """Return the title of a column."""
         shown = orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole
         return COLUMNS[section] if shown else None
@@ -218,11 +218,11 @@ class TreeModel(QAbstractItemModel):
             return self._decoration(found)
         return _RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and column == SIZE else None
 
-    def mimeTypes(self) -> list[str]:  # noqa: N802 - Qt's name
+    def mimeTypes(self) -> list[str]:
         """Return as what rows can be dragged."""
         return [MIME, "text/plain"]
 
-    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:  # noqa: N802 - Qt's name
+    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:
         """Return the rows that are dragged."""
         return dragged({row.path: row for index in indexes if (row := self.row_of(index)) is not None}.values())
 

@@ -120,7 +120,7 @@ class TreeView(QTreeView):
 
     # as Qt asks
 
-    def paintEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def paintEvent(self, event: QEvent) -> None:
         """Draw the tree, or say why there is none."""
         super().paintEvent(event)
         if text := self.word_in_place():
@@ -130,7 +130,7 @@ class TreeView(QTreeView):
             painter.drawText(where, int(Qt.AlignmentFlag.AlignTop.value | Qt.TextFlag.TextWordWrap.value), text)
             painter.end()
 
-    def keyPressEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def keyPressEvent(self, event: QEvent) -> None:
         """Do what a key stands for; the arrows are Qt's."""
         rows = self.rows_selected()
         if event.matches(QKeySequence.StandardKey.Copy):
@@ -145,13 +145,13 @@ class TreeView(QTreeView):
             return
         event.accept()
 
-    def resizeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def resizeEvent(self, event: QEvent) -> None:
         """Show as many columns as there is room for."""
         super().resizeEvent(event)
         self._fit_columns()
         self.unsettle()
 
-    def showEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: QEvent) -> None:
         """Look at what is in sight."""
         super().showEvent(event)
         self.unsettle()
