@@ -25,6 +25,7 @@ KEPT_BYTES = 32 << 20
 """Of a log longer than twice this, so much of its beginning and of its end is kept."""
 
 _IN_MEMORY = 1 << 20
+_LARGEST_PART = 8 << 20  # a part is in memory while it is sent; of who prints faster than that the rest comes later
 _MOST_PARTS = 64  # from then on each is larger than the one before, so that their number stays small
 
 
@@ -124,8 +125,11 @@ class LogSpool:
     def _next_part(self) -> bytes:
         with self._text:
             self._end_lines()
-            self._next = self._next or self._size
-            return self._read(self._sent, self._next)
+            self._next = self._next or min(self._size, self._sent + _LARGEST_PART)
+            data = self._read(self._sent, self._next)
+            if self._next < self._size and (end := data.rfind(b"\n") + 1):
+                self._next, data = self._sent + end, data[:end]
+            return data
 
     def _say_hidden(self, error: Exception) -> None:
         """Say once that nobody sees the log for now; for good where the node was lost or the name is taken."""

@@ -107,7 +107,7 @@ class TestText(FormatTests):
 
     def test_other_encodings_are_damage(self, place: Place) -> None:
         place.put("µ".encode("latin1"))
-        with pytest.raises(ItemDamaged, match="open"):
+        with pytest.raises(ItemDamaged, match="look at its bytes"):
             find_format(self.name).read(place)
 
 
