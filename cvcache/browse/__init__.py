@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cvcache.browse.comparing import difference
     from cvcache.browse.find import matches, search
     from cvcache.browse.layer_data import cost, layers, with_contrast
-    from cvcache.browse.pictures import Picture, Refused, picture, plots, thumbnail
+    from cvcache.browse.pictures import Picture, Refused, picture, thumbnail
     from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
     from cvcache.browse.rows import Level, Row
     from cvcache.browse.tables import table_head
@@ -23,7 +23,7 @@ _HOME = {
     "difference": "comparing",
     **dict.fromkeys(("matches", "search"), "find"),
     **dict.fromkeys(("cost", "layers", "with_contrast"), "layer_data"),
-    **dict.fromkeys(("Picture", "Refused", "picture", "plots", "thumbnail"), "pictures"),
+    **dict.fromkeys(("Picture", "Refused", "picture", "thumbnail"), "pictures"),
     **dict.fromkeys(("follow_log", "histogram", "log_tail", "text_head"), "previews"),
     **dict.fromkeys(("Level", "Row"), "rows"),
     "table_head": "tables",
@@ -49,7 +49,6 @@ __all__ = [
     "log_tail",
     "matches",
     "picture",
-    "plots",
     "removal",
     "remove",
     "search",

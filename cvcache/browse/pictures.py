@@ -13,7 +13,7 @@ from cvcache.show import row_bytes, size_text
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
 
-__all__ = ["Picture", "Refused", "check_png", "clean_svg", "picture", "plots", "thumbnail"]
+__all__ = ["Picture", "Refused", "check_png", "clean_svg", "picture", "thumbnail"]
 
 _DRAWN = {".png": (png_check.MOST_BYTES, check_png), ".svg": (svg_clean.MOST_BYTES, clean_svg)}
 
@@ -65,20 +65,3 @@ def thumbnail(row: Row) -> Picture | Refused | None:
     except TROUBLE as error:
         return Refused(told(error))
     return None if data is None else check_png(data)
-
-
-def plots(row: Row) -> tuple[str, ...]:
-    """Return the names of the items of a node that are plots, sorted; those `picture` shows come first.
-
-    Notes
-    -----
-    No store call for a committed node whose rows are in its record; else one GET, of a running one a LIST.
-    """
-    if row.is_item or row.kind != "node" or row.state in {"", "absent", "unreadable"}:
-        return ()
-    try:
-        rows = row.node.rows()
-    except TROUBLE:
-        return ()
-    found = [name for name, recorded in rows.items() if recorded.get("kind") == "plot" or name.endswith(".svg")]
-    return tuple(sorted(found, key=lambda name: (not has_picture(name), name)))

@@ -18,22 +18,11 @@ from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
 from cvcache.names import RESERVED, node_of
 from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.local_file import AT_ONCE, NO_FILES, READ, no_file, open_file, read
 from cvcache.store.writer import Guard
 
 if TYPE_CHECKING:
     from io import FileIO
-
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-"""To open a pipe waits for somebody who writes into it, for ever if nobody does."""
-
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE
-"""An item of a node lies in the node: a link in its place is not followed."""
-
-_NO_FILES = {errno.ENXIO, errno.EOPNOTSUPP, errno.ESPIPE}
-"""What systems say of a socket that is opened, and of a pipe that is read from its middle."""
-
-_SMALL = 64 << 10
-"""Bytes that are asked for before anybody knows how many there are."""
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
@@ -55,11 +44,11 @@ class LocalStore(Store):
         # bare descriptors: a hit is three of these, and a file object is half of what one costs
         try:
             try:
-                descriptor = os.open(path, _READ)
+                descriptor = os.open(path, READ)
             except BlockingIOError:
-                descriptor = os.open(path, _READ & ~_AT_ONCE)
+                descriptor = os.open(path, READ & ~AT_ONCE)
             try:
-                return _read(descriptor, start or 0, end)
+                return read(descriptor, start or 0, end)
             finally:
                 os.close(descriptor)
         except (IsADirectoryError, NotADirectoryError):
@@ -67,8 +56,8 @@ class LocalStore(Store):
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileNotFoundError(errno.ENOENT, "a symbolic link is no item", path) from None
-            if error.errno in _NO_FILES:
-                raise _no_file(path) from None
+            if error.errno in NO_FILES:
+                raise no_file(path) from None
             raise
 
     def put(self, path: str, data: bytes) -> None:
@@ -139,7 +128,7 @@ class LocalStore(Store):
 
     def names(self, path: str) -> Sequence[str]:
         try:
-            descriptor = os.open(path, _READ | os.O_DIRECTORY)
+            descriptor = os.open(path, READ | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
@@ -193,7 +182,7 @@ class LocalStore(Store):
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             with _not_a_file(path):
-                return open(path, "rb", opener=_open_file)
+                return open(path, "rb", opener=open_file)
         return cast("IO[bytes]", _WholeFile(path, guard))
 
     def makedirs(self, path: str) -> None:
@@ -299,46 +288,6 @@ def _fsync_directory(path: str) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _open_file(path: str, flags: int) -> int:
-    """Open a file without waiting; refuse what is none, such as a pipe, whose bytes are nobody's result."""
-    try:
-        descriptor = os.open(path, flags | _AT_ONCE)
-    except BlockingIOError:
-        # a file server has lent it to somebody, and takes it back for whoever waits
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        if error.errno in _NO_FILES:
-            raise _no_file(path) from None
-        raise
-    mode = os.fstat(descriptor).st_mode
-    if stat_module.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
-    if stat_module.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    raise _no_file(path)
-
-
-def _no_file(path: str) -> OSError:
-    return OSError(errno.EINVAL, "a pipe, socket or device is no item; remove it or store a file in its place", path)
-
-
-def _read(descriptor: int, start: int, end: int | None) -> bytes:
-    if start >= 0:
-        most = _SMALL if end is None else max(0, min(_SMALL, end - start))
-        data = os.pread(descriptor, most, start)
-        if start + len(data) == end or (len(data) < most and not os.pread(descriptor, 1, start + len(data))):
-            return data
-    size = os.fstat(descriptor).st_size
-    first = max(0, size + start) if start < 0 else start
-    count = max(0, (size if end is None else min(end, size)) - first)
-    data = os.pread(descriptor, count, first)
-    # one call reads at most 2 GiB
-    while data and len(data) < count and (more := os.pread(descriptor, count - len(data), first + len(data))):
-        data += more
-    return data
 
 
 def _leads_to(path: str, descriptor: int) -> bool:

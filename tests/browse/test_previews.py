@@ -22,7 +22,7 @@ import cvcache
 from cvcache.browse import words
 from cvcache.browse.about import error_text, facts, key_text, stale_because, why
 from cvcache.browse.comparing import difference
-from cvcache.browse.pictures import picture, plots, thumbnail
+from cvcache.browse.pictures import picture, thumbnail
 from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
 from cvcache.browse.rows import Row, item_row, node_row, unseen_row
 from cvcache.browse.tables import table_head
@@ -329,7 +329,7 @@ def test_a_process_that_was_killed_leaves_its_words(local_case: LocalCase) -> No
 
 ASKED = (
     *(facts, why, error_text, key_text, stale_because, histogram, text_head, log_tail, table_head),
-    *(picture, thumbnail, plots),
+    *(picture, thumbnail),
 )
 ODD = ("a.txt", "t.csv", "t.parquet", "p.png", "d.svg", "run.log", "im.ome.zarr/x")
 

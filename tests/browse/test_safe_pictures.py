@@ -21,7 +21,7 @@ import pytest
 
 import cvcache
 from cvcache.browse import png_check
-from cvcache.browse.pictures import Picture, Refused, check_png, clean_svg, picture, plots, thumbnail
+from cvcache.browse.pictures import Picture, Refused, check_png, clean_svg, picture, thumbnail
 from cvcache.browse.rows import item_row, node_row
 from cvcache.image.thumbnail import png
 from cvcache.testing import CountingStore, instrument
@@ -575,8 +575,6 @@ def test_the_pictures_of_a_node(pictured: cvcache.CacheDir) -> None:
     assert thumbnail(rows["plain.png"]) == shown["plain.png"]
     assert thumbnail(rows["note.txt"]) is None
     snapshot = pictured.snapshot()
-    assert plots(node_row("n", snapshot, "committed")) == ("drawing.svg", "own.svg")
-    assert plots(rows["plain.png"]) == ()
     assert picture(node_row("n", snapshot, "committed")) is None
 
 
