@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, assert_never, cast
 
+from cvcache import layout
 from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive, RecursiveNode
 from cvcache.held import claiming, open_attempt, remember
+from cvcache.layout import PLAIN, attempt_root
 from cvcache.lease import Attempt
 from cvcache.look import Watch, check_place, look, read_record
-from cvcache.names import RESERVED
 from cvcache.owner import this_owner
 from cvcache.policy import Policy
 from cvcache.protocol import (
@@ -32,15 +33,12 @@ from cvcache.protocol import (
     decide_removal,
 )
 from cvcache.reason import refusal, why_claimed
-from cvcache.record import PLAIN, Record, attempt_root, dump_inventory, dumps
+from cvcache.record import Record, dump_inventory, dumps
 from cvcache.store.base import Store
 from cvcache.wipe import forget_items, past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")
-
-_KINDS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
-"""What cvcache keeps in a node for each attempt."""
 
 
 class Sources(NamedTuple):
@@ -152,7 +150,7 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
         return None
     record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
     with claiming(record.attempt):
-        if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
+        if not store.put_new(layout.record(path, record), dumps(record)):
             return None
         attempt = Attempt(store, path, record, policy)
         attempt.images = sources.images
@@ -287,7 +285,7 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
     )
-    log = f"{attempt.path}/{RESERVED}/log"
+    log = layout.log(attempt.path)
     data = dumps(record)
     with attempt.closing():
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
@@ -316,7 +314,7 @@ def commit(
     with attempt.writing():
         unwritten = (attempt.leftovers | attempt.announced.keys()) - rows.keys()
         forget_items(attempt.store, attempt.path, attempt.root, unwritten)
-        attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows, made))
+        attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
         attempt.store.sync(attempt.path)
     return finish(attempt, "committed", items=rows, meta=meta, **fields)
 
@@ -368,16 +366,15 @@ def _remove(store: Store, path: str, view: View, decision: FinishRemoval, policy
         shared=False,
     )
     with claiming(attempt):
-        if not store.put_new(f"{path}/{RESERVED}/log/{record.filename}", dumps(record)):
+        if not store.put_new(layout.record(path, record), dumps(record)):
             return False
         wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
-        own = f"{path}/{RESERVED}"
+        own = layout.control(path)
         found = store.find(own)
         past = past_attempts((name.removeprefix("log/") for name in found), record)
-        ours = ("tmp/", *(f"{kind}/{a}" for kind in _KINDS for a in past))
-        store.delete([f"{own}/{name}" for name in found if name.startswith(ours)], within=own)
+        store.delete([f"{own}/{name}" for name in found if layout.belongs_to(name, past)], within=own)
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
         )
-        store.put_new(f"{path}/{RESERVED}/log/{done.filename}", dumps(done))
+        store.put_new(layout.record(path, done), dumps(done))
     return True

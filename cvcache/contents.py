@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
+from cvcache import layout
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
+from cvcache.layout import is_item_dir, successor
 from cvcache.lease import Attempt
 from cvcache.look import read_newest
-from cvcache.names import RESERVED, is_item_dir, item_names
+from cvcache.names import item_names
 from cvcache.ram import Ram
-from cvcache.record import PLAIN, Record, load_inventory, load_made, log_name
+from cvcache.record import Record, load_inventory, load_made
 from cvcache.resume import resume
 from cvcache.store.base import Listing, Store
 from cvcache.turn import Turn
@@ -32,16 +34,11 @@ MAX_INVENTORY = 64 << 20
 MAX_THUMBNAIL = 4 << 20
 
 
-def root_of(path: str, record: Record | None) -> str:
-    """Return the full key of the directory the items of `record` lie in."""
-    return path if record is None or record.root == PLAIN else f"{path}/{record.root}"
-
-
 def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
     """Return the item rows of a committed or failed record; one GET where they were too many for it."""
     if record.items is not None or record.state != "committed":
         return record.items or {}
-    inventory = f"{path}/{RESERVED}/inventory/{record.attempt}.json"
+    inventory = layout.inventory(path, record.attempt)
     try:
         return load_inventory(store.get(inventory, 0, MAX_INVENTORY), record.attempt, store.url(inventory))
     except FileNotFoundError:
@@ -52,7 +49,7 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
 
 def read_made(store: Store, path: str, record: Record) -> Mapping[str, Any]:
     """Return what the items of a committed record were made with; one GET."""
-    inventory = f"{path}/{RESERVED}/inventory/{record.attempt}.json"
+    inventory = layout.inventory(path, record.attempt)
     try:
         return load_made(store.get(inventory, 0, MAX_INVENTORY), store.url(inventory))
     except FileNotFoundError:
@@ -101,7 +98,7 @@ def committed_place(
     store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: Ram | None = None
 ) -> Place:
     """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
-    where = f"{root_of(path, record)}/{name}"
+    where = f"{layout.root(path, record)}/{name}"
     if record is None:
         return Place(store, where, row, ram=ram)
     if record.state != "committed":
@@ -115,7 +112,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
     if not is_item_dir(name) or record.state == "committed":
         return {}
     try:
-        data = store.get(f"{path}/{RESERVED}/writing/{record.attempt}/{name}.json", 0, MAX_INVENTORY)
+        data = store.get(layout.announcement(path, record.attempt, name), 0, MAX_INVENTORY)
         plan = json.loads(data)["plan"]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return {}
@@ -126,7 +123,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
 
 def open_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:
     """Return one item as a file object that was opened while its commit was the newest, or raise."""
-    place = f"{root_of(path, record)}/{name}"
+    place = f"{layout.root(path, record)}/{name}"
     pinned = record if record is not None and record.state == "committed" else None
     with contextlib.ExitStack() as unless_right:
         try:
@@ -142,16 +139,6 @@ def open_item(store: Store, path: str, record: Record | None, name: str, row: Ma
             raise ItemDamaged(msg)
         unless_right.pop_all()
     return file
-
-
-def record_key(path: str, record: Record) -> str:
-    """Return the full key of `record` itself."""
-    return f"{path}/{RESERVED}/log/{log_name(record.seq, record.after)}"
-
-
-def successor(path: str, record: Record) -> str:
-    """Return the full key of the one record that can follow `record`."""
-    return f"{path}/{RESERVED}/log/{log_name(record.seq + 1, record.attempt)}"
 
 
 def raise_if_replaced(store: Store, path: str, record: Record) -> None:
@@ -209,7 +196,7 @@ def write_item(
 
     def keep_thumbnail(png: bytes) -> None:
         with attempt.writing():
-            attempt.store.put(f"{attempt.control('thumb')}/{name}.png", png)
+            attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
 
     place = Place(
         attempt.store,
@@ -240,7 +227,7 @@ def write_item(
 def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes | None:
     """Return the picture that was made of an item while it was written; None where there is none."""
     try:
-        return store.get(f"{path}/{RESERVED}/thumb/{record.attempt}/{name}.png", 0, MAX_THUMBNAIL)
+        return store.get(layout.thumbnail(path, record.attempt, name), 0, MAX_THUMBNAIL)
     except FileNotFoundError:
         return None
 

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import claim, contents
+from cvcache import claim, contents, layout
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
 from cvcache.image.gather import gather
+from cvcache.layout import is_item_dir
 from cvcache.lease import Attempt
-from cvcache.names import RESERVED, is_item_dir
 from cvcache.node_items import NodeItems
 from cvcache.record import Record
 from cvcache.store.base import Store
@@ -59,7 +59,7 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
 
 def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
     record = source.record()
-    place, target = f"{contents.root_of(source.location, record)}/{name}", f"{attempt.root}/{name}"
+    place, target = f"{layout.root(source.location, record)}/{name}", f"{attempt.root}/{name}"
     keys = sorted(source.store.find(place)) if is_item_dir(name) else [""]
     if "objects" in row and row["objects"] != len(keys):
         msg = f"{source.url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
@@ -73,7 +73,7 @@ def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str,
             remote=True,
         )
         if record is not None and (png := source.thumbnail(name)) is not None:
-            attempt.store.put(f"{attempt.path}/{RESERVED}/thumb/{attempt.id}/{name}.png", png)
+            attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
 
 
 def _join(path: str, key: str) -> str:

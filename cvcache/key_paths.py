@@ -20,7 +20,8 @@ from typing import Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.key import Form, Walk, text_form, type_name
-from cvcache.names import RESERVED, parse_url, redact
+from cvcache.layout import log
+from cvcache.names import parse_url, redact
 
 __all__ = ["form_of", "local_form"]
 
@@ -78,7 +79,7 @@ def _local(path: str, *, any_directory: bool = False) -> dict[str, Form] | None:
         if facts := _local(f"{path}/{name}"):
             return facts
     with contextlib.suppress(OSError):
-        return {"log": max(os.listdir(f"{path}/{RESERVED}/log"), default="")}
+        return {"log": max(os.listdir(log(path)), default="")}
     return {"modified": _moment(info.st_mtime_ns)} if any_directory else None
 
 
@@ -140,8 +141,8 @@ def _in_store(url: str, options: Mapping[str, Any]) -> dict[str, Form]:
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
             return {"etag": info.etag.strip('"')} if info.etag else {"size": info.size, "modified": info.modified}
-    log = store.list(f"{path.rstrip('/')}/{RESERVED}/log").files
-    return {"log": max(log)} if log else {"absent": True}
+    records = store.list(log(path.rstrip("/"))).files
+    return {"log": max(records)} if records else {"absent": True}
 
 
 def _on_web(url: str) -> dict[str, Form] | None:

@@ -15,12 +15,13 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cvcache import layout
 from cvcache.caller import current_task, current_thread, weak_task
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
 from cvcache.held import forget
-from cvcache.names import RESERVED, is_item_dir
+from cvcache.layout import PLAIN, is_item_dir, parse_record_name
 from cvcache.policy import Policy
-from cvcache.record import PLAIN, Record, parse_log_name
+from cvcache.record import Record
 from cvcache.store.base import Store
 from cvcache.wipe import delete_item
 
@@ -73,11 +74,11 @@ class Attempt:
     @property
     def root(self) -> str:
         """Full key of the directory the attempt's items go to."""
-        return self.path if self.record.root == PLAIN else f"{self.path}/{self.record.root}"
+        return layout.root(self.path, self.record)
 
     def control(self, kind: str, name: str = "") -> str:
         """Return the full key of one of the attempt's own objects, e.g. its beat."""
-        return f"{self.path}/{RESERVED}/{kind}/{self.id}" + (f"/{name}" if name else "")
+        return f"{layout.control(self.path)}/{kind}/{self.id}" + (f"/{name}" if name else "")
 
     def held_by_caller(self) -> bool:
         """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
@@ -143,7 +144,7 @@ class Attempt:
             row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
-                self.store.put(self.control("writing", f"{name}.json"), data)
+                self.store.put(layout.announcement(self.path, self.id, name), data)
             self.announced[name] = plan or {}
 
     @contextlib.contextmanager
@@ -221,19 +222,19 @@ class Attempt:
         """Put on record that other processes may write for this attempt, so that it is never taken over in place."""
         if not self.shared:
             with self.writing():
-                self.store.put(f"{self.control('beat')}.shared", b"{}")
+                self.store.put(layout.shared(self.path, self.id), b"{}")
             self.shared = True
 
     def beat(self) -> None:
         """Advance the counter in the store, and look whether the attempt still stands."""
         self._beats += 1
-        self.store.put(self.control("beat"), str(self._beats).encode())
+        self.store.put(layout.beat(self.path, self.id), str(self._beats).encode())
         self.confirm()
 
     def confirm(self) -> None:
         """Look whether a record follows this attempt's claim; if so the attempt is lost for ever."""
         asked = self.policy.clock()
-        names = [parse_log_name(name) for name in self.store.list(f"{self.path}/{RESERVED}/log").files]
+        names = [parse_record_name(name) for name in self.store.list(layout.log(self.path)).files]
         mine = (self.record.seq, self.record.after)
         if mine not in names:
             self.lose(f"the log of {self.url} was deleted")

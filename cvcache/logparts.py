@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvcache.names import RESERVED
+from cvcache.layout import RESERVED
 from cvcache.store.base import Store
 
 KIND = "parts"

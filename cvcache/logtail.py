@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from cvcache.contents import root_of, successor
 from cvcache.errors import ItemNotFound
+from cvcache.layout import attempt_root, root, successor
 from cvcache.logparts import read_parts
 from cvcache.look import read_newest
 from cvcache.names import check_item_name
 from cvcache.owner import is_dead
 from cvcache.reason import describe_owner
-from cvcache.record import Record, attempt_root
+from cvcache.record import Record
 
 if TYPE_CHECKING:
     from cvcache.node_items import NodeItems
@@ -132,9 +132,9 @@ class Tail:
     def _rest(self, record: Record) -> bytes:
         """Return what of the whole log was not in the parts."""
         kept = f"{self._path}/{attempt_root(record.attempt)}"
-        for root in dict.fromkeys([kept if record.state == "claimed" else root_of(self._path, record), kept]):
+        for where in dict.fromkeys([kept if record.state == "claimed" else root(self._path, record), kept]):
             try:
-                return _after(self._store.get(f"{root}/{self._name}"), self._bytes)
+                return _after(self._store.get(f"{where}/{self._name}"), self._bytes)
             except FileNotFoundError:
                 continue
         return self._new_parts()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cvcache import layout
 from cvcache.caller import has_left
 from cvcache.errors import BadRecord, NodeBusy, NotACacheDir
 from cvcache.held import is_claiming, open_attempt
+from cvcache.layout import is_control, is_item_dir, parse_record_name, record_name
 from cvcache.lease import running
-from cvcache.names import RESERVED, is_item_dir
 from cvcache.owner import is_dead, this_owner
 from cvcache.policy import Policy
 from cvcache.protocol import Liveness, View
 from cvcache.reason import refusal
-from cvcache.record import MAX_BYTES, Record, loads, log_name, parse_log_name
+from cvcache.record import MAX_BYTES, Record, loads
 from cvcache.store.base import Store
 
 _FIRST_POLL = 0.05
@@ -28,14 +29,14 @@ def read_newest(store: Store, path: str) -> Record | None:
 
     Costs one LIST and one GET; a GET more for each number that two records contend for.
     """
-    log = f"{path}/{RESERVED}/log"
+    log = layout.log(path)
     return _newest(store, log, store.list(log).files)
 
 
 def _newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
     successors: dict[int, list[str]] = {}
     for name in names:
-        if parsed := parse_log_name(name):
+        if parsed := parse_record_name(name):
             successors.setdefault(parsed[0], []).append(parsed[1])
     if "root" not in successors.get(1, ()):
         return None
@@ -52,7 +53,7 @@ def _newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
 
 def read_record(store: Store, log: str, seq: int, after: str) -> Record:
     """Return one record of the log at `log`; one GET."""
-    path = f"{log}/{log_name(seq, after)}"
+    path = f"{log}/{record_name(seq, after)}"
     where = store.url(path)
     record = loads(store.get(path, 0, MAX_BYTES + 1), where)
     if (record.seq, record.after) != (seq, after):
@@ -78,7 +79,7 @@ class Watch:
         """
         asked = self._policy.clock()
         try:
-            beat = store.get(f"{path}/{RESERVED}/beat/{record.attempt}")
+            beat = store.get(layout.beat(path, record.attempt))
         except FileNotFoundError:
             beat = b""
         if (record.attempt, beat) != self._seen:
@@ -99,7 +100,7 @@ def look(store: Store, path: str, watch: Watch) -> View:
 
     Costs one LIST and one GET for a committed node; one GET and one STAT where it was seen before and is as it was.
     """
-    record = _last(store, f"{path}/{RESERVED}/log")
+    record = _last(store, layout.log(path))
     if record is not None and record.state == "committed":
         return View(record)
     return View(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
@@ -131,7 +132,7 @@ def _if_still_newest(store: Store, log: str, seq: int, after: str) -> Record | N
         record = read_record(store, log, seq, after)
     except (FileNotFoundError, BadRecord):
         return None
-    return None if store.stat(f"{log}/{log_name(seq + 1, record.attempt)}") else record
+    return None if store.stat(f"{log}/{record_name(seq + 1, record.attempt)}") else record
 
 
 def _look_closer(store: Store, path: str, watch: Watch, record: Record | None) -> View:
@@ -176,7 +177,7 @@ def _was_ours(record: Record) -> bool:
 
 
 def _is_shared(store: Store, path: str, record: Record) -> bool:
-    return store.stat(f"{path}/{RESERVED}/beat/{record.attempt}.shared") is not None
+    return store.stat(layout.shared(path, record.attempt)) is not None
 
 
 def is_foreign(store: Store, path: str) -> bool:
@@ -188,17 +189,17 @@ def _holds_foreign(store: Store, path: str) -> bool:
     listing = store.list(path)
     if listing.files or any(is_item_dir(name) for name in listing.dirs):
         return True
-    if RESERVED in listing.dirs:
-        ours = store.find(f"{path}/{RESERVED}")
-        if any(name.split("/")[0] not in {"tmp", "probe"} for name in ours) and read_newest(store, path) is None:
+    if any(map(is_control, listing.dirs)):
+        ours = store.find(layout.control(path))
+        if any(map(layout.is_evidence, ours)) and read_newest(store, path) is None:
             return True
-    return any(name != RESERVED and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
+    return any(not is_control(name) and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
 
 
 def _leads_to_node(store: Store, path: str) -> bool:
     """Whether everything in a directory above a node belongs to nodes."""
     listing = store.list(path)
-    if RESERVED in listing.dirs:
+    if any(map(is_control, listing.dirs)):
         return True
     return (
         bool(listing.dirs)

@@ -13,12 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cvcache.errors import InvalidName
-
-RESERVED = "_cvcache"
-"""Everything cvcache itself keeps in a node lies below this name."""
-
-ITEM_DIR_SUFFIXES = (".zarr", ".dir")
-"""A directory whose name ends so is an item; any other is a child node. The set is closed."""
+from cvcache.layout import is_control, is_item_dir
 
 MAX_SEGMENT_BYTES = 200
 MAX_KEY_BYTES = 900
@@ -110,7 +105,7 @@ def _check_path(rest: str, url: str, *, local: bool) -> str:
             msg = f"{shown[:80]!r} has the segment {segment[:80]!r}, which {fault}"
             raise InvalidName(msg)
     for parent in segments[:-1]:
-        if parent.casefold() == RESERVED or parent.endswith(ITEM_DIR_SUFFIXES):
+        if is_control(parent.casefold()) or is_item_dir(parent):
             msg = f"{shown!r} lies inside {parent!r}, which is an item or cvcache's own; choose a directory outside it"
             raise InvalidName(msg)
     if not local and len(segments) == 1:
@@ -139,7 +134,7 @@ def check_node_name(name: str, shown: str | None = None) -> str:
         Says which character or ending is refused.
     """
     name = _check_segment(name, "node", shown)
-    if name.endswith(ITEM_DIR_SUFFIXES):
+    if is_item_dir(name):
         msg = f"node name {name!r} ends like a directory item; drop the {name[name.rindex('.') :]!r}"
         raise InvalidName(msg)
     if wild := _WILDCARD.search(name):
@@ -176,7 +171,7 @@ def _segment_fault(name: str) -> str | None:
         return fault
     if name != name.strip() or name.endswith("."):
         return "begins or ends with a space, or ends with a dot, which some file systems drop"
-    if name.casefold() == RESERVED:
+    if is_control(name.casefold()):
         return "is reserved for cvcache itself"
     if "?versionId=" in name:
         return "holds '?versionId=', which S3 takes for a version of another name"
@@ -194,20 +189,6 @@ def _unkeepable(segment: str) -> str | None:
     if len(unicodedata.normalize("NFC", segment).encode("utf-8")) > MAX_SEGMENT_BYTES:
         return f"is over {MAX_SEGMENT_BYTES} bytes long, which some file systems refuse"
     return None
-
-
-def is_item_dir(name: str) -> bool:
-    """Whether a directory called `name` is an item and not a child node."""
-    return name.endswith(ITEM_DIR_SUFFIXES)
-
-
-def node_of(path: str) -> str:
-    """Return the node that the key `path` of an item, a part of one, or a record belongs to."""
-    segments = path.split("/")
-    for i, segment in enumerate(segments):
-        if segment == RESERVED or segment.endswith(ITEM_DIR_SUFFIXES):
-            return "/".join(segments[:i])
-    return "/".join(segments[:-1])
 
 
 def item_names(files: Iterable[str], dirs: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import contents
+from cvcache import contents, layout
 from cvcache.formats.place import Place
 from cvcache.handle import NodeHandle
 from cvcache.item import Item
@@ -39,7 +39,7 @@ class NodeItems(NodeHandle):
         if record is None or record.state != "claimed":
             return {}
         own = self._attempt.rows if self._attempt else {}
-        return {**contents.listed_rows(self.store, contents.root_of(self._path, record)), **own}
+        return {**contents.listed_rows(self.store, layout.root(self._path, record)), **own}
 
     def environment(self) -> Mapping[str, Any]:
         """Return what the result was made with: Python, packages, git, peak memory; one GET.
@@ -65,7 +65,7 @@ class NodeItems(NodeHandle):
     def is_newest(self) -> bool:
         """Whether no record follows the one this handle goes by; one STAT."""
         record, there = self._newest(), self._there
-        return record is None or there.store.stat(contents.successor(there.location, record)) is None
+        return record is None or there.store.stat(layout.successor(there.location, record)) is None
 
     def has_written(self, name: str) -> bool:
         """Whether the item `name` was written through this handle since the node was opened; no store call."""
@@ -74,7 +74,7 @@ class NodeItems(NodeHandle):
     def item_url(self, name: str) -> str:
         """Return where the item `name` lies, or would lie."""
         record, there = self._newest(), self._there
-        return there.store.url(f"{contents.root_of(there.location, record)}/{name}")
+        return there.store.url(f"{layout.root(there.location, record)}/{name}")
 
     def item_place(self, name: str, row: Mapping[str, Any]) -> Place:
         """Return where the item `name`, of which `row` is recorded, lies; pinned to the commit this handle goes by.

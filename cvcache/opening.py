@@ -11,8 +11,9 @@ from cvcache import held
 from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.key import canonical_with_items, digest
+from cvcache.layout import is_control
 from cvcache.look import read_newest
-from cvcache.names import RESERVED, check_node_name
+from cvcache.names import check_node_name
 from cvcache.protocol import OnStale, Request
 from cvcache.store.base import Store
 
@@ -130,7 +131,8 @@ def resolve(path: str, relative: str) -> str | None:
     base = path.split("/")
     while relative == ".." or relative.startswith("../"):
         base, relative = base[:-1], relative[3:]
-    beyond = not any(base) or RESERVED in relative or ".." in relative.split("/")
+    steps = relative.split("/")
+    beyond = not any(base) or any(map(is_control, steps)) or ".." in steps
     return None if beyond else "/".join([*base, relative] if relative else base)
 
 

@@ -18,7 +18,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
-from cvcache.record import PLAIN, Record
+from cvcache.layout import PLAIN
+from cvcache.record import Record
 
 
 class Liveness(Enum):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
-from cvcache.names import RESERVED, check_item_name
+from cvcache.layout import PLAIN, attempt_root, record_name
+from cvcache.names import check_item_name
 from cvcache.strict_json import bad, parse_json, short
 
 SCHEMA = 1
@@ -28,11 +29,7 @@ KEPT_RECORDS = 2048
 """So many records, none longer, are not parsed and checked again while their bytes are the same."""
 
 STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
-PLAIN = "."
-"""The data root of an attempt that writes at the plain paths of its node."""
-
 _ID = re.compile(r"[0-9a-f]{16}")
-_NAME = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +96,11 @@ class Record:
     @property
     def filename(self) -> str:
         """Name of this record in the log; who writes it competes with every other successor of the same record."""
-        return log_name(self.seq, self.after)
+        return record_name(self.seq, self.after)
 
     def next(self, state: str, nonce: str, time: str, **changes: Any) -> Record:
         """Return the record that would follow this one."""
         return replace(self, seq=self.seq + 1, after=self.attempt, state=state, nonce=nonce, time=time, **changes)
-
-
-@functools.lru_cache(4096)
-def log_name(seq: int, after: str) -> str:
-    """Return the name of the record with number `seq` that follows the attempt `after`."""
-    return f"{seq:06d}-{after}.json"
-
-
-@functools.lru_cache(4096)
-def parse_log_name(name: str) -> tuple[int, str] | None:
-    """Return (seq, after) of a name in the log; None for anything else."""
-    match = _NAME.fullmatch(name)
-    return (int(match[1]), match[2]) if match else None
-
-
-def attempt_root(attempt: str) -> str:
-    """Return the data root of an attempt that cannot have the plain one."""
-    return f"{RESERVED}/attempts/{attempt}"
 
 
 def dumps(record: Record) -> bytes:

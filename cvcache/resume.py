@@ -11,12 +11,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cvcache import layout
 from cvcache.image.gather import gather
+from cvcache.layout import PLAIN, attempt_root, log_entries
 from cvcache.lease import Attempt
 from cvcache.look import read_record
-from cvcache.names import RESERVED
 from cvcache.owner import this_owner
-from cvcache.record import PLAIN, attempt_root, parse_log_name
 from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")
@@ -80,21 +80,21 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     """
     if attempt.record.seq == 1 or attempt.record.forced:
         return
-    store, own = attempt.store, f"{attempt.path}/{RESERVED}"
-    announced = store.find(f"{own}/writing")
-    inventories = {file.removesuffix(".json") for file in store.list(f"{own}/inventory").files}
-    log = sorted(entry for file in store.list(f"{own}/log").files if (entry := parse_log_name(file)))
+    store, path = attempt.store, attempt.path
+    announced = store.find(layout.writing(path))
+    inventories = {file.removesuffix(".json") for file in store.list(layout.inventories(path)).files}
+    log = log_entries(store.list(layout.log(path)).files)
     past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     fates = {after: seq for seq, after in log}
     seen = {attempt.record.root} if name in attempt.announced else set()
     for other in reversed(past):
         # an inventory alone may be the last thing a process wrote before it died
-        if other in inventories and read_record(store, f"{own}/log", fates[other], other).state == "committed":
+        if other in inventories and read_record(store, layout.log(path), fates[other], other).state == "committed":
             return
         if f"{other}/{name}.json" not in announced:
             continue
         try:
-            row = json.loads(store.get(f"{own}/writing/{other}/{name}.json", 0, MAX_ANNOUNCEMENT))
+            row = json.loads(store.get(layout.announcement(path, other, name), 0, MAX_ANNOUNCEMENT))
             root, plan, boot = str(row["root"]), row.get("plan"), row["boot"]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return
@@ -103,4 +103,4 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         first = root not in seen
         seen.add(root)
         if first and survived and isinstance(plan, dict) and root in {PLAIN, attempt_root(other)}:
-            yield plan, attempt.path if root == PLAIN else f"{attempt.path}/{root}"
+            yield plan, path if root == PLAIN else f"{path}/{root}"

@@ -10,8 +10,9 @@ from typing import Any
 from cvcache import claim, contents, opening
 from cvcache.api import cdir
 from cvcache.errors import BadRecord, UsageError
+from cvcache.layout import is_control
 from cvcache.look import is_foreign
-from cvcache.names import RESERVED, child_names
+from cvcache.names import child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 
@@ -85,7 +86,7 @@ def _look(node: CacheDir) -> _Look:
     """Read one directory: one LIST, and for a node one more and a GET."""
     listing = node.store.list(node.location)
     children = child_names(listing.dirs)
-    if RESERVED not in listing.dirs:
+    if not any(map(is_control, listing.dirs)):
         return _Look(node, "foreign" if listing.files else "folder", {}, children, None, ())
     try:
         node.refresh()

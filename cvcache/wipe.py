@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cvcache import logparts
+from cvcache import layout
 from cvcache.errors import InvalidName
-from cvcache.names import RESERVED, check_item_name, is_item_dir
+from cvcache.layout import attempt_root, is_item_dir, log_entries
+from cvcache.names import check_item_name
 from cvcache.policy import Policy
-from cvcache.record import Record, attempt_root, parse_log_name
+from cvcache.record import Record
 from cvcache.store.base import Store
 
 _KEPT_PARTS = 64
@@ -33,10 +34,10 @@ def wipe(
     set of str
         With `keep_images`: the half images that stay, for a write of the very same to go on with.
     """
-    writing = f"{path}/{RESERVED}/writing"
+    writing = layout.writing(path)
     announced = sorted(store.find(writing))
     if announced:
-        past = _at_plain_root(past_attempts(store.list(f"{path}/{RESERVED}/log").files, record), record)
+        past = _at_plain_root(past_attempts(store.list(layout.log(path)).files, record), record)
         announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
     kept = {_item(name) for name in announced if keep_images and is_item_dir(_item(name))}
     announced = [name for name in announced if _item(name) not in kept]
@@ -49,9 +50,9 @@ def wipe(
     for name in announced:
         delete_item(store, f"{path}/{_item(name)}")
     attempts = {name.partition("/")[0] for name in announced}
-    gone = [name for a in attempts for name in (f"inventory/{a}.json", f"beat/{a}")]
-    gone += [f"thumb/{name.removesuffix('.json')}.png" for name in announced]
-    store.delete([f"{path}/{RESERVED}/{name}" for name in gone])
+    gone = [name for a in attempts for name in (layout.inventory(path, a), layout.beat(path, a))]
+    gone += [layout.thumbnail(path, name.partition("/")[0], _item(name)) for name in announced]
+    store.delete(gone)
     store.delete([f"{writing}/{name}" for name in announced], within=writing)
     return kept
 
@@ -72,8 +73,7 @@ def _is_announcement(name: str) -> bool:
 
 def past_attempts(log: Iterable[str], record: Record) -> list[str]:
     """Return the attempts before `record`, oldest first."""
-    entries = sorted(entry for name in log if (entry := parse_log_name(name)))
-    return [after for seq, after in entries if 1 < seq <= record.seq]
+    return [after for seq, after in log_entries(log) if 1 < seq <= record.seq]
 
 
 def _at_plain_root(past: list[str], record: Record) -> list[str]:
@@ -86,7 +86,7 @@ def _keep_logs(store: Store, path: str, announced: list[str]) -> None:
     """Keep the logs of ``<attempt>/<item>`` for whoever asks what went wrong, those that were never whole too."""
     if not announced:
         return
-    where = f"{path}/{RESERVED}/{logparts.KIND}"
+    where = layout.parts(path)
     found = sorted(store.find(where))
     for name in announced:
         attempt, _, item = name.partition("/")
@@ -107,7 +107,7 @@ def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> No
     for name in sorted(doomed):
         delete_item(store, f"{root}/{name}")
     if doomed:
-        writing = f"{path}/{RESERVED}/writing"
+        writing = layout.writing(path)
         announced = [name for name in store.find(writing) if _item(name) in doomed]
         store.delete([f"{writing}/{name}" for name in announced], within=writing)
 

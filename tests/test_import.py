@@ -18,7 +18,7 @@ PACKAGE = Path(cvcache.__file__).parent
 HEAVY = {"dask", "fsspec", "numpy", "zarr"}
 
 LAYERS: tuple[set[str], ...] = (
-    {"errors"},
+    {"errors", "layout"},
     {
         "callables",
         "caller",

@@ -35,7 +35,8 @@ from test_faults import (
 )
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query, claim, look, protocol
-from cvcache.record import Record, dump_inventory, parse_log_name
+from cvcache.layout import parse_record_name
+from cvcache.record import Record, dump_inventory
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
 
@@ -263,7 +264,7 @@ def check_stray_records(world: World) -> None:
 def _largest_number(patch: pytest.MonkeyPatch) -> None:
     def mutant(store: Store, path: str) -> Record | None:
         log = f"{path}/_cvcache/log"
-        names = [parsed for name in store.list(log).files if (parsed := parse_log_name(name))]
+        names = [parsed for name in store.list(log).files if (parsed := parse_record_name(name))]
         return look.read_record(store, log, *max(names)) if names else None
 
     for module in ("look", "handle", "opening"):

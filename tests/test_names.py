@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cvcache import InvalidName, cdir
+from cvcache.layout import is_item_dir, node_of
 from cvcache.names import (
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
@@ -18,9 +19,7 @@ from cvcache.names import (
     check_item_name,
     check_node_name,
     child_names,
-    is_item_dir,
     item_names,
-    node_of,
     parse_url,
     redact,
 )

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cvcache import NodeBusy, NodeStale, NotACacheDir, RecursiveNode
+from cvcache.layout import PLAIN, attempt_root
 from cvcache.protocol import (
     Claim,
     Decision,
@@ -30,7 +31,7 @@ from cvcache.protocol import (
     decide,
     decide_removal,
 )
-from cvcache.record import PLAIN, STATES, Record, attempt_root
+from cvcache.record import STATES, Record
 
 ATTEMPT, EARLIER = "a" * 16, "e" * 16
 KEY, OTHER_KEY = "digest of the key", "digest of another key"

@@ -15,21 +15,18 @@ from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_recor
 
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.commit import Commit
+from cvcache.layout import PLAIN, attempt_root, parse_record_name, record_name
 from cvcache.record import (
     MAX_BYTES,
     MAX_ITEM_BYTES,
-    PLAIN,
     SCHEMA,
     STATES,
     Owner,
     Record,
-    attempt_root,
     dump_inventory,
     dumps,
     load_inventory,
     loads,
-    log_name,
-    parse_log_name,
 )
 from cvcache.strict_json import MAX_DEPTH
 
@@ -124,10 +121,10 @@ def test_all_fields_come_back() -> None:
 
 
 def test_names_in_the_log() -> None:
-    assert parse_log_name(log_name(12, "root")) == (12, "root")
-    assert parse_log_name(log_name(2, ATTEMPT)) == (2, ATTEMPT)
+    assert parse_record_name(record_name(12, "root")) == (12, "root")
+    assert parse_record_name(record_name(2, ATTEMPT)) == (2, ATTEMPT)
     for name in ("000002-xyz.json", "2-root.json", "000002-root.json.tmp", "000002-ROOT.json", "notes.txt"):
-        assert parse_log_name(name) is None
+        assert parse_record_name(name) is None
 
 
 def test_too_many_items_stay_in_the_inventory() -> None:

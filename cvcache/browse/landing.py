@@ -8,7 +8,8 @@ from typing import Any
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
-from cvcache.names import ITEM_DIR_SUFFIXES, RESERVED, redact
+from cvcache.layout import above_control, is_item_dir
+from cvcache.names import redact
 
 MOST_ABOVE = 4
 """Directories above a place with nothing that are asked whether there is something."""
@@ -65,8 +66,8 @@ def land(url: str, **storage_options: Any) -> Landing:
     directory above, and where that holds nothing either one LIST for each of up to `MOST_ABOVE` above.
     """
     above, _, name = url.rstrip("/").rpartition("/")
-    above = above.partition(f"/{RESERVED}/")[0]
-    if name.endswith(ITEM_DIR_SUFFIXES) and above:
+    above = above_control(above)
+    if is_item_dir(name) and above:
         found = _item_in(above, name, storage_options)
         if found is None:
             raise ItemNotFound(nothing_at(redact(url), _nearest(_opened(above, storage_options), itself=True)))
@@ -136,7 +137,7 @@ def _item_in(above: str, name: str, options: dict[str, Any]) -> Landing | None:
     try:
         tree = Tree(above, **options)
     except CvcacheError:
-        if name.endswith(ITEM_DIR_SUFFIXES):
+        if is_item_dir(name):
             raise
         return None
     try:

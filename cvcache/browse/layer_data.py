@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache import contents
+from cvcache import layout
 from cvcache.api import cdir
 from cvcache.browse.layer_images import LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import LARGEST
@@ -19,7 +19,7 @@ from cvcache.formats.common import damage
 from cvcache.formats.place import Place
 from cvcache.image.location import ZIPPED, Location, locate
 from cvcache.item import Item
-from cvcache.names import RESERVED, node_of
+from cvcache.layout import is_control, node_of
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -225,14 +225,14 @@ def _row_at(target: Location, options: Mapping[str, Any]) -> Row | None:
     """Return the item of a node that lies there; one LIST and one GET, of a node not committed one LIST more."""
     path = node_of(target.path)
     inside = target.path.removeprefix(f"{path}/").split("/")
-    if len(inside) > 1 and inside[0] != RESERVED:
+    if len(inside) > 1 and not is_control(inside[0]):
         return None
     try:
         node: CacheDir = cdir(target.store.url(path), **options).snapshot()
         record, rows = node.record(), node.rows()
     except (CvcacheError, OSError):
         return None
-    if record is None or f"{contents.root_of(path, record)}/{inside[-1]}" != target.path or inside[-1] not in rows:
+    if record is None or f"{layout.root(path, record)}/{inside[-1]}" != target.path or inside[-1] not in rows:
         return None
     return item_row("", node, node.own_state, inside[-1], rows[inside[-1]])
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
 from cvcache.image.metadata import COLORS
+from cvcache.layout import is_item_dir
 from cvcache.logparts import read_last_parts
 from cvcache.logtail import Tail
-from cvcache.names import check_item_name, is_item_dir, redact
+from cvcache.names import check_item_name, redact
 from cvcache.show import row_bytes, size_text
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from cvcache import contents
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats.place import Place
-from cvcache.names import is_item_dir
+from cvcache.layout import is_item_dir
 from cvcache.show import row_bytes
 
 if TYPE_CHECKING:

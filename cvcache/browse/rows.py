@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache import contents
-from cvcache.names import is_item_dir
+from cvcache import contents, layout
+from cvcache.layout import is_item_dir
 from cvcache.reason import describe_owner
 from cvcache.show import row_bytes
 
@@ -160,7 +160,7 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     if state in NO_NODE or state == "unreadable":
         return [item_row(path, node, "foreign", name, row) for name, row in sorted(present.items())]
     record = node.record()
-    plain = contents.root_of(node.location, record) == node.location
+    plain = layout.root(node.location, record) == node.location
     unfinished = record is not None and record.state == "claimed"
     own = dict(node.rows()) if not (unfinished and plain) else {}
     if plain and state in {"running", "failed"}:

@@ -24,7 +24,8 @@ from cvcache.browse.rows import (
     unseen_row,
 )
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.names import RESERVED, child_names, is_item_dir
+from cvcache.layout import is_control, is_item_dir
+from cvcache.names import child_names
 from cvcache.node import CacheDir
 from cvcache.store.base import AT_ONCE, Listing
 
@@ -248,7 +249,7 @@ class Tree:
     def _rows_of(self, row: Row, names: Listing, limit: int) -> list[Row]:
         """Return what is listed in the directory of a row."""
         children = child_names(names.dirs)[:limit]
-        odd = {*names.dirs} - {*child_names(names.dirs), RESERVED, ""}
+        odd = {name for name in names.dirs if name and not is_control(name)} - {*child_names(names.dirs)}
         items = [
             *item_rows(row.path, row.node, row.state, names),
             *(stranger_row(row.path, row.node, name) for name in sorted(odd) if not is_item_dir(name)),

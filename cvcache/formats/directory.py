@@ -16,12 +16,12 @@ from cvcache.errors import InvalidName, ItemDamaged, UnknownFormat, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.formats.place import sha256
 from cvcache.image.gather import gather
-from cvcache.names import RESERVED, check_item_name
+from cvcache.layout import DIRECTORY_INDEX as INDEX
+from cvcache.names import check_item_name
 
 if TYPE_CHECKING:
     from cvcache.formats.place import Place
 
-INDEX = f"{RESERVED}/index.json"
 MAX_INDEX = 256 << 20
 """Bytes of an index that are read; a longer one does not parse."""
 

@@ -13,7 +13,7 @@ from cvcache.formats.common import stored_bytes
 from cvcache.formats.place import Place
 from cvcache.image.zipped import ZipStore
 from cvcache.image.zipping import zip_directory
-from cvcache.names import RESERVED, node_of
+from cvcache.layout import node_of, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
         raise UsageError(msg)
     scratch = _Scratch(
         place.store,
-        f"{node_of(place.path)}/{RESERVED}/tmp/{os.urandom(8).hex()}.ome.zarr",  # noqa: S108 - in the node itself
+        f"{temporary(node_of(place.path))}/{os.urandom(8).hex()}.ome.zarr",
         guard=place.guard,
         share=place.share,
         thumbnail=place.thumbnail,

@@ -8,10 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cvcache import layout
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.image.location import ZIPPED, Location, locate
-from cvcache.names import RESERVED, node_of, redact
+from cvcache.layout import node_of
+from cvcache.names import redact
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -170,7 +172,7 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
             break
     if not found:
         return None
-    log = target.store.list(f"{node_of(target.path)}/{RESERVED}/log").files
+    log = target.store.list(layout.log(node_of(target.path))).files
     return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
 
 

@@ -9,7 +9,7 @@ from cvcache.browse.raw import told
 from cvcache.browse.rows import Row
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError
-from cvcache.names import RESERVED
+from cvcache.layout import above_control
 from cvcache.show import size_text
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
@@ -89,7 +89,7 @@ def _reason(error: OSError) -> str:
     place, colon, said = text.partition(": ")
     if not colon or not (place.startswith("/") or "://" in place):
         return text or told(error)
-    place = line(place.partition(f"/{RESERVED}")[0])
+    place = line(above_control(place))
     if any(name in said for name in _NO_CREDENTIALS):
         return line(f"no credentials for {_bucket(place)}: {said}", 1000)
     if isinstance(error, PermissionError):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache import contents
+from cvcache import layout
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
 from cvcache.node import CacheDir
@@ -279,4 +279,4 @@ def _is_newest(source: CacheDir | Place) -> bool:
 def _is_recorded(node: CacheDir) -> bool:
     """Whether the record that a handle goes by is there; it goes without a successor where somebody deletes a tree."""
     record, there = node.record(), node._there  # noqa: SLF001 - where the bytes are
-    return record is None or there.store.stat(contents.record_key(there.location, record)) is not None
+    return record is None or there.store.stat(layout.record(there.location, record)) is not None

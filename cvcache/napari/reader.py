@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.names import RESERVED
+from cvcache.layout import control
 from cvcache.napari.docking import current_viewer, show_tree
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def _is_image_here(path: str) -> bool:
 
 def _is_tree(path: str) -> bool:
     """Whether a directory is a node, or one of the first below it is."""
-    if os.path.isdir(os.path.join(path, RESERVED)):
+    if os.path.isdir(control(path)):
         return True
     with os.scandir(path) as entries:
         below = [entry.path for entry in itertools.islice(entries, _MOST_LOOKED_AT) if entry.is_dir()]
-    return any(os.path.isdir(os.path.join(one, RESERVED)) for one in below)
+    return any(os.path.isdir(control(one)) for one in below)
 
 
 def _paths(path: str | Sequence[str]) -> list[str]:

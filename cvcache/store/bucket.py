@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar, cast
 
 from cvcache.errors import UsageError
-from cvcache.names import RESERVED
+from cvcache.layout import probe
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
 from cvcache.store.failure import http_status, is_denied, is_lost, quotes, retrying, secrets_of, without
@@ -135,7 +135,7 @@ class BucketStore(Store):
         bucket = path.split("/", maxsplit=1)[0]
         with self._probing:
             if bucket not in self._exclusive:
-                self._exclusive[bucket] = self._probe(f"{path}/{RESERVED}/probe/{os.urandom(8).hex()}")
+                self._exclusive[bucket] = self._probe(probe(path, os.urandom(8).hex()))
             return self._exclusive[bucket]
 
     def _probe(self, path: str) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
-from cvcache.names import RESERVED, node_of
+from cvcache.layout import control_dirs, node_of, temporary
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.local_file import AT_ONCE, NO_FILES, READ, no_file, open_file, read
 from cvcache.store.writer import Guard
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from io import FileIO
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
-
-
-_OWN = ("", *(f"/{RESERVED}{part}" for part in ("", "/log", "/beat", "/writing", "/inventory", "/attempts")))
-"""Where a link in a node would lead what is written there to another one."""
 
 
 class LocalStore(Store):
@@ -202,7 +198,7 @@ class LocalStore(Store):
 
     def is_blocked(self, path: str) -> bool:
         parent = os.path.dirname(path)
-        if os.path.realpath(parent) != parent or any(os.path.islink(f"{path}{own}") for own in _OWN):
+        if os.path.realpath(parent) != parent or any(map(os.path.islink, control_dirs(path))):
             return True
         while not os.path.lexists(parent):
             parent = os.path.dirname(parent)
@@ -251,20 +247,20 @@ class _WholeFile:
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
     """Open a file of our own in the node of `path`, on the same file system; it is gone afterwards unless moved."""
-    directory = f"{node_of(path)}/{RESERVED}/tmp"  # noqa: S108 - in the node itself, not the system's
-    temporary = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
+    directory = temporary(node_of(path))
+    name = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
-        descriptor = os.open(temporary, flags, 0o666)
+        descriptor = os.open(name, flags, 0o666)
     except FileNotFoundError:
         os.makedirs(directory, exist_ok=True)
-        descriptor = os.open(temporary, flags, 0o666)
+        descriptor = os.open(name, flags, 0o666)
     try:
         with open(descriptor, "w+b", buffering=0) as file:
-            yield file, temporary
+            yield file, name
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(name)
 
 
 def _with_parent(path: str, act: Callable[[], None]) -> None:

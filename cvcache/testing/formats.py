@@ -22,11 +22,11 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from cvcache import cdir, cdir_init, cdir_query, cdir_remove
+from cvcache import cdir, cdir_init, cdir_query, cdir_remove, layout
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, find_format
 from cvcache.formats.place import Place
-from cvcache.names import RESERVED
+from cvcache.layout import above_control, is_control
 from cvcache.node import CacheDir
 from cvcache.store.base import Store
 from cvcache.testing.conformance import ConformanceTests
@@ -51,7 +51,7 @@ class _Noting(WrapperStore):
         self.items_put: list[str] = []
 
     def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - as the base has it
-        if verb == "put" and f"/{RESERVED}/" not in path:
+        if verb == "put" and above_control(path) == path:
             self.items_put.append(path)
         return act()
 
@@ -195,7 +195,7 @@ class FormatTests(ConformanceTests):
         folder, _, name = somewhere.path.rpartition("/")
         listing = somewhere.store.list(folder)
         assert set(listing.files) == (set() if self.form.directory else {name})
-        assert set(listing.dirs) - {"_cvcache"} == ({name} if self.form.directory else set())
+        assert {name for name in listing.dirs if not is_control(name)} == ({name} if self.form.directory else set())
 
     def test_damage_is_never_read_as_a_result(self, where: str, of_values: str) -> None:
         node = self.commit(where, self.value(of_values))
@@ -265,4 +265,4 @@ class FormatTests(ConformanceTests):
             path = f"{node.location}/{self.item}"
             assert node.store.stat(path) is None
             assert node.store.find(path) == {}
-            assert not any(self.item in name for name in node.store.find(f"{node.location}/_cvcache/writing"))
+            assert not any(self.item in name for name in node.store.find(layout.writing(node.location)))

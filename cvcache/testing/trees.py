@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from cvcache import layout
 from cvcache.claim import new_id, now
-from cvcache.names import RESERVED
 from cvcache.owner import this_owner
 from cvcache.record import Record, dumps
 from cvcache.store import location_of, open_store
@@ -63,7 +63,7 @@ def _lay_node(store: Store, path: str) -> None:
     commit = claim.next(
         "committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
     )
-    store.put(f"{path}/{RESERVED}/writing/{attempt}/stats.json.json", b"{}")
+    store.put(layout.announcement(path, attempt, "stats.json"), b"{}")
     store.put(f"{path}/stats.json", item)
     for record in (claim, commit):
-        store.put(f"{path}/{RESERVED}/log/{record.filename}", dumps(record))
+        store.put(layout.record(path, record), dumps(record))

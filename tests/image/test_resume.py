@@ -37,7 +37,8 @@ from servers.missing import unavailable
 
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
-from cvcache.record import PLAIN, Record, loads
+from cvcache.layout import PLAIN
+from cvcache.record import Record, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.record import PLAIN, loads
+from cvcache.layout import PLAIN
+from cvcache.record import loads
 from processes.figures import Figures
 from processes.herd import Herd
 

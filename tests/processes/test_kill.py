@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.record import PLAIN, Record, loads
+from cvcache.layout import PLAIN
+from cvcache.record import Record, loads
 from processes.content import NAMES, PIECES
 from processes.doom import KILL_POINTS
 from processes.figures import Figures

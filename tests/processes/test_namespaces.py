@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.missing import unavailable
 
-from cvcache.record import PLAIN, Record, loads
+from cvcache.layout import PLAIN
+from cvcache.record import Record, loads
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cvcache import cdir_query
-from cvcache.record import PLAIN, Record, loads
+from cvcache.layout import PLAIN
+from cvcache.record import Record, loads
 from processes import content
 from processes.doom import NEED_LEFTOVERS, STOP_POINTS
 from processes.figures import Figures

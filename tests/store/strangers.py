@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cvcache.record import Owner, Record, dumps, log_name
+from cvcache.layout import record_name
+from cvcache.record import Owner, Record, dumps
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase
@@ -27,4 +28,4 @@ def put_record(case: StoreCase, record: Record, node: str = "") -> None:
 
 def log_key(seq: int, after: str, node: str = "") -> str:
     """Give the name of a record below the root of a case."""
-    return f"{node}/_cvcache/log/{log_name(seq, after)}".lstrip("/")
+    return f"{node}/_cvcache/log/{record_name(seq, after)}".lstrip("/")
