@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cvcache.formats import register_format
     from cvcache.image.open import open_image
     from cvcache.item import Item
-    from cvcache.key import register_key
+    from cvcache.keys.canonical import register_key
     from cvcache.mirror import cdir_copy
     from cvcache.node import CacheDir
     from cvcache.policy import Policy
@@ -63,7 +63,7 @@ _HOME = {
     "open_image": "image.open",
     "plan": "dry_run",
     "register_format": "formats",
-    "register_key": "key",
+    "register_key": "keys.canonical",
     "step": "steps",
 }
 

@@ -16,7 +16,7 @@ from cvcache import opening
 from cvcache.claim import Wish, new_id, now, version_of
 from cvcache.commit import Commit
 from cvcache.errors import NotComputed, UsageError
-from cvcache.explain import explain
+from cvcache.keys.explain import explain
 from cvcache.look import Watch, look
 from cvcache.node import CacheDir
 from cvcache.protocol import OnStale, Refuse, Sibling, Use, Wait, decide

@@ -11,7 +11,7 @@ from cvcache import lease, opening
 from cvcache.access import Access
 from cvcache.commit import Commit
 from cvcache.errors import NotOpen
-from cvcache.key import Canonical
+from cvcache.keys.canonical import Canonical
 from cvcache.look import read_newest
 from cvcache.names import check_key, check_node_name, child_names
 from cvcache.owner import is_dead

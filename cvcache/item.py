@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.key import Canonical
+from cvcache.keys.canonical import Canonical
 
 if TYPE_CHECKING:
     from cvcache.node_items import NodeItems

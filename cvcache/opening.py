@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from cvcache import held
 from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.key import canonical_with_items, digest
+from cvcache.keys.canonical import canonical_with_items, digest
 from cvcache.layout import is_control
 from cvcache.look import read_newest
 from cvcache.names import check_node_name
@@ -108,7 +108,7 @@ def _leaves(met: Iterable[Any]) -> Iterator[Any]:
         if hasattr(type(value), "__cvcache_input__"):
             yield value
         else:
-            from cvcache.lineage import sources
+            from cvcache.keys.graphs.lineage import sources
 
             yield from sources(value)
 

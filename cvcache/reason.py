@@ -32,7 +32,7 @@ def why_claimed(view: View, key: Any, digest: str | None, *, forced: bool) -> li
 
 
 def _explain(record: Record, key: Any) -> list[str]:
-    from cvcache.explain import explain
+    from cvcache.keys.explain import explain
 
     return explain(record.key, key)
 

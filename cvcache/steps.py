@@ -13,10 +13,10 @@ from types import MethodType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
 from cvcache.caller import on_behalf_of_caller
-from cvcache.code import code_of
 from cvcache.dry_run import plan
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.key import Canonical
+from cvcache.keys.canonical import Canonical
+from cvcache.keys.functions.closure import code_of
 from cvcache.node import CacheDir
 from cvcache.opening import check_on_stale
 from cvcache.runlog import capture_async

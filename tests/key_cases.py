@@ -17,7 +17,7 @@ import sys
 import uuid
 from typing import Any
 
-from cvcache.key import Canonical, canonical, digest
+from cvcache.keys.canonical import Canonical, canonical, digest
 
 LEVEL = 3
 

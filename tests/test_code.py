@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.code import code_of
 from cvcache.errors import UnkeyableValue
-from cvcache.explain import explain
-from cvcache.key import canonical, register_key
+from cvcache.keys.canonical import canonical, register_key
+from cvcache.keys.explain import explain
+from cvcache.keys.functions.closure import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +118,8 @@ def test_the_file_and_the_module_do_not_count(load: Callable[..., Any]) -> None:
 def test_a_script_and_the_same_module_imported_agree(load: Callable[..., Any], tmp_path: Path) -> None:
     helpers = "def sharpen(image):\n    return image"
     source = "import helpers\n" + STEP.replace("image * ", "helpers.sharpen(image) * ")
-    source += "\nif __name__ == '__main__':\n    from cvcache.code import code_of\n    print(code_of(step))\n"
+    source += "\nif __name__ == '__main__':\n    from cvcache.keys.functions.closure import code_of\n"
+    source += "    print(code_of(step))\n"
     imported = code_of(load(pipeline=source, helpers=helpers).step)
     root = str(Path(cvcache.__file__).parents[1])
     for python in pythons():
@@ -206,7 +207,7 @@ def test_every_python_reads_the_same_code_from_the_same_source(load: Callable[..
     assert "source" not in here
     assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()
     root = str(Path(cvcache.__file__).parents[1])
-    script = "import everything\nfrom cvcache.code import code_of\nprint(code_of(everything.step))"
+    script = "import everything\nfrom cvcache.keys.functions.closure import code_of\nprint(code_of(everything.step))"
     for python in pythons():
         run = subprocess.run(
             [python, "-S", "-c", script],
@@ -227,7 +228,9 @@ class Filter:
 
 lines = lambda x: Filter().run(x)
 """
-SHOWN = "from cvcache.code import code_of\nprint([code_of(part) for part in (lines, Filter, Filter.run)])"
+SHOWN = (
+    "from cvcache.keys.functions.closure import code_of\nprint([code_of(part) for part in (lines, Filter, Filter.run)])"
+)
 
 
 @pytest.mark.parametrize("python", pythons())
@@ -556,7 +559,7 @@ def test_state_of_an_enclosing_function_does_not_count() -> None:
 def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(
     load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvcache.key._hooks", {})
+    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
     source = "class Model:\n    def __init__(self): self.w = 1\nMODEL = Model()\ndef step(out): return MODEL.w"
     module = load(pipeline=source)
     with pytest.raises(UnkeyableValue, match=r"step: MODEL .*Model.* version=.*register_key\(pipeline.Model"):

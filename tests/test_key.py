@@ -25,11 +25,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvcache import key
+import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.explain import explain
-from cvcache.key import Canonical, canonical, digest, dumps, register_key
-from cvcache.key_numpy import LARGE
+from cvcache.keys.canonical import Canonical, canonical, digest, dumps, register_key
+from cvcache.keys.explain import explain
+from cvcache.keys.values.numpy_array import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -346,7 +346,7 @@ def test_a_class_says_with_a_method_what_stands_for_it() -> None:
 
 
 def test_register_key_serves_a_type_and_its_subclasses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key, "_hooks", {})
+    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
 
     class Base:
         def __init__(self, size: int) -> None:
@@ -374,7 +374,7 @@ def test_a_method_counts_with_what_it_is_bound_to() -> None:
 SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
-from cvcache.key import canonical, digest
+from cvcache.keys.canonical import canonical, digest
 print(digest(canonical({value})), *sorted({heavy!r} & sys.modules.keys()))
 """
 VALUE = """{"b": {"x", "y", "zz", (1, "q")}, "a": [1, 1.5, None, True, b"x", "é", 1e300, 5e-324, -0.0,
@@ -390,7 +390,7 @@ def pythons() -> list[str]:
 
 @pytest.mark.parametrize("python", pythons())
 def test_a_digest_is_equal_in_every_process_and_python_and_needs_nothing_heavy(python: str) -> None:
-    root = str(pathlib.Path(key.__file__).parents[1])
+    root = str(pathlib.Path(cvcache.__file__).parents[1])
     script = SCRIPT.format(path=[root], value=VALUE, heavy=HEAVY)
     seed = str(random.Random(python).randrange(2**32))
     run = subprocess.run(

@@ -9,7 +9,7 @@ pd = pytest.importorskip("pandas")
 import numpy as np  # noqa: E402 - after the skip
 
 from cvcache.errors import UnkeyableValue  # noqa: E402
-from cvcache.key import canonical, digest, register_key  # noqa: E402
+from cvcache.keys.canonical import canonical, digest, register_key  # noqa: E402
 
 DAYS = pd.date_range("2026-01-01", periods=3, freq="D")
 DIFFERENT = [
@@ -141,7 +141,7 @@ def test_attributes_of_a_table_count() -> None:
 
 
 def test_what_derives_from_a_table_is_refused_until_it_has_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cvcache.key._hooks", {})
+    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
 
     class Geo(pd.DataFrame):
         pass

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache import cdir, key_paths
+from cvcache import cdir
 from cvcache.errors import UnkeyableValue
-from cvcache.explain import explain
-from cvcache.key import canonical, digest, dumps
+from cvcache.keys.canonical import canonical, digest, dumps
+from cvcache.keys.explain import explain
+from cvcache.keys.values import paths
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
@@ -231,7 +232,7 @@ def test_a_url_that_cannot_be_asked_counts_by_its_text(url: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    key_paths._silent.clear()
+    paths._silent.clear()
     forms = [canonical([f"http://127.0.0.1:1/{name}.tif"]) for name in "ab"]
     assert forms == [["http://127.0.0.1:1/a.tif"], ["http://127.0.0.1:1/b.tif"]]
     assert [record.getMessage().partition(":1/")[2] for record in caplog.records] == [

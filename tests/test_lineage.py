@@ -21,7 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 from lineage_cases import CASES, Image, adder, numbers, ones, power
 
 from cvcache.errors import UnkeyableValue
-from cvcache.lineage import KEPT, lineage, sources
+from cvcache.keys.graphs.lineage import KEPT, lineage, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def test_all_cases_have_a_lineage_of_their_own() -> None:
 def test_a_program_on_the_command_line_has_the_same_lineage_again(tmp_path: Path) -> None:
     lines = """
     import dask.array as da, json
-    from cvcache.lineage import lineage
+    from cvcache.keys.graphs.lineage import lineage
     # {}
     print(json.dumps(lineage(da.ones(4).map_blocks(lambda block: block + 1))))
     """
@@ -120,7 +120,7 @@ def test_the_lineage_changes_with(name: str) -> None:
 SCRIPT = """
 import dask.array as da, json
 from helper import smooth
-from cvcache.lineage import lineage
+from cvcache.keys.graphs.lineage import lineage
 
 LEVEL = 3
 

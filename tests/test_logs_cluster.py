@@ -18,7 +18,7 @@ import pytest
 from distributed import Client, LocalCluster, wait
 
 from cvcache import cdir_init
-from cvcache.key import canonical, digest
+from cvcache.keys.canonical import canonical, digest
 from cvcache.logworker import ALLOWANCE, MESSAGE, Speaker, pieces
 
 if TYPE_CHECKING:

@@ -167,9 +167,7 @@ def test_row_18_custom_hash_of_a_type(root: CacheDir) -> None:
 
 
 def test_row_18_custom_hash_of_somebody_elses_type(root: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvcache import key
-
-    monkeypatch.setattr(key, "_hooks", dict(key._hooks))
+    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
     cvcache.register_key(Microscope, lambda device: device.lens)
     work = cvcache.step(name="work", version=1)(lambda out, device: out.write("lens.txt", device.lens) and None)
     assert work(root / "n", Microscope("40x")).computed

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache import code, witness
-from cvcache.code import code_of
-from cvcache.key import canonical, dumps
+from cvcache.keys.canonical import canonical, dumps
+from cvcache.keys.functions import closure, memo
+from cvcache.keys.functions.closure import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,13 +77,13 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Count how often a form is made."""
     done: list[Any] = []
-    make = code._code
+    make = closure._code
 
     def counted(value: Any) -> Any:
         done.append(value)
         return make(value)
 
-    monkeypatch.setattr(code, "_code", counted)
+    monkeypatch.setattr(closure, "_code", counted)
     return done
 
 
@@ -169,6 +169,6 @@ def test_state_that_does_not_count_does_not_disturb(pipeline: Any, made: list[An
 
 
 def test_only_so_many_functions_are_remembered() -> None:
-    for n in range(2 * witness.KEPT):
+    for n in range(2 * memo.KEPT):
         code_of(eval(f"lambda x: x + {n}"))  # noqa: S307 - many functions
-    assert len(witness._known) <= witness.KEPT
+    assert len(memo._known) <= memo.KEPT

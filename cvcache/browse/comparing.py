@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import words
 from cvcache.browse.about import duration_text
 from cvcache.browse.raw import TROUBLE, told
-from cvcache.explain import explain
+from cvcache.keys.explain import explain
 from cvcache.show import row_bytes, shape_text, size_text
 
 if TYPE_CHECKING:

@@ -78,8 +78,8 @@ def lineage_of(array: object) -> str | None:
     """
     if not is_lazy(array):
         return None
-    from cvcache.key import digest
-    from cvcache.lineage import lineage
+    from cvcache.keys.canonical import digest
+    from cvcache.keys.graphs.lineage import lineage
 
     try:
         return digest(lineage(array))
@@ -124,7 +124,7 @@ def _leaves(array: Any) -> list[Mapping[str, Any]]:
     """Return what is known of each image, level or part of one that a dask array is read from."""
     if not is_lazy(array):
         return []
-    from cvcache.lineage import sources
+    from cvcache.keys.graphs.lineage import sources
 
     return [leaf.meta for leaf in sources(array) if hasattr(leaf, "window")]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged
 from cvcache.image.gather import gather
-from cvcache.key import Canonical
+from cvcache.keys.canonical import Canonical
 
 if TYPE_CHECKING:
     import numpy as np

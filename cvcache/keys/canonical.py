@@ -22,7 +22,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
-from cvcache.form import LEAF, Canonical, Form, digest, dumps, is_utf8, short, text_form
+from cvcache.keys.digest import LEAF, Canonical, Form, digest, dumps, is_utf8, short, text_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,13 +54,13 @@ OPEN |= {"$namespace", "$partial", "$tuple", "$xarray"}
 _TEXT = {str}
 _hooks: dict[type, Callable[[Any], object]] = {}
 _FAMILIES = {
-    "dask": "cvcache.lineage",
-    "numpy": "cvcache.key_numpy",
-    "pandas": "cvcache.key_pandas",
-    "pathlib": "cvcache.key_paths",
-    "upath": "cvcache.key_paths",
-    "stdlib": "cvcache.key_stdlib",
-    "xarray": "cvcache.key_xarray",
+    "dask": "cvcache.keys.graphs.lineage",
+    "numpy": "cvcache.keys.values.numpy_array",
+    "pandas": "cvcache.keys.values.pandas_table",
+    "pathlib": "cvcache.keys.values.paths",
+    "upath": "cvcache.keys.values.paths",
+    "stdlib": "cvcache.keys.values.stdlib",
+    "xarray": "cvcache.keys.values.xarray_data",
 }
 """Top-level package of a type or of one it derives from -> the module whose ``form_of`` knows it."""
 
@@ -106,7 +106,7 @@ def canonical(
     where : str
         What the value is called in an error, such as ``"args"``.
     code : callable, optional
-        Gives the form of a function or class; the default digests its code (`cvcache.code`).
+        Gives the form of a function or class; the default digests its code (`cvcache.keys.functions.closure`).
     paths : {"all", "local", "text"}
         Which paths and URLs count with size and time, or etag, of what lies there; the others by their text alone.
 
@@ -135,7 +135,7 @@ def canonical_with_items(value: object) -> tuple[Form, list[Any]]:
 
 
 def _code(value: object) -> Form:
-    from cvcache.code import callable_form  # brings ast and inspect, which few values need
+    from cvcache.keys.functions.closure import callable_form  # brings ast and inspect, which few values need
 
     return callable_form(value)
 

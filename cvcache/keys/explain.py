@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache.key import OPEN, Form, dumps
+from cvcache.keys.canonical import OPEN, Form, dumps
 
 __all__ = ["explain"]
 

@@ -21,7 +21,7 @@ import dask.array as da
 import numpy as np
 
 import cvcache
-from cvcache.key import canonical, digest
+from cvcache.keys.canonical import canonical, digest
 
 try:
     import joblib

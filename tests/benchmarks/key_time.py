@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cvcache.code import code_of
-from cvcache.key import canonical, digest
+from cvcache.keys.canonical import canonical, digest
+from cvcache.keys.functions.closure import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,9 @@ from collections.abc import Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.callables import (
+from cvcache.errors import UnkeyableValue
+from cvcache.keys.canonical import BRANCH, Form, canonical, digest, dumps, type_name
+from cvcache.keys.functions.callables import (
     COMPREHENSION,
     Cells,
     default_values,
@@ -37,11 +39,9 @@ from cvcache.callables import (
     qualified_name,
     real_name,
 )
-from cvcache.errors import UnkeyableValue
-from cvcache.key import BRANCH, Form, canonical, digest, dumps, type_name
-from cvcache.source import Read, find_source, parse_source, read_code, read_tree
-from cvcache.syntax import dump_tree
-from cvcache.witness import MISSING, Witnesses, remembered
+from cvcache.keys.functions.memo import MISSING, Witnesses, remembered
+from cvcache.keys.functions.source import Read, find_source, parse_source, read_code, read_tree
+from cvcache.keys.functions.syntax import dump_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ def code_of(function: Any) -> dict[str, Form]:
     Notes
     -----
     Reads source files, and imports those modules of the project that the function would import: again only once
-    something it looked at has changed (`cvcache.witness`). No store call.
+    something it looked at has changed (`cvcache.keys.functions.memo`). No store call.
     """
     form: dict[str, Any] = remembered("code", function, _code)
     return {**form, "uses": {**form["uses"]}}

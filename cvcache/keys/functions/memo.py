@@ -16,7 +16,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from cvcache.errors import UnkeyableValue
-from cvcache.key import canonical, dumps
+from cvcache.keys.canonical import canonical, dumps
 
 __all__ = ["MISSING", "Witnesses", "remembered"]
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from cvcache.callables import attribute, module_of, real_name
-from cvcache.key import Form, canonical, digest
-from cvcache.syntax import MUTATORS, chains_of, dotted, dump_tree, written_in
+from cvcache.keys.canonical import Form, canonical, digest
+from cvcache.keys.functions.callables import attribute, module_of, real_name
+from cvcache.keys.functions.syntax import MUTATORS, chains_of, dotted, dump_tree, written_in
 
 __all__ = ["Read", "find_source", "parse_source", "read_code", "read_tree"]
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cvcache.key import Form, canonical
+from cvcache.keys.canonical import Form, canonical
 
 __all__ = ["MUTATORS", "chains_of", "dotted", "dump_tree", "written_in"]
 

@@ -1,7 +1,7 @@
 """The tasks of a dask graph and what each would compute, found without computing anything.
 
-The identity of a task is a digest of its text (`cvcache.graph_text`), in which the keys it refers to are replaced by
-the identities of those tasks. Layers that are a rule (``Blockwise``, overlap) have one identity and are not expanded.
+The identity of a task is a digest of its text, in which the keys it refers to are replaced by the identities of those
+tasks. Layers that are a rule (``Blockwise``, overlap) have one identity and are not expanded.
 Tasks that the result does not need have none.
 """
 
@@ -16,8 +16,8 @@ from collections import ChainMap
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
-from cvcache.graph_text import BRACKETS, KEYS, LEGACY, Texts, known_texts
-from cvcache.key import Form, digest
+from cvcache.keys.canonical import Form, digest
+from cvcache.keys.graphs.tokens import BRACKETS, KEYS, LEGACY, Texts, known_texts
 
 _TOKEN = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORDS = re.compile(r"[^\W\d]\w*(-[^\W\d]\w*)*")

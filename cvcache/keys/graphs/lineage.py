@@ -1,11 +1,10 @@
 """What a dask collection would compute, as part of a key: read off its graph, nothing is computed.
 
-The identity of a task is a digest of its function (by its code, `cvcache.code`), its arguments (`cvcache.key`), and in
+The identity of a task is a digest of its function (by its code), its arguments (by their canonical form), and in
 place of the keys it refers to the identities of those tasks. So the names dask gives its keys do not count: they change
 with a comment above a lambda, a file name or a notebook kernel, and stay when an imported function is edited. Layers
 that are a rule (``Blockwise``, overlap) count by the rule and are not expanded. Tasks that the result does not need do
-not count. This and the two modules it is made of, `cvcache.graph` and `cvcache.graph_text`, are the only ones that know
-how dask's graphs are made.
+not count. This package alone knows how dask's graphs are made.
 
 A text or path in the graph that is the name of a file or image on this machine counts with its size and time. Not seen:
 what a task reads by a URL (the text of it counts), what a function captured by name, and that a delayed call is impure
@@ -17,13 +16,13 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-from cvcache.callables import Cells, public_name
-from cvcache.code import callable_form
 from cvcache.errors import UnkeyableValue
-from cvcache.graph import Graph, label_of
-from cvcache.graph_text import quote
-from cvcache.key import Form, Walk, canonical, digest, type_name
-from cvcache.key_paths import local_form
+from cvcache.keys.canonical import Form, Walk, canonical, digest, type_name
+from cvcache.keys.functions.callables import Cells, public_name
+from cvcache.keys.functions.closure import callable_form
+from cvcache.keys.graphs.graph import Graph, label_of
+from cvcache.keys.graphs.tokens import quote
+from cvcache.keys.values.paths import local_form
 
 __all__ = ["form_of", "lineage", "sources"]
 

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cvcache.key import type_name
+from cvcache.keys.canonical import type_name
 
 if TYPE_CHECKING:
-    from cvcache.graph import Graph
+    from cvcache.keys.graphs.graph import Graph
 
 quote = json.encoder.encode_basestring_ascii
 Text: TypeAlias = "Callable[[Graph, Any], str]"

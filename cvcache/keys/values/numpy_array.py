@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cvcache.key import Form, Walk
+from cvcache.keys.canonical import Form, Walk
 
 if TYPE_CHECKING:
     import numpy as np

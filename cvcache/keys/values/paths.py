@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
-from cvcache.key import Form, Walk, text_form, type_name
+from cvcache.keys.canonical import Form, Walk, text_form, type_name
 from cvcache.layout import log
 from cvcache.names import parse_url, redact
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cvcache.key import Form, Walk, short
+from cvcache.keys.canonical import Form, Walk, short
 
 __all__ = ["form_of"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvcache.key import Form, Walk
+from cvcache.keys.canonical import Form, Walk
 
 __all__ = ["form_of"]
 

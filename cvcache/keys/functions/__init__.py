@@ -1,0 +1,1 @@
+"""Functions and classes by their code."""

@@ -1,0 +1,1 @@
+"""Dask collections by what they would compute."""
