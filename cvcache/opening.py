@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from cvcache import held
 from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.keys.canonical import canonical_with_items, digest
+from cvcache.keys import key_form_with_items
+from cvcache.keys.digest import digest
 from cvcache.layout import is_control
 from cvcache.look import read_newest
 from cvcache.names import check_node_name
@@ -67,7 +68,7 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait
         form, key_digest = _inherited(node.url) or node.lent or (None, None)
         met: list[Any] = []
     else:
-        form, met = canonical_with_items(key)
+        form, met = key_form_with_items(key)
         key_digest = digest(form)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"

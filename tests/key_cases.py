@@ -17,7 +17,8 @@ import sys
 import uuid
 from typing import Any
 
-from cvcache.keys.canonical import Canonical, canonical, digest
+from cvcache.keys import key_form
+from cvcache.keys.canonical import Canonical, digest
 
 LEVEL = 3
 
@@ -116,7 +117,7 @@ def of_numpy() -> dict[str, Any]:
 
 def digests(only: str = "") -> dict[str, str]:
     values = plain() | ({} if only == "plain" else of_numpy())
-    return {name: digest(canonical(value)) for name, value in values.items()}
+    return {name: digest(key_form(value)) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ LAYERS: tuple[set[str], ...] = (
 )
 """The rooms of docs: a module imports from its own layer and from those before it."""
 
-MUTUAL = {("keys.canonical", "keys.functions.closure"), ("store.base", "store")}
+MUTUAL = {("store.base", "store")}
 """Imported inside a function, since the other one imports this one."""
 
 

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.canonical import Canonical, canonical, digest, dumps, register_key
+from cvcache.keys import key_form
+from cvcache.keys.canonical import Canonical, digest, dumps, register_key
 from cvcache.keys.explain import explain
 from cvcache.keys.values.numpy_array import LARGE
 
@@ -107,21 +108,21 @@ def same(a: Any, b: Any) -> bool:
 @settings(deadline=None)  # the first value with an enum reads the source of its class
 @given(VALUES, VALUES)
 def test_values_share_a_digest_exactly_if_they_are_the_same(a: object, b: object) -> None:
-    assert (digest(canonical(a)) == digest(canonical(b))) == same(a, b)
+    assert (digest(key_form(a)) == digest(key_form(b))) == same(a, b)
 
 
 @settings(deadline=None)
 @given(VALUES)
 def test_a_form_is_json_that_comes_back_and_never_changes(value: object) -> None:
-    form = canonical(value)
-    assert dumps(json.loads(dumps(form))) == dumps(form) == dumps(canonical(value))
+    form = key_form(value)
+    assert dumps(json.loads(dumps(form))) == dumps(form) == dumps(key_form(value))
     assert explain(form, json.loads(dumps(form))) == []
 
 
 @settings(deadline=None)
 @given(VALUES, VALUES)
 def test_a_difference_is_always_told(a: object, b: object) -> None:
-    old, new = canonical({"args": a}), canonical({"args": b})
+    old, new = key_form({"args": a}), key_form({"args": b})
     lines = explain(old, new)
     assert bool(lines) == (dumps(old) != dumps(new))
     assert all(line.startswith("args") and "\n" not in line for line in lines)
@@ -130,15 +131,15 @@ def test_a_difference_is_always_told(a: object, b: object) -> None:
 @settings(deadline=None)
 @given(VALUES)
 def test_the_form_of_a_value_is_never_mistaken_for_it(value: object) -> None:
-    form = canonical(value)
-    if dumps(canonical(form)) == dumps(form):
+    form = key_form(value)
+    if dumps(key_form(form)) == dumps(form):
         assert same(form, value)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(NAMES | st.integers(), PLAIN, max_size=6))
 def test_the_order_of_a_dict_does_not_matter(value: dict[Any, object]) -> None:
-    assert dumps(canonical(value)) == dumps(canonical(dict(reversed(value.items()))))
+    assert dumps(key_form(value)) == dumps(key_form(dict(reversed(value.items()))))
 
 
 DIFFERENT: list[object] = [
@@ -232,15 +233,15 @@ DIFFERENT: list[object] = [
 def test_no_two_of_many_kinds_share_a_digest() -> None:
     seen: dict[str, object] = {}
     for value in DIFFERENT:
-        other = seen.setdefault(digest(canonical(value)), value)
+        other = seen.setdefault(digest(key_form(value)), value)
         assert other is value, f"{value!r} and {other!r}"
 
 
 def test_an_array_counts_by_content_not_by_memory_layout_or_byte_order() -> None:
     a = np.arange(12, dtype="<i4").reshape(3, 4)
-    forms = [canonical(b) for b in (a, np.asfortranarray(a), a.astype(">i4"), np.repeat(a, 2, axis=1)[:, ::2])]
+    forms = [key_form(b) for b in (a, np.asfortranarray(a), a.astype(">i4"), np.repeat(a, 2, axis=1)[:, ::2])]
     assert all(form == forms[0] for form in forms)
-    assert canonical(a.T.copy()) != canonical(a.reshape(4, 3))
+    assert key_form(a.T.copy()) != key_form(a.reshape(4, 3))
 
 
 @pytest.mark.parametrize("count", [LARGE // 8 - 1, LARGE // 8, LARGE // 8 + 1, 3 * LARGE])
@@ -248,19 +249,19 @@ def test_a_large_array_counts_by_content_not_by_memory_layout_or_byte_order(coun
     a = np.arange(count * 2.0).reshape(2, -1)
     wide = np.repeat(a, 2, axis=1)
     others = (np.asfortranarray(a), a.astype(">f8"), wide[:, ::2], a[::-1].copy()[::-1], a.T.copy().T)
-    form = canonical(a)
-    assert all(canonical(b) == form for b in others)
-    assert canonical(a.reshape(-1, 2)) != form != canonical(a.T)
+    form = key_form(a)
+    assert all(key_form(b) == form for b in others)
+    assert key_form(a.reshape(-1, 2)) != form != key_form(a.T)
     a[1, -1] += 1
-    assert canonical(a) != form
+    assert key_form(a) != form
 
 
 @pytest.mark.parametrize("turn", [lambda a: a[:, ::2], lambda a: a.T, lambda a: a.astype(">u2"), lambda a: a[None, 0]])
 def test_an_array_is_not_copied_as_a_whole(turn: Callable[[np.ndarray], np.ndarray]) -> None:
     array = turn(np.zeros((64, 1024, 1024), "u2"))
-    canonical(np.zeros((2, LARGE)))  # loads what it needs
+    key_form(np.zeros((2, LARGE)))  # loads what it needs
     tracemalloc.start()
-    canonical(array)
+    key_form(array)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 24 << 20
@@ -268,22 +269,22 @@ def test_an_array_is_not_copied_as_a_whole(turn: Callable[[np.ndarray], np.ndarr
 
 def test_a_memmap_is_the_array_in_the_file(tmp_path: pathlib.Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6.0))
-    assert canonical(np.load(tmp_path / "a.npy", mmap_mode="r")) == canonical(np.arange(6.0))
+    assert key_form(np.load(tmp_path / "a.npy", mmap_mode="r")) == key_form(np.arange(6.0))
 
 
 def test_a_long_value_is_replaced_by_its_size_and_digest() -> None:
-    form = canonical({"args": {"ids": list(range(400)), "text": "x" * 2000, "few": [1, 2]}})
+    form = key_form({"args": {"ids": list(range(400)), "text": "x" * 2000, "few": [1, 2]}})
     assert form["args"]["few"] == [1, 2]
     assert form["args"]["ids"]["$long"] == "list"
     assert form["args"]["ids"]["len"] == 400
     assert len(dumps(form)) < 500
-    assert form != canonical({"args": {"ids": [*range(399), 0], "text": "x" * 2000, "few": [1, 2]}})
+    assert form != key_form({"args": {"ids": [*range(399), 0], "text": "x" * 2000, "few": [1, 2]}})
 
 
 def test_a_dict_is_kept_until_it_is_much_longer() -> None:
-    assert "$long" not in dumps(canonical({"args": {f"name{i}": i for i in range(500)}}))
-    assert canonical({"args": {f"name{i}": i for i in range(2000)}})["args"]["$long"] == "dict"
-    assert len(dumps(canonical({f"name{i}": "x" * 900 for i in range(1000)}))) < 200
+    assert "$long" not in dumps(key_form({"args": {f"name{i}": i for i in range(500)}}))
+    assert key_form({"args": {f"name{i}": i for i in range(2000)}})["args"]["$long"] == "dict"
+    assert len(dumps(key_form({f"name{i}": "x" * 900 for i in range(1000)}))) < 200
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_a_dict_is_kept_until_it_is_much_longer() -> None:
 )
 def test_a_type_without_a_form_is_refused_with_its_place_and_the_ways_out(value: object, place: str) -> None:
     with pytest.raises(UnkeyableValue) as caught:
-        canonical(value)
+        key_form(value)
     message = str(caught.value)
     assert message.startswith(place)
     assert "register_key(" in message
@@ -310,21 +311,21 @@ def test_a_type_without_a_form_is_refused_with_its_place_and_the_ways_out(value:
 
 def test_the_place_starts_with_what_the_caller_calls_it() -> None:
     with pytest.raises(UnkeyableValue, match=r"^args\.roi\[0\] \(object\)"):
-        canonical({"roi": [object()]}, "args")
+        key_form({"roi": [object()]}, "args")
 
 
 def test_a_value_that_contains_itself_or_is_nested_without_end_is_refused() -> None:
     loop: list[object] = [1]
     loop.append({"again": loop})
     with pytest.raises(UnkeyableValue, match=r"\[1\]\.again .*contains itself"):
-        canonical(loop)
+        key_form(loop)
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(UnkeyableValue, match="nested too deeply"):
-        canonical(deep)
+        key_form(deep)
     twice = [1]
-    assert canonical([twice, twice]) == [[1], [1]]
+    assert key_form([twice, twice]) == [[1], [1]]
 
 
 def test_a_class_says_with_a_method_what_stands_for_it() -> None:
@@ -339,10 +340,10 @@ def test_a_class_says_with_a_method_what_stands_for_it() -> None:
         def __cvcache_key__(self) -> object:
             return (self.zoom,)
 
-    assert canonical([Item()]) == [{"$item": "raw.ome.zarr", "version": "3f2a"}]
-    assert canonical(Lens(3)) == canonical(Lens(3)) != canonical(Lens(4))
-    assert canonical(Lens(3)) != canonical((3,))
-    assert canonical({"$item": "raw.ome.zarr", "version": "3f2a"}) != canonical(Item())
+    assert key_form([Item()]) == [{"$item": "raw.ome.zarr", "version": "3f2a"}]
+    assert key_form(Lens(3)) == key_form(Lens(3)) != key_form(Lens(4))
+    assert key_form(Lens(3)) != key_form((3,))
+    assert key_form({"$item": "raw.ome.zarr", "version": "3f2a"}) != key_form(Item())
 
 
 def test_register_key_serves_a_type_and_its_subclasses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,26 +357,27 @@ def test_register_key_serves_a_type_and_its_subclasses(monkeypatch: pytest.Monke
         pass
 
     register_key(Base, lambda value: {"size": value.size})
-    assert canonical(Base(1)) == canonical(Base(1)) != canonical(Base(2))
-    assert canonical(Derived(1)) != canonical(Base(1)) != canonical({"size": 1})
+    assert key_form(Base(1)) == key_form(Base(1)) != key_form(Base(2))
+    assert key_form(Derived(1)) != key_form(Base(1)) != key_form({"size": 1})
     register_key(Base, lambda value: [value])
     with pytest.raises(UnkeyableValue, match="contains itself"):
-        canonical(Base(1))
+        key_form(Base(1))
 
 
 def test_a_method_counts_with_what_it_is_bound_to() -> None:
-    assert canonical("a".join) != canonical("b".join)
-    assert canonical([1].index) != canonical([2].index)
-    assert canonical(Params(1.0).__repr__) != canonical(Params(2.0).__repr__)
+    assert key_form("a".join) != key_form("b".join)
+    assert key_form([1].index) != key_form([2].index)
+    assert key_form(Params(1.0).__repr__) != key_form(Params(2.0).__repr__)
     with pytest.raises(UnkeyableValue, match="Plain"):
-        canonical(Plain().method)
+        key_form(Plain().method)
 
 
 SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
-from cvcache.keys.canonical import canonical, digest
-print(digest(canonical({value})), *sorted({heavy!r} & sys.modules.keys()))
+from cvcache.keys import key_form
+from cvcache.keys.digest import digest
+print(digest(key_form({value})), *sorted({heavy!r} & sys.modules.keys()))
 """
 VALUE = """{"b": {"x", "y", "zz", (1, "q")}, "a": [1, 1.5, None, True, b"x", "é", 1e300, 5e-324, -0.0,
             float("nan")], 1: frozenset("abcdef"), "c": {"list": list(range(999)), "f": 2**70, "t": (1, (2,))},
@@ -396,7 +398,7 @@ def test_a_digest_is_equal_in_every_process_and_python_and_needs_nothing_heavy(p
     run = subprocess.run(
         [python, "-S", "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == [digest(canonical(eval(VALUE)))]  # noqa: S307 - the text above
+    assert run.stdout.split() == [digest(key_form(eval(VALUE)))]  # noqa: S307 - the text above
 
 
 RECORD = {"name": "step", "ast": "a" * 32, "uses": {"pipeline:smooth_edges": "b" * 32, "SIGMA": {"value": 3}}}
@@ -430,7 +432,7 @@ ITEM = {"$item": "raw.ome.zarr", "version": "3f2a0000" * 4}
     ],
 )
 def test_explain_says_each_difference_in_a_line(old: object, new: object, lines: list[str]) -> None:
-    assert explain(canonical({"args": old}), canonical({"args": new})) == lines
+    assert explain(key_form({"args": old}), key_form({"args": new})) == lines
 
 
 def test_explain_names_the_helper_and_the_constant_that_changed() -> None:
@@ -445,16 +447,16 @@ def test_explain_names_the_helper_and_the_constant_that_changed() -> None:
 
 
 def test_explain_cuts_what_is_long() -> None:
-    (line,) = explain(canonical({"a": np.zeros((3, 4))}), canonical({"a": list(range(999))}))
+    (line,) = explain(key_form({"a": np.zeros((3, 4))}), key_form({"a": list(range(999))}))
     assert line.startswith("a: array <f8 [3, 4] (")
     assert " -> list of 999 (" in line
-    (line,) = explain(canonical({"a": "x" * 900}), canonical({"a": "y"}))
+    (line,) = explain(key_form({"a": "x" * 900}), key_form({"a": "y"}))
     assert len(line) < 100
 
 
 def test_explain_of_no_key_before_and_of_a_plain_key() -> None:
-    assert explain(None, canonical({"a": 1})) == ["no key before"]
-    assert explain(canonical(3), canonical(4)) == ["key: 3 -> 4"]
-    assert explain(canonical([3]), canonical([4])) == ["[0]: 3 -> 4"]
-    assert explain(canonical({"a": 1}), None) == ['key: {"a":1} -> null']
+    assert explain(None, key_form({"a": 1})) == ["no key before"]
+    assert explain(key_form(3), key_form(4)) == ["key: 3 -> 4"]
+    assert explain(key_form([3]), key_form([4])) == ["[0]: 3 -> 4"]
+    assert explain(key_form({"a": 1}), None) == ['key: {"a":1} -> null']
     assert explain(None, None) == []

@@ -16,7 +16,8 @@ from test_lineage import HELPER, SCRIPT, held_by_a_cluster, run
 
 from cvcache import cdir, cdir_init, cdir_query, open_image, step
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.canonical import canonical, dumps
+from cvcache.keys import key_form
+from cvcache.keys.canonical import dumps
 from cvcache.keys.explain import explain
 from cvcache.keys.graphs.lineage import lineage
 
@@ -33,13 +34,11 @@ def root(tmp_path: pathlib.Path) -> CacheDir:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_key_has_the_lineage_of_a_collection(name: str) -> None:
-    assert canonical({"args": {"x": CASES[name]()}}) == {"args": {"x": lineage(CASES[name]())}}
+    assert key_form({"args": {"x": CASES[name]()}}) == {"args": {"x": lineage(CASES[name]())}}
 
 
 def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathlib.Path) -> None:
-    script = SCRIPT.replace(
-        "cvcache.keys.graphs.lineage import lineage", "cvcache.keys.canonical import canonical as lineage"
-    )
+    script = SCRIPT.replace("cvcache.keys.graphs.lineage import lineage", "cvcache.keys import key_form as lineage")
 
     def run_with(script: str, helper: str, name: str = "script.py") -> Any:
         (tmp_path / "helper.py").write_text(helper)
@@ -54,8 +53,8 @@ def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathli
 
 
 def test_a_program_on_the_command_line_counts_like_a_script(tmp_path: pathlib.Path) -> None:
-    program = "import dask.array as da, json\nfrom cvcache.keys.canonical import canonical\n{}\n"
-    program += "print(json.dumps(canonical(da.ones(4).map_blocks(lambda block: block + {}))))\n"
+    program = "import dask.array as da, json\nfrom cvcache.keys import key_form\n{}\n"
+    program += "print(json.dumps(key_form(da.ones(4).map_blocks(lambda block: block + {}))))\n"
     (tmp_path / "script.py").write_text(program.format("", 1))
     as_script = run("script.py", folder=tmp_path)
     assert run("-c", program.format("# a comment", 1), folder=tmp_path) == as_script
@@ -70,23 +69,23 @@ def test_a_notebook_cell_counts_the_same_in_two_kernels() -> None:
         linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
         scope: dict[str, Any] = {"__name__": "__main__"}
         exec(compile(cell, name, "exec"), scope)  # noqa: S102 - as a notebook does
-        return canonical(scope["x"])
+        return key_form(scope["x"])
 
     assert kernel(1, 1) == kernel(2, 1) != kernel(3, 2)
 
 
 def test_a_seeded_generator_agrees_and_one_without_a_seed_does_not() -> None:
     seeded, other = (lambda seed=seed: da.random.default_rng(seed).random(4) for seed in (7, None))
-    assert canonical(seeded()) == canonical(seeded())
-    assert canonical(other()) != canonical(other())
+    assert key_form(seeded()) == key_form(seeded())
+    assert key_form(other()) != key_form(other())
     kept = other()
-    assert canonical(kept) == canonical(kept)
+    assert key_form(kept) == key_form(kept)
 
 
 def test_an_impure_delayed_counts_by_its_call() -> None:
     draw = [dask.delayed(power, pure=False)(2, exponent=n) for n in (1, 1, 2)]
     assert draw[0].key != draw[1].key
-    assert canonical(draw[0]) == canonical(draw[1]) != canonical(draw[2])
+    assert key_form(draw[0]) == key_form(draw[1]) != key_form(draw[2])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_an_impure_delayed_counts_by_its_call() -> None:
     ],
 )
 def test_the_first_layer_that_differs_is_told(make: Any, line: str) -> None:
-    first, second = (canonical({"args": {"image": make(n)}}) for n in (1, 2))
+    first, second = (key_form({"args": {"image": make(n)}}) for n in (1, 2))
     (told,) = explain(first, second)
     assert told == line or told.startswith(line.partition(" layer")[0])
     if "ones_like" not in line:
@@ -112,9 +111,9 @@ def test_a_graph_without_a_reproducible_form_names_the_argument_the_layer_and_th
         r"args\.image \(dask\.array.*\) cannot be part of a key: layer 'x' .*persisted on a cluster.*as an item first"
     )
     with pytest.raises(UnkeyableValue, match=match):
-        canonical({"args": {"image": held_by_a_cluster()}})
+        key_form({"args": {"image": held_by_a_cluster()}})
     with pytest.raises(UnkeyableValue, match=r"args\.image.*layer 'power'.*seed"):
-        canonical({"args": {"image": ones().map_blocks(power, object(), dtype=float, meta=np.ones(0))}})
+        key_form({"args": {"image": ones().map_blocks(power, object(), dtype=float, meta=np.ones(0))}})
 
 
 def test_a_file_that_a_task_is_given_by_name_counts_with_size_and_time(tmp_path: pathlib.Path) -> None:
@@ -123,7 +122,7 @@ def test_a_file_that_a_task_is_given_by_name_counts_with_size_and_time(tmp_path:
 
     def forms() -> list[Any]:
         load = dask.delayed(np.load, pure=True)
-        return [canonical(da.from_delayed(load(name), (64, 64), "u2")) for name in (str(file), file)]
+        return [key_form(da.from_delayed(load(name), (64, 64), "u2")) for name in (str(file), file)]
 
     before = forms()
     assert forms() == before
@@ -147,7 +146,7 @@ def test_an_array_read_from_an_item_stands_for_its_version_wherever_it_lies(
     root: CacheDir, tmp_path: pathlib.Path
 ) -> None:
     def form(root: CacheDir, value: int = 0) -> Any:
-        return canonical(raw(root, value).read("raw.ome.zarr")[:32] + 1)
+        return key_form(raw(root, value).read("raw.ome.zarr")[:32] + 1)
 
     first = form(root)
     assert form(root) == first
@@ -156,7 +155,7 @@ def test_an_array_read_from_an_item_stands_for_its_version_wherever_it_lies(
     assert explain({"image": first}, {"image": second}) == ["image: layer 'original-cvcache-image' changed"]
     assert form(root, 0) == first
     image = raw(root).read("raw.ome.zarr")
-    assert canonical(image) != canonical(raw(root).read("raw.ome.zarr", slices="[:32]")) != canonical(image[:32])
+    assert key_form(image) != key_form(raw(root).read("raw.ome.zarr", slices="[:32]")) != key_form(image[:32])
 
 
 def test_a_node_keyed_by_a_lazy_array_knows_what_it_was_made_from(root: CacheDir) -> None:
@@ -177,11 +176,11 @@ def test_what_is_made_of_a_lazy_array_takes_over_its_scale(root: CacheDir) -> No
 def test_a_stored_image_in_a_key_counts_by_what_lies_there(tmp_path: pathlib.Path) -> None:
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(str(tmp_path / "a.zarr"), data=PIXELS, chunks=(32, 32))
-    before = canonical({"image": open_image(tmp_path / "a.zarr")})
-    assert canonical({"image": open_image(f"{tmp_path}/a.zarr")}) == before
-    assert canonical({"image": open_image(tmp_path / "a.zarr", slices="[:5]")}) != before
+    before = key_form({"image": open_image(tmp_path / "a.zarr")})
+    assert key_form({"image": open_image(f"{tmp_path}/a.zarr")}) == before
+    assert key_form({"image": open_image(tmp_path / "a.zarr", slices="[:5]")}) != before
     array[:32] = 0
-    after = canonical({"image": open_image(tmp_path / "a.zarr")})
+    after = key_form({"image": open_image(tmp_path / "a.zarr")})
     assert explain(before, after) == ["image: layer 'original-cvcache-image' changed"]
 
 
@@ -189,8 +188,8 @@ def test_a_stored_image_in_a_key_counts_by_what_lies_there(tmp_path: pathlib.Pat
 def test_an_image_in_a_bucket_is_in_a_key_without_credentials(s3_case: Any) -> None:
     raw(cdir(s3_case.url, **s3_case.options))
     image = open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options)
-    form = canonical(image)
-    assert form == canonical(open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options))
+    form = key_form(image)
+    assert form == key_form(open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options))
     assert not [value for value in s3_case.options.values() if isinstance(value, str) and value in dumps(form)]
 
 
@@ -204,14 +203,14 @@ def labelled(xr: Any, *, scale: float = 0.5, name: str = "raw", fill: int = 0, l
 def test_an_xarray_object_counts_by_its_dims_coords_and_data(lazy: bool) -> None:  # noqa: FBT001 - a parameter
     xr = pytest.importorskip("xarray")
     image = labelled(xr, lazy=lazy)
-    before = canonical({"image": image})
-    assert canonical({"image": labelled(xr, lazy=lazy).assign_attrs(made="tomorrow")}) == before
+    before = key_form({"image": image})
+    assert key_form({"image": labelled(xr, lazy=lazy).assign_attrs(made="tomorrow")}) == before
     others = [labelled(xr, scale=1, lazy=lazy), labelled(xr, name="x", lazy=lazy), labelled(xr, fill=1, lazy=lazy)]
     others += [image.T, image.to_dataset(), image.variable, image.data, image.drop_vars("stain")]
-    assert len({dumps(canonical({"image": part})) for part in [image, *others]}) == 9
-    (line,) = explain(before, canonical({"image": others[0]}))
+    assert len({dumps(key_form({"image": part})) for part in [image, *others]}) == 9
+    (line,) = explain(before, key_form({"image": others[0]}))
     assert line.startswith("image.coords.y.data: array <f8 [8]")
-    (line,) = explain(before, canonical({"image": others[2]}))
+    (line,) = explain(before, key_form({"image": others[2]}))
     assert line.startswith("image.data: ")
 
 
@@ -220,7 +219,7 @@ def test_an_array_made_by_xarray_counts_by_its_function() -> None:
 
     def apply(exponent: int) -> Any:
         options = {"kwargs": {"exponent": exponent}, "dask": "parallelized", "output_dtypes": [float]}
-        return canonical({"image": xr.apply_ufunc(power, labelled(xr), vectorize=True, **options)})
+        return key_form({"image": xr.apply_ufunc(power, labelled(xr), vectorize=True, **options)})
 
     assert apply(2) == apply(2)
     assert explain(apply(2), apply(3)) == ["image.data: layer 'vectorize_power' changed"]

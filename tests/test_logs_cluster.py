@@ -18,7 +18,8 @@ import pytest
 from distributed import Client, LocalCluster, wait
 
 from cvcache import cdir_init
-from cvcache.keys.canonical import canonical, digest
+from cvcache.keys import key_form
+from cvcache.keys.canonical import digest
 from cvcache.logworker import ALLOWANCE, MESSAGE, Speaker, pieces
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def test_an_array_made_before_the_step_counts_by_where_it_is_computed(client: Cl
 
 
 def test_an_array_made_in_a_step_has_the_key_of_one_made_outside(client: Client, local_case: LocalCase) -> None:  # noqa: ARG001 - it is the current one
-    outside = digest(canonical(talking("K")))
+    outside = digest(key_form(talking("K")))
     with cdir_init(local_case.child("a")) as node, node.log():
-        inside = digest(canonical(talking("K")))
+        inside = digest(key_form(talking("K")))
     assert inside == outside
 
 

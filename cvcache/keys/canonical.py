@@ -9,14 +9,13 @@ so no two unequal values share a form. The reverse is not promised: ``1``, ``1.0
 A text or sequence whose JSON exceeds 1 KiB (a mapping: 16 KiB; the outermost one: 48 KiB) becomes
 ``{"$long": kind, "len": n, "sha256": ...}``, so that a key stays small enough to be read and to be kept in a record.
 
-What knows the types of other packages is named in `_FAMILIES` and loaded with the first value of one.
+What knows the types of other packages, and the code of functions, is handed in from `cvcache.keys.key`.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import importlib
 import math
 import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -30,12 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Canonical",
     "Form",
+    "FormMaker",
     "Walk",
     "canonical",
-    "canonical_with_items",
     "digest",
     "dumps",
     "register_key",
+    "register_package",
     "short",
     "text_form",
     "type_name",
@@ -53,16 +53,9 @@ OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields"
 OPEN |= {"$namespace", "$partial", "$tuple", "$xarray"}
 _TEXT = {str}
 _hooks: dict[type, Callable[[Any], object]] = {}
-_FAMILIES = {
-    "dask": "cvcache.keys.graphs.lineage",
-    "numpy": "cvcache.keys.values.numpy_array",
-    "pandas": "cvcache.keys.values.pandas_table",
-    "pathlib": "cvcache.keys.values.paths",
-    "upath": "cvcache.keys.values.paths",
-    "stdlib": "cvcache.keys.values.stdlib",
-    "xarray": "cvcache.keys.values.xarray_data",
-}
-"""Top-level package of a type or of one it derives from -> the module whose ``form_of`` knows it."""
+FormMaker: TypeAlias = "Callable[[Walk, Any], Form]"
+_packages: dict[str, Callable[[], FormMaker]] = {}
+"""Top-level package of a type, or of one it derives from -> what gives the maker of the forms of its values."""
 
 
 def type_name(kind: type) -> str:
@@ -92,65 +85,49 @@ def register_key(kind: type[T], function: Callable[[T], object]) -> None:
     _hooks[kind] = function
 
 
-def canonical(
-    value: object, where: str = "", code: Callable[[Any], Form] | None = None, *, paths: Paths = "all"
-) -> Form:
+def canonical(value: object, where: str = "", code: Callable[[Any], Form] | None = None, *, paths: Paths) -> Form:
     """Return the canonical form of a value: plain JSON that no unequal value shares.
 
     Parameters
     ----------
     value : object
-        Plain values and containers, numpy arrays (dtype, shape and content), pandas and xarray objects, dask
-        collections (what they would compute), dates, enums, dataclasses, functions and classes (their code), paths
-        and URLs (with what lies there), and whatever has a hook (`register_key`).
+        What `cvcache.keys.key_form` takes.
     where : str
         What the value is called in an error, such as ``"args"``.
     code : callable, optional
-        Gives the form of a function or class; the default digests its code (`cvcache.keys.functions.closure`).
+        Gives the form of a function or class, or None for one without; without it there are none in the value.
     paths : {"all", "local", "text"}
         Which paths and URLs count with size and time, or etag, of what lies there; the others by their text alone.
-
-    Returns
-    -------
-    JSON-able
-        For plain values equal in every process, for every hash seed and Python version.
 
     Raises
     ------
     UnkeyableValue
         The value, or one in it, has no canonical form; says which one, where, and the ways out.
-
-    Notes
-    -----
-    Every byte of an array is read (up to 8 GB/s). One HEAD a URL (up to 4 for one that ends in ``.zarr``); no other
-    store call. Safe in threads.
     """
-    return Walk(where, code or _code, paths).form(value)
+    return Walk(where, code or (lambda _: None), paths).form(value)
 
 
-def canonical_with_items(value: object) -> tuple[Form, list[Any]]:
-    """Return the canonical form of a value, and the items, nodes, stored images and dask collections met on the way."""
-    walk = Walk("", _code, "all")
-    return walk.form(value), walk.met
+def register_package(*packages: str) -> Callable[[Callable[[], FormMaker]], Callable[[], FormMaker]]:
+    """Say what gives the maker of the forms of a package's values; it is asked once, with the first such value."""
 
+    def register(load: Callable[[], FormMaker]) -> Callable[[], FormMaker]:
+        _packages.update(dict.fromkeys(packages, load))
+        return load
 
-def _code(value: object) -> Form:
-    from cvcache.keys.functions.closure import callable_form  # brings ast and inspect, which few values need
-
-    return callable_form(value)
+    return register
 
 
 @functools.cache
-def _form_maker(package: str) -> Callable[[Walk, Any], Form]:
-    return importlib.import_module(_FAMILIES[package]).form_of  # type: ignore[no-any-return]  # by its name
+def _form_maker(package: str) -> FormMaker:
+    return _packages[package]()
 
 
 @functools.lru_cache(1024)
-def _family(kind: type) -> Callable[[Walk, Any], Form] | None:
+def _family(kind: type) -> FormMaker | None:
     """Return what makes the forms of a type of another package, loaded when it is first needed."""
     packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
     packages += ["pathlib"] * hasattr(kind, "__fspath__")
-    return next((_form_maker(package) for package in packages if package in _FAMILIES), None)
+    return next((_form_maker(package) for package in packages if package in _packages), None)
 
 
 class Walk:

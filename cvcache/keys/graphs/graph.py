@@ -14,26 +14,13 @@ import itertools
 import re
 from collections import ChainMap
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from cvcache.keys.canonical import Form, digest
-from cvcache.keys.graphs.tokens import BRACKETS, KEYS, LEGACY, Texts, known_texts
+from cvcache.keys.graphs.tokens import BRACKETS, KEYS, LEGACY, Leaves, Texts, known_texts
 
 _TOKEN = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORDS = re.compile(r"[^\W\d]\w*(-[^\W\d]\w*)*")
-
-
-class Leaves(Protocol):
-    """What a graph is asked for: what becomes of the values in it that are no tasks."""
-
-    def word(self, value: str) -> str:
-        """Return the text of a string."""
-
-    def text(self, value: object) -> str:
-        """Return the text of a value that is no part of a graph."""
-
-    def absent(self, key: object) -> str:
-        """Return the identity of a key that has no task, if there can be one."""
 
 
 class Graph:
@@ -145,6 +132,16 @@ class Graph:
         view = copy.copy(self)
         view.ids = ChainMap(dict(ids), self.ids)
         return view
+
+    def fused(self, tasks: dict[Hashable, Any], out: Hashable, names: Iterable[Hashable], values: Iterable[Any]) -> str:
+        """Return the text of several tasks that dask made one: that of the last, as if they stood alone."""
+        inner = self.inner(dict(zip(names, map(self.text, values), strict=True)))
+        if self.missing:
+            return ""
+        inner.tasks, inner.rules, inner.missing = tasks, {}, []
+        inner.ids = dict(inner.ids.maps[0])
+        inner.resolve(out)
+        return str(inner.ids[out])
 
     def blocks(self, array: Blocks) -> str:
         """Return the identity of a whole array: its rule, or all its tasks."""

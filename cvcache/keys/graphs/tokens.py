@@ -6,15 +6,42 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from cvcache.keys.canonical import type_name
 
-if TYPE_CHECKING:
-    from cvcache.keys.graphs.graph import Graph
-
 quote = json.encoder.encode_basestring_ascii
 Text: TypeAlias = "Callable[[Graph, Any], str]"
+
+
+class Leaves(Protocol):
+    """What is asked for the values in a graph that are no tasks."""
+
+    def word(self, value: str) -> str:
+        """Return the text of a string."""
+
+    def text(self, value: object) -> str:
+        """Return the text of a value that is no part of a graph."""
+
+    def absent(self, key: object) -> str:
+        """Return the identity of a key that has no task, if there can be one."""
+
+
+class Graph(Protocol):
+    """What the text of a value asks of the graph it is in."""
+
+    leaves: Leaves
+    texts: Texts
+    run_fused: Callable[..., Any]
+
+    def text(self, value: Any) -> str:
+        """Return the text of any value in the graph."""
+
+    def ref(self, key: Any) -> str:
+        """Return the identity of a key, or note that it has none yet."""
+
+    def fused(self, tasks: dict[Hashable, Any], out: Hashable, names: Iterable[Hashable], values: Iterable[Any]) -> str:
+        """Return the text of several tasks that dask made one."""
 
 
 class Texts(dict[type, Text]):
@@ -60,21 +87,11 @@ def _ndarray(graph: Graph, value: Any) -> str:
 
 def _task(graph: Graph, task: Any) -> str:
     if task.func is graph.run_fused:
-        return _fused(graph, *task.args)
+        tasks, out, names, *values = task.args
+        return graph.fused(tasks, out, names, values)
     texts = graph.texts
     args = ",".join([texts[type(value)](graph, value) for value in task.args])
     return f"T{graph.text(task.func)}({args};{_pairs(graph, task.kwargs.items()) if task.kwargs else ''})"
-
-
-def _fused(graph: Graph, tasks: dict[Hashable, Any], out: Hashable, names: Iterable[Hashable], *values: Any) -> str:
-    """Return the text of several tasks that dask made one: that of the last, as if they stood alone."""
-    inner = graph.inner(dict(zip(names, map(graph.text, values), strict=True)))
-    if graph.missing:
-        return ""
-    inner.tasks, inner.rules, inner.missing = tasks, {}, []
-    inner.ids = dict(inner.ids.maps[0])
-    inner.resolve(out)
-    return str(inner.ids[out])
 
 
 def _parts(parts: Callable[[Any], Any]) -> Text:
