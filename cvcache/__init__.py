@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from cvcache.keys.canonical import register_key
     from cvcache.mirror import cdir_copy
     from cvcache.node import CacheDir
-    from cvcache.policy import Policy
+    from cvcache.protocol.policy import Policy
     from cvcache.steps import step
     from cvcache.tree import cdir_remove, cdir_walk, cdir_why
     from cvcache.verify import Damage, cdir_verify
@@ -58,7 +58,7 @@ _HOME = {
     "CacheDir": "node",
     "Commit": "commit",
     "Item": "item",
-    "Policy": "policy",
+    "Policy": "protocol.policy",
     "cdir_copy": "mirror",
     "open_image": "image.open",
     "plan": "dry_run",

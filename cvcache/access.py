@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.policy import Policy
+from cvcache.protocol.policy import Policy
 from cvcache.ram import Ram
 from cvcache.store import Store, open_store
 

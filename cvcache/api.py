@@ -11,7 +11,7 @@ from cvcache.commit import Commit
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
-from cvcache.policy import Policy
+from cvcache.protocol.policy import Policy
 from cvcache.ram import Ram
 from cvcache.store import location_of
 

@@ -15,15 +15,15 @@ from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved,
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
 from cvcache.layout import is_item_dir, successor
-from cvcache.lease import Attempt
-from cvcache.look import read_newest
 from cvcache.names import item_names
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.item_write import Turn
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.record import Record, load_inventory, load_made
+from cvcache.protocol.resume import resume
+from cvcache.protocol.sweep import delete_item
 from cvcache.ram import Ram
-from cvcache.record import Record, load_inventory, load_made
-from cvcache.resume import resume
 from cvcache.store.base import Listing, Store
-from cvcache.turn import Turn
-from cvcache.wipe import delete_item
 
 logger = logging.getLogger("cvcache")
 

@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import claim, contents, layout
+from cvcache import contents, layout
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
 from cvcache.image.gather import gather
 from cvcache.layout import is_item_dir
-from cvcache.lease import Attempt
 from cvcache.node_items import NodeItems
-from cvcache.record import Record
+from cvcache.protocol import claim
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.record import Record
 from cvcache.store.base import Store
 
 WHOLE = 64 << 20

@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from cvcache import opening
-from cvcache.claim import Wish, new_id, now, version_of
 from cvcache.commit import Commit
 from cvcache.errors import NotComputed, UsageError
 from cvcache.keys.explain import explain
-from cvcache.look import Watch, look
 from cvcache.node import CacheDir
-from cvcache.protocol import OnStale, Refuse, Sibling, Use, Wait, decide
-from cvcache.reason import describe_owner, refusal, why_claimed
-from cvcache.record import Record
+from cvcache.protocol.claim import Wish, new_id, now, version_of
+from cvcache.protocol.messages import describe_owner, refusal, why_claimed
+from cvcache.protocol.observe import Watch, look
+from cvcache.protocol.record import Record
+from cvcache.protocol.rules import OnStale, Refuse, Sibling, Use, Wait, decide
 
 _PACKAGE = Path(__file__).parent
 

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from cvcache import lease, opening
+from cvcache import opening
 from cvcache.access import Access
 from cvcache.commit import Commit
 from cvcache.errors import NotOpen
 from cvcache.keys.canonical import Canonical
-from cvcache.look import read_newest
 from cvcache.names import check_key, check_node_name, child_names
-from cvcache.owner import is_dead
-from cvcache.policy import Policy
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.messages import describe_owner
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.owner import is_dead
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import Record
 from cvcache.ram import Ram
-from cvcache.reason import describe_owner
-from cvcache.record import Record
 from cvcache.store import Store
 
 logger = logging.getLogger("cvcache")
@@ -42,7 +43,7 @@ class NodeHandle:
         self._path = path
         self._also = also
         self._found: Self | None = None  # the one of `also` whose record this handle goes by
-        self._attempt: lease.Attempt | None = None
+        self._attempt: Attempt | None = None
         self._record: Record | None = None
         self._looked = False
         self._peeked = False  # looked at on the way, which says nothing of what it stands for

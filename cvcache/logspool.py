@@ -10,8 +10,8 @@ import time
 
 from cvcache import logparts
 from cvcache.errors import CvcacheError
-from cvcache.lease import Attempt
 from cvcache.logroute import current_task
+from cvcache.protocol.attempt import Attempt
 
 logger = logging.getLogger("cvcache")
 

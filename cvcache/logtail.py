@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from cvcache.errors import ItemNotFound
 from cvcache.layout import attempt_root, root, successor
 from cvcache.logparts import read_parts
-from cvcache.look import read_newest
 from cvcache.names import check_item_name
-from cvcache.owner import is_dead
-from cvcache.reason import describe_owner
-from cvcache.record import Record
+from cvcache.protocol.messages import describe_owner
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.owner import is_dead
+from cvcache.protocol.record import Record
 
 if TYPE_CHECKING:
     from cvcache.node_items import NodeItems

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cvcache import claim
 from cvcache.api import cdir
 from cvcache.copying import fill
 from cvcache.errors import UsageError
-from cvcache.lease import Attempt
 from cvcache.node import CacheDir
-from cvcache.protocol import Request
+from cvcache.protocol import claim
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.rules import Request
 from cvcache.tree import cdir_walk
 
 

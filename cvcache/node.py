@@ -11,16 +11,18 @@ from contextvars import Token
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import claim, contents, copying, held, lease, opening
+from cvcache import contents, copying, opening
 from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.item import Item
-from cvcache.look import read_newest
 from cvcache.names import check_item_name
 from cvcache.node_items import NodeItems
 from cvcache.plain import plain_values
-from cvcache.protocol import OnStale, Sibling
+from cvcache.protocol import claim, heartbeat
+from cvcache.protocol.attempt import Attempt, running
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.rules import OnStale, Sibling
 
 _TRACEBACK_CHARACTERS = 8192
 
@@ -55,7 +57,7 @@ class CacheDir(NodeItems):
         found = claim.obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
         if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
             other, found = found, claim.obtain(self.store, self._path, wish, self.policy)
-            if isinstance(found, lease.Attempt):
+            if isinstance(found, Attempt):
                 found = copying.fill(found, other)
             elif isinstance(found, Sibling):  # what is here has another key and stays
                 found = other
@@ -64,7 +66,7 @@ class CacheDir(NodeItems):
             return self.going_by(found)
         if isinstance(found, Sibling):
             return found
-        if not isinstance(found, lease.Attempt):
+        if not isinstance(found, Attempt):
             if claim.logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
                 claim.logger.info("%s: read, computed %s", self.url, found.time)
             return self.pinned_to(found)
@@ -83,7 +85,7 @@ class CacheDir(NodeItems):
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self._newest()
-        attempt = self._attempt or held.open_attempt(self.url)
+        attempt = self._attempt or heartbeat.open_attempt(self.url)
         if attempt is None:
             if (planner := opening.current_planner()) is not None and planner.has(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
@@ -201,7 +203,7 @@ class CacheDir(NodeItems):
         attempt.store.makedirs(attempt.root)
         return attempt.store.url(f"{attempt.root}/{name}")
 
-    def _own_file(self, name: str) -> lease.Attempt:
+    def _own_file(self, name: str) -> Attempt:
         attempt = self._writable()
         with attempt.writing_item(name):
             attempt.own_files.add(name)
@@ -214,7 +216,7 @@ class CacheDir(NodeItems):
 
         return capture(self, name)
 
-    def _writable(self) -> lease.Attempt:
+    def _writable(self) -> Attempt:
         record = self._newest()
         if self._attempt is not None:
             return self._attempt
@@ -225,8 +227,8 @@ class CacheDir(NodeItems):
         raise NotOpen(msg)
 
     def __enter__(self) -> Self:
-        inside = lease.running.get()
-        token = lease.running.set((*inside, self._attempt.id) if self._attempt else inside)
+        inside = running.get()
+        token = running.set((*inside, self._attempt.id) if self._attempt else inside)
         self._tokens = (*self._tokens, token)
         return self
 
@@ -248,7 +250,7 @@ class CacheDir(NodeItems):
 
     def _leave(self) -> None:
         *self._tokens, last = self._tokens  # type: ignore[assignment]  # a list, to be popped
-        lease.running.reset(last)
+        running.reset(last)
 
     def _end(self, error: BaseException | None) -> None:
         """Commit what was written, or write the failure as the node's fate."""
@@ -266,7 +268,7 @@ class CacheDir(NodeItems):
             self._fail(attempt, refused)
             raise
 
-    def _fail(self, attempt: lease.Attempt, error: BaseException) -> None:
+    def _fail(self, attempt: Attempt, error: BaseException) -> None:
         """Write the failure as the node's fate; it never hides the error itself."""
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
         report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}

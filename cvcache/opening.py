@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from cvcache import held
-from cvcache.claim import Sources, Wish
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.keys import key_form_with_items
 from cvcache.keys.digest import digest
 from cvcache.layout import is_control
-from cvcache.look import read_newest
 from cvcache.names import check_node_name
-from cvcache.protocol import OnStale, Request
+from cvcache.protocol import heartbeat
+from cvcache.protocol.claim import Sources, Wish
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.rules import OnStale, Request
 from cvcache.store.base import Store
 
 _LABEL_CHARACTERS = 60
@@ -98,7 +98,7 @@ def _inherited(url: str) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := held.open_attempt(url):
+        if attempt := heartbeat.open_attempt(url):
             return attempt.record.key, attempt.record.digest
     return None
 

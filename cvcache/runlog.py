@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from cvcache import logroute
-from cvcache.held import open_attempt
 from cvcache.logcluster import heard
 from cvcache.logspool import LogSpool, show, stop_showing
+from cvcache.protocol.heartbeat import open_attempt
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir

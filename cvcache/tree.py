@@ -7,14 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache import claim, contents, opening
+from cvcache import contents, opening
 from cvcache.api import cdir
 from cvcache.errors import BadRecord, UsageError
 from cvcache.layout import is_control
-from cvcache.look import is_foreign
 from cvcache.names import child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
+from cvcache.protocol import claim
+from cvcache.protocol.observe import is_foreign
 
 AT_ONCE = 16
 """Requests under way at a time while a tree is read."""

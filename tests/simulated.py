@@ -18,20 +18,9 @@ import fsspec
 import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
-from cvcache import (
-    CvcacheError,
-    Policy,
-    cdir_commit,
-    cdir_init,
-    cdir_query,
-    claim,
-    handle,
-    held,
-    lease,
-    look,
-    register_format,
-)
-from cvcache.record import Owner
+from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, handle, register_format
+from cvcache.protocol import attempt, claim, heartbeat, observe
+from cvcache.protocol.record import Owner
 from cvcache.store import location_of, open_store
 from cvcache.store.local import LocalStore
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
@@ -67,7 +56,7 @@ class Process:
         self.alive = True
         self.paused = False
         self.sleeps = 0
-        self._open: dict[str, lease.Attempt] = {}
+        self._open: dict[str, attempt.Attempt] = {}
         self._claiming: set[str] = set()
         self._names_seen: dict[str, dict[str, str]] = {}
         self._left: list[tuple[Any, ...]] = []
@@ -78,9 +67,9 @@ class Process:
         return Owner(self.machine, f"boot of {self.machine}", "pid:[1]", self.pid, str(self.pid), "MainThread")
 
     @property
-    def attempts(self) -> list[lease.Attempt]:
+    def attempts(self) -> list[attempt.Attempt]:
         """The attempts it holds."""
-        return list((held._open if self.world.current is self else self._open).values())
+        return list((heartbeat._open if self.world.current is self else self._open).values())
 
     def kill(self) -> None:
         """End it, as ``kill -9`` does."""
@@ -96,15 +85,15 @@ class Process:
             self.paused = False
 
     def __enter__(self) -> Process:  # noqa: PYI034 - there is no subclass
-        left = (held._open, held._claiming, claim._names_seen, self.world.current, lease.running.set(()))
+        left = (heartbeat._open, heartbeat._claiming, claim._names_seen, self.world.current, attempt.running.set(()))
         self._left.append(left)
-        held._open, held._claiming, claim._names_seen = self._open, self._claiming, self._names_seen
+        heartbeat._open, heartbeat._claiming, claim._names_seen = self._open, self._claiming, self._names_seen
         self.world.current = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        held._open, held._claiming, claim._names_seen, self.world.current, token = self._left.pop()
-        lease.running.reset(token)
+        heartbeat._open, heartbeat._claiming, claim._names_seen, self.world.current, token = self._left.pop()
+        attempt.running.reset(token)
 
     @contextlib.contextmanager
     def through(self, wrap: Callable[[Store], Store]) -> Iterator[None]:
@@ -123,10 +112,10 @@ class World:
         self._processes: dict[int, Process] = {}
         self._pids = itertools.count(4_000_001)
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
-        patch.setattr(look, "this_owner", lambda *, record_host=True: self._owner(record_host))
-        patch.setattr(look, "is_dead", self._is_dead)
+        patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
+        patch.setattr(observe, "is_dead", self._is_dead)
         patch.setattr(handle, "is_dead", self._is_dead)
-        patch.setattr(held, "_heart", _NoHeart())
+        patch.setattr(heartbeat, "_heart", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)
         patch.setattr(LocalStore, "sync", lambda *_: None)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from servers.fault_proxy import FaultProxy, scripted
 
-from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, look, step
+from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
+from cvcache.protocol import observe
 from cvcache.store import location_of, open_store
 from cvcache.store.s3 import S3Store
 from cvcache.testing import CountingStore, instrument, lay_tree
@@ -226,7 +227,7 @@ def run_steps(root: CacheDir, count: int) -> list[CacheDir]:
 
 def forget(counted: Counted) -> None:
     """Know as little as a new process."""
-    look._seen_last.clear()
+    observe._seen_last.clear()
     counted.stores.clear()
 
 
@@ -249,7 +250,7 @@ def test_a_thousand_steps_again_are_two_calls_each(counted: Counted) -> None:
 @pytest.mark.server
 def test_steps_again_on_s3_are_two_requests_each(wire: Wire) -> None:
     first = run_steps(wire.at("steps"), 25)
-    look._seen_last.clear()
+    observe._seen_last.clear()
     assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "GET"] * 25
     assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "HEAD"] * 25
     assert [node.version for node in run_steps(wire.at("steps"), 25)] == [node.version for node in first]

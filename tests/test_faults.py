@@ -37,7 +37,8 @@ from simulated import (
     world,
 )
 
-from cvcache import Contention, NodeReplaced, cdir, cdir_init, cdir_query, claim
+from cvcache import Contention, NodeReplaced, cdir, cdir_init, cdir_query
+from cvcache.protocol import claim
 from cvcache.testing import FAULTS, FaultyStore
 
 if TYPE_CHECKING:

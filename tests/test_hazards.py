@@ -41,7 +41,7 @@ from cvcache import (
     cdir_walk,
 )
 from cvcache.names import check_item_name, check_node_name
-from cvcache.owner import this_owner
+from cvcache.protocol.owner import this_owner
 from cvcache.store import instrument, location_of, open_store
 from cvcache.testing import WrapperStore
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
-from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query, claim
-from cvcache.held import open_attempt
-from cvcache.lease import Attempt
+from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.protocol import claim
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.heartbeat import open_attempt
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:

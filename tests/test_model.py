@@ -29,13 +29,14 @@ from simulated import (
     read_mark,
 )
 
-from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query, claim
+from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.protocol import claim
 
 if TYPE_CHECKING:
     from simulated import Process
 
     from cvcache import CacheDir
-    from cvcache.lease import Attempt
+    from cvcache.protocol.attempt import Attempt
 
 CLIENTS = 5
 PARTS = {FILE: ("",), PAIR: ("/a", "/b")}

@@ -34,9 +34,10 @@ from test_faults import (
     stage,
 )
 
-from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query, claim, look, protocol
+from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
 from cvcache.layout import parse_record_name
-from cvcache.record import Record, dump_inventory
+from cvcache.protocol import claim, observe, rules
+from cvcache.protocol.record import Record, dump_inventory
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from servers.store_cases import StoreCase
     from simulated import World
 
-    from cvcache.lease import Attempt
+    from cvcache.protocol.attempt import Attempt
     from cvcache.store import Store
 
 __all__ = ["stage", "world"]
@@ -178,11 +179,11 @@ def test_late_writes_reach_nobody(world: World) -> None:
 
 
 def _shared_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(look, "_is_shared", lambda *_: False)
+    patch.setattr(observe, "_is_shared", lambda *_: False)
 
 
 def _silent_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(protocol, "_unproven", lambda record, *, stopped: record.unproven)  # noqa: ARG005 - keeps the signature
+    patch.setattr(rules, "_unproven", lambda record, *, stopped: record.unproven)  # noqa: ARG005 - keeps the signature
 
 
 def test_taking_over_a_shared_attempt_in_place_is_caught_by_a_late_worker(world: World) -> None:
@@ -265,7 +266,7 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
     def mutant(store: Store, path: str) -> Record | None:
         log = f"{path}/_cvcache/log"
         names = [parsed for name in store.list(log).files if (parsed := parse_record_name(name))]
-        return look.read_record(store, log, *max(names)) if names else None
+        return observe.read_record(store, log, *max(names)) if names else None
 
     for module in ("look", "handle", "opening"):
         patch.setattr(f"cvcache.{module}.read_newest", mutant)
@@ -361,7 +362,7 @@ def check_impatient_clock(world: World) -> None:
 
 
 def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
-    def mutant(self: look.Watch, store: Store, path: str, record: Record) -> bool:
+    def mutant(self: observe.Watch, store: Store, path: str, record: Record) -> bool:
         try:
             beat = store.get(f"{path}/_cvcache/beat/{record.attempt}")
         except FileNotFoundError:
@@ -370,7 +371,7 @@ def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
             self._seen, self._since = (record.attempt, beat), self._policy.clock()
         return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
 
-    patch.setattr(look.Watch, "expired", mutant)
+    patch.setattr(observe.Watch, "expired", mutant)
 
 
 def test_a_clock_read_after_the_look_is_caught_by_a_stopped_waiter(world: World) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from cvcache import NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.layout import PLAIN, attempt_root
-from cvcache.protocol import (
+from cvcache.protocol.record import STATES, Record
+from cvcache.protocol.rules import (
     Claim,
     Decision,
     FinishRemoval,
@@ -31,7 +32,6 @@ from cvcache.protocol import (
     decide,
     decide_removal,
 )
-from cvcache.record import STATES, Record
 
 ATTEMPT, EARLIER = "a" * 16, "e" * 16
 KEY, OTHER_KEY = "digest of the key", "digest of another key"

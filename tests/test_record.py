@@ -16,7 +16,7 @@ from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_recor
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.commit import Commit
 from cvcache.layout import PLAIN, attempt_root, parse_record_name, record_name
-from cvcache.record import (
+from cvcache.protocol.record import (
     MAX_BYTES,
     MAX_ITEM_BYTES,
     SCHEMA,
@@ -28,7 +28,7 @@ from cvcache.record import (
     load_inventory,
     loads,
 )
-from cvcache.strict_json import MAX_DEPTH
+from cvcache.protocol.strict_json import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -443,6 +443,6 @@ def test_a_log_that_nobody_began_is_foreign(store_case: StoreCase) -> None:
 
 def test_the_owner_elsewhere_is_elsewhere() -> None:
     """What the strangers of these tests rely on."""
-    from cvcache.owner import is_dead
+    from cvcache.protocol.owner import is_dead
 
     assert not is_dead(ELSEWHERE)

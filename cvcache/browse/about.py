@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, told
-from cvcache.look import read_newest
 from cvcache.names import redact
 from cvcache.opening import resolve
-from cvcache.reason import describe_owner
-from cvcache.record import Record
+from cvcache.protocol.messages import describe_owner
+from cvcache.protocol.observe import read_newest
+from cvcache.protocol.record import Record
 from cvcache.show import environment_lines, row_bytes, shape_text, size_text
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cvcache import claim
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
 from cvcache.printable import plain
+from cvcache.protocol import claim
 from cvcache.show import row_bytes, size_text
 from cvcache.tree import cdir_remove, read_tree
 

@@ -13,7 +13,7 @@ from cvcache.show import row_bytes, shape_text, size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.record import Record
+    from cvcache.protocol.record import Record
 
 MOST_LINES = 500
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache import contents, layout
 from cvcache.layout import is_item_dir
-from cvcache.reason import describe_owner
+from cvcache.protocol.messages import describe_owner
 from cvcache.show import row_bytes
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir
-    from cvcache.record import Record
+    from cvcache.protocol.record import Record
     from cvcache.store.base import Listing
 
 NO_NODE = ("absent", "folder", "foreign")

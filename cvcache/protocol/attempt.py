@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache import layout
-from cvcache.caller import current_task, current_thread, weak_task
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
-from cvcache.held import forget
 from cvcache.layout import PLAIN, is_item_dir, parse_record_name
-from cvcache.policy import Policy
-from cvcache.record import Record
+from cvcache.protocol.heartbeat import forget
+from cvcache.protocol.opener import current_task, current_thread, weak_task
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import Record
+from cvcache.protocol.sweep import delete_item
 from cvcache.store.base import Store
-from cvcache.wipe import delete_item
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""

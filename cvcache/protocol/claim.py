@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, TypeVar, assert_never, cast
 
 from cvcache import layout
 from cvcache.errors import CvcacheError, InvalidName, LeaseLost, NodeBusy, NotExclusive, RecursiveNode
-from cvcache.held import claiming, open_attempt, remember
 from cvcache.layout import PLAIN, attempt_root
-from cvcache.lease import Attempt
-from cvcache.look import Watch, check_place, look, read_record
-from cvcache.owner import this_owner
-from cvcache.policy import Policy
-from cvcache.protocol import (
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.heartbeat import claiming, open_attempt, remember
+from cvcache.protocol.messages import refusal, why_claimed
+from cvcache.protocol.observe import Watch, check_place, look, read_record
+from cvcache.protocol.owner import this_owner
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import Record, dump_inventory, dumps
+from cvcache.protocol.rules import (
     Claim,
     FinishRemoval,
     Liveness,
@@ -32,10 +34,8 @@ from cvcache.protocol import (
     decide,
     decide_removal,
 )
-from cvcache.reason import refusal, why_claimed
-from cvcache.record import Record, dump_inventory, dumps
+from cvcache.protocol.sweep import forget_items, past_attempts, wipe
 from cvcache.store.base import Store
-from cvcache.wipe import forget_items, past_attempts, wipe
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")

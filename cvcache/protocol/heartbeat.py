@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvcache.lease import Attempt
+    from cvcache.protocol.attempt import Attempt
 
 logger = logging.getLogger("cvcache")
 

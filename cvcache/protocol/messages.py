@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
-from cvcache.protocol import Liveness, View
-from cvcache.record import Record
+from cvcache.protocol.record import Record
+from cvcache.protocol.rules import Liveness, View
 
 if TYPE_CHECKING:
-    from cvcache.claim import Wish
+    from cvcache.protocol.claim import Wish
 
 
 def why_claimed(view: View, key: Any, digest: str | None, *, forced: bool) -> list[str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cvcache import layout
-from cvcache.caller import has_left
 from cvcache.errors import BadRecord, NodeBusy, NotACacheDir
-from cvcache.held import is_claiming, open_attempt
 from cvcache.layout import is_control, is_item_dir, parse_record_name, record_name
-from cvcache.lease import running
-from cvcache.owner import is_dead, this_owner
-from cvcache.policy import Policy
-from cvcache.protocol import Liveness, View
-from cvcache.reason import refusal
-from cvcache.record import MAX_BYTES, Record, loads
+from cvcache.protocol.attempt import running
+from cvcache.protocol.heartbeat import is_claiming, open_attempt
+from cvcache.protocol.messages import refusal
+from cvcache.protocol.opener import has_left
+from cvcache.protocol.owner import is_dead, this_owner
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import MAX_BYTES, Record, loads
+from cvcache.protocol.rules import Liveness, View
 from cvcache.store.base import Store
 
 _FIRST_POLL = 0.05

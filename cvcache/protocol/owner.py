@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 
-from cvcache.record import Owner
+from cvcache.protocol.record import Owner
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import Any
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
 from cvcache.layout import PLAIN, attempt_root, record_name
 from cvcache.names import check_item_name
-from cvcache.strict_json import bad, parse_json, short
+from cvcache.protocol.strict_json import bad, parse_json, short
 
 SCHEMA = 1
 MAX_BYTES = 64 * 1024

@@ -14,10 +14,10 @@ from typing import Any
 from cvcache import layout
 from cvcache.image.gather import gather
 from cvcache.layout import PLAIN, attempt_root, log_entries
-from cvcache.lease import Attempt
-from cvcache.look import read_record
-from cvcache.owner import this_owner
-from cvcache.wipe import delete_item
+from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.observe import read_record
+from cvcache.protocol.owner import this_owner
+from cvcache.protocol.sweep import delete_item
 
 logger = logging.getLogger("cvcache")
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.layout import PLAIN
-from cvcache.record import Record
+from cvcache.protocol.record import Record
 
 
 class Liveness(Enum):

@@ -8,8 +8,8 @@ from cvcache import layout
 from cvcache.errors import InvalidName
 from cvcache.layout import attempt_root, is_item_dir, log_entries
 from cvcache.names import check_item_name
-from cvcache.policy import Policy
-from cvcache.record import Record
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import Record
 from cvcache.store.base import Store
 
 _KEPT_PARTS = 64

@@ -38,7 +38,7 @@ from servers.missing import unavailable
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
 from cvcache.layout import PLAIN
-from cvcache.record import Record, loads
+from cvcache.protocol.record import Record, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cvcache.layout import PLAIN
-from cvcache.record import loads
+from cvcache.protocol.record import loads
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache.layout import PLAIN
-from cvcache.record import Record, loads
+from cvcache.protocol.record import Record, loads
 from processes.content import NAMES, PIECES
 from processes.doom import KILL_POINTS
 from processes.figures import Figures

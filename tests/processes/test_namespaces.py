@@ -16,7 +16,7 @@ import pytest
 from servers.missing import unavailable
 
 from cvcache.layout import PLAIN
-from cvcache.record import Record, loads
+from cvcache.protocol.record import Record, loads
 from processes.figures import Figures
 from processes.herd import Herd
 

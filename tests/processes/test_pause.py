@@ -11,7 +11,7 @@ import pytest
 
 from cvcache import cdir_query
 from cvcache.layout import PLAIN
-from cvcache.record import Record, loads
+from cvcache.protocol.record import Record, loads
 from processes import content
 from processes.doom import NEED_LEFTOVERS, STOP_POINTS
 from processes.figures import Figures

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, seeded
 
-from cvcache.record import loads
+from cvcache.protocol.record import loads
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from cvcache.layout import record_name
-from cvcache.record import Owner, Record, dumps
+from cvcache.protocol.record import Owner, Record, dumps
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase

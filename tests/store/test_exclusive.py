@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NotExclusive, Policy, cdir, cdir_init, cdir_query
-from cvcache.record import loads
+from cvcache.protocol.record import loads
 from cvcache.store import open_store
 from store.strangers import log_key
 
