@@ -9,13 +9,13 @@ from typing import Any
 from cvcache import contents, layout
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
-from cvcache.image.gather import gather
 from cvcache.layout import is_item_dir
 from cvcache.node_items import NodeItems
 from cvcache.protocol import claim
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.record import Record
 from cvcache.store.base import Store
+from cvcache.store.gather import gather
 
 WHOLE = 64 << 20
 """Bytes of an object that are copied through memory at once; a longer one in pieces."""

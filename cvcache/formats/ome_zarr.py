@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from cvcache.errors import UsageError
 from cvcache.image import describe as described
 from cvcache.image.codec import parse_compressor
-from cvcache.image.gather import gather
 from cvcache.image.inputs import as_array, inherited
 from cvcache.image.measured import contrast_windows, measurements
 from cvcache.image.metadata import group_attributes, group_documents, ome_metadata, omero_metadata
@@ -40,6 +39,7 @@ from cvcache.pyramid import (
     plan_levels,
     storage_axes,
 )
+from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

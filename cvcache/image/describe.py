@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cvcache.formats.common import damage
 from cvcache.image.array_spec import ArraySpec, parse_document
 from cvcache.image.codec import ZARR_3, Codec
-from cvcache.image.gather import gather
 from cvcache.pyramid import TYPES, default_axes
+from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged
-from cvcache.image.gather import gather
 from cvcache.keys.canonical import Canonical
+from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cvcache.image.codec import ZARR_3
 from cvcache.image.describe import look, spec_of
-from cvcache.image.gather import gather
+from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     from cvcache.formats.place import Place

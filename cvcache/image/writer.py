@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.image.array_spec import ArraySpec
-from cvcache.image.gather import gather
 from cvcache.image.histogram import Histogram, count
 from cvcache.image.ledger import Ledger
 from cvcache.image.progress import Report, tell, watching
 from cvcache.pyramid import grid
+from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     import dask.array as da

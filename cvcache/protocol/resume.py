@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache import layout
-from cvcache.image.gather import gather
 from cvcache.layout import PLAIN, attempt_root, log_entries
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.observe import read_record
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
+from cvcache.store.gather import gather
 
 logger = logging.getLogger("cvcache")
 
