@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager
 from typing import IO, Any
 
 from cvcache import layout
-from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeRemoved, NodeReplaced, did_you_mean
+from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
 from cvcache.layout import is_item_dir, successor
 from cvcache.names import item_names
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.item_write import Turn
-from cvcache.protocol.observe import read_newest
+from cvcache.protocol.observe import raise_if_replaced
 from cvcache.protocol.record import Record, load_inventory, load_made
 from cvcache.protocol.resume import resume
 from cvcache.protocol.sweep import delete_item
@@ -139,19 +139,6 @@ def open_item(store: Store, path: str, record: Record | None, name: str, row: Ma
             raise ItemDamaged(msg)
         unless_right.pop_all()
     return file
-
-
-def raise_if_replaced(store: Store, path: str, record: Record) -> None:
-    """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
-    if store.stat(successor(path, record)) is None:
-        return
-    newest = read_newest(store, path)
-    url = store.url(path)
-    if newest is not None and newest.state in {"removing", "removed"}:
-        msg = f"{url} was removed after this handle was opened; run the step again to compute it"
-        raise NodeRemoved(msg)
-    msg = f"{url} was replaced after this handle was opened; open it again to read the newer result"
-    raise NodeReplaced(msg)
 
 
 def not_found(url: str, name: str, names: list[str]) -> ItemNotFound:

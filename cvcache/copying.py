@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import contents, layout
+from cvcache import layout
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
 from cvcache.layout import is_item_dir
 from cvcache.node_items import NodeItems
-from cvcache.protocol import claim
 from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.finish import commit, release
+from cvcache.protocol.observe import raise_if_replaced
 from cvcache.protocol.record import Record
 from cvcache.store.base import Store
 from cvcache.store.gather import gather
@@ -49,13 +50,13 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
         for name, row in rows.items():
             _copy_item(attempt, source, name, row)
         if record is not None and record != source.snapshot().record():
-            contents.raise_if_replaced(source.store, source.location, record)
+            raise_if_replaced(source.store, source.location, record)
     except BaseException:
-        claim.release(attempt)
+        release(attempt)
         raise
     meta: Mapping[str, Any] = record.meta if record else {}
     fields = {"version": record.version, "reason": (f"copied from {source.url}",)} if record else {}
-    return claim.commit(attempt, rows, meta, source.environment(), **fields)
+    return commit(attempt, rows, meta, source.environment(), **fields)
 
 
 def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:

@@ -17,10 +17,11 @@ from cvcache.commit import Commit
 from cvcache.errors import NotComputed, UsageError
 from cvcache.keys.explain import explain
 from cvcache.node import CacheDir
-from cvcache.protocol.claim import Wish, new_id, now, version_of
 from cvcache.protocol.messages import describe_owner, refusal, why_claimed
 from cvcache.protocol.observe import Watch, look
+from cvcache.protocol.owner import new_id, now
 from cvcache.protocol.record import Record
+from cvcache.protocol.request import Wish, version_of
 from cvcache.protocol.rules import OnStale, Refuse, Sibling, Use, Wait, decide
 
 _PACKAGE = Path(__file__).parent
@@ -124,7 +125,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
                 return self._computed(node, wish, "wait", [describe_owner(record)] if record else [], record)
         if (there := node.serving(wish)) is not None:
             return self._read(node.going_by(there))
-        why = why_claimed(view, wish.key, wish.request.digest, forced=wish.request.force)
+        why = why_claimed(view, wish)
         return self._computed(node, wish, "compute", why, record)
 
     def has(self, node: CacheDir) -> bool:

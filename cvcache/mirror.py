@@ -10,8 +10,9 @@ from cvcache.api import cdir
 from cvcache.copying import fill
 from cvcache.errors import UsageError
 from cvcache.node import CacheDir
-from cvcache.protocol import claim
 from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.claim import obtain
+from cvcache.protocol.request import Sources, Wish
 from cvcache.protocol.rules import Request
 from cvcache.tree import cdir_walk
 
@@ -86,6 +87,6 @@ def _opened(node: CacheDir, there: CacheDir, *, whole: bool) -> Attempt | None:
     if record is None:
         return None
     request = Request(record.digest if whole else None, force=True)
-    wish = claim.Wish(request, record.key if whole else None, lambda: claim.Sources(record.inputs))
-    found = claim.obtain(there.store, there.location, wish, there.policy)
+    wish = Wish(request, record.key if whole else None, lambda: Sources(record.inputs))
+    found = obtain(there.store, there.location, wish, there.policy)
     return found if isinstance(found, Attempt) else None

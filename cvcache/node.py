@@ -19,12 +19,17 @@ from cvcache.item import Item
 from cvcache.names import check_item_name
 from cvcache.node_items import NodeItems
 from cvcache.plain import plain_values
-from cvcache.protocol import claim, heartbeat
-from cvcache.protocol.attempt import Attempt, running
+from cvcache.protocol.attempt import Attempt, open_attempt, running
+from cvcache.protocol.claim import obtain
+from cvcache.protocol.finish import commit, finish, release
 from cvcache.protocol.observe import read_newest
+from cvcache.protocol.request import Wish
 from cvcache.protocol.rules import OnStale, Sibling
 
 _TRACEBACK_CHARACTERS = 8192
+
+
+logger = logging.getLogger("cvcache")
 
 
 class CacheDir(NodeItems):
@@ -52,40 +57,40 @@ class CacheDir(NodeItems):
             node = node.beside(opening.sibling(node.store, node.location, wish))
         return found
 
-    def _obtain(self, wish: claim.Wish) -> CacheDir | Sibling:
+    def _obtain(self, wish: Wish) -> CacheDir | Sibling:
         """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
-        found = claim.obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
+        found = obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
         if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
-            other, found = found, claim.obtain(self.store, self._path, wish, self.policy)
+            other, found = found, obtain(self.store, self._path, wish, self.policy)
             if isinstance(found, Attempt):
                 found = copying.fill(found, other)
             elif isinstance(found, Sibling):  # what is here has another key and stays
                 found = other
         if isinstance(found, CacheDir):
-            claim.logger.info("%s: read from %s", self.url, found.url)
+            logger.info("%s: read from %s", self.url, found.url)
             return self.going_by(found)
         if isinstance(found, Sibling):
             return found
         if not isinstance(found, Attempt):
-            if claim.logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
-                claim.logger.info("%s: read, computed %s", self.url, found.time)
+            if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
+                logger.info("%s: read, computed %s", self.url, found.time)
             return self.pinned_to(found)
         node = type(self)(self._access, self._path, self._also)
         node._attempt = found  # noqa: SLF001 - the same class
         return node
 
-    def _would_hide(self, wish: claim.Wish) -> bool:
+    def _would_hide(self, wish: Wish) -> bool:
         """Whether another handle to this node would go by what this tree has, and not by what was found elsewhere."""
         return wish.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
 
-    def serving(self, wish: claim.Wish) -> CacheDir | None:
+    def serving(self, wish: Wish) -> CacheDir | None:
         """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
         return None if wish.request.force else self.elsewhere(wish.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self._newest()
-        attempt = self._attempt or heartbeat.open_attempt(self.url)
+        attempt = self._attempt or open_attempt(self.url)
         if attempt is None:
             if (planner := opening.current_planner()) is not None and planner.has(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
@@ -96,14 +101,14 @@ class CacheDir(NodeItems):
         rows = {**attempt.rows, **contents.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
         plain_values(attempt.meta, f"the metadata of {self.url}")
-        record = claim.commit(attempt, rows, attempt.meta, environment())
+        record = commit(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)
 
     def give_up(self) -> None:
         """Let go of the node, if this handle opened it: nothing is committed, and others need not wait."""
         if self._attempt is not None and self._attempt.fate is None:
-            claim.release(self._attempt)
+            release(self._attempt)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -273,11 +278,11 @@ class CacheDir(NodeItems):
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
         report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}
         try:
-            claim.finish(attempt, "failed", error=report, items=attempt.rows)
+            finish(attempt, "failed", error=report, items=attempt.rows)
         except LeaseLost:
-            claim.logger.warning("%s failed after another owner had taken it over", self.url)
+            logger.warning("%s failed after another owner had taken it over", self.url)
         except Exception as second:  # noqa: BLE001 - the store may be the very thing that failed
-            claim.logger.warning("%s failed, and that could not be recorded (%s)", self.url, second)
+            logger.warning("%s failed, and that could not be recorded (%s)", self.url, second)
             attempt.fence(f"{self.url} failed")
 
 

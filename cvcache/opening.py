@@ -12,9 +12,9 @@ from cvcache.keys import key_form_with_items
 from cvcache.keys.digest import digest
 from cvcache.layout import is_control
 from cvcache.names import check_node_name
-from cvcache.protocol import heartbeat
-from cvcache.protocol.claim import Sources, Wish
+from cvcache.protocol.attempt import open_attempt
 from cvcache.protocol.observe import read_newest
+from cvcache.protocol.request import Sources, Wish
 from cvcache.protocol.rules import OnStale, Request
 from cvcache.store.base import Store
 
@@ -74,7 +74,13 @@ def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
     request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
-    return Wish(request, form, functools.partial(_sources, node.url, met), alone=force == "alone")
+    return Wish(request, form, functools.partial(_sources, node.url, met), alone=force == "alone", explain=_explain)
+
+
+def _explain(before: Any, now: Any) -> list[str]:
+    from cvcache.keys.explain import explain  # only where something differs
+
+    return explain(before, now)
 
 
 def _sources(url: str, met: Iterable[Any]) -> Sources:
@@ -98,7 +104,7 @@ def _inherited(url: str) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := heartbeat.open_attempt(url):
+        if attempt := open_attempt(url):
             return attempt.record.key, attempt.record.digest
     return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cvcache import logroute
 from cvcache.logcluster import heard
 from cvcache.logspool import LogSpool, show, stop_showing
-from cvcache.protocol.heartbeat import open_attempt
+from cvcache.protocol.attempt import open_attempt
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir

@@ -14,8 +14,8 @@ from cvcache.layout import is_control
 from cvcache.names import child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
-from cvcache.protocol import claim
 from cvcache.protocol.observe import is_foreign
+from cvcache.protocol.remove import check_removal, remove
 
 AT_ONCE = 16
 """Requests under way at a time while a tree is read."""
@@ -184,5 +184,5 @@ def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, 
     deepest_first = [*sorted(nodes, key=lambda node: node.url.count("/"), reverse=True), top]
     if nodes:
         for n in deepest_first:
-            claim.check_removal(n.store, n.location, n.policy, force=force)
-    return [n.url for n in deepest_first if claim.remove(n.store, n.location, n.policy, force=force)]
+            check_removal(n.store, n.location, n.policy, force=force)
+    return [n.url for n in deepest_first if remove(n.store, n.location, n.policy, force=force)]

@@ -112,6 +112,7 @@ class World:
         self._processes: dict[int, Process] = {}
         self._pids = itertools.count(4_000_001)
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
+        patch.setattr("cvcache.protocol.remove.this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "is_dead", self._is_dead)
         patch.setattr(handle, "is_dead", self._is_dead)

@@ -11,9 +11,8 @@ import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
 from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import claim
-from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.heartbeat import open_attempt
+from cvcache.protocol import finish, observe, remove
+from cvcache.protocol.attempt import Attempt, open_attempt
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -222,9 +221,9 @@ def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> Non
     thread.start()
     thread.join()
     slower = cdir(local_case.url)
-    seen = claim.look(slower.store, slower.location, claim.Watch(Policy()))
+    seen = observe.look(slower.store, slower.location, observe.Watch(Policy()))
     faster = cdir_init(local_case.url)
-    assert claim._stop_older(slower.store, slower.location, seen, "the slower one was here")
+    assert finish.stop_older(slower.store, slower.location, seen, "the slower one was here")
     faster.write(FILE, {})
     assert cdir_commit(faster)
 
@@ -288,6 +287,6 @@ def test_a_removal_takes_nothing_at_the_plain_path_that_was_announced_for_anothe
     with silent.stopped(), world.process():
         compute(local_case.url, None, world.policy)
         local_case.put(FILE, b"mine")
-        claim.remove(quiet_store(local_case.url), local_case.url, world.policy)
+        remove.remove(quiet_store(local_case.url), local_case.url, world.policy)
     assert local_case.read(FILE) == b"mine"
     assert cdir_query(local_case.url).state == "absent"

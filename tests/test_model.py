@@ -30,7 +30,7 @@ from simulated import (
 )
 
 from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import claim
+from cvcache.protocol.remove import remove as remove_node
 
 if TYPE_CHECKING:
     from simulated import Process
@@ -209,7 +209,7 @@ class Clients(RuleBasedStateMachine):
         client, model = self._one(data), self.model
         with client:
             node = cdir(self.case.url, policy=self.world.policy)
-            act = functools.partial(claim.remove, node.store, node.location, self.world.policy, force=force)
+            act = functools.partial(remove_node, node.store, node.location, self.world.policy, force=force)
             if not force and (model.beating(client) or model.silent(client)):
                 with pytest.raises(NodeBusy):
                     act()

@@ -36,7 +36,7 @@ from test_faults import (
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
 from cvcache.layout import parse_record_name
-from cvcache.protocol import claim, observe, rules
+from cvcache.protocol import claim, finish, observe, rules
 from cvcache.protocol.record import Record, dump_inventory
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
@@ -216,7 +216,7 @@ def check_late_commit(world: World) -> None:
 
 
 def _commit_by_put(patch: pytest.MonkeyPatch) -> None:
-    real = claim.finish
+    real = finish.finish
 
     class Overwriting(WrapperStore):
         def put_new(self, path: str, data: bytes) -> bool:
@@ -227,7 +227,7 @@ def _commit_by_put(patch: pytest.MonkeyPatch) -> None:
         attempt.store = Overwriting(attempt.store)
         return real(attempt, state, **fields)
 
-    patch.setattr(claim, "finish", mutant)
+    patch.setattr(finish, "finish", mutant)
 
 
 def test_a_commit_that_overwrites_is_caught_by_a_late_commit(world: World) -> None:
@@ -306,11 +306,11 @@ def check_large_commits(world: World) -> None:
 
 def _inventory_last(patch: pytest.MonkeyPatch) -> None:
     def mutant(attempt: Attempt, rows: Any, meta: Any, _: Any) -> Record:
-        record = claim.finish(attempt, "committed", items=rows, meta=meta)
+        record = finish.finish(attempt, "committed", items=rows, meta=meta)
         attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
         return record
 
-    patch.setattr(claim, "commit", mutant)
+    patch.setattr("cvcache.node.commit", mutant)
 
 
 def test_an_inventory_after_the_commit_is_caught_by_a_crash(world: World) -> None:

@@ -11,7 +11,8 @@ from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
 from cvcache.printable import plain
-from cvcache.protocol import claim
+from cvcache.protocol.remove import check_removal
+from cvcache.protocol.remove import remove as remove_node
 from cvcache.show import row_bytes, size_text
 from cvcache.tree import cdir_remove, read_tree
 
@@ -156,8 +157,8 @@ def withdraw(tree: Tree, row: Row, asked: Removal) -> list[str]:
     """
     _check_same(row, asked, removal(tree, row, below=False))
     node = row.node
-    claim.check_removal(node.store, node.location, node.policy, force=False)
-    gone = claim.remove(node.store, node.location, node.policy, force=False)
+    check_removal(node.store, node.location, node.policy, force=False)
+    gone = remove_node(node.store, node.location, node.policy, force=False)
     tree.look([row.path])
     return [node.url] if gone else []
 

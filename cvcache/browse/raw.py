@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache import contents
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats.place import Place
 from cvcache.layout import is_item_dir
+from cvcache.protocol.observe import raise_if_replaced
 from cvcache.show import row_bytes
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _pinned(row: Row, place: Place, get: Callable[[], bytes]) -> bytes:
     except (FileNotFoundError, IsADirectoryError):
         record = row.record
         if record is not None and place.pin:
-            contents.raise_if_replaced(row.node.store, row.node.location, record)
+            raise_if_replaced(row.node.store, row.node.location, record)
             msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
         else:
             msg = f"{place.url} is not there any more; look at the tree again"

@@ -13,12 +13,12 @@ import json
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from cvcache import layout
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
 from cvcache.layout import PLAIN, is_item_dir, parse_record_name
-from cvcache.protocol.heartbeat import forget
+from cvcache.protocol import heartbeat
 from cvcache.protocol.opener import current_task, current_thread, weak_task
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
@@ -263,7 +263,7 @@ class Attempt:
     def _forget_if_over(self) -> None:
         """Let go of a lost attempt, but not while one of its writes may still land."""
         if self._lost is not None and self._writers == 0:
-            forget(self)
+            heartbeat.forget(self)
 
     @property
     def lost(self) -> bool:
@@ -278,3 +278,8 @@ class Attempt:
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = f"the attempt on {self.url} belongs to the process that opened it; send the CacheDir instead"
         raise TypeError(msg)
+
+
+def open_attempt(url: str) -> Attempt | None:
+    """Return the attempt this process holds on the node at `url`."""
+    return cast("Attempt | None", heartbeat.held(url))

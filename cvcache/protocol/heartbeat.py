@@ -8,14 +8,34 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from cvcache.protocol.attempt import Attempt
+from cvcache.protocol.record import Record
 
 logger = logging.getLogger("cvcache")
 
-_open: dict[str, Attempt] = {}
+
+class Beating(Protocol):
+    """An attempt, as far as its heartbeat goes."""
+
+    record: Record
+
+    @property
+    def id(self) -> str:
+        """The attempt's id."""
+
+    @property
+    def url(self) -> str:
+        """Address of the node."""
+
+    def beat(self) -> None:
+        """Advance the counter in the store, and look whether the attempt still stands."""
+
+    def lose_after_fork(self) -> None:
+        """Take the right to write from what a forked child inherits."""
+
+
+_open: dict[str, Beating] = {}
 _claiming: set[str] = set()
 _open_lock = threading.RLock()
 
@@ -38,22 +58,22 @@ def is_claiming(attempt_id: str) -> bool:
         return attempt_id in _claiming
 
 
-def remember(attempt: Attempt) -> None:
+def remember(attempt: Beating) -> None:
     """Make `attempt` known in this process and start its heartbeat."""
     with _open_lock:
         _open[attempt.url] = attempt
     _heart.start()
 
 
-def forget(attempt: Attempt) -> None:
+def forget(attempt: Beating) -> None:
     """Stop the heartbeat of `attempt`."""
     with _open_lock:
         if _open.get(attempt.url) is attempt:
             del _open[attempt.url]
 
 
-def open_attempt(url: str) -> Attempt | None:
-    """Return the attempt this process holds on the node at `url`."""
+def held(url: str) -> Beating | None:
+    """Return what this process holds on the node at `url`."""
     with _open_lock:
         return _open.get(url)
 

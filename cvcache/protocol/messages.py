@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol.record import Record
+from cvcache.protocol.request import Wish
 from cvcache.protocol.rules import Liveness, View
 
-if TYPE_CHECKING:
-    from cvcache.protocol.claim import Wish
 
-
-def why_claimed(view: View, key: Any, digest: str | None, *, forced: bool) -> list[str]:
+def why_claimed(view: View, wish: Wish) -> list[str]:
     """Return the reasons for a new attempt, one a line; never empty."""
     record = view.record
     if record is None:
@@ -27,14 +23,8 @@ def why_claimed(view: View, key: Any, digest: str | None, *, forced: bool) -> li
             return ["the node was removed"]
         case "claimed":
             return [_why_taken(view, record)]
-    reasons = [] if digest in {None, record.digest} else _explain(record, key)
-    return [*reasons, *(["forced"] if forced else [])] or ["the key changed"]
-
-
-def _explain(record: Record, key: Any) -> list[str]:
-    from cvcache.keys.explain import explain
-
-    return explain(record.key, key)
+    reasons = [] if wish.request.digest in {None, record.digest} else wish.explain(record.key, wish.key)
+    return [*reasons, *(["forced"] if wish.request.force else [])] or ["the key changed"]
 
 
 def _why_taken(view: View, record: Record) -> str:
@@ -63,7 +53,7 @@ def refusal(url: str, view: View, error: type[CvcacheError] = NodeBusy, wish: Wi
     if error is RecursiveNode:
         return f"{url} is open in a body that this code is called from; give the inner step a child of its own"
     if error is NodeStale:
-        reasons = "; ".join(_explain(record, wish.key if wish else None))
+        reasons = "; ".join(wish.explain(record.key, wish.key) if wish else ())
         return f"{url} was committed with another key ({reasons}); use on_stale='recompute' or 'new' to go on"
     doing = "removed" if record.state == "removing" else "written"
     return f"{url} is being {doing} by {describe_owner(record)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cvcache import layout
-from cvcache.errors import BadRecord, NodeBusy, NotACacheDir
+from cvcache.errors import BadRecord, NodeBusy, NodeRemoved, NodeReplaced, NotACacheDir
 from cvcache.layout import is_control, is_item_dir, parse_record_name, record_name
-from cvcache.protocol.attempt import running
-from cvcache.protocol.heartbeat import is_claiming, open_attempt
+from cvcache.protocol.attempt import open_attempt, running
+from cvcache.protocol.heartbeat import is_claiming
 from cvcache.protocol.messages import refusal
 from cvcache.protocol.opener import has_left
 from cvcache.protocol.owner import is_dead, this_owner
@@ -60,6 +60,19 @@ def read_record(store: Store, log: str, seq: int, after: str) -> Record:
         msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
         raise BadRecord(msg)
     return record
+
+
+def raise_if_replaced(store: Store, path: str, record: Record) -> None:
+    """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
+    if store.stat(layout.successor(path, record)) is None:
+        return
+    newest = read_newest(store, path)
+    url = store.url(path)
+    if newest is not None and newest.state in {"removing", "removed"}:
+        msg = f"{url} was removed after this handle was opened; run the step again to compute it"
+        raise NodeRemoved(msg)
+    msg = f"{url} was replaced after this handle was opened; open it again to read the newer result"
+    raise NodeReplaced(msg)
 
 
 class Watch:

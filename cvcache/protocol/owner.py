@@ -6,6 +6,7 @@ must be ours. In another namespace a live process looks absent.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import os
 import socket
@@ -78,3 +79,13 @@ def _read(path: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def new_id() -> str:
+    """Return 16 hexadecimal digits that nobody else has."""
+    return os.urandom(8).hex()
+
+
+def now() -> str:
+    """Return the wall clock as ISO 8601 in UTC: for people, never for a decision."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from cvcache import layout
-from cvcache.protocol.claim import new_id, now
-from cvcache.protocol.owner import this_owner
+from cvcache.protocol.owner import new_id, now, this_owner
 from cvcache.protocol.record import Record, dumps
 from cvcache.store import location_of, open_store
 from cvcache.store.base import Store

@@ -1,0 +1,81 @@
+"""Removing a node: what cvcache wrote there, never its children and never what is another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from cvcache import layout
+from cvcache.errors import CvcacheError
+from cvcache.layout import PLAIN
+from cvcache.protocol.finish import stop_older
+from cvcache.protocol.heartbeat import claiming
+from cvcache.protocol.messages import refusal
+from cvcache.protocol.observe import Watch, check_place, look
+from cvcache.protocol.owner import new_id, now, this_owner
+from cvcache.protocol.policy import Policy
+from cvcache.protocol.record import Record, dumps
+from cvcache.protocol.rules import FinishRemoval, Liveness, Refuse, Use, View, decide_removal
+from cvcache.protocol.sweep import past_attempts, wipe
+from cvcache.store.base import Store
+
+
+def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:
+    """Raise what `remove` would raise now; nothing is touched."""
+    view = look(store, path, Watch(policy))
+    decision = decide_removal(view, force=force)
+    if isinstance(decision, Refuse):
+        raise decision.error(refusal(store.url(path), view, decision.error))
+
+
+def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
+    """Remove one node, never its children; return whether there was one."""
+    watch = Watch(policy)
+    while True:
+        view = look(store, path, watch)
+        match decide_removal(view, force=force):
+            case Use():
+                return False
+            case FinishRemoval() as decision:
+                if finish_removal(store, path, view, decision, policy):
+                    return True
+            case Refuse() as decision:
+                raise decision.error(refusal(store.url(path), view, decision.error))
+            case _ as decision:  # pragma: no cover - decide_removal returns no other
+                raise CvcacheError(str(decision))
+
+
+def finish_removal(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
+    """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster with the first.
+
+    Whoever is faster with the last has finished this removal; what they have written since stays.
+    """
+    check_place(store, path, view)
+    if not stop_older(store, path, view, f"{store.url(path)} was removed"):
+        return False
+    attempt = new_id()
+    record = cast("Record", view.record).next(
+        "removing",
+        new_id(),
+        now(),
+        attempt=attempt,
+        owner=this_owner(record_host=policy.record_host),
+        ttl=policy.ttl,
+        root=PLAIN,
+        unproven=decision.unproven,
+        items=None,
+        shared=False,
+    )
+    with claiming(attempt):
+        if not store.put_new(layout.record(path, record), dumps(record)):
+            return False
+        wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
+        own = layout.control(path)
+        found = store.find(own)
+        past = past_attempts((name.removeprefix("log/") for name in found), record)
+        store.delete([f"{own}/{name}" for name in found if layout.belongs_to(name, past)], within=own)
+        done = replace(
+            record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
+        )
+        store.put_new(layout.record(path, done), dumps(done))
+    return True

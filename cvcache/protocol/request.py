@@ -1,0 +1,47 @@
+"""What is asked of a node, and what the result will count as in keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from cvcache.protocol.record import Record
+from cvcache.protocol.rules import Request
+
+
+class Sources(NamedTuple):
+    """What a key holds of other nodes: where they lie and in which version, and what is recorded of their images."""
+
+    inputs: tuple[Mapping[str, str], ...] = ()
+    images: tuple[Mapping[str, Any], ...] = ()
+
+
+class Wish(NamedTuple):
+    """What a caller wants of a node: what the protocol sees, and what goes into the record.
+
+    `sources` looks through the key, and is called only where the node has to be computed. `alone`: a forced result has
+    the version of any other for the same key, so that nothing downstream runs again. `explain` says what differs
+    between two keys, one line each: here a key is a digest, and JSON that nobody looks into.
+    """
+
+    request: Request
+    key: Any = None
+    sources: Callable[[], Sources] = Sources
+    alone: bool = False
+    explain: Callable[[Any, Any], list[str]] = lambda before, now: []  # noqa: ARG005
+
+
+def is_forced(wish: Wish, before: Record | None) -> bool:
+    """Whether a result counts as a new version: one was asked for, now or by an attempt `before` that did not end."""
+    return wish.request.force or (before is not None and before.forced and before.state in {"claimed", "failed"})
+
+
+def version_of(wish: Wish, attempt: str, before: Record | None) -> str:
+    """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds.
+
+    Forced alone it counts as what is there `before`.
+    """
+    digest = wish.request.digest
+    if digest and wish.alone and before is not None and (before.state, before.digest) == ("committed", digest):
+        return before.version or digest
+    return digest if digest and (wish.alone or not is_forced(wish, before)) else f"{digest or ''}+{attempt}"
