@@ -8,6 +8,7 @@ from typing import Any
 from cvcache.errors import UsageError
 from cvcache.store import open_store
 from cvcache.store.base import Store
+from cvcache.store.urls import parse
 
 AS_SEEN: dict[str, Any] = {
     "channels": [
@@ -18,7 +19,7 @@ AS_SEEN: dict[str, Any] = {
 }
 """How a picture of three colours is shown as it was taken."""
 RGB = (3, 4)
-STORES = {"s3": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
+STORES = {"s3", "gs", "memory"}
 
 
 def image_version(image: str | None) -> str | None:
@@ -55,10 +56,10 @@ def _version(image: str) -> str | None:
 
 def _in_store(image: str) -> tuple[Store, str] | None:
     """Return the store and the full key of an image, if it is one of the stores of trees and no web page."""
-    if "://" not in image:
-        return open_store("file", "", {}), os.path.abspath(os.path.expanduser(image))
-    scheme, _, path = image.rstrip("/").partition("://")
-    return (open_store(STORES[scheme], path, {}), path.lstrip("/")) if scheme in STORES else None
+    scheme, path, _ = parse(image.rstrip("/"))
+    if scheme == "file":
+        return open_store("file", "", {}), os.path.abspath(os.path.expanduser(path))
+    return (open_store(scheme, path, {}), path) if scheme in STORES else None
 
 
 def _is_zarr(image: str) -> bool:

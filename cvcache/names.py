@@ -10,110 +10,66 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from cvcache.errors import InvalidName
 from cvcache.layout import is_control, is_item_dir
 
+if TYPE_CHECKING:
+    from cvcache.store.urls import Location
+
 MAX_SEGMENT_BYTES = 200
 MAX_KEY_BYTES = 900
 
-_SCHEMES = {"file": "file", "local": "file", "gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3", "memory": "memory"}
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _WILDCARD = re.compile(r"[*?\[\]{}]")
-_SECRET = re.compile(
-    r"[?&](x-amz-|x-goog-|awsaccesskeyid=|[\w-]*(sig|signature|token|secret|password|key)=)", re.IGNORECASE
-)
-_USER = re.compile(r"(?!arn:)[^/:@]+:[^@]*@|[^/@]*@")
-"""Who and with which password, before the bucket; a secret key may hold slashes, the name of an access point colons."""
-
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
-class Location(NamedTuple):
-    """Where a URL points: the scheme's canonical name and the full key, e.g. ``("s3", "bucket/run7")``."""
-
-    scheme: str
-    path: str
-
-
-def parse_url(url: object) -> Location:
-    """Split `url` into scheme and key, in the one spelling all processes share.
-
-    A local path keeps its leading ``~/`` and may be relative; making it absolute needs the
-    environment and is done where the store is opened.
+def node_path(location: Location) -> str:
+    """Return the full key of a node at `location`; a local path as relative as it is, and with its leading ``~/``.
 
     Raises
     ------
     InvalidName
-        For an empty or relative-segment path, a doubled slash, a secret in the URL, a chained URL,
-        or a segment no store keeps.
+        No store may be opened for it, it is the root of one, or it has a segment some store does not keep: an empty
+        one, ``.`` or ``..``, a name of an item above it.
     """
-    if not isinstance(url, str):
-        msg = f"a node's URL is text or a path, not {type(url).__name__}"
+    shown, path = location.checked().shown, location.path.rstrip("/")
+    if location.scheme == "file":
+        path = _local_path(path, shown)
+        if not path and location.path:
+            return "/"
+    elif "/" not in path and (location.scheme != "memory" or not path):
+        msg = f"{shown!r} is the root of a store, which is nobody's node; give a directory in it"
         raise InvalidName(msg)
-    if "::" in url:
-        msg = f"{redact(url)!r} chains file systems; give the URL of the store that keeps the cache"
-        raise InvalidName(msg)
-    match = _SCHEME.fullmatch(url)
-    scheme, rest = (match[1].lower(), match[2]) if match else ("file", url)
-    scheme = _SCHEMES.get(scheme, scheme)
-    if scheme != "file":
-        _refuse_secret(url, rest)
-    elif _ONE_SLASH.match(rest):
-        msg = f"{redact(rest)!r} is a URL with one slash too few, or a path: write '://', or './' before it"
-        raise InvalidName(msg)
-    elif _DRIVE.match(rest):
-        msg = f"{url!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
-        raise InvalidName(msg)
-    return Location(scheme, _check_path(rest, url, local=scheme == "file"))
-
-
-def redact(url: str) -> str:
-    """Return `url` without user name, password and query, for messages and logs."""
-    scheme, colon, rest = url.partition(":")
-    slashes = rest[: len(rest) - len(rest.lstrip("/"))]
-    if slashes and (user := _USER.match(rest, len(slashes))):
-        url = scheme + colon + slashes + rest[user.end() :]
-    return url.split("?")[0] if _SECRET.search(url) else url
-
-
-def _refuse_secret(url: str, rest: str) -> None:
-    if _USER.match(rest.lstrip("/")) or _SECRET.search(rest):
-        msg = f"{redact(url)!r} holds a secret, which records and logs would show; pass it as a storage option"
-        raise InvalidName(msg)
-
-
-def _check_path(rest: str, url: str, *, local: bool) -> str:
-    shown = redact(url)
-    if local and rest != "./":
-        rest = rest.removeprefix("./")
-    body = rest.rstrip("/") if local else rest.strip("/")
-    if not body and (not local or rest.startswith("/")):
-        return "/" if local else ""
-    if body in {"", ".", "..", "~"}:
+    if path in {"", ".", "..", "~"}:
         msg = f"{shown!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
         raise InvalidName(msg)
-    segments = body.lstrip("/").split("/")
-    for segment in segments:
+    *above, name = path.lstrip("/").split("/")
+    for segment in [*above, name]:
         if segment in {"", ".", ".."}:
             msg = f"{shown!r} has the segment {segment!r}, which stores read differently; write the path out"
             raise InvalidName(msg)
         if fault := _unkeepable(segment):
             msg = f"{shown[:80]!r} has the segment {segment[:80]!r}, which {fault}"
             raise InvalidName(msg)
-    for parent in segments[:-1]:
-        if is_control(parent.casefold()) or is_item_dir(parent):
-            msg = f"{shown!r} lies inside {parent!r}, which is an item or cvcache's own; choose a directory outside it"
+    for segment in above:
+        if is_control(segment.casefold()) or is_item_dir(segment):
+            msg = f"{shown!r} lies inside {segment!r}, which is an item or cvcache's own; choose a directory outside it"
             raise InvalidName(msg)
-    if not local and len(segments) == 1:
-        return body
-    last = check_node_name(segments[-1], shown)
-    path = body[: len(body) - len(segments[-1])] + last
-    check_key(path, shown)
-    return path
+    return check_key(path.removesuffix(name) + check_node_name(name, shown), shown)
+
+
+def _local_path(path: str, shown: str) -> str:
+    if _ONE_SLASH.match(path):
+        msg = f"{shown!r} is a URL with one slash too few, or a path: write '://', or './' before it"
+        raise InvalidName(msg)
+    if _DRIVE.match(path):
+        msg = f"{shown!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
+        raise InvalidName(msg)
+    return path[2:] if path.startswith("./") and path[2] != "/" else path
 
 
 def check_key(path: str, shown: str) -> str:

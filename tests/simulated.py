@@ -19,8 +19,8 @@ import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, handle, register_format
-from cvcache.protocol import attempt, claim, heartbeat, observe
 from cvcache.protocol.record import Owner
+from cvcache.protocol.rules import attempt, claim, heartbeat, observe
 from cvcache.store import location_of, open_store
 from cvcache.store.local import LocalStore
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument

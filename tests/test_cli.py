@@ -205,7 +205,7 @@ def test_a_typo_is_a_wrong_call_and_told_what_was_meant(run: Run, words: list[st
         (["ls", "a//b"], "write the path out"),
         (["ls", "/"], "directory of its own"),
         (["ls", "x", "-o", "anon=true"], "take no storage options"),
-        (["ls", "foo://bucket/x"], "no store fsspec knows"),
+        (["ls", "foo://bucket/x"], "unknown kind of URL"),
         (["ls", "s3://key:secret@bucket/x"], "pass it as a storage option"),
     ],
 )

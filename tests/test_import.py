@@ -122,6 +122,11 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"dask", "fsspec
     assert in_fresh_process(code).strip() == "[]"
 
 
+def test_a_handle_takes_its_url_apart_without_urllib() -> None:
+    code = "import cvcache, sys; cvcache.cdir('a/b'); cvcache.cdir('s3://a/b'); print('urllib' in sys.modules)"
+    assert in_fresh_process(code).strip() == "False"
+
+
 def test_all_names_are_sorted_importable_and_listed() -> None:
     assert cvcache.__all__ == sorted(cvcache.__all__)
     assert dir(cvcache) == cvcache.__all__

@@ -168,6 +168,7 @@ def test_an_object_in_a_store_counts_by_one_request() -> None:
     second = [key_form(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
     assert [a == b for a, b in zip(first, second, strict=True)] == [False, False, False, True]
     assert first[3] == {"$url": "memory://keys/x/no.tif", "absent": True}
+    assert key_form("memory:///keys/x/a.tif") == {**second[0], "$url": "memory:///keys/x/a.tif"}
 
 
 @pytest.mark.server

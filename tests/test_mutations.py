@@ -36,8 +36,8 @@ from test_faults import (
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
 from cvcache.layout import parse_record_name
-from cvcache.protocol import claim, finish, observe, rules
 from cvcache.protocol.record import Record, dump_inventory
+from cvcache.protocol.rules import claim, finish, observe, rules
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
 

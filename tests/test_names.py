@@ -15,15 +15,14 @@ from cvcache.layout import is_item_dir, node_of
 from cvcache.names import (
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
-    Location,
     check_item_name,
     check_node_name,
     child_names,
     item_names,
-    parse_url,
-    redact,
+    node_path,
 )
 from cvcache.store import location_of
+from cvcache.store.urls import parse, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,12 @@ LONG = "x" * (MAX_SEGMENT_BYTES + 1)
 WIDE = "\u00fc" * (MAX_SEGMENT_BYTES // 2 + 1)
 
 # -- URLs -------------------------------------------------------------------------------------------
+
+
+def settled(url: object) -> tuple[str, str]:
+    """Give scheme and key as a handle has them, but for what is made of a local path where it is opened."""
+    location = parse(url)
+    return location.scheme, node_path(location)
 
 
 @pytest.mark.parametrize(
@@ -56,15 +61,13 @@ WIDE = "\u00fc" * (MAX_SEGMENT_BYTES // 2 + 1)
         ("memory:///run", ("memory", "run")),
         ("memory://a/b", ("memory", "a/b")),
         ("s3://b/with@sign/x@y", ("s3", "b/with@sign/x@y")),
-        ("s3://b", ("s3", "b")),
-        ("s3://", ("s3", "")),
         ("s3://arn:aws:s3:us-east-1:1:accesspoint/n/run@2", ("s3", "arn:aws:s3:us-east-1:1:accesspoint/n/run@2")),
         ("/", ("file", "/")),
         ("/data/u\u0308", ("file", "/data/\u00fc")),
     ],
 )
 def test_urls_have_one_spelling(url: str, location: tuple[str, str]) -> None:
-    assert parse_url(url) == Location(*location)
+    assert settled(url) == location
 
 
 @pytest.mark.parametrize(
@@ -85,6 +88,12 @@ def test_urls_have_one_spelling(url: str, location: tuple[str, str]) -> None:
         ("C:/data", "drive"),
         ("C:", "drive"),
         ("s3:/b/run", "one slash too few"),
+        ("s3://b", "root of a store"),
+        ("s3://", "root of a store"),
+        ("memory://", "root of a store"),
+        (".//run", r"segment '\.'"),
+        (".//", "names no directory of its own"),
+        ("https://host/run", "web server"),
         ("zip://a::s3://b/c", "chains file systems"),
         ("s3://b/a\\c/d", "path separator"),
         ("s3://b/a\nc/d", "control character"),
@@ -102,14 +111,14 @@ def test_urls_have_one_spelling(url: str, location: tuple[str, str]) -> None:
 )
 def test_a_refused_url_says_why(url: str, why: str) -> None:
     with pytest.raises(InvalidName, match=why) as caught:
-        parse_url(url)
+        settled(url)
     assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("url", [None, 3, b"/data/run", ["a"]])
 def test_what_is_no_text_is_refused(url: object) -> None:
     with pytest.raises(InvalidName, match=f"not {type(url).__name__}"):
-        parse_url(url)
+        settled(url)
 
 
 @pytest.mark.parametrize(
@@ -125,19 +134,39 @@ def test_what_is_no_text_is_refused(url: object) -> None:
         "https://host/run?sv=1&sig=canary",
         "https://host/run?access_token=canary",
         "s3://b/run?AWSAccessKeyId=canary",
+        "s3://b/run&token=canary",
     ],
 )
 def test_a_secret_in_a_url_is_refused_and_not_repeated(url: str) -> None:
-    for act in (parse_url, cdir):
+    for act in (settled, cdir):
         with pytest.raises(InvalidName, match="secret") as caught:
             act(url)
         assert "canary" not in str(caught.value)
-    assert "canary" not in redact(url)
+    assert "canary" not in redact(url) + repr(parse(url))
 
 
 @pytest.mark.parametrize("url", ["/data/a@b?token=1", "s3://b/a:b@c/d", "memory://a@b", "run"])
 def test_what_is_no_secret_is_shown(url: str) -> None:
     assert redact(url).endswith(url.rpartition("@")[2].partition("?")[0])
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "path", "bucket"),
+    [
+        ("/data/raw.tif", "file", "/data/raw.tif", ""),
+        ("LOCAL://x/", "file", "x/", "x"),
+        ("https://host:8/a/b.zarr?x=1", "https", "host:8/a/b.zarr?x=1", "host:8"),
+        ("gcs:///b/x.zarr/0", "gs", "b/x.zarr/0", "b"),
+        ("s3a://", "s3", "", ""),
+        ("az://c/../x//y", "az", "c/../x//y", "c"),
+        ("zip://a::s3://b/c", "zip", "a::s3://b/c", "a::s3:"),
+        ("", "file", "", ""),
+        ("C:/x", "file", "C:/x", "C:"),
+    ],
+)
+def test_any_url_parses_be_it_a_node_or_not(url: str, scheme: str, path: str, bucket: str) -> None:
+    location = parse(url)
+    assert (*location, location.bucket) == (scheme, path, url, bucket)
 
 
 def test_a_path_object_is_its_path() -> None:
@@ -257,12 +286,12 @@ def test_a_checked_name_is_settled_or_refused_with_a_sentence(name: str) -> None
 @example("memory://\ud800")
 def test_any_text_is_a_location_or_refused(url: str) -> None:
     try:
-        scheme, path = parse_url(url)
+        scheme, path = settled(url)
     except InvalidName:
         return
     assert "//" not in path.removeprefix("/")
     assume(scheme in {"s3", "gs", "memory"} and "/" in path)
-    assert parse_url(f"{scheme}://{path}") == (scheme, path)
+    assert settled(f"{scheme}://{path}") == (scheme, path)
 
 
 # -- which entry is which -----------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, told
-from cvcache.names import redact
 from cvcache.opening import resolve
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.record import Record
 from cvcache.show import environment_lines, row_bytes, shape_text, size_text
+from cvcache.store.urls import redact
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

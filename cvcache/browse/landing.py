@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
 from cvcache.layout import above_control, is_item_dir
-from cvcache.names import redact
+from cvcache.store import check_scheme
+from cvcache.store.urls import parse, redact
 
 MOST_ABOVE = 4
 """Directories above a place with nothing that are asked whether there is something."""
@@ -97,13 +99,8 @@ def _opened(url: str, options: dict[str, Any]) -> Tree:
     try:
         return _with_store(url, options)
     except InvalidName:
-        if not _is_known(url):
-            scheme = redact(url).partition("://")[0]
-            msg = (
-                f"{scheme}:// is an unknown kind of URL; known are s3://, gs://, memory://, a path on this computer "
-                "and, with a package of its own, whatever fsspec can open"
-            )
-            raise InvalidName(msg) from None
+        with contextlib.suppress(ImportError):  # of one that is known
+            check_scheme(parse(url).scheme)
         raise
 
 
@@ -116,20 +113,6 @@ def _with_store(url: str, options: dict[str, Any]) -> Tree:
         tree.close()
         raise
     return tree
-
-
-def _is_known(url: str) -> bool:
-    """Whether some store may keep what a URL begins with; no store call."""
-    scheme, colon, _ = url.partition("://")
-    if not colon or scheme.lower() in {"http", "https"} or "::" in url or not scheme.isalnum():
-        return True
-    try:
-        _with_store(f"{scheme}://bucket/tree", {}).close()
-    except InvalidName:
-        return False
-    except Exception:  # noqa: BLE001 - of a known one a package or an option is missing, each says so in its own way
-        return True
-    return True
 
 
 def _item_in(above: str, name: str, options: dict[str, Any]) -> Landing | None:

@@ -16,8 +16,9 @@ from cvcache.image.metadata import COLORS
 from cvcache.layout import is_item_dir
 from cvcache.logparts import read_last_parts
 from cvcache.logtail import Tail
-from cvcache.names import check_item_name, redact
+from cvcache.names import check_item_name
 from cvcache.show import row_bytes, size_text
+from cvcache.store.urls import redact
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.image.location import ZIPPED, Location, locate
 from cvcache.layout import node_of
-from cvcache.names import redact
+from cvcache.store.urls import as_text, redact
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -140,15 +139,13 @@ def _shows(target: Location) -> dict[str, Any]:
 
 def _text(place: Place, obj: object) -> str:
     """Return a URL or a path as text."""
-    if getattr(obj, "storage_options", None):
+    text, options = as_text(obj)
+    if options:
         msg = (
             f"{place.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
             "bucket with them in this process, as in cdir(url, **options), and link the URL as text"
         )
         raise UsageError(msg)
-    if hasattr(obj, "storage_options") and hasattr(obj, "protocol"):
-        return str(obj)
-    text = os.fspath(obj) if isinstance(obj, os.PathLike) else obj
     if not isinstance(text, str):
         raise refusal(place, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
     return text

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.layout import control
 from cvcache.napari.docking import current_viewer, show_tree
+from cvcache.store.urls import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEMO = "cvcache://demo"
 """What the sample data of the manifest is called."""
-SCHEMES = ("s3", "s3a", "gs", "gcs", "memory")
+SCHEMES = ("s3", "gs", "memory")
 IMAGE_SUFFIXES = (".zarr", ".zarr.zip")
 _METADATA = ("zarr.json", ".zattrs", ".zarray")
 _MOST_LOOKED_AT = 100
@@ -78,9 +79,8 @@ def bare(path: str) -> str:
 def _is_ours(path: str) -> bool:
     if path == DEMO:
         return True
-    scheme, remote, _ = path.partition("://")
-    if remote:
-        return scheme.lower() in SCHEMES
+    if "://" in path:
+        return parse(path).scheme in SCHEMES
     try:
         return _is_image_here(bare(path)) if is_image(path) else os.path.isdir(path) and _is_tree(path)
     except (OSError, ValueError):  # not allowed to look, or no path at all

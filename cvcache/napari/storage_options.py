@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from cvcache.errors import CvcacheError
-from cvcache.names import parse_url
 from cvcache.storage_words import read_option
+from cvcache.store.urls import parse
 
 LINES = 4
 """Empty lines to begin with."""
@@ -53,10 +53,10 @@ class RememberedOptions:
 def bucket_of(url: str) -> tuple[str, str] | None:
     """Return scheme and bucket of a URL; None for a local path, which takes no options, and for what is no URL."""
     try:
-        scheme, path = parse_url(url)
+        location = parse(url).checked()
     except CvcacheError:
         return None
-    return None if scheme == "file" else (scheme, path.partition("/")[0])
+    return None if location.scheme == "file" else (location.scheme, location.bucket)
 
 
 class OptionsDialog(QDialog):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from cvcache.errors import InvalidName, UnknownOption
-from cvcache.names import parse_url, redact
+from cvcache.names import node_path
 from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.urls import as_text, parse
 
 __all__ = ["Listing", "ObjectInfo", "Store", "instrument", "location_of", "open_store"]
 
@@ -19,7 +20,7 @@ _lock = threading.Lock()
 
 
 def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
-    """Return (scheme, full key, storage options) of a str, os.PathLike or UPath.
+    """Return (scheme, full key, storage options) of a node at a str, os.PathLike or UPath.
 
     Raises
     ------
@@ -27,23 +28,10 @@ def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
         For a spelling no store keeps, and for the places that must never be a node: the root of a
         file system, a mount point, the home or the current directory and what lies above them.
     """
-    options: dict[str, Any] = {}
-    if hasattr(where, "storage_options") and hasattr(where, "protocol"):
-        options = dict(where.storage_options)
-        where = str(where)
-    elif isinstance(where, os.PathLike):
-        where = os.fspath(where)
-    scheme, path = parse_url(where)
-    if scheme in {"http", "https"}:
-        msg = f"{redact(str(where))!r} is a web server, which keeps no tree; give the bucket's own URL (s3://, gs://)"
-        raise InvalidName(msg)
-    if scheme == "file":
-        path = _absolute(path)
-    elif "/" not in path:
-        msg = f"{redact(str(where))!r} is the root of a store, which is nobody's node; give a directory in it"
-        if scheme != "memory" or not path:
-            raise InvalidName(msg)
-    return scheme, path, options
+    text, options = as_text(where)
+    location = parse(text)
+    path = node_path(location)
+    return location.scheme, _absolute(path) if location.scheme == "file" else path, options
 
 
 def _absolute(path: str) -> str:
@@ -119,14 +107,22 @@ def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
         raise ImportError(msg) from None
 
 
-def _create_bucket(scheme: str, options: dict[str, Any], retries: int) -> Store:
+def check_scheme(scheme: str) -> None:
+    """Raise `InvalidName` for what nothing that is installed opens, `ImportError` for what a package is missing for."""
     import fsspec
 
     try:
         fsspec.get_filesystem_class(scheme)
-    except ValueError as error:
-        msg = f"{scheme}:// is no store fsspec knows ({error})"
+    except ValueError:
+        msg = (
+            f"{scheme}:// is an unknown kind of URL; known are s3://, gs://, memory://, a path on this computer and, "
+            "with a package of its own, whatever fsspec can open"
+        )
         raise InvalidName(msg) from None
+
+
+def _create_bucket(scheme: str, options: dict[str, Any], retries: int) -> Store:
+    check_scheme(scheme)
     if scheme == "s3":
         from cvcache.store.s3 import S3Store
 

@@ -166,13 +166,13 @@ def test_equal_targets_give_equal_links(place: Place, elsewhere: Place) -> None:
         ("s3://bucket/raw.ome.zarr?X-Amz-Signature=secretsecret", "secret"),
         ("s3://bucket/raw.ome.zarr?slices=[0]&token=secretsecret", "secret"),
         ("https://example.org/raw.ome.zarr", "web server"),
-        ("zip::s3://bucket/raw.zip", "chained"),
+        ("zip::s3://bucket/raw.zip", "chains"),
         ("s3://bucket", "names no image"),
         ("s3://bucket/a/../raw.zarr", "without"),
         ("s3://bucket/a//raw.zarr", "without"),
         ("", "empty"),
         ("/data/a\nb", "control"),
-        ("nosuchscheme://bucket/raw.zarr", "no store"),
+        ("nosuchscheme://bucket/raw.zarr", "unknown kind"),
     ],
 )
 def test_a_url_nobody_should_keep_is_refused(place: Place, url: str, said: str) -> None:

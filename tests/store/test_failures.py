@@ -330,7 +330,7 @@ def test_an_error_of_a_library_without_status_is_none_of_these() -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(InvalidName, match="nonsense:// is no store fsspec knows"):
+    with pytest.raises(InvalidName, match="nonsense:// is an unknown kind of URL; known are s3://"):
         cdir_query("nonsense://bucket/run")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.keys.canonical import Form, Walk, text_form, type_name
 from cvcache.layout import log
-from cvcache.names import parse_url, redact
+from cvcache.store.urls import Location, parse, redact
 
 __all__ = ["form_of", "local_form"]
 
@@ -34,7 +34,7 @@ SILENCE = 60.0
 GONE = {404, 410}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
 _SLICES = re.compile(r"[?&]slices=[^&]*")
-_silent: dict[str, float] = {}
+_silent: dict[tuple[str, str], float] = {}
 logger = logging.getLogger("cvcache")
 
 
@@ -106,37 +106,34 @@ def _url(walk: Walk, tag: str, url: str, options: Mapping[str, Any] | None = Non
 
 def _asked(url: str, options: Mapping[str, Any]) -> dict[str, Form] | None:
     """Return etag, or size and time, of what lies at a URL; None where nobody can tell."""
-    scheme, _, rest = url.partition("://")
-    scheme, host = scheme.lower(), f"{scheme}://{rest.partition('/')[0]}"
+    location = parse(url)
+    host = (location.scheme, location.bucket)
     if time.monotonic() < _silent.get(host, 0.0):
         return None
     try:
-        if scheme in {"http", "https"}:
+        if location.scheme in {"http", "https"}:
             return _on_web(url)
-        if scheme in {"file", "local"}:
-            return _local(rest) or {"absent": True}
-        return _in_store(url, options)
+        if location.scheme == "file":
+            return _local(location.path) or {"absent": True}
+        return _in_store(location.checked(), options)
     except (InvalidName, ImportError):  # of no store
         return None
     except Exception as error:  # noqa: BLE001 - the libraries below share no base class
         # only the kind of error, for its text may quote a secret
         logger.warning(
-            "%s counts in a key by its text alone: nobody could be asked (%s)", redact(url), type(error).__name__
+            "%s counts in a key by its text alone: nobody could be asked (%s)", location.shown, type(error).__name__
         )
         _silent[host] = time.monotonic() + SILENCE
         return None
 
 
-def _in_store(url: str, options: Mapping[str, Any]) -> dict[str, Form]:
+def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, Form]:
     from cvcache.store import open_store
 
-    scheme, _, rest = url.partition("://")
-    bucket, _, key = rest.partition("/")
-    if redact(url) != url or {"", ".", ".."} & set(key.split("/")):
-        raise InvalidName(redact(url))
-    scheme, path = parse_url(f"{scheme}://{bucket}")
-    path = f"{path}/{key}"
-    store = open_store(scheme, path, options)
+    path = location.path
+    if "/" not in path or {"", ".", ".."} & set(path.split("/")):
+        raise InvalidName(location.shown)
+    store = open_store(location.scheme, path, options)
     for name in ROOTS if path.endswith(".zarr") else ("",):
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
