@@ -15,7 +15,7 @@ RESERVED = "_cvcache"
 """Everything cvcache itself keeps in a node lies below this name."""
 
 ITEM_DIR_SUFFIXES = (".zarr", ".dir")
-"""A directory whose name ends so is an item; any other is a child node. The set is closed."""
+"""A directory whose name ends so is an item; any other is a child node. The set is closed, so all machines agree."""
 
 PLAIN = "."
 """The data root of an attempt that writes at the plain paths of its node."""
@@ -48,7 +48,7 @@ def is_control(name: str) -> bool:
 
 
 def is_item_dir(name: str) -> bool:
-    """Whether a directory called `name` is an item and not a child node."""
+    """Whether a directory called `name` is an item and not a child node, and an item called so a directory."""
     return name.endswith(ITEM_DIR_SUFFIXES)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cvcache.errors import InvalidName, UnknownFormat, check_options, did_you_mean
+from cvcache.layout import is_item_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +23,10 @@ if TYPE_CHECKING:
 
     from cvcache.formats.place import Place
 
-__all__ = ["DIRECTORY_SUFFIXES", "KINDS", "Format", "FormatModule", "find_format", "is_directory", "register_format"]
+__all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
 
 KINDS = ("image", "labels", "points", "table", "plot", "notebook", "log", "text", "json", "array", "file")
 """What a browser can show; each format's metadata names one as ``kind``."""
-
-DIRECTORY_SUFFIXES = (".zarr", ".dir")
-"""A directory whose name ends so is an item. The set is closed, so all machines agree."""
 
 GROUP = "cvcache.formats"
 
@@ -63,7 +61,7 @@ class Format:
     @property
     def directory(self) -> bool:
         """Whether an item of this format is a directory."""
-        return is_directory(f".{self.suffix}")
+        return is_item_dir(f".{self.suffix}")
 
     @functools.cached_property
     def module(self) -> FormatModule:
@@ -133,11 +131,6 @@ def _options(function: object) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
-def is_directory(name: str) -> bool:
-    """Whether a directory of this name is an item (and an item of this name a directory)."""
-    return name.endswith(DIRECTORY_SUFFIXES)
-
-
 def register_format(suffix: str, module: str | ModuleType | FormatModule, *, directory: bool | None = None) -> None:
     """Make items whose name ends in `suffix` be read and written by `module`, in this process.
 
@@ -162,7 +155,7 @@ def register_format(suffix: str, module: str | ModuleType | FormatModule, *, dir
     if not re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", suffix):
         msg = f"{suffix!r} cannot be a suffix: letters, digits and _+- with single dots between, as in 'points.dir'"
         raise InvalidName(msg)
-    if directory is not None and directory != is_directory(f".{suffix}"):
+    if directory is not None and directory != is_item_dir(f".{suffix}"):
         if directory:
             msg = f"a format that writes a directory needs a suffix ending in .zarr or .dir: {suffix + '.dir'!r}"
         else:
