@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cvcache")
 
-KIB = 1024
 MANY_FILES = 100_000
 """A level of more objects than this is worth a warning."""
 
@@ -96,6 +95,8 @@ def announcement(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dic
 
 def log_plan(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
     """Say what is about to be written, and warn of what a file system suffers from."""
+    from dask.utils import format_bytes
+
     first = plan.specs[0]
     size = sum(math.prod(spec.shape) for spec in plan.specs) * first.itemsize
     logger.info(
@@ -107,7 +108,7 @@ def log_plan(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, i
         len(plan.specs),
         _times(first.chunks),
         f"shards {_times(first.shards)}" if first.shards else "no shards",
-        _readable(size),
+        format_bytes(size),
         plan.object_count + len(plan.specs) + 1,
         f"; {len(kept)} of them are there already" if kept else "",
     )
@@ -126,14 +127,6 @@ def log_plan(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, i
 
 def _times(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
-
-
-def _readable(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < KIB:
-            return f"{size:.0f} {unit}"
-        size /= KIB
-    return f"{size:.1f} TiB"
 
 
 def share(place: Place, image: Array) -> None:

@@ -43,7 +43,7 @@ def test_the_plan_is_logged_before_the_first_byte(tmp_path: Path, caplog: pytest
     (line,) = [line for line in caplog.messages if "writing" in line]
     assert line.startswith(f"{node.url}/a.ome.zarr: writing uint16 zyx 20x200x300, 2 levels, chunks 10x100x100")
     assert "shards 20x200x200" in line
-    assert line.endswith("3 MiB uncompressed in 6 files")
+    assert line.endswith("2.57 MiB uncompressed in 6 files")
 
 
 def test_too_many_files_are_said_with_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
