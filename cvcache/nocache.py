@@ -18,11 +18,11 @@ from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
+from cvcache.formats.json_value import plain_values
 from cvcache.formats.place import Place
 from cvcache.item import Item
 from cvcache.names import check_item_name, check_node_name
 from cvcache.node import CacheDir
-from cvcache.plain import plain_values
 from cvcache.store import open_store
 
 

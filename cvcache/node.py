@@ -15,10 +15,10 @@ from cvcache import contents, copying, opening
 from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
+from cvcache.formats.json_value import plain_values
 from cvcache.item import Item
 from cvcache.names import check_item_name
 from cvcache.node_items import NodeItems
-from cvcache.plain import plain_values
 from cvcache.protocol.attempt import Attempt, open_attempt, running
 from cvcache.protocol.claim import obtain
 from cvcache.protocol.finish import commit, finish, release

@@ -21,7 +21,6 @@ LAYERS: tuple[set[str], ...] = (
     {"errors", "layout"},
     {
         "names",
-        "plain",
         "printable",
         "pyramid",
         "storage_words",

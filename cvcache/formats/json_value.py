@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cvcache.errors import NotReproducible
 from cvcache.formats.common import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
@@ -66,6 +68,26 @@ def read(place: Place, /) -> Any:
 def describe(place: Place) -> dict[str, Any]:
     """Return the metadata; one STAT."""
     return {"kind": "json", "bytes": stored_bytes(place)}
+
+
+def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return a copy of `values`, the metadata of a user, which come back from JSON as they are.
+
+    Raises
+    ------
+    NotReproducible
+        If they would not: a tuple, a numpy scalar, a key that is no text.
+    """
+    given = dict(values)
+    try:
+        back: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+        problem = plain_difference(given, back)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    if problem:
+        msg = f"{what} is not plain JSON ({problem}); give str, int, float, bool, None, lists and dicts with str keys"
+        raise NotReproducible(msg)
+    return back
 
 
 def plain_difference(obj: object, back: object, path: str = "$") -> str:
