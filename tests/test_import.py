@@ -23,7 +23,6 @@ LAYERS: tuple[set[str], ...] = (
         "names",
         "printable",
         "pyramid",
-        "storage_words",
     },
     {
         "environment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from cvcache.names import node_path
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.urls import as_text, parse
 
-__all__ = ["Listing", "ObjectInfo", "Store", "instrument", "location_of", "open_store"]
+__all__ = ["Listing", "ObjectInfo", "Store", "check_scheme", "instrument", "location_of", "open_store", "read_option"]
 
 _opened: list[tuple[int, str, dict[str, Any], Store]] = []
 _wrappers: list[Callable[[Store], Store]] = []
@@ -105,6 +106,14 @@ def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
         remedy = f"pip install {packages[scheme]}" if scheme in packages else f"install what fsspec needs for {scheme}"
         msg = f"{scheme}:// needs a package that is not installed ({error}); {remedy}"
         raise ImportError(msg) from None
+
+
+def read_option(text: str) -> Any:
+    """Return the value of a storage option as people type it: what is JSON as that, anything else as it stands."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def check_scheme(scheme: str) -> None:
