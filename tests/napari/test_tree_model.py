@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,9 @@ from cvcache import cdir
 from cvcache.browse.find import matches
 from cvcache.browse.rows import Level, Row, unseen_row
 from cvcache.napari.cells import COLUMNS, NAME, STATE, age_text, cell_text, row_tip, tip
+from cvcache.napari.commands import BAR
 from cvcache.napari.dropping import MIME
-from cvcache.napari.icons import SIZES, state_icon
+from cvcache.napari.icons import KINDS, SIZES, action_icon, kind_icon, state_icon
 from cvcache.napari.lines import Line, changes
 from cvcache.napari.tree_model import TreeModel
 
@@ -251,3 +253,16 @@ def test_states_differ_in_shape_not_only_in_colour(model: TreeModel) -> None:  #
         side = range(0, image.width(), 2)
         outlines.add(tuple(image.pixelColor(x, y).alpha() > 100 for x in side for y in side))
     assert len(outlines) == len(states)
+
+
+@pytest.mark.usefixtures("qapp")
+def test_every_icon_is_drawn_and_tells_a_committed_item_from_others() -> None:
+    kinds = [kind_icon(kind) for kind in (*KINDS, "of another version")]
+    actions = [action_icon(name) for name in (*BAR, "more", "stop", "folder")]
+    for icon in [*kinds, *actions]:
+        image = icon.pixmap(SIZES[0], SIZES[0]).toImage()
+        assert any(image.pixelColor(x, y).alpha() for x in range(image.width()) for y in range(image.height()))
+    images = [
+        kind_icon("image", state).pixmap(48, 48).toImage() for state in ("committed", "running", "stale", "failed")
+    ]
+    assert all(one != other for one, other in itertools.combinations(images, 2))
