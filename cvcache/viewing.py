@@ -54,8 +54,7 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     ItemNotFound
         There is nothing at `url`.
     """
-    from cvcache.napari.docking import show_tree
-    from cvcache.napari.reader import is_image
+    from cvcache.napari.reader import is_image, show_tree
 
     check_window(url)
     image = is_image(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ MOST_MEMBERS = 4096
 """Members of a list that are looked at."""
 DEEPEST = 4
 MOST_DIGITS = 10**40
+TIP_LINE, TIP_LINES = 600, 12
+"""Characters of a line of a tooltip, and its lines."""
 
 
 def line(text: str, longest: int = LONGEST) -> str:
@@ -28,6 +31,12 @@ def line(text: str, longest: int = LONGEST) -> str:
 def lines(text: str) -> str:
     """Return foreign text of several lines as plain text."""
     return plain(text).encode("utf-8", "replace").decode()
+
+
+def tip(text: str) -> str:
+    """Return plain text as a tooltip: Qt takes what looks like HTML for it, so it is spelled as such throughout."""
+    shown = [line(part, TIP_LINE) for part in text.split("\n")[:TIP_LINES]]
+    return "<qt>" + "<br>".join(map(html.escape, shown)) + "</qt>" if text else ""
 
 
 def value_text(value: object, longest: int = LONGEST) -> str:

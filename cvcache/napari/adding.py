@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.napari.closing import window_of
+from cvcache.napari.jobs import Jobs, window_of
 from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake, replaced
 from cvcache.napari.settings import settings
 from cvcache.napari.watching import Watcher, mark_of
@@ -19,7 +19,6 @@ from cvcache.show import size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.napari.jobs import Jobs
 
 OURS = {
     *("name", "metadata", "scale", "translate", "multiscale", "rgb", "visible", "features", "axis_labels", "units"),
@@ -127,18 +126,6 @@ class Adder(QObject):
         mark = mark_of(layer) if layer is not None else {}
         node, item = mark.get("node"), mark.get("item")
         return f"{node}/{item}" if node and item else str(mark.get("url", ""))
-
-    def set_background_loading(self, on: bool) -> None:  # noqa: FBT001 - as a check box calls it
-        """Let napari load planes in the background, or not; it remembers that."""
-        from napari.settings import get_settings
-
-        get_settings().experimental.async_ = on
-
-    def background_loading(self) -> bool:
-        """Whether napari loads planes in the background."""
-        from napari.settings import get_settings
-
-        return bool(get_settings().experimental.async_)
 
     def close_down(self) -> None:
         """Look at the layers that are there no more."""

@@ -1,4 +1,4 @@
-"""Where the tree lies: a line to type it into, with what was opened before."""
+"""Where the tree lies: a line to type it into, with what was opened before, and how it is opened."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qtpy.QtCore import QSettings, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from cvcache.browse.landing import cleaned
+from cvcache.browse.landing import Landing, cleaned, nothing_at
 from cvcache.browse.words import line
+from cvcache.napari.cells import sentence
 from cvcache.napari.icons import action_icon
+from cvcache.napari.jobs import Jobs
+from cvcache.napari.loading import open_tree
+from cvcache.napari.panel import HOW
+from cvcache.napari.status import StatusLine
 from cvcache.napari.storage_options import OptionsDialog, RememberedOptions, bucket_of
 
 MOST_KEPT = 20
 LONGEST_KEPT = 2000
+WAITING = "; waiting for it"
 _KEY = "browser/history"
 
 
@@ -157,3 +163,61 @@ class AddressBar(QWidget):
         found = dialog.options()
         dialog.deleteLater()
         return found if accepted else None
+
+
+class Opening(QObject):
+    """Opens what an address bar names: a tree, the tree of an item, or a place where something may come.
+
+    Signals
+    -------
+    landed : a `Landing`, with the tree that takes the place of the one before.
+    opened : the same, once the address bar and the status line say so.
+    failed : one sentence, why nothing could be opened.
+    """
+
+    landed = Signal(object)
+    opened = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, address: AddressBar, status: StatusLine, jobs: Jobs, memory: int) -> None:
+        super().__init__(address)
+        self._address, self._status, self._jobs, self._memory = address, status, jobs, memory
+        self._awaited = ""
+        self._said = ""
+
+    def begin(self, url: str, storage_options: Mapping[str, Any] | None) -> None:
+        """Open what is at `url` in the background; the tree before stays until then."""
+        url = cleaned(url)
+        options = self._address.remembered.of(url) if storage_options is None else dict(storage_options)
+        self._address.show_url(url)
+        self._status.say(f"opening {line(url)}\N{HORIZONTAL ELLIPSIS}")
+        self._jobs.start(
+            open_tree,
+            url,
+            options,
+            self._memory,
+            done=lambda found: self._opened(found, options),
+            failed=self._not_opened,
+            topic="open",
+        )
+
+    def came(self) -> None:
+        """Remember the place that was waited for: there is something now."""
+        if self._awaited:
+            self._address.history.add(self._awaited)
+            self._address.refill()
+            self._status.take_back(self._said)
+            self._awaited = ""
+
+    def _opened(self, found: Landing, options: Mapping[str, Any]) -> None:
+        self.landed.emit(found)
+        url = found.tree.url
+        self._awaited = url if found.absent else ""
+        self._said = nothing_at(line(url), line(found.nearest)) + WAITING if found.absent else HOW
+        self._address.opened(url, options, remember=not found.absent)
+        self._status.say(self._said)
+        self.opened.emit(found)
+
+    def _not_opened(self, error: Exception) -> None:
+        self._status.complain(sentence(error))
+        self.failed.emit(sentence(error))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import html
 
 from cvcache.browse.raw import told
 from cvcache.browse.rows import Row
-from cvcache.browse.words import line
+from cvcache.browse.words import TIP_LINE, line, tip
 from cvcache.errors import CvcacheError
 from cvcache.layout import above_control
 from cvcache.show import size_text
@@ -17,7 +16,6 @@ NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))
 
 LONGEST_NAME = 400
 LONGEST_CELL = 60
-_TIP_LINE, _TIP_LINES = 600, 12
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, 1, "s"))
@@ -71,7 +69,7 @@ def row_tip(row: Row) -> str:
     if row.time is not None:
         took = f", computed in {row.duration:.3g} s" if row.duration is not None else ""
         said.append(f"committed {row.time.astimezone():%Y-%m-%d %H:%M:%S}{took}")
-    return tip("\n".join(line(text, _TIP_LINE) for text in said))
+    return tip("\n".join(line(text, TIP_LINE) for text in said))
 
 
 def sentence(error: BaseException) -> str:
@@ -99,9 +97,3 @@ def _reason(error: OSError) -> str:
 
 def _bucket(url: str) -> str:
     return "/".join(url.split("/")[:3]) if "://" in url else url
-
-
-def tip(text: str) -> str:
-    """Return plain text as a tooltip: Qt takes what looks like HTML for it, so it is spelled as such throughout."""
-    lines = [line(part, _TIP_LINE) for part in text.split("\n")[:_TIP_LINES]]
-    return "<qt>" + "<br>".join(map(html.escape, lines)) + "</qt>" if text else ""

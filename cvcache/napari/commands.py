@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon, QKeySequence
-from qtpy.QtWidgets import QAction, QApplication, QHBoxLayout, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QAction, QHBoxLayout, QMenu, QToolButton, QWidget
 
-from cvcache.browse.actions import as_python
 from cvcache.browse.rows import Row
 from cvcache.napari.icons import action_icon
-
-if TYPE_CHECKING:
-    from cvcache.napari.dock import CacheTree
 
 BAR = ("add", "beside", "toggle", "reveal", "refresh")
 MENU = (
@@ -28,6 +23,13 @@ MENU = (
 class Commands:
     """The actions of the dock.
 
+    Parameters
+    ----------
+    dock : QWidget
+        Their parent.
+    acts : mapping of str to callable
+        What each does.
+
     Attributes
     ----------
     actions : dict of str to QAction
@@ -35,19 +37,19 @@ class Commands:
         Buttons for those that are used most, and one that opens the menu.
     """
 
-    def __init__(self, dock: CacheTree) -> None:
-        self._dock = dock
+    def __init__(self, dock: QWidget, acts: Mapping[str, Callable[[], object]]) -> None:
+        self._dock, self._acts = dock, acts
         self.actions: dict[str, QAction] = {}
-        self._make("add", "Add to the viewer", lambda: dock.add(dock.rows_selected()), "Return")
-        self._make("beside", "Add side by side", lambda: dock.add(dock.rows_selected(), side_by_side=True))
-        self._make("toggle", "Show or hide", lambda: dock.adder.toggle(dock.rows_selected()), "Space")
-        self._make("reveal", "Find the active layer in the tree", lambda: dock.reveal(dock.adder.url_of_active_layer()))
-        self._make("compare", "Compare the two", self.compare)
-        self._make("copy_url", "Copy URL", self.copy_urls, "Ctrl+C")
-        self._make("copy_python", "Copy as Python", self.copy_python)
-        self._make("refresh", "Look again", dock.refresh, "F5")
-        self._make("withdraw", "Recompute at the next run\N{HORIZONTAL ELLIPSIS}", lambda: self._ask("withdraw"))
-        self._make("remove", "Remove\N{HORIZONTAL ELLIPSIS}", lambda: self._ask("remove"))
+        self._make("add", "Add to the viewer", "Return")
+        self._make("beside", "Add side by side")
+        self._make("toggle", "Show or hide", "Space")
+        self._make("reveal", "Find the active layer in the tree")
+        self._make("compare", "Compare the two")
+        self._make("copy_url", "Copy URL", "Ctrl+C")
+        self._make("copy_python", "Copy as Python")
+        self._make("refresh", "Look again", "F5")
+        self._make("withdraw", "Recompute at the next run\N{HORIZONTAL ELLIPSIS}")
+        self._make("remove", "Remove\N{HORIZONTAL ELLIPSIS}")
         self.bar = self._make_bar()
 
     def suit(self, rows: Sequence[Row], *, has_tree: bool, has_viewer: bool) -> None:
@@ -79,29 +81,8 @@ class Commands:
             menu.addSeparator()
         return menu
 
-    def copy_urls(self) -> None:
-        """Put the URLs of the selected rows on the clipboard."""
-        self._dock.view.copy_urls()
-        self._dock.status.say(f"copied {len(self._dock.rows_selected()):,} URLs")
-
-    def copy_python(self) -> None:
-        """Put the Python that reads the selected rows on the clipboard."""
-        if text := as_python(self._dock.rows_selected()):
-            QApplication.clipboard().setText(text)
-            self._dock.status.say("copied as Python")
-
-    def compare(self) -> None:
-        """Show the two rows that are selected beside each other."""
-        self._dock.show_panel()
-        self._dock.panel.tabs.setCurrentIndex(0)
-
-    def _ask(self, verb: str) -> None:
-        rows, tree = self._dock.rows_selected(), self._dock.tree
-        if tree is not None and len(rows) == 1:
-            getattr(self._dock.asker, verb)(tree, rows[0])
-
-    def _make(self, name: str, text: str, act: Callable[[], object], key: str = "") -> None:
-        icon = action_icon(name) if name in BAR else QIcon()
+    def _make(self, name: str, text: str, key: str = "") -> None:
+        icon, act = action_icon(name) if name in BAR else QIcon(), self._acts[name]
         action = QAction(icon, text, self._dock)
         action.setToolTip(f"{text} ({key})" if key else text)
         action.triggered.connect(lambda *_: act())

@@ -8,30 +8,29 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QSplitter, QWidget
+from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
+from cvcache.browse.actions import as_python
+from cvcache.browse.landing import Landing
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.browse.words import line
-from cvcache.napari.address import AddressBar
+from cvcache.napari.adding import Adder
+from cvcache.napari.address import AddressBar, Opening
 from cvcache.napari.asking import Asker
-from cvcache.napari.background import BackgroundBox
-from cvcache.napari.closing import Closing
 from cvcache.napari.commands import Commands
-from cvcache.napari.dropping import DropTarget, main_window_of
-from cvcache.napari.jobs import Jobs
-from cvcache.napari.layout import column
+from cvcache.napari.jobs import Jobs, window_of
 from cvcache.napari.loading import Loader
-from cvcache.napari.narrowing import Narrowing
-from cvcache.napari.opening import Opening
+from cvcache.napari.panel import Panel
 from cvcache.napari.panel_page import page_of
-from cvcache.napari.revealing import Revealer
-from cvcache.napari.searching import SearchBar
-from cvcache.napari.settings import Settings, settings
+from cvcache.napari.panel_parts import GAP, column
+from cvcache.napari.searching import Narrowing, SearchBar
+from cvcache.napari.settings import BackgroundBox, Settings, settings
 from cvcache.napari.status import StatusLine
 from cvcache.napari.thumbnails import Thumbnails
 from cvcache.napari.tree_model import TreeModel
-from cvcache.napari.tree_view import TreeView
+from cvcache.napari.tree_view import Revealer, TreeView
+from cvcache.napari.window import Closing, DropTarget, main_window_of
 
 HEIGHTS = (550, 450)
 """Of the tree and of the panel: how they share what there is."""
@@ -67,9 +66,6 @@ class CacheTree(QWidget):
 
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__()
-        from cvcache.napari.adding import Adder
-        from cvcache.napari.panel import Panel
-
         self.settings = settings() if napari_viewer is not None else Settings()
         self.jobs = Jobs(self)
         self.model = TreeModel(self)
@@ -86,12 +82,12 @@ class CacheTree(QWidget):
         self.asker = Asker(self.jobs, self)
         self.status = StatusLine()
         self.revealer = Revealer(self.model, self.view, self)
-        self.commands = Commands(self)
-        self.opening = Opening(self)
-        self.background = BackgroundBox(self.adder)
+        self.commands = Commands(self, self._acts())
+        self.opening = Opening(self.address, self.status, self.jobs, self.settings.memory)
+        self.background = BackgroundBox(self.adder.viewer)
         self._viewer = napari_viewer
         self._target: DropTarget | None = None
-        self._closing = Closing(self, self.adder.viewer)
+        self._closing = Closing(self, window_of(self.adder.viewer))
         self._closed = False
         self._lay_out()
         self._connect()
@@ -170,6 +166,11 @@ class CacheTree(QWidget):
         self.loader.expand("")
         self.view.select("")
 
+    def _opened(self, found: Landing) -> None:
+        if found.item:
+            self.reveal(found.item)
+        self.opened.emit(found.tree.url)
+
     def _selected(self, rows: list[Row]) -> None:
         self.commands.suit(rows, has_tree=self.tree is not None, has_viewer=self._viewer is not None)
         if self.tree is None or self._closed:
@@ -200,16 +201,48 @@ class CacheTree(QWidget):
         self.add([row for path in paths if (row := self.model.row_at(path)) is not None])
 
     def _lay_out(self) -> None:
-        above = column(QWidget(), self.commands.bar, self.search, self.view, grows=self.view)
+        above = QWidget()
+        column(above, parts=(self.commands.bar, self.search, self.view), grows=self.view)
         self._splitter = QSplitter(Qt.Orientation.Vertical)
         self._splitter.setChildrenCollapsible(False)
         self._splitter.addWidget(above)
         self._splitter.addWidget(self.panel)
         self._splitter.setSizes([HEIGHTS[0], HEIGHTS[1]])
-        column(self, self.address, self._splitter, self.status, self.background, grows=self._splitter, margin=4)
+        parts = (self.address, self._splitter, self.status, self.background)
+        column(self, GAP, parts=parts, grows=self._splitter)
+
+    def _acts(self) -> dict[str, Callable[[], object]]:
+        """Return what the actions do."""
+        rows = self.rows_selected
+        return {
+            "add": lambda: self.add(rows()),
+            "beside": lambda: self.add(rows(), side_by_side=True),
+            "toggle": lambda: self.adder.toggle(rows()),
+            "reveal": lambda: self.reveal(self.adder.url_of_active_layer()),
+            "compare": lambda: self._show_page("Preview"),
+            "copy_url": lambda: self.status.say(f"copied {self.view.copy_urls():,} URLs"),
+            "copy_python": self._copy_python,
+            "refresh": self.refresh,
+            "withdraw": lambda: self._ask(self.asker.withdraw),
+            "remove": lambda: self._ask(self.asker.remove),
+        }
+
+    def _copy_python(self) -> None:
+        if text := as_python(self.rows_selected()):
+            QApplication.clipboard().setText(text)
+            self.status.say("copied as Python")
+
+    def _ask(self, question: Callable[[Tree, Row], None]) -> None:
+        rows = self.rows_selected()
+        if self.tree is not None and len(rows) == 1:
+            question(self.tree, rows[0])
 
     def _connect(self) -> None:
         self.address.entered.connect(self.open)
+        self.opening.landed.connect(lambda found: self.show_tree(found.tree, found.top))
+        self.opening.opened.connect(self._opened)
+        self.opening.failed.connect(self.failed)
+        self._closing.ended.connect(self.close_down)
         self.search.ended.connect(self.status.say)
         self.search.outdated.connect(self.status.take_back)
         self.view.opened.connect(self.show_or_add)

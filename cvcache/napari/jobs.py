@@ -7,12 +7,15 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal, Slot
 
 from cvcache.browse.raw import told
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
 
 T = TypeVar("T")
 
@@ -162,6 +165,12 @@ class Jobs(QObject):
 
     def _tell(self, error: Exception) -> None:
         self.error.emit(told(error))
+
+
+def window_of(viewer: Any) -> QWidget | None:
+    """Return the window of a viewer; None where there is none, or none any more."""
+    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    return window if window is not None and isalive(window) else None
 
 
 def _call(function: Callable[[Any], object], value: object) -> None:

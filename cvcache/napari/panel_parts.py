@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.napari.cells import tip
+from cvcache.browse.words import tip
 
 SMALL, GAP = 6, 4
 """Pixels around things, and between them."""
@@ -88,11 +90,15 @@ class ElidedLabel(QWidget):
         painter.end()
 
 
-def column(widget: QWidget, margin: int = 0) -> QVBoxLayout:
-    """Give a widget a layout from top to bottom."""
+def column(
+    widget: QWidget, margin: int = 0, *, parts: Sequence[QWidget] = (), grows: QWidget | None = None
+) -> QVBoxLayout:
+    """Give a widget a layout from top to bottom, with these parts, one of which takes all room that is left."""
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(margin, margin, margin, margin)
     layout.setSpacing(GAP)
+    for part in parts:
+        layout.addWidget(part, int(part is grows))
     return layout
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.layout import control
-from cvcache.napari.docking import current_viewer, show_tree
+from cvcache.napari.sample import demo
 from cvcache.store.urls import parse
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _MOST_LOOKED_AT = 100
 """Directories of one that is no node which are asked whether they are."""
 
 LayerData = list[Any]
+
+logger = logging.getLogger("cvcache")
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], LayerData] | None:
@@ -45,9 +48,7 @@ def read(path: str | Sequence[str]) -> LayerData:
     found: LayerData = []
     for one in _paths(path):
         if one == DEMO:
-            from cvcache.napari.sample import demo
-
-            demo()
+            demo(show_tree)
         elif is_image(one):
             found += image_layers(one)
         else:
@@ -64,6 +65,26 @@ def image_layers(url: str, options: Mapping[str, Any] | None = None) -> list[Any
     viewer = current_viewer()
     view = View.of(viewer) if viewer is not None else View()
     return [with_contrast(read_ahead(layer, view, None)) for layer in layers(url, **(options or {}))]
+
+
+def show_tree(url: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Open a tree in the dock of the current viewer, and return the dock's widget; None where there is no window."""
+    window = getattr(current_viewer(), "window", None)
+    if window is None:
+        logger.warning("there is no window to show the tree at %s in; read it with cvcache.cdir_query", url)
+        return None
+    dock, widget = window.add_plugin_dock_widget("cvcache", "Cache tree")
+    dock.show()
+    dock.raise_()
+    widget.open(url, options)
+    return widget
+
+
+def current_viewer() -> Any:
+    """Return the viewer that was made or used last, or None."""
+    import napari
+
+    return napari.current_viewer()
 
 
 def is_image(path: str) -> bool:

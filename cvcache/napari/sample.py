@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
-from cvcache.napari.docking import show_tree
+from cvcache.browse.words import lines
 
+LAST_LINES = 12
+"""Of what a demo that failed has printed."""
 _PACKAGES = ("skimage", "matplotlib", "pandas")
 
 
-def demo() -> Any:
-    """Run the demo in a worker of the dock that shows its tree, and return the dock's widget.
+def demo(show_tree: Callable[[str], Any]) -> Any:
+    """Run the demo while `show_tree` shows its tree, and return the widget that does.
 
     What was computed before is found again. Nothing where there is no window.
     """
@@ -26,17 +31,30 @@ def demo() -> Any:
     os.makedirs(url, exist_ok=True)
     widget = show_tree(url)
     if widget is not None:
-        widget.jobs.start(run, url, done=lambda _: widget.refresh(), topic="demo")
+        widget.jobs.start(
+            run, url, done=lambda _: widget.refresh(), failed=lambda error: show_error(str(error)), topic="demo"
+        )
     return widget
 
 
-def run(url: str) -> int:
-    """Run the demo at `url`, and return how many nodes it computed."""
-    from cvcache.api import cdir
-    from cvcache.demo import pipeline
-    from cvcache.demo_image import image_version
+def run(url: str) -> str:
+    """Run the demo at `url` in a process of its own, and return what it printed.
 
-    return sum(node.computed for node in pipeline(cdir(url), None, image_version(None), sigma=1.5, smallest=30))
+    Raises
+    ------
+    ChildProcessError
+        It did not come to its end.
+    """
+    command = [sys.executable, "-P", "-m", "cvcache.cli", "demo", url]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:  # which outlives the window
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - our own program
+        output.seek(0)
+        printed = lines(output.read())
+    if done.returncode:
+        last = "\n".join(printed.splitlines()[-LAST_LINES:]) or "nothing"
+        msg = f"the demo at {url} ended with exit code {done.returncode}; the last it printed is:\n{last}"
+        raise ChildProcessError(f"{msg}\nTo see it all, run in a terminal: cvcache demo {url}")
+    return printed
 
 
 def cache_directory() -> str:

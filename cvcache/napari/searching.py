@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
 
 from cvcache.browse.find import MOST_FOUND, search
@@ -15,6 +15,9 @@ from cvcache.browse.tree import Tree
 from cvcache.napari.cells import sentence
 from cvcache.napari.icons import action_icon
 from cvcache.napari.jobs import Job, Jobs
+from cvcache.napari.loading import Loader
+from cvcache.napari.tree_model import TreeModel
+from cvcache.napari.tree_view import TreeView
 
 TYPING = 120
 """Milliseconds without a key after which the filter goes by what is typed."""
@@ -149,6 +152,46 @@ class SearchBar(QWidget):
         self.progress.setText(text)
         self.progress.setVisible(bool(text))
         self.stop_button.setVisible(bool(text))
+
+
+class Narrowing(QObject):
+    """Leads a filter and a search into the tree."""
+
+    def __init__(self, search: SearchBar, model: TreeModel, view: TreeView, loader: Loader) -> None:
+        super().__init__(search)
+        self._search, self._model, self._view, self._loader = search, model, view, loader
+        self._kept: list[str] = []
+        search.filtered.connect(self._filter)
+        search.found.connect(self._take)
+
+    def clear(self) -> None:
+        """Leave nothing out any more."""
+        self._search.edit.clear()
+        self._filter("")
+
+    def _filter(self, query: str) -> None:
+        if query == self._model.query:
+            return
+        kept = [row.path for row in self._view.rows_selected()] or self._kept
+        self._model.set_query(query)
+        for path in list(self._loader.expanded):
+            self._view.expand_path(path)  # what was left out comes back closed
+        self._keep(kept)
+        self._kept = kept if query else []
+
+    def _keep(self, paths: list[str]) -> None:
+        """Select again what was selected, as far as it is shown."""
+        shown = [path for path in paths if self._model.index_of(path).isValid()]
+        if {row.path for row in self._view.rows_selected()} != set(shown):
+            for number, path in enumerate(shown):
+                self._view.select(path, alone=number == 0)
+
+    def _take(self, part: Found) -> None:
+        for level in part.levels:
+            self._loader.take_level(level)
+        self._loader.take(part.rows)
+        for level in part.levels:
+            self._view.expand_path(level.path)
 
 
 class _Edit(QLineEdit):

@@ -1,9 +1,15 @@
-"""What the user chose in napari's preferences for this plugin."""
+"""What the user chose in napari's preferences: for this plugin, and for planes in the background."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QCheckBox
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +61,43 @@ def tolerant(values: dict[str, Any]) -> Settings:
             if low <= value <= high:  # which no NaN is
                 found = replace(found, **{name: type(default)(value)})
     return found
+
+
+def set_background_loading(on: bool) -> None:  # noqa: FBT001 - as a check box calls it
+    """Let napari load planes in the background, or not; it remembers that."""
+    from napari.settings import get_settings
+
+    get_settings().experimental.async_ = on
+
+
+def background_loading() -> bool:
+    """Whether napari loads planes in the background."""
+    from napari.settings import get_settings
+
+    return bool(get_settings().experimental.async_)
+
+
+class BackgroundBox(QCheckBox):
+    """A check box that stands for napari's own setting, whoever changes that; hidden where there is no viewer."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Load planes in the background")
+        self.setToolTip("napari moves on at once and shows planes as they come; it remembers this")
+        if viewer is None:
+            self.hide()
+        else:
+            from napari.settings import get_settings
+
+            self.follow()
+            get_settings().experimental.events.async_.connect(self.follow)  # holds it weakly
+            self.toggled.connect(set_background_loading)
+
+    def follow(self, _event: object = None) -> None:
+        """Show what the setting is now."""
+        if isalive(self):
+            self.setChecked(background_loading())
+
+    def showEvent(self, event: QEvent) -> None:
+        """Show what it has become, also where the setting told nobody."""
+        super().showEvent(event)
+        self.follow()

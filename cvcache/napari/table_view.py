@@ -12,8 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 from cvcache.browse.raw import TROUBLE, told
 from cvcache.browse.rows import Row
 from cvcache.browse.tables import TableHead, table_head
-from cvcache.browse.words import line
-from cvcache.napari.cells import tip
+from cvcache.browse.words import line, tip
 from cvcache.napari.panel_page import Page, Shown, items_of, may_have
 from cvcache.napari.panel_parts import SMALL, Sentence, column
 

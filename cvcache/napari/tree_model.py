@@ -10,14 +10,16 @@ from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, QObject, Qt,
 from cvcache.browse.find import matches
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.words import line as plain_line
-from cvcache.napari.cells import COLUMNS, NAME, SIZE, cell_text, row_tip, tip
-from cvcache.napari.dropping import MIME, dragged
+from cvcache.browse.words import tip
+from cvcache.napari.cells import COLUMNS, NAME, SIZE, cell_text, row_tip
 from cvcache.napari.icons import kind_icon, state_icon
 from cvcache.napari.lines import EMPTY, LOADING, Line, Said, changes, runs
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QIcon
 
+MIME = "application/x-cvcache-rows"
+"""What rows are dragged as: their paths in their tree, a line for each."""
 _NOWHERE = QModelIndex()
 _COLUMN = 7
 """The bits of the number of an index that tell its column; those above tell its line. Asking Qt for it costs more."""
@@ -223,8 +225,12 @@ class TreeModel(QAbstractItemModel):
         return [MIME, "text/plain"]
 
     def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:
-        """Return the rows that are dragged."""
-        return dragged({row.path: row for index in indexes if (row := self.row_of(index)) is not None}.values())
+        """Return the rows that are dragged: where they stand in their tree, and their URLs as text, not as files."""
+        rows = {row.path: row for index in indexes if (row := self.row_of(index)) is not None}
+        data = QMimeData()
+        data.setData(MIME, "\n".join(rows).encode("utf-8", "replace"))
+        data.setText("\n".join(row.url for row in rows.values()))
+        return data
 
     def _decoration(self, found: Line) -> QIcon | None:
         row = found.row

@@ -14,7 +14,7 @@ from napari.settings import get_settings
 from cvcache import cdir_init
 from cvcache.napari.adding import Adder
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.settings import Settings
+from cvcache.napari.settings import Settings, background_loading, set_background_loading
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -260,12 +260,13 @@ def test_a_name_of_a_stranger_is_plain_text(window: Any, tmp_path: Path) -> None
     assert "\n" not in window.failed[0]
 
 
-def test_background_loading_is_naparis_own_setting(window: Any) -> None:
-    window.adder.set_background_loading(True)
-    assert window.adder.background_loading()
+@pytest.mark.usefixtures("window")
+def test_background_loading_is_naparis_own_setting() -> None:
+    set_background_loading(True)
+    assert background_loading()
     assert get_settings().experimental.async_
-    window.adder.set_background_loading(False)
-    assert not window.adder.background_loading()
+    set_background_loading(False)
+    assert not background_loading()
 
 
 def test_without_a_viewer_nothing_is_added_and_it_says_so(qtbot: QtBot, tree: Path) -> None:  # noqa: ARG001 - Qt runs

@@ -770,7 +770,7 @@ def test_hostile_names_on_disk_are_shown_plainly(desk: Desk, tmp_path: Path) -> 
     assert not set("".join(shown)) & set("\x1b\n\u202e")
     for path in [row.path for row in desk.dock.view.rows_seen()]:
         desk.select(path)
-        desk.dock.commands.copy_urls()
+        desk.dock.commands.actions["copy_url"].trigger()
 
 
 def test_another_tree_takes_the_place_of_the_one_before(desk: Desk, memory_case: StoreCase, tmp_path: Path) -> None:

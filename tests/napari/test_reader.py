@@ -126,13 +126,38 @@ def test_the_demo_fills_the_tree_that_is_shown(qtbot: Any, monkeypatch: pytest.M
         dock.open(url)
         return dock
 
-    monkeypatch.setattr(sample, "show_tree", shown)
+    monkeypatch.setattr(module, "show_tree", shown)
     assert read(module.DEMO) == [(None,)]
     qtbot.waitUntil(lambda: dock.tree is not None and len(dock.tree.expand("").rows) == 6, timeout=120_000)
     qtbot.waitUntil(lambda: dock.jobs.idle, timeout=120_000)
     top = cdir(dock.tree.url)
     assert [child.snapshot().own_state for child in top.children()] == ["committed"] * 6
-    assert sample.run(top.url) == 0, "it is there the second time"
+    assert "nothing to compute: 6 nodes read" in sample.run(top.url), "it is there the second time"
+    dock.close()
+
+
+def test_a_demo_that_fails_is_told_with_what_it_printed_last(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("skimage")
+    from napari.utils import notifications
+
+    from cvcache.napari import sample
+    from cvcache.napari.dock import CacheTree
+
+    place = tmp_path / "cvcache" / "demo"
+    place.mkdir(parents=True)
+    (place / "input").write_text("in the way")
+    told: list[str] = []
+    monkeypatch.setattr(notifications, "show_error", told.append)
+    monkeypatch.setattr(sample, "cache_directory", lambda: str(tmp_path))
+    dock = CacheTree()
+    qtbot.addWidget(dock)
+    sample.demo(lambda _: dock)
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    assert told[0].startswith(f"the demo at {place} ended with exit code 1")
+    assert "input holds data that cvcache did not write" in told[0]
+    assert told[0].endswith(f"cvcache demo {place}")
     dock.close()
 
 
