@@ -75,6 +75,11 @@ class Jobs(QObject):
     -------
     error : a function failed for which nobody asked to be told; one plain sentence.
     finished : nothing is under way any more.
+
+    Notes
+    -----
+    Not `superqt.create_worker`: it runs in Qt's pool, which has as many threads as there are processors, for all of
+    napari, and which the end of the process waits for, however long a store hangs.
     """
 
     error = Signal(str)

@@ -60,7 +60,12 @@ class Sentence(QWidget):
 
 
 class ElidedLabel(QWidget):
-    """One line that is cut in the middle where it does not fit."""
+    """One line that is cut in the middle where it does not fit.
+
+    Notes
+    -----
+    Not `superqt.QElidingLabel`: it takes names for HTML, has no room for margins, and is as wide as what it says.
+    """
 
     def __init__(self, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft, parent: QWidget | None = None) -> None:
         super().__init__(parent)
