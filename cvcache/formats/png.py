@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
 from cvcache.formats.common import damage, need, refusal, stored_bytes, type_name
+from cvcache.formats.figure import is_figure, render
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,18 +87,6 @@ def describe(place: Place) -> dict[str, Any]:
         return _meta(place, place.get("", 0, min(size, HEADER)), size)
     except need("PIL.Image", "plots", place).DecompressionBombError:  # of a file that a tool wrote
         return {"kind": "image", "bytes": size}
-
-
-def is_figure(obj: object) -> bool:
-    """Whether `obj` is a matplotlib figure, without importing matplotlib."""
-    return any(kind.__module__ == "matplotlib.figure" and kind.__name__ == "Figure" for kind in type(obj).__mro__)
-
-
-def render(figure: Any, form: str, **options: object) -> bytes:
-    """Return a matplotlib figure as the bytes of a picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, **options)
-    return buffer.getvalue()
 
 
 def _encode(place: Place, obj: object) -> bytes:

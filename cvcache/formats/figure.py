@@ -1,0 +1,87 @@
+"""A matplotlib figure as vectors (``.svg``) or as a page (``.pdf``), or one that was made elsewhere."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from cvcache.formats import text
+from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+
+if TYPE_CHECKING:
+    from cvcache.formats.place import Place
+
+PDF_MAGIC = b"%PDF-"
+
+
+def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
+    """Write a figure, or what is such a file already; one PUT.
+
+    Parameters
+    ----------
+    place : Place
+    obj : matplotlib.figure.Figure, or str of SVG, or bytes of a PDF
+    transparent : bool
+        Leave the ground of a figure and its axes away.
+
+    Raises
+    ------
+    NotReproducible
+        `obj` is neither, or holds lone surrogates.
+
+    Notes
+    -----
+    The figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read is the text of the SVG or
+    the bytes of the PDF, in the run that wrote it as in every later one.
+    """
+    svg = _is_svg(place)
+    if is_figure(obj):
+        form, date = ("svg", "Date") if svg else ("pdf", "CreationDate")
+        data = render(obj, form, metadata={date: None}, transparent=transparent)
+    elif svg and type(obj) is str and "<svg" in obj:
+        data = text.encode(place, obj)
+    elif not svg and type(obj) is bytes and obj.startswith(PDF_MAGIC):
+        data = obj
+    else:
+        form, made = ("SVG", "a str of SVG") if svg else ("PDF", "the bytes of a PDF")
+        way_out = f"pass a matplotlib Figure (of axes: ax.figure) or {made}"
+        raise refusal(place, f"it is a {type_name(obj)} and no {form}", way_out)
+    place.put(data)
+    return {"kind": "plot", "bytes": len(data)}
+
+
+def read(place: Place, /) -> str | bytes:
+    """Return the SVG as text, the PDF as bytes; one GET.
+
+    Raises
+    ------
+    ItemDamaged
+        The bytes are not UTF-8, or no PDF.
+    """
+    if _is_svg(place):
+        return text.read(place)
+    data = place.get()
+    if not data.startswith(PDF_MAGIC):
+        raise damage(place, "it does not begin as a PDF does")
+    return data
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Return the metadata; one STAT."""
+    return {"kind": "plot", "bytes": stored_bytes(place)}
+
+
+def is_figure(obj: object) -> bool:
+    """Whether `obj` is a matplotlib figure, without importing matplotlib."""
+    return any(kind.__module__ == "matplotlib.figure" and kind.__name__ == "Figure" for kind in type(obj).__mro__)
+
+
+def render(figure: Any, form: str, **options: object) -> bytes:
+    """Return a matplotlib figure as the bytes of a picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def _is_svg(place: Place) -> bool:
+    return place.name.endswith(".svg")
