@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -32,6 +33,7 @@ MAX_INVENTORY = 64 << 20
 
 
 MAX_THUMBNAIL = 4 << 20
+"""Bytes of a thumbnail that are kept, and read."""
 
 
 def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
@@ -181,10 +183,6 @@ def write_item(
         attempt.rows.pop(name, None)
         return resume(attempt, name, plan)
 
-    def keep_thumbnail(png: bytes) -> None:
-        with attempt.writing():
-            attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
-
     place = Place(
         attempt.store,
         f"{attempt.root}/{name}",
@@ -192,7 +190,7 @@ def write_item(
         share=attempt.share,
         wrote=wrote,
         begin=begin,
-        thumbnail=keep_thumbnail,
+        thumbnail=functools.partial(keep_thumbnail, attempt, name),
         inputs=(*images, *attempt.images),
         until=successor(attempt.path, attempt.record),
     )
@@ -219,8 +217,27 @@ def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes 
         return None
 
 
+def keep_thumbnail(attempt: Attempt, name: str, png: bytes) -> None:
+    """Put the picture of what this attempt wrote under `name`."""
+    if len(png) > MAX_THUMBNAIL:
+        msg = f"its PNG has {len(png)} bytes, more than {MAX_THUMBNAIL}"
+        raise ValueError(msg)
+    with attempt.writing():
+        attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
+    attempt.pictured.add(name)
+
+
+def drop_thumbnail(attempt: Attempt, name: str) -> None:
+    """Delete the picture of what this attempt wrote under `name` before, and which is about to be something else."""
+    if name in attempt.pictured:
+        with attempt.writing():
+            attempt.store.delete([layout.thumbnail(attempt.path, attempt.id, name)])
+        attempt.pictured.discard(name)
+
+
 def _withdraw(attempt: Attempt, name: str) -> None:
     """Take back what this attempt wrote under `name` before; the parts of a directory would stay among the new ones."""
+    drop_thumbnail(attempt, name)
     if attempt.rows.pop(name, None) is not None and is_item_dir(name):
         with attempt.writing():
             delete_item(attempt.store, f"{attempt.root}/{name}")

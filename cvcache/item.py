@@ -53,7 +53,7 @@ class Item:
         return self._node.read(self._name, **options)
 
     def thumbnail(self) -> bytes | None:
-        """Return the small PNG that was made of an image while it was written, or None; one GET."""
+        """Return the small PNG that was made of an image or a figure while it was written, or None; one GET."""
         return self._node.thumbnail(self._name)
 
     @property

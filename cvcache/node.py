@@ -213,6 +213,7 @@ class CacheDir(NodeItems):
         with attempt.writing_item(name):
             attempt.own_files.add(name)
             attempt.rows.pop(name, None)
+            contents.drop_thumbnail(attempt, name)
         return attempt
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:

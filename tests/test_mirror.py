@@ -43,6 +43,17 @@ def test_a_copied_tree_is_found_by_the_script(store_case: StoreCase, tmp_path: P
     assert cvcache.cdir_copy(root, target) == []
 
 
+@pytest.mark.parametrize("name", ["curve.svg", "curve.pdf"])
+def test_a_copied_figure_has_its_picture(store_case: StoreCase, tmp_path: Path, name: str) -> None:
+    plot = pytest.importorskip("matplotlib.figure").Figure()
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    with (root / "plot").init({"n": 1}) as node:
+        node.write(name, plot)
+    cvcache.cdir_copy(root, tmp_path / "copy")
+    copy = cvcache.cdir_query(tmp_path / "copy" / "plot")
+    assert copy[name].thumbnail() == node[name].thumbnail() is not None
+
+
 def test_a_changed_node_is_copied_again(store_case: StoreCase, tmp_path: Path) -> None:
     root, target = cvcache.cdir(store_case.url, **store_case.options), cvcache.cdir(tmp_path / "copy")
     make(root / "make", 3)

@@ -31,15 +31,12 @@ class Picture:
 
     Attributes
     ----------
-    format : str
-        ``"png"`` or ``"svg"``.
     data : bytes
-        Without anything but what is drawn.
+        A PNG without anything but what is drawn.
     width, height : int
-        In pixels; of an SVG the size it asks for.
+        In pixels.
     """
 
-    format: str
     data: bytes
     width: int
     height: int
@@ -85,7 +82,7 @@ def _checked(data: bytes) -> Picture | Refused:
         raise ValueError("it has no palette")
     expected = _pixel_bytes(width, height, depth * _SAMPLES[color], interlaced=bool(methods[2]))
     _check_pixels([body for kind, body in kept if kind == b"IDAT"], expected)
-    return Picture("png", SIGNATURE + b"".join(_chunk(kind, body) for kind, body in kept), width, height)
+    return Picture(SIGNATURE + b"".join(_chunk(kind, body) for kind, body in kept), width, height)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,7 @@
-"""A matplotlib figure as vectors (``.svg``) or as a page (``.pdf``), or one that was made elsewhere."""
+"""A matplotlib figure as vectors (``.svg``) or as a page (``.pdf``), or one that was made elsewhere.
+
+While the figure is at hand, a small PNG of it is drawn too: what others made as SVG or PDF is never parsed.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ if TYPE_CHECKING:
     from cvcache.formats.place import Place
 
 PDF_MAGIC = b"%PDF-"
+SIDE = 1000
+"""Pixels of the longer side of a thumbnail."""
 
 
 def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
-    """Write a figure, or what is such a file already; one PUT.
+    """Write a figure, or what is such a file already; one PUT, and of a figure one more for its thumbnail.
 
     Parameters
     ----------
@@ -47,6 +52,8 @@ def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[st
         way_out = f"pass a matplotlib Figure (of axes: ax.figure) or {made}"
         raise refusal(place, f"it is a {type_name(obj)} and no {form}", way_out)
     place.put(data)
+    if is_figure(obj):
+        place.illustrate(lambda: _thumbnail(obj, transparent=transparent))
     return {"kind": "plot", "bytes": len(data)}
 
 
@@ -81,6 +88,22 @@ def render(figure: Any, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, **options)
     return buffer.getvalue()
+
+
+def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
+    """Return a small PNG of a figure that was drawn before, and leave its layout as that has made it."""
+    import matplotlib as mpl
+
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        figure.set_layout_engine("none")
+    try:
+        tight = mpl.rcParams["savefig.bbox"] == "tight"  # so the figure is as large as what is drawn, however far out
+        inches = figure.get_tightbbox().size if tight else figure.get_size_inches()
+        return render(figure, "png", dpi=SIDE / max(inches), transparent=transparent)
+    finally:
+        if layout is not None:
+            figure.set_layout_engine(layout)
 
 
 def _is_svg(place: Place) -> bool:

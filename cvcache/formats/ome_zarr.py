@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray | da.Array
 
-logger = logging.getLogger("cvcache")
 
 VERSIONS = ("0.5", "0.4")
 
@@ -263,17 +261,11 @@ def _check_shards(
 
 
 def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
-    """Hand over a small picture of the image, made of its last level, where somebody keeps it."""
+    """Hand over a small picture of the image, made of its last level."""
     from cvcache.image.stored import StoredArray, whole
     from cvcache.image.thumbnail import render
 
-    if plan.place.thumbnail is None:
-        return
     spec = plan.specs[-1]
     last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
-    try:
-        if picture := render(last, meta, colors):
-            plan.place.thumbnail(picture)
-    except (ValueError, TypeError, ArithmeticError, MemoryError, OSError) as error:
-        logger.warning("%s has no thumbnail (%s: %s)", plan.place.url, type(error).__name__, error)
+    plan.place.illustrate(lambda: render(last, meta, colors))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced
+from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
 from cvcache.ram import Ram
 from cvcache.store import reopen
 from cvcache.store.base import ObjectInfo, Store
+
+logger = logging.getLogger("cvcache")
 
 PIN_SECONDS = 1.0
 """How long a look at the log of a bucket holds while the chunks of one image are read."""
@@ -204,6 +207,21 @@ class Place:
             raise LeaseLost(msg)
         with self.guard():
             self.store.put_parts(self.at(key), parts)
+
+    def illustrate(self, draw: Callable[[], bytes | None]) -> None:
+        """Hand over the small PNG that `draw` makes of the item, where somebody keeps it.
+
+        The item is there by now: that it has no picture is logged and not raised.
+        """
+        if self.thumbnail is None:
+            return
+        try:
+            if picture := draw():
+                self.thumbnail(picture)
+        except CvcacheError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a program finds in an item that was written as asked
+            logger.warning("%s has no thumbnail (%s: %s)", self.url, type(error).__name__, error)
 
     def find(self) -> dict[str, ObjectInfo]:
         """Return all parts of a directory item, by key."""

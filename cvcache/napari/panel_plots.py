@@ -45,12 +45,10 @@ def _is_plot(name: str, kind: object) -> bool:
 
 
 def _drawn(row: Row) -> Plot:
-    if not has_picture(row.name):
-        return Plot(row, None, "Only PNG and SVG are drawn here.")
     image = decode(picture(row))
     if isinstance(image, Refused):
         return Plot(row, None, line(f"Not shown: {image.text}", 400))
-    return Plot(row, image, "" if image is not None else "Not shown.")
+    return Plot(row, image, "" if image is not None else "Only PNG, SVG and PDF are shown here.")
 
 
 class PlotsPage(Page):

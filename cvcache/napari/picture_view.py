@@ -14,7 +14,7 @@ from cvcache.browse.words import line
 SIDE = 1600
 """Pixels of the longer side that a panel keeps, at most."""
 MOST_SIDE = 4096
-"""Pixels of the longer side of a drawing that is shown in full."""
+"""Pixels of the longer side of a picture that is shown in full."""
 _GROW = 4
 """How many times its size a small picture is drawn, at most."""
 _BIG_PIXELS = 2
@@ -29,13 +29,6 @@ def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refu
     """
     if not isinstance(picture, Picture):
         return picture
-    image = _decode_svg(picture, side) if picture.format == "svg" else _decode_png(picture, side)
-    if isinstance(image, QImage) and image.isNull():
-        return Refused("it cannot be drawn")
-    return image
-
-
-def _decode_png(picture: Picture, side: int) -> QImage | Refused:
     data = QByteArray(picture.data)
     buffer = QBuffer(data)
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)
@@ -50,27 +43,6 @@ def _decode_png(picture: Picture, side: int) -> QImage | Refused:
         reader.setScaledSize(size.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()
     return Refused(line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image
-
-
-def _decode_svg(picture: Picture, side: int) -> QImage | Refused:
-    try:
-        from qtpy.QtSvg import QSvgRenderer
-    except ImportError:
-        return Refused("this Qt draws no SVG; its QtSvg part is not installed")
-    renderer = QSvgRenderer(QByteArray(picture.data))
-    if not renderer.isValid():
-        return Refused("no SVG that can be drawn")
-    longer = max(picture.width, picture.height, 1)
-    factor = min(max(2.0, SIDE / 2 / longer), min(side, MOST_SIDE) / longer)
-    size = QSize(max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    image = QImage(size, QImage.Format.Format_ARGB32_Premultiplied)
-    image.setDevicePixelRatio(1.0)
-    image.fill(QColor("white"))
-    painter = QPainter(image)
-    renderer.setAspectRatioMode(Qt.AspectRatioMode.KeepAspectRatio)
-    renderer.render(painter, QRectF(0, 0, size.width(), size.height()))
-    painter.end()
-    return image
 
 
 class PictureView(QWidget):

@@ -42,6 +42,7 @@ class Attempt:
         self.policy = policy
         self.rows: dict[str, dict[str, Any]] = {}
         self.own_files: set[str] = set()
+        self.pictured: set[str] = set()
         self.fate: Record | None = None
         self.started = policy.clock()
         self.shared = False

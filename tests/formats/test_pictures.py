@@ -7,6 +7,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import matplotlib
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
+from cvcache.testing import WrapperStore, instrument
 from cvcache.testing.same import same
 
 if TYPE_CHECKING:
@@ -153,6 +155,97 @@ def test_what_is_read_of_a_figure_is_the_same_first_and_later(suffix: str, tmp_p
         first = node.write(f"hist.{suffix}", figure()).read()
     assert same(first, cdir_query(tmp_path / "node").read(f"hist.{suffix}"))
     assert cdir_query(tmp_path / "node")[f"hist.{suffix}"].meta["kind"] == "plot"
+
+
+def size_of(png: bytes | None) -> tuple[int, int] | None:
+    return PIL.Image.open(io.BytesIO(png)).size if png else None
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_a_thumbnail_is_kept_of_a_figure_and_of_nothing_else(suffix: str, tmp_path: Path) -> None:
+    other: Any = "<svg/>" if suffix == "svg" else b"%PDF-1.4"
+    calls: list[str] = []
+
+    class Puts(WrapperStore):
+        def call(self, verb: str, path: str, act: Any, data: bytes | None = None) -> Any:
+            if verb == "put":
+                calls.append(path.removeprefix(f"{tmp_path}/node/"))
+            return super().call(verb, path, act, data)
+
+    with instrument(Puts), cdir_init(tmp_path / "node") as node:
+        attempt = node.record().attempt  # type: ignore[union-attr]
+        calls.clear()
+        node.write(f"hist.{suffix}", figure())
+        assert calls == [
+            f"_cvcache/writing/{attempt}/hist.{suffix}.json",
+            f"hist.{suffix}",
+            f"_cvcache/thumb/{attempt}/hist.{suffix}.png",
+        ]
+        node.write(f"other.{suffix}", other)
+        for name in ("again", "opened", "for a tool"):
+            node.write(f"{name}.{suffix}", figure())
+        node.write(f"again.{suffix}", other)
+        with node.open(f"opened.{suffix}", "wb") as file:
+            file.write(b"theirs")
+        node.path(f"for a tool.{suffix}")
+    pictured = {
+        item.name.partition(".")[0]: size_of(item.thumbnail()) for item in cdir_query(tmp_path / "node").items()
+    }
+    assert pictured == {"hist": (1000, 500), "other": None, "again": None, "opened": None, "for a tool": None}
+
+
+def test_a_figure_whose_thumbnail_cannot_be_drawn_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw = Figure.savefig
+
+    def savefig(self: Figure, *args: Any, **options: Any) -> None:
+        if options["format"] == "png":
+            raise RuntimeError("no font")
+        draw(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    plot = Figure(layout="constrained")
+    layout = plot.get_layout_engine()
+    with cdir_init(tmp_path / "node") as node:
+        node.write("hist.svg", plot)
+    item = cdir_query(tmp_path / "node")["hist.svg"]
+    assert "<svg" in item.read()
+    assert item.thumbnail() is None
+    assert "hist.svg has no thumbnail (RuntimeError: no font)" in caplog.text
+    assert plot.get_layout_engine() is layout
+
+
+def test_a_thumbnail_is_bounded_in_pixels_and_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plot = figure()
+    plot.axes[0].text(20, 1, "far out")
+    with cdir_init(tmp_path / "node") as node:
+        with matplotlib.rc_context({"savefig.bbox": "tight"}):
+            node.write("far.svg", plot)
+        monkeypatch.setattr("cvcache.contents.MAX_THUMBNAIL", 100)
+        node.write("large.svg", plot)
+        monkeypatch.undo()
+    node = cdir_query(tmp_path / "node")
+    assert 1000 <= max(size_of(node["far.svg"].thumbnail()) or ()) <= 1100
+    assert node["large.svg"].thumbnail() is None
+    assert "large.svg has no thumbnail" in caplog.text
+
+
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_a_thumbnail_leaves_the_layout_as_the_figure_was_written(layout: str | None) -> None:
+    pages = []
+    for keep in (None, lambda _: None):
+        plot = Figure(figsize=(6, 4), layout=layout)
+        for axes in plot.subplots(2, 2).flat:
+            axes.set(xlabel="size in voxels", ylabel="mean brightness", title="cells")
+        for name in ("hist.svg", "hist.pdf"):
+            place = new_place(name)
+            place.thumbnail = keep
+            find_format(name).write(place, plot)
+        pages.append(place.get())
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.parametrize("options", [{"dpi": 100}, {"transparent": True}])

@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import cvcache
 from cvcache.browse.tree import Tree
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from cvcache.napari.panel_page import Page
 
 PREVIEW, LOG, PLOTS, TABLE, KEY, MADE = range(6)
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20" fill="#f00"/></svg>'
 
 
 def png(width: int, height: int, gray: int = 200) -> bytes:
@@ -48,7 +48,7 @@ def write_tree(url: str, **options: Any) -> None:
                 print(f"this is {name}")  # noqa: T201 - the same
             node.write("nuclei.ome.zarr", (pixels[0] % 7).astype("uint8"), axes="yx", kind="labels")
             write_bytes(node, "curve.png", png(30 * step, 20))
-            write_bytes(node, "drawing.svg", SVG)
+            node.write("drawing.svg", Figure(figsize=(4, 2)))
             write_bytes(node, "cells.csv", b"label,area\n" + b"".join(b"%d,%d.5\n" % (i, step * i) for i in range(300)))
     fail(top / "broken")
 

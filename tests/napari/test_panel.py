@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from panel_bench import KEY, LOG, MADE, PLOTS, PREVIEW, TABLE, Bench, bench_on, png, write_bytes, write_tree
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QImage
@@ -77,7 +78,7 @@ def test_the_pages_of_a_node(bench: Bench) -> None:
     assert "this is left" in bench.select("left", tab=LOG).text.toPlainText()
     plots = bench.select("left", tab=PLOTS)
     shown = [(view.caption.text(), view.view.image.width()) for view in plots.views if view.isVisible()]
-    assert shown == [("drawing.svg", 800), ("curve.png", 30)]
+    assert shown == [("drawing.svg", 1000), ("curve.png", 30)]
     table = bench.select("left", tab=TABLE)
     assert table.model.rowCount() == 200
     assert table.model.headerData(1, Qt.Orientation.Horizontal) == "area"
@@ -87,6 +88,28 @@ def test_the_pages_of_a_node(bench: Bench) -> None:
     assert '"step": 1' in key.text.toPlainText()
     made = bench.select("left", tab=MADE)
     assert labels_of(made)["numpy"] == np.__version__
+
+
+def test_a_figure_is_seen_whatever_it_was_written_as(qtbot: Any, tmp_path: Path) -> None:
+    red = Figure(figsize=(4, 2), facecolor="red")
+    with cvcache.cdir_init(tmp_path / "tree" / "node") as node:
+        for suffix in ("svg", "pdf"):
+            node.write(f"figure.{suffix}", red)
+            write_bytes(node, f"theirs.{suffix}", b"%PDF-1.4 <svg/>")
+    for bench in bench_on(qtbot, str(tmp_path / "tree")):
+        plots = bench.select("node", tab=PLOTS)
+        views = {view.caption.text(): view for view in plots.views if view.isVisible()}
+        assert sorted(views) == ["figure.pdf", "figure.svg", "theirs.pdf", "theirs.svg"]
+        for suffix in ("svg", "pdf"):
+            for page in (plots, bench.select(f"node/figure.{suffix}", tab=PREVIEW)):
+                view = page.sights[0].view if page is not plots else views[f"figure.{suffix}"].view
+                assert view.image.width() == 1000
+                assert view.image.pixelColor(500, 250).name() == "#ff0000"
+            theirs = tmp_path / "tree" / "node" / f"theirs.{suffix}"
+            page = bench.select(f"node/theirs.{suffix}", tab=PREVIEW)
+            for refused in (views[theirs.name].refused, page.sights[0].refused):
+                assert refused.text().endswith(f"open this {suffix.upper()} elsewhere: {theirs}")
+            assert page.sights[0].view.image.isNull()
 
 
 def test_the_log_and_key_of_an_item_are_those_of_its_node(bench: Bench) -> None:
