@@ -112,6 +112,11 @@ HOSTILE_PNG = {
     "fewer pixels": made(header(2, 3), chunk(b"IDAT", GRAY_2X2), END),
     "more pixels": made(header(2, 1), chunk(b"IDAT", GRAY_2X2), END),
     "no deflate": made(header(2, 2), chunk(b"IDAT", b"nonsense"), END),
+    "no end of deflate": made(header(2, 2), chunk(b"IDAT", GRAY_2X2[:-4]), END),
+    "header in second place": made(chunk(b"tEXt", b"a\0b"), header(2, 2), chunk(b"IDAT", GRAY_2X2), END),
+    "wrong checksum of the end": made(header(2, 2), chunk(b"IDAT", GRAY_2X2), END[:-1] + b"\0"),
+    "fewer pixels, interlaced": made(header(3, 3, 8, 0, 0, 0, 1), chunk(b"IDAT", zlib.compress(b"\0a")), END),
+    "more pixels, interlaced": made(header(3, 3, 8, 0, 0, 0, 1), chunk(b"IDAT", inflating_to(1 << 20)), END),
     "many parts": made(header(2, 2), chunk(b"tEXt", b"") * 70_000, chunk(b"IDAT", GRAY_2X2), END),
 }
 
