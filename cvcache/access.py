@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.protocol.policy import Policy
-from cvcache.ram import Ram
-from cvcache.store import Store, open_store
+from cvcache.store.base import Store
+from cvcache.store.lru import Ram
+from cvcache.store.open import open_store
 
 
 @dataclass(slots=True)

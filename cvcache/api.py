@@ -12,8 +12,8 @@ from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 from cvcache.protocol.policy import Policy
-from cvcache.ram import Ram
-from cvcache.store import location_of
+from cvcache.store.lru import Ram
+from cvcache.store.open import location_of
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 

@@ -18,7 +18,7 @@ import click
 
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
 from cvcache.printable import plain
-from cvcache.store import read_option
+from cvcache.store.open import read_option
 from cvcache.terminal import complain, prepare, print_json, print_line, progress
 
 if TYPE_CHECKING:

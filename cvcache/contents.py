@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from cvcache import layout
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
-from cvcache.layout import is_item_dir, successor
-from cvcache.names import item_names
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.item_write import Turn
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.protocol.record import Record, load_inventory, load_made
 from cvcache.protocol.resume import resume
 from cvcache.protocol.sweep import delete_item
-from cvcache.ram import Ram
+from cvcache.store import layout
 from cvcache.store.base import Listing, Store
+from cvcache.store.layout import is_item_dir, successor
+from cvcache.store.lru import Ram
+from cvcache.store.names import item_names
 
 logger = logging.getLogger("cvcache")
 

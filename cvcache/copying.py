@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import layout
 from cvcache.errors import ItemDamaged
 from cvcache.formats.place import sha256
-from cvcache.layout import is_item_dir
 from cvcache.node_items import NodeItems
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.finish import commit, release
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.protocol.record import Record
+from cvcache.store import layout
 from cvcache.store.base import Store
 from cvcache.store.gather import gather
+from cvcache.store.layout import is_item_dir
 
 WHOLE = 64 << 20
 """Bytes of an object that are copied through memory at once; a longer one in pieces."""

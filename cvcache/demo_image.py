@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.store import open_store
 from cvcache.store.base import Store
+from cvcache.store.open import open_store
 from cvcache.store.urls import parse
 
 AS_SEEN: dict[str, Any] = {

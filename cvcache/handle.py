@@ -12,15 +12,15 @@ from cvcache.access import Access
 from cvcache.commit import Commit
 from cvcache.errors import NotOpen
 from cvcache.keys.canonical import Canonical
-from cvcache.names import check_key, check_node_name, child_names
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.owner import is_dead
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
-from cvcache.ram import Ram
-from cvcache.store import Store
+from cvcache.store.base import Store
+from cvcache.store.lru import Ram
+from cvcache.store.names import check_key, check_node_name, child_names
 
 logger = logging.getLogger("cvcache")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cvcache.layout import RESERVED
 from cvcache.store.base import Store
+from cvcache.store.layout import RESERVED
 
 KIND = "parts"
 """The directory of a node's control objects that holds the parts of logs."""

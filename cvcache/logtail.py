@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from cvcache.errors import ItemNotFound
-from cvcache.layout import attempt_root, root, successor
 from cvcache.logparts import read_parts
-from cvcache.names import check_item_name
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.owner import is_dead
 from cvcache.protocol.record import Record
+from cvcache.store.layout import attempt_root, root, successor
+from cvcache.store.names import check_item_name
 
 if TYPE_CHECKING:
     from cvcache.node_items import NodeItems

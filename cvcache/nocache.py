@@ -21,9 +21,9 @@ from cvcache.formats import find_format
 from cvcache.formats.json_value import plain_values
 from cvcache.formats.place import Place
 from cvcache.item import Item
-from cvcache.names import check_item_name, check_node_name
 from cvcache.node import CacheDir
-from cvcache.store import open_store
+from cvcache.store.names import check_item_name, check_node_name
+from cvcache.store.open import open_store
 
 
 class NoCache(CacheDir):

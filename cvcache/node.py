@@ -17,7 +17,6 @@ from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.formats.json_value import plain_values
 from cvcache.item import Item
-from cvcache.names import check_item_name
 from cvcache.node_items import NodeItems
 from cvcache.protocol.attempt import Attempt, open_attempt, running
 from cvcache.protocol.claim import obtain
@@ -25,6 +24,7 @@ from cvcache.protocol.finish import commit, finish, release
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.request import Wish
 from cvcache.protocol.rules import OnStale, Sibling
+from cvcache.store.names import check_item_name
 
 _TRACEBACK_CHARACTERS = 8192
 

@@ -6,11 +6,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import contents, layout
+from cvcache import contents
 from cvcache.formats.place import Place
 from cvcache.handle import NodeHandle
 from cvcache.item import Item
-from cvcache.names import check_item_name
+from cvcache.store import layout
+from cvcache.store.names import check_item_name
 
 
 class NodeItems(NodeHandle):

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.keys import key_form_with_items
 from cvcache.keys.digest import digest
-from cvcache.layout import is_control
-from cvcache.names import check_node_name
 from cvcache.protocol.attempt import open_attempt
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.request import Sources, Wish
 from cvcache.protocol.rules import OnStale, Request
 from cvcache.store.base import Store
+from cvcache.store.layout import is_control
+from cvcache.store.names import check_node_name
 
 _LABEL_CHARACTERS = 60
 _ON_STALE = {choice.value: choice for choice in OnStale}

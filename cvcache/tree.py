@@ -10,12 +10,12 @@ from typing import Any
 from cvcache import contents, opening
 from cvcache.api import cdir
 from cvcache.errors import BadRecord, UsageError
-from cvcache.layout import is_control
-from cvcache.names import child_names
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 from cvcache.protocol.observe import is_foreign
 from cvcache.protocol.remove import check_removal, remove
+from cvcache.store.layout import is_control
+from cvcache.store.names import child_names
 
 AT_ONCE = 16
 """Requests under way at a time while a tree is read."""

@@ -10,9 +10,9 @@ from cvcache import contents
 from cvcache.api import cdir
 from cvcache.formats import find_format
 from cvcache.formats.place import Place, sha256
-from cvcache.layout import is_item_dir
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
+from cvcache.store.layout import is_item_dir
 from cvcache.tree import cdir_walk
 
 

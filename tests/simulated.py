@@ -21,8 +21,8 @@ from servers.store_cases import LocalCase, MemoryCase
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, handle, register_format
 from cvcache.protocol.record import Owner
 from cvcache.protocol.rules import attempt, claim, heartbeat, observe
-from cvcache.store import location_of, open_store
 from cvcache.store.local import LocalStore
+from cvcache.store.open import location_of, open_store
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from servers.store_cases import StoreCase
 
     from cvcache import CacheDir
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 TTL = 60.0
 REQUEST_TIMEOUT = 10.0

@@ -11,7 +11,7 @@ from servers.fault_proxy import FaultProxy, scripted
 
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
 from cvcache.protocol.rules import observe
-from cvcache.store import location_of, open_store
+from cvcache.store.open import location_of, open_store
 from cvcache.store.s3 import S3Store
 from cvcache.testing import CountingStore, instrument, lay_tree
 from cvcache.tree import read_tree
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servers.object_stores import S3Server
     from servers.store_cases import LocalCase, StoreCase
 
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 
 class Counted:

@@ -91,7 +91,7 @@ def test_a_change_undone_upstream_reruns_nothing_downstream(root: CacheDir) -> N
 def test_nothing_is_written_and_each_node_costs_two_calls(memory_case: MemoryCase) -> None:
     stores: list[CountingStore] = []
 
-    def wrap(store: cvcache.store.Store) -> CountingStore:  # type: ignore[name-defined]  # a module of the package
+    def wrap(store: cvcache.store.base.Store) -> CountingStore:  # type: ignore[name-defined]  # a module of the package
         stores.append(CountingStore(store))
         return stores[-1]
 

@@ -40,9 +40,9 @@ from cvcache import (
     cdir_remove,
     cdir_walk,
 )
-from cvcache.names import check_item_name, check_node_name
 from cvcache.protocol.owner import this_owner
-from cvcache.store import instrument, location_of, open_store
+from cvcache.store.names import check_item_name, check_node_name
+from cvcache.store.open import instrument, location_of, open_store
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 LEVELS, SIDE, CHUNK = 6, 256, 32
 PIXELS = np.arange(SIDE * SIDE, dtype="uint16").reshape(SIDE, SIDE)

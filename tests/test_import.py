@@ -18,9 +18,8 @@ PACKAGE = Path(cvcache.__file__).parent
 HEAVY = {"dask", "fsspec", "numpy", "zarr"}
 
 LAYERS: tuple[set[str], ...] = (
-    {"errors", "layout"},
+    {"errors"},
     {
-        "names",
         "printable",
         "pyramid",
     },
@@ -32,7 +31,6 @@ LAYERS: tuple[set[str], ...] = (
         "logworker",
         "keys",
         "protocol",
-        "ram",
         "store",
     },
     {"access", "commit", "formats", "image", "logspool"},
@@ -44,7 +42,7 @@ LAYERS: tuple[set[str], ...] = (
 )
 """The rooms of docs: a module imports from its own layer and from those before it."""
 
-MUTUAL = {("store.base", "store")}
+MUTUAL = {("store.base", "store.open")}
 """Imported inside a function, since the other one imports this one."""
 
 

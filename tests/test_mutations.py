@@ -35,9 +35,9 @@ from test_faults import (
 )
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
-from cvcache.layout import parse_record_name
 from cvcache.protocol.record import Record, dump_inventory
 from cvcache.protocol.rules import claim, finish, observe, rules
+from cvcache.store.layout import parse_record_name
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from simulated import World
 
     from cvcache.protocol.attempt import Attempt
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 __all__ = ["stage", "world"]
 
@@ -325,8 +325,8 @@ def _remove_what_came_later(patch: pytest.MonkeyPatch) -> None:
         def __contains__(self, _: object) -> bool:
             return True
 
-    for module in ("claim", "wipe"):
-        patch.setattr(f"cvcache.{module}.past_attempts", lambda *_: Everything([""]))
+    for module in ("remove", "sweep"):
+        patch.setattr(f"cvcache.protocol.{module}.past_attempts", lambda *_: Everything([""]))
 
 
 @pytest.mark.parametrize("stage", [("memory", "a result, then remove")], indirect=True, ids=" ".join)

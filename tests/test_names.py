@@ -11,8 +11,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cvcache import InvalidName, cdir
-from cvcache.layout import is_item_dir, node_of
-from cvcache.names import (
+from cvcache.store.layout import is_item_dir, node_of
+from cvcache.store.names import (
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
     check_item_name,
@@ -21,7 +21,7 @@ from cvcache.names import (
     item_names,
     node_path,
 )
-from cvcache.store import location_of
+from cvcache.store.open import location_of
 from cvcache.store.urls import parse, redact
 
 if TYPE_CHECKING:

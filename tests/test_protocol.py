@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from cvcache import NodeBusy, NodeStale, NotACacheDir, RecursiveNode
-from cvcache.layout import PLAIN, attempt_root
 from cvcache.protocol.record import STATES, Record
 from cvcache.protocol.rules import (
     Claim,
@@ -32,6 +31,7 @@ from cvcache.protocol.rules import (
     decide,
     decide_removal,
 )
+from cvcache.store.layout import PLAIN, attempt_root
 
 ATTEMPT, EARLIER = "a" * 16, "e" * 16
 KEY, OTHER_KEY = "digest of the key", "digest of another key"

@@ -15,7 +15,6 @@ from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_recor
 
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.commit import Commit
-from cvcache.layout import PLAIN, attempt_root, parse_record_name, record_name
 from cvcache.protocol.record import (
     MAX_BYTES,
     MAX_ITEM_BYTES,
@@ -29,6 +28,7 @@ from cvcache.protocol.record import (
     loads,
 )
 from cvcache.protocol.strict_json import MAX_DEPTH
+from cvcache.store.layout import PLAIN, attempt_root, parse_record_name, record_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

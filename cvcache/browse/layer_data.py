@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache import layout
 from cvcache.api import cdir
 from cvcache.browse.layer_images import LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import LARGEST
@@ -19,7 +18,8 @@ from cvcache.formats.common import damage
 from cvcache.formats.place import Place
 from cvcache.image.location import ZIPPED, Location, locate
 from cvcache.item import Item
-from cvcache.layout import is_control, node_of
+from cvcache.store import layout
+from cvcache.store.layout import is_control, node_of
 
 if TYPE_CHECKING:
     import dask.array as da

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
 from cvcache.image.metadata import COLORS
-from cvcache.layout import is_item_dir
 from cvcache.logparts import read_last_parts
 from cvcache.logtail import Tail
-from cvcache.names import check_item_name
 from cvcache.show import row_bytes, size_text
+from cvcache.store.layout import is_item_dir
+from cvcache.store.names import check_item_name
 from cvcache.store.urls import redact
 
 if TYPE_CHECKING:

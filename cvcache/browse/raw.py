@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats.place import Place
-from cvcache.layout import is_item_dir
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.show import row_bytes
+from cvcache.store.layout import is_item_dir
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

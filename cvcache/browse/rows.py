@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache import contents, layout
-from cvcache.layout import is_item_dir
+from cvcache import contents
 from cvcache.protocol.messages import describe_owner
 from cvcache.show import row_bytes
+from cvcache.store import layout
+from cvcache.store.layout import is_item_dir
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir

@@ -24,10 +24,10 @@ from cvcache.browse.rows import (
     unseen_row,
 )
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.layout import is_control, is_item_dir
-from cvcache.names import child_names
 from cvcache.node import CacheDir
 from cvcache.store.base import AT_ONCE, Listing
+from cvcache.store.layout import is_control, is_item_dir
+from cvcache.store.names import child_names
 
 T = TypeVar("T")
 R = TypeVar("R")

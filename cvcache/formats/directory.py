@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import InvalidName, ItemDamaged, UnknownFormat, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.formats.place import sha256
-from cvcache.layout import DIRECTORY_INDEX as INDEX
-from cvcache.names import check_item_name
 from cvcache.store.gather import gather
+from cvcache.store.layout import DIRECTORY_INDEX as INDEX
+from cvcache.store.names import check_item_name
 
 if TYPE_CHECKING:
     from cvcache.formats.place import Place

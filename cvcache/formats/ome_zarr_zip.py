@@ -13,7 +13,7 @@ from cvcache.formats.common import stored_bytes
 from cvcache.formats.place import Place
 from cvcache.image.zipped import ZipStore
 from cvcache.image.zipping import zip_directory
-from cvcache.layout import node_of, temporary
+from cvcache.store.layout import node_of, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

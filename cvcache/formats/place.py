@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
-from cvcache.ram import Ram
-from cvcache.store import reopen
 from cvcache.store.base import ObjectInfo, Store
+from cvcache.store.lru import Ram
+from cvcache.store.open import reopen
 
 logger = logging.getLogger("cvcache")
 

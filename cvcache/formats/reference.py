@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache import layout
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage, refusal, type_name
 from cvcache.image.location import ZIPPED, Location, locate
-from cvcache.layout import node_of
+from cvcache.store import layout
+from cvcache.store.layout import node_of
 from cvcache.store.urls import as_text, redact
 
 if TYPE_CHECKING:

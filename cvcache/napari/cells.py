@@ -8,8 +8,8 @@ from cvcache.browse.raw import told
 from cvcache.browse.rows import Row
 from cvcache.browse.words import TIP_LINE, line, tip
 from cvcache.errors import CvcacheError
-from cvcache.layout import above_control
 from cvcache.show import size_text
+from cvcache.store.layout import above_control
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
 NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache import layout
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
 from cvcache.node import CacheDir
+from cvcache.store import layout
 
 if TYPE_CHECKING:
     from cvcache.browse.layer_images import LayerData

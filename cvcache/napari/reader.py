@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.layout import control
 from cvcache.napari.sample import demo
+from cvcache.store.layout import control
 from cvcache.store.urls import parse
 
 if TYPE_CHECKING:

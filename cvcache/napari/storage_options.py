@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from cvcache.errors import CvcacheError
-from cvcache.store import read_option
+from cvcache.store.open import read_option
 from cvcache.store.urls import parse
 
 LINES = 4

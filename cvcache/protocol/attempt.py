@@ -15,15 +15,15 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from cvcache import layout
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
-from cvcache.layout import PLAIN, is_item_dir, parse_record_name
 from cvcache.protocol import heartbeat
 from cvcache.protocol.opener import current_task, current_thread, weak_task
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
 from cvcache.protocol.sweep import delete_item
+from cvcache.store import layout
 from cvcache.store.base import Store
+from cvcache.store.layout import PLAIN, is_item_dir, parse_record_name
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""

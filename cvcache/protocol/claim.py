@@ -8,9 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TypeVar, assert_never, cast
 
-from cvcache import layout
 from cvcache.errors import InvalidName, NotExclusive, RecursiveNode
-from cvcache.layout import PLAIN, attempt_root
 from cvcache.protocol.attempt import Attempt, open_attempt
 from cvcache.protocol.finish import release, stop_older
 from cvcache.protocol.heartbeat import claiming, remember
@@ -32,7 +30,9 @@ from cvcache.protocol.rules import (
     decide,
 )
 from cvcache.protocol.sweep import wipe
+from cvcache.store import layout
 from cvcache.store.base import Store
+from cvcache.store.layout import PLAIN, attempt_root
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")

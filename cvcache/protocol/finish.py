@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import layout
 from cvcache.errors import LeaseLost, NodeBusy
 from cvcache.protocol.attempt import Attempt, open_attempt
 from cvcache.protocol.observe import read_record
@@ -14,6 +13,7 @@ from cvcache.protocol.owner import new_id, now
 from cvcache.protocol.record import Record, dump_inventory, dumps
 from cvcache.protocol.rules import View
 from cvcache.protocol.sweep import forget_items
+from cvcache.store import layout
 from cvcache.store.base import Store
 
 logger = logging.getLogger("cvcache")

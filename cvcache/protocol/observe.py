@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cvcache import layout
 from cvcache.errors import BadRecord, NodeBusy, NodeRemoved, NodeReplaced, NotACacheDir
-from cvcache.layout import is_control, is_item_dir, parse_record_name, record_name
 from cvcache.protocol.attempt import open_attempt, running
 from cvcache.protocol.heartbeat import is_claiming
 from cvcache.protocol.messages import refusal
@@ -15,7 +13,9 @@ from cvcache.protocol.owner import is_dead, this_owner
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import MAX_BYTES, Record, loads
 from cvcache.protocol.rules import Liveness, View
+from cvcache.store import layout
 from cvcache.store.base import Store
+from cvcache.store.layout import is_control, is_item_dir, parse_record_name, record_name
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 10.0

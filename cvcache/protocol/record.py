@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
-from cvcache.layout import PLAIN, attempt_root, record_name
-from cvcache.names import check_item_name
 from cvcache.protocol.strict_json import bad, parse_json, short
+from cvcache.store.layout import PLAIN, attempt_root, record_name
+from cvcache.store.names import check_item_name
 
 SCHEMA = 1
 MAX_BYTES = 64 * 1024

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from cvcache import layout
 from cvcache.errors import CvcacheError
-from cvcache.layout import PLAIN
 from cvcache.protocol.finish import stop_older
 from cvcache.protocol.heartbeat import claiming
 from cvcache.protocol.messages import refusal
@@ -17,7 +15,9 @@ from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dumps
 from cvcache.protocol.rules import FinishRemoval, Liveness, Refuse, Use, View, decide_removal
 from cvcache.protocol.sweep import past_attempts, wipe
+from cvcache.store import layout
 from cvcache.store.base import Store
+from cvcache.store.layout import PLAIN
 
 
 def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:

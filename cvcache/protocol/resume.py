@@ -11,13 +11,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cvcache import layout
-from cvcache.layout import PLAIN, attempt_root, log_entries
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.observe import read_record
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
+from cvcache.store import layout
 from cvcache.store.gather import gather
+from cvcache.store.layout import PLAIN, attempt_root, log_entries
 
 logger = logging.getLogger("cvcache")
 

@@ -18,8 +18,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import Record
+from cvcache.store.layout import PLAIN
 
 
 class Liveness(Enum):

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
 
-from cvcache.store.writer import Guard
+from cvcache.store.fileobj import Guard
 
 AT_ONCE = 48
 """Requests to a bucket under way in one process."""
@@ -54,7 +54,7 @@ class Store(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the scheme alone: options may hold secrets, so another process brings its own."""
-        from cvcache.store import reopen
+        from cvcache.store.open import reopen
 
         return reopen, (self.scheme, "")
 

@@ -16,12 +16,12 @@ from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar, cast
 
 from cvcache.errors import UsageError
-from cvcache.layout import probe
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
-from cvcache.store.failure import http_status, is_denied, is_lost, quotes, retrying, secrets_of, without
+from cvcache.store.fileobj import Guard, WholeObject
+from cvcache.store.layout import probe
 from cvcache.store.reader import RangeReader
-from cvcache.store.writer import Guard, WholeObject
+from cvcache.store.retry import http_status, is_denied, is_lost, quotes, retrying, secrets_of, without
 
 T = TypeVar("T")
 

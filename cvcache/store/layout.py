@@ -33,13 +33,13 @@ class Entry(Protocol):
     """A record, as far as it says where it lies in the log, and where the items of its attempt lie."""
 
     @property
-    def seq(self) -> int: ...  # noqa: D102 - as in Record
+    def seq(self) -> int: ...
     @property
-    def after(self) -> str: ...  # noqa: D102
+    def after(self) -> str: ...
     @property
-    def attempt(self) -> str: ...  # noqa: D102
+    def attempt(self) -> str: ...
     @property
-    def root(self) -> str: ...  # noqa: D102
+    def root(self) -> str: ...
 
 
 def is_control(name: str) -> bool:

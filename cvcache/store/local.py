@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
-from cvcache.layout import control_dirs, node_of, temporary
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.local_file import AT_ONCE, NO_FILES, READ, no_file, open_file, read
-from cvcache.store.writer import Guard
+from cvcache.store.fileobj import Guard
+from cvcache.store.layout import control_dirs, node_of, temporary
+from cvcache.store.local_read import AT_ONCE, NO_FILES, READ, no_file, open_file, read
 
 if TYPE_CHECKING:
     from io import FileIO

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import IO, Any, ClassVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.writer import Guard, WholeObject
+from cvcache.store.fileobj import Guard, WholeObject
 
 _lock = threading.RLock()
 

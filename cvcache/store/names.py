@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cvcache.errors import InvalidName
-from cvcache.layout import is_control, is_item_dir
+from cvcache.store.layout import is_control, is_item_dir
 
 if TYPE_CHECKING:
     from cvcache.store.urls import Location

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from cvcache.errors import InvalidName, UnknownOption
-from cvcache.names import node_path
 from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.names import node_path
 from cvcache.store.urls import as_text, parse
 
 __all__ = ["Listing", "ObjectInfo", "Store", "check_scheme", "instrument", "location_of", "open_store", "read_option"]

@@ -1,4 +1,4 @@
-"""What a URL or path says by its spelling alone. What may be a node is for `cvcache.names` to say."""
+"""What a URL or path says by its spelling alone. What may be a node is for `cvcache.store.names` to say."""
 
 from __future__ import annotations
 

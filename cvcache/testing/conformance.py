@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cvcache.layout import is_control
 from cvcache.store.base import Store
+from cvcache.store.layout import is_control
 
 F = TypeVar("F", bound=Callable[..., Any])
 

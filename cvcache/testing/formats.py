@@ -22,13 +22,14 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from cvcache import cdir, cdir_init, cdir_query, cdir_remove, layout
+from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, find_format
 from cvcache.formats.place import Place
-from cvcache.layout import above_control, is_control
 from cvcache.node import CacheDir
+from cvcache.store import layout
 from cvcache.store.base import Store
+from cvcache.store.layout import above_control, is_control
 from cvcache.testing.conformance import ConformanceTests
 from cvcache.testing.elsewhere import dtype_of, read_elsewhere
 from cvcache.testing.same import same, settled

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from typing import IO, ClassVar, TypeVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.writer import Guard, WholeObject
+from cvcache.store.fileobj import Guard, WholeObject
 
 T = TypeVar("T")
 

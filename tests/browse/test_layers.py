@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from cvcache.browse.layer_data import LayerData
     from cvcache.browse.rows import Row
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 STACK = np.random.default_rng(0).integers(0, 4000, (8, 96, 128)).astype("uint16")
 LABELS = (np.arange(STACK.size).reshape(STACK.shape) // 4096).astype("int32")

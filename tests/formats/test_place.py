@@ -11,8 +11,8 @@ import pytest
 
 from cvcache import NodeReplaced
 from cvcache.formats.place import Place
-from cvcache.ram import Ram
-from cvcache.store import location_of, open_store
+from cvcache.store.lru import Ram
+from cvcache.store.open import location_of, open_store
 from cvcache.testing.stores import WrapperStore
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import BucketCase
 
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 
 class Slow(WrapperStore):

@@ -37,8 +37,8 @@ from servers.missing import unavailable
 
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import Record, loads
+from cvcache.store.layout import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

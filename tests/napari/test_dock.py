@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from servers.store_cases import BucketCase, LocalCase, StoreCase
 
     from cvcache.browse.rows import Row
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 
 @cvcache.step

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from cvcache.store.base import Store
-    from cvcache.store.writer import Guard
+    from cvcache.store.fileobj import Guard
 
 __all__ = ["KILL_POINTS", "NEED_LEFTOVERS", "POINTS", "STOP_POINTS", "Doom"]
 

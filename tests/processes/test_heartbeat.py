@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import loads
+from cvcache.store.layout import PLAIN
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import Record, loads
+from cvcache.store.layout import PLAIN
 from processes.content import NAMES, PIECES
 from processes.doom import KILL_POINTS
 from processes.figures import Figures

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.missing import unavailable
 
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import Record, loads
+from cvcache.store.layout import PLAIN
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cvcache import cdir_query
-from cvcache.layout import PLAIN
 from cvcache.protocol.record import Record, loads
+from cvcache.store.layout import PLAIN
 from processes import content
 from processes.doom import NEED_LEFTOVERS, STOP_POINTS
 from processes.figures import Figures

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cvcache.layout import record_name
 from cvcache.protocol.record import Owner, Record, dumps
+from cvcache.store.layout import record_name
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.store import location_of, open_store
 from cvcache.store.bucket import BucketStore
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
+from cvcache.store.open import location_of, open_store
 from cvcache.testing import CountingStore, FaultyStore
 from cvcache.testing.conformance import StoreTests, overrides
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from servers.object_stores import S3Server
     from servers.store_cases import BucketCase
 
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 
 class TestLocal(StoreTests):

@@ -9,7 +9,7 @@ import pytest
 
 from cvcache import NotExclusive, Policy, cdir, cdir_init, cdir_query
 from cvcache.protocol.record import loads
-from cvcache.store import open_store
+from cvcache.store.open import open_store
 from store.strangers import log_key
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
 from cvcache import InvalidName, cdir, cdir_init, cdir_query
-from cvcache.store import location_of, open_store
-from cvcache.store.failure import http_status, is_denied, is_lost, is_transient, retrying
 from cvcache.store.gcs import GcsStore
+from cvcache.store.open import location_of, open_store
+from cvcache.store.retry import http_status, is_denied, is_lost, is_transient, retrying
 from cvcache.store.s3 import S3Store
 from store.stub_http import Answer, Call, answering, s3_error
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from servers.object_stores import ObjectServer
 
-    from cvcache.store import Store
+    from cvcache.store.base import Store
 
 S3_OPTIONS = {"key": "test", "secret": "testtest", "client_kwargs": {"region_name": "us-east-1"}}
 EXISTS = s3_error(412, "PreconditionFailed", condition="If-None-Match")

@@ -20,7 +20,7 @@ from typing import Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.keys.canonical import Form, Walk, text_form, type_name
-from cvcache.layout import log
+from cvcache.store.layout import log
 from cvcache.store.urls import Location, parse, redact
 
 __all__ = ["form_of", "local_form"]
@@ -128,7 +128,7 @@ def _asked(url: str, options: Mapping[str, Any]) -> dict[str, Form] | None:
 
 
 def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, Form]:
-    from cvcache.store import open_store
+    from cvcache.store.open import open_store
 
     path = location.path
     if "/" not in path or {"", ".", ".."} & set(path.split("/")):
