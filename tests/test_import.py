@@ -42,7 +42,7 @@ LAYERS: tuple[set[str], ...] = (
 )
 """The rooms of docs: a module imports from its own layer and from those before it."""
 
-MUTUAL = {("store.base", "store.open")}
+MUTUAL: set[tuple[str, str]] = set()
 """Imported inside a function, since the other one imports this one."""
 
 

@@ -18,7 +18,7 @@ from cvcache.keys import key_form
 from cvcache.keys.canonical import digest, dumps
 from cvcache.keys.explain import explain
 from cvcache.keys.values import paths
-from cvcache.store.open import instrument
+from cvcache.store.base import instrument
 from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import cvcache
 from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove, logspool
 from cvcache.logparts import read_parts
 from cvcache.logtail import Tail, follow, read_log
-from cvcache.store.open import instrument
+from cvcache.store.base import instrument
 from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:

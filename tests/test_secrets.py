@@ -30,7 +30,7 @@ from cvcache import (
     cdir_walk,
 )
 from cvcache.formats.place import Place
-from cvcache.store.retry import secrets_of, without
+from cvcache.store.redaction import secrets_of, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ from typing import Any
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
+from cvcache.store.bucket import check_scheme
 from cvcache.store.layout import above_control, is_item_dir
-from cvcache.store.open import check_scheme
 from cvcache.store.urls import parse, redact
 
 MOST_ABOVE = 4

@@ -1,7 +1,7 @@
 """PNG of strangers: what is drawn of it is known before anything of it is drawn.
 
-Pillow is no substitute: of 40 hostile files that are refused here it accepts 13, among them too few pixels, a bomb behind
-a small header, and one that has no palette.
+Pillow is no substitute: of 40 hostile files that are refused here it accepts 13, among them too few pixels, a bomb
+behind a small header, and one that has no palette.
 """
 
 from __future__ import annotations

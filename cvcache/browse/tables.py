@@ -13,7 +13,7 @@ from cvcache.browse.raw import TROUBLE, head, place_of, told
 from cvcache.browse.words import count, line, value_text
 from cvcache.errors import DataError
 from cvcache.show import size_text
-from cvcache.store.reader import RangeReader
+from cvcache.store.fileobj import RangeReader
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

@@ -22,9 +22,8 @@ from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats.common import damage
 from cvcache.formats.place import Place
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.fileobj import Guard
+from cvcache.store.fileobj import Guard, RangeReader
 from cvcache.store.open import reopen
-from cvcache.store.reader import RangeReader
 
 TAIL = (1 << 16) + 128
 """Bytes of the first request: the longest comment a zip can have, and the records before it."""

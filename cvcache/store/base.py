@@ -6,16 +6,21 @@ bucket. No verb expands a wildcard, follows a link or deletes by prefix.
 
 from __future__ import annotations
 
+import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Self, cast
 
 from cvcache.store.fileobj import Guard
 
 AT_ONCE = 48
 """Requests to a bucket under way in one process."""
+
+RETRIES = 5
+"""Times that a request is sent again which failed in passing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,14 @@ class Store(ABC):
     shared: ClassVar[bool]
     """Whether other processes see the same bytes."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the scheme alone: options may hold secrets, so another process brings its own."""
-        from cvcache.store.open import reopen
+    @classmethod
+    def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:  # noqa: ARG003 - for buckets
+        """Return a new store of this kind."""
+        return cls()
 
-        return reopen, (self.scheme, "")
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as kind and scheme alone: options may hold secrets, so another process brings its own."""
+        return _reopen, (type(self), self.scheme)
 
     @abstractmethod
     def url(self, path: str) -> str:
@@ -129,3 +137,52 @@ class Store(ABC):
     @abstractmethod
     def exclusive(self, path: str) -> bool:
         """Whether `put_new` below `path` elects exactly one winner; asked of the store itself once per process."""
+
+
+_opened: list[tuple[int, str, dict[str, Any], Store]] = []
+"""Process, bucket and options of each store that was opened."""
+_wrappers: list[Callable[[Store], Store]] = []
+_lock = threading.Lock()
+
+
+def remembered(scheme: str, path: str, options: Mapping[str, Any], create: Callable[[], Store]) -> Store:
+    """Return the store this process opened with these options, or without any opened last in the bucket of `path`.
+
+    If there is none, what `create` makes is remembered.
+    """
+    bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
+    with _lock:
+        store = _find(bucket, options) or create()
+        entry = (os.getpid(), bucket, dict(options), store)
+        if scheme not in {"file", "memory"} and entry not in _opened:
+            _opened.append(entry)
+    for wrap in _wrappers:
+        store = wrap(store)
+    return store
+
+
+def _find(bucket: str, options: Mapping[str, Any]) -> Store | None:
+    scheme, _, name = bucket.partition("://")
+    for pid, opened, known, found in reversed(_opened):
+        if pid != os.getpid() or not opened.startswith(f"{scheme}://"):
+            continue
+        if known == options if options else opened == bucket or not name:
+            return cast("Store", found)
+    return None
+
+
+def _reopen(kind: type[Store], scheme: str) -> Store:
+    return remembered(scheme, "", {}, lambda: kind.create(scheme, {}, RETRIES))
+
+
+class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``
+    """Put `wrap` around every store opened while this context lasts: the seam for tests and measurements."""
+
+    def __init__(self, wrap: Callable[[Store], Store]) -> None:
+        self._wrap = wrap
+
+    def __enter__(self) -> None:
+        _wrappers.append(self._wrap)
+
+    def __exit__(self, *_: object) -> None:
+        _wrappers.remove(self._wrap)

@@ -13,15 +13,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import IO, Any, ClassVar, TypeVar, cast
+from typing import IO, Any, ClassVar, Self, TypeVar, cast
 
-from cvcache.errors import UsageError
-from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.errors import InvalidName, UsageError
+from cvcache.store.base import RETRIES, Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
-from cvcache.store.fileobj import Guard, WholeObject
+from cvcache.store.fileobj import Guard, RangeReader, WholeObject
 from cvcache.store.layout import probe
-from cvcache.store.reader import RangeReader
-from cvcache.store.retry import http_status, is_denied, is_lost, quotes, retrying, secrets_of, without
+from cvcache.store.redaction import quotes, secrets_of, without
+from cvcache.store.retry import http_status, is_denied, is_lost, retrying
 
 T = TypeVar("T")
 
@@ -31,13 +31,32 @@ _MARKERS = {"", ".gcs_placeholder"}
 """Names under which consoles and file systems keep an empty directory: no content, no owner."""
 
 
+def check_scheme(scheme: str) -> None:
+    """Raise `InvalidName` for what nothing that is installed opens, `ImportError` for what a package is missing for."""
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError:
+        msg = (
+            f"{scheme}:// is an unknown kind of URL; known are s3://, gs://, memory://, a path on this computer and, "
+            "with a package of its own, whatever fsspec can open"
+        )
+        raise InvalidName(msg) from None
+    except ImportError as error:
+        packages = {"s3": "'cvcache[s3]'", "gs": "'cvcache[gcs]'"}
+        remedy = f"pip install {packages[scheme]}" if scheme in packages else f"install what fsspec needs for {scheme}"
+        msg = f"{scheme}:// needs a package that is not installed ({error}); {remedy}"
+        raise ImportError(msg) from None
+
+
 class BucketStore(Store):
     """Any fsspec file system of objects, by its general verbs."""
 
     scheme: ClassVar[str] = "bucket"
     shared: ClassVar[bool] = True
 
-    def __init__(self, scheme: str, options: Mapping[str, Any], retries: int = 5) -> None:
+    def __init__(self, scheme: str, options: Mapping[str, Any], retries: int = RETRIES) -> None:
         self.scheme = scheme  # type: ignore[misc]  # the general store serves many
         self._retries = retries
         self._secrets = secrets_of(options)
@@ -46,14 +65,17 @@ class BucketStore(Store):
         self._exclusive: dict[str, bool] = {}
         self._probing = threading.Lock()
 
+    @classmethod
+    def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:
+        return cls(scheme, options, retries)
+
     def _open_file_system(self, options: Mapping[str, Any]) -> Any:
         import fsspec
 
+        check_scheme(self.scheme)
         own = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
             return fsspec.filesystem(self.scheme, **{**options, **self._tuned(options), **own})
-        except ImportError:
-            raise
         except Exception as error:  # noqa: BLE001 - each library has its own way to refuse an option
             told = f"{type(error).__name__}: {without(self._secrets, str(error))[:500]}"
         names = ", ".join(sorted(options)) or "none"

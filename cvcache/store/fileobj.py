@@ -1,7 +1,8 @@
-"""File objects whose bytes become one object when they are closed without an error."""
+"""File objects over the objects of a bucket: one that reads ranges, one whose bytes are put when it is closed."""
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,35 @@ Guard = Callable[[], AbstractContextManager[Any]]
 """Gives the context in which bytes may be published; it raises where they no longer may."""
 
 IN_MEMORY = 16 << 20
+
+
+class RangeReader(io.RawIOBase):
+    """Read `size` bytes through ``get(start, end)``; one request for each read, so put a buffer around it."""
+
+    def __init__(self, get: Callable[[int, int], bytes], size: int) -> None:
+        self._get = get
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io passes a memoryview
+        end = min(self._at + len(buffer), self._size)
+        if self._at >= end:
+            return 0
+        data = self._get(self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class WholeObject(tempfile.SpooledTemporaryFile[bytes]):

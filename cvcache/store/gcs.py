@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cvcache.store.base import ObjectInfo
 from cvcache.store.bucket import BucketStore, split
@@ -15,9 +14,6 @@ class GcsStore(BucketStore):
     """One LIST page holds 1,000 names; an object is deleted by one request each."""
 
     scheme: ClassVar[str] = "gs"
-
-    def __init__(self, options: Mapping[str, Any], retries: int = 5) -> None:
-        super().__init__("gs", options, retries)
 
     def _list(
         self, path: str, delimiter: str, limit: int | None = None

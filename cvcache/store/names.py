@@ -10,13 +10,10 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from cvcache.errors import InvalidName
 from cvcache.store.layout import is_control, is_item_dir
-
-if TYPE_CHECKING:
-    from cvcache.store.urls import Location
+from cvcache.store.urls import Location
 
 MAX_SEGMENT_BYTES = 200
 MAX_KEY_BYTES = 900

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from cvcache.errors import InvalidName, UnknownOption
-from cvcache.store.base import Listing, ObjectInfo, Store
+from cvcache.store.base import RETRIES, Store, remembered
 from cvcache.store.names import node_path
 from cvcache.store.urls import as_text, parse
-
-__all__ = ["Listing", "ObjectInfo", "Store", "check_scheme", "instrument", "location_of", "open_store", "read_option"]
-
-_opened: list[tuple[int, str, dict[str, Any], Store]] = []
-_wrappers: list[Callable[[Store], Store]] = []
-_lock = threading.Lock()
 
 
 def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
@@ -53,20 +46,13 @@ def _absolute(path: str) -> str:
     return path
 
 
-def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = 5) -> Store:
+def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = RETRIES) -> Store:
     """Return the store for `scheme`, the same one for the same options in this process.
 
     `path` names the bucket: a handle that crossed a pickle has no options (they may hold secrets) and
     takes those this process used there last.
     """
-    with _lock:
-        store = _find(scheme, path, dict(options)) or _create(scheme, dict(options), retries)
-        entry = (os.getpid(), f"{scheme}://{path.split('/', maxsplit=1)[0]}", dict(options), store)
-        if scheme not in {"file", "memory"} and entry not in _opened:
-            _opened.append(entry)
-    for wrap in _wrappers:
-        store = wrap(store)
-    return store
+    return remembered(scheme, path, options, lambda: _kind(scheme, options).create(scheme, options, retries))
 
 
 def reopen(scheme: str, path: str) -> Store:
@@ -74,38 +60,30 @@ def reopen(scheme: str, path: str) -> Store:
     return open_store(scheme, path, {})
 
 
-def _find(scheme: str, path: str, options: dict[str, Any]) -> Store | None:
-    bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
-    for pid, opened, known, found in reversed(_opened):
-        same = (
-            known == options and opened.startswith(f"{scheme}://")
-            if options
-            else opened == bucket or (not path and opened.startswith(bucket))
-        )
-        if pid == os.getpid() and same:
-            return cast("Store", found)
-    return None
-
-
-def _create(scheme: str, options: dict[str, Any], retries: int) -> Store:
+def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
     if scheme in {"file", "memory"} and options:
         msg = f"{scheme} paths take no storage options; {', '.join(sorted(options))} is for a bucket"
         raise UnknownOption(msg)
-    if scheme == "file":
-        from cvcache.store.local import LocalStore
+    match scheme:
+        case "file":
+            from cvcache.store.local import LocalStore
 
-        return LocalStore()
-    if scheme == "memory":
-        from cvcache.store.memory import MemoryStore
+            return LocalStore
+        case "memory":
+            from cvcache.store.memory import MemoryStore
 
-        return MemoryStore()
-    try:
-        return _create_bucket(scheme, options, retries)
-    except ImportError as error:
-        packages = {"s3": "'cvcache[s3]'", "gs": "'cvcache[gcs]'"}
-        remedy = f"pip install {packages[scheme]}" if scheme in packages else f"install what fsspec needs for {scheme}"
-        msg = f"{scheme}:// needs a package that is not installed ({error}); {remedy}"
-        raise ImportError(msg) from None
+            return MemoryStore
+        case "s3":
+            from cvcache.store.s3 import S3Store
+
+            return S3Store
+        case "gs":
+            from cvcache.store.gcs import GcsStore
+
+            return GcsStore
+    from cvcache.store.bucket import BucketStore
+
+    return BucketStore
 
 
 def read_option(text: str) -> Any:
@@ -114,45 +92,3 @@ def read_option(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def check_scheme(scheme: str) -> None:
-    """Raise `InvalidName` for what nothing that is installed opens, `ImportError` for what a package is missing for."""
-    import fsspec
-
-    try:
-        fsspec.get_filesystem_class(scheme)
-    except ValueError:
-        msg = (
-            f"{scheme}:// is an unknown kind of URL; known are s3://, gs://, memory://, a path on this computer and, "
-            "with a package of its own, whatever fsspec can open"
-        )
-        raise InvalidName(msg) from None
-
-
-def _create_bucket(scheme: str, options: dict[str, Any], retries: int) -> Store:
-    check_scheme(scheme)
-    if scheme == "s3":
-        from cvcache.store.s3 import S3Store
-
-        return S3Store(options, retries)
-    if scheme == "gs":
-        from cvcache.store.gcs import GcsStore
-
-        return GcsStore(options, retries)
-    from cvcache.store.bucket import BucketStore
-
-    return BucketStore(scheme, options, retries)
-
-
-class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``
-    """Put `wrap` around every store opened while this context lasts: the seam for tests and measurements."""
-
-    def __init__(self, wrap: Callable[[Store], Store]) -> None:
-        self._wrap = wrap
-
-    def __enter__(self) -> None:
-        _wrappers.append(self._wrap)
-
-    def __exit__(self, *_: object) -> None:
-        _wrappers.remove(self._wrap)

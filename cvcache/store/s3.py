@@ -18,9 +18,6 @@ class S3Store(BucketStore):
 
     scheme: ClassVar[str] = "s3"
 
-    def __init__(self, options: Mapping[str, Any], retries: int = 5) -> None:
-        super().__init__("s3", options, retries)
-
     def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Open as many connections as there may be requests, unless told otherwise: botocore's default is 10."""
         return {"config_kwargs": {"max_pool_connections": AT_ONCE, **(options.get("config_kwargs") or {})}}

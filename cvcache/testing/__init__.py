@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from cvcache.store.open import instrument
+from cvcache.store.base import instrument
 from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, SimulatedCrash, WrapperStore
 from cvcache.testing.trees import lay_tree
 

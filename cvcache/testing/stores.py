@@ -14,7 +14,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import IO, ClassVar, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.fileobj import Guard, WholeObject
@@ -36,6 +36,10 @@ class WrapperStore(Store):
         self.store = store
         self.scheme = store.scheme  # type: ignore[misc]  # it stands in for the store it wraps
         self.shared = store.shared  # type: ignore[misc]  # it stands in for the store it wraps
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the store it wraps: another process has wrappers of its own."""
+        return self.store.__reduce__()
 
     def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - for subclasses
         """Carry out one verb on one path; subclasses count, delay or break it here."""

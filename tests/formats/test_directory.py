@@ -17,7 +17,7 @@ from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify, formats
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
 from cvcache.formats import Format, find_format
 from cvcache.formats.place import Place
-from cvcache.store.open import instrument
+from cvcache.store.base import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOpt
 from cvcache.formats import Format, ome_zarr, ome_zarr_zip
 from cvcache.formats.place import Place
 from cvcache.image import slices as slices_module
+from cvcache.store.base import instrument
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
-from cvcache.store.open import instrument
 from cvcache.testing import FormatTests
 from cvcache.testing.stores import CountingStore
 
