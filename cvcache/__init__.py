@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cvcache.formats import register_format
-    from cvcache.image.open import open_image
+    from cvcache.image.read.open import open_image
     from cvcache.item import Item
     from cvcache.keys.canonical import register_key
     from cvcache.mirror import cdir_copy
@@ -60,7 +60,7 @@ _HOME = {
     "Item": "item",
     "Policy": "protocol.policy",
     "cdir_copy": "mirror",
-    "open_image": "image.open",
+    "open_image": "image.read.open",
     "plan": "dry_run",
     "register_format": "formats",
     "register_key": "keys.canonical",

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
-from cvcache.formats.place import Place, sha256
+from cvcache.formats.item_path import Place, sha256
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.item_write import Turn
 from cvcache.protocol.observe import raise_if_replaced
@@ -118,7 +118,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
         plan = json.loads(data)["plan"]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return {}
-    from cvcache.image.describe import planned_metadata
+    from cvcache.image.read.describe import planned_metadata
 
     return planned_metadata(plan)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats.place import sha256
+from cvcache.formats.item_path import sha256
 from cvcache.node_items import NodeItems
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.finish import commit, release

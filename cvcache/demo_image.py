@@ -125,8 +125,8 @@ def _read_file(image: str) -> Any:
 
 
 def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
-    from cvcache.formats import ome_zarr
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
+    from cvcache.image import ome_zarr
 
     if (store_path := _in_store(image)) is None:
         msg = f"{image}: an OME-Zarr is read from a disk or a bucket; copy it there first"

@@ -18,8 +18,8 @@ from cvcache.commit import Commit
 from cvcache.environment import environment
 from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
+from cvcache.formats.item_path import Place
 from cvcache.formats.json_value import plain_values
-from cvcache.formats.place import Place
 from cvcache.item import Item
 from cvcache.node import CacheDir
 from cvcache.store.names import check_item_name, check_node_name

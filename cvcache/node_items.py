@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache import contents
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.handle import NodeHandle
 from cvcache.item import Item
 from cvcache.store import layout

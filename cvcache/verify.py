@@ -9,7 +9,7 @@ from typing import Any
 from cvcache import contents
 from cvcache.api import cdir
 from cvcache.formats import find_format
-from cvcache.formats.place import Place, sha256
+from cvcache.formats.item_path import Place, sha256
 from cvcache.nocache import NoCache
 from cvcache.node import CacheDir
 from cvcache.store.layout import is_item_dir
@@ -84,7 +84,7 @@ def _damages(node: CacheDir) -> Iterator[Damage]:
 def _faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the damaged parts of one item, each with what is wrong."""
     if row.get("complete") and is_item_dir(place.name):
-        from cvcache.image.verify import damaged
+        from cvcache.image.read.verify import damaged
 
         yield from damaged(place)
     elif is_item_dir(place.name):

@@ -21,7 +21,6 @@ LAYERS: tuple[set[str], ...] = (
     {"errors"},
     {
         "printable",
-        "pyramid",
     },
     {
         "environment",

@@ -277,9 +277,9 @@ def test_row_26_explain_why(root: CacheDir, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.fixture
 def _own_formats(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvcache import formats
+    from cvcache.formats import registry
 
-    monkeypatch.setattr(formats, "_formats", dict(formats._formats))
+    monkeypatch.setattr(registry, "_formats", dict(registry._formats))
 
 
 @pytest.mark.usefixtures("_own_formats")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.pyramid import (
+from cvcache.image.pyramid import (
     check_axes,
     default_axes,
     default_chunks,
@@ -25,7 +25,7 @@ from cvcache.pyramid import (
 
 
 def test_importing_it_loads_no_numpy() -> None:
-    code = "import sys, cvcache.pyramid; print('numpy' in sys.modules, 'dask' in sys.modules)"
+    code = "import sys, cvcache.image.pyramid; print('numpy' in sys.modules, 'dask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

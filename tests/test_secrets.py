@@ -29,7 +29,7 @@ from cvcache import (
     cdir_remove,
     cdir_walk,
 )
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.store.redaction import secrets_of, without
 
 if TYPE_CHECKING:

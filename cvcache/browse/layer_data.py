@@ -14,9 +14,9 @@ from cvcache.browse.layer_tables import MOST_BYTES, array_layers, attempt_of, po
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.common import damage
-from cvcache.formats.place import Place
-from cvcache.image.location import ZIPPED, Location, locate
+from cvcache.formats.item_path import Place
+from cvcache.formats.messages import damage
+from cvcache.image.read.url import ZIPPED, Location, locate
 from cvcache.item import Item
 from cvcache.store import layout
 from cvcache.store.layout import is_control, node_of
@@ -159,7 +159,7 @@ def _layers(subject: Subject) -> list[LayerData]:
 
 def _linked(subject: Subject) -> list[LayerData]:
     """Return the layers of what a link leads to."""
-    from cvcache.formats.reference import follow
+    from cvcache.image.link import follow
 
     if subject.place.meta.get("kind") not in {"image", None}:
         return []

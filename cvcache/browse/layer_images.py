@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.layer_settings import colormap, geometry, is_range, label, saved
 from cvcache.browse.raw import place_of
 from cvcache.errors import UsageError
-from cvcache.formats.place import Place
-from cvcache.image.describe import Level
-from cvcache.image.location import ZIPPED
-from cvcache.image.metadata import COLORS
-from cvcache.image.reader import described, lazy, stored_level
-from cvcache.image.slices import Slices
-from cvcache.image.stored import StoredArray
+from cvcache.formats.item_path import Place
+from cvcache.image.ome_metadata import COLORS
+from cvcache.image.read.describe import Level
+from cvcache.image.read.level import described, lazy, stored_level
+from cvcache.image.read.slices import Slices
+from cvcache.image.read.stored_array import StoredArray
+from cvcache.image.read.url import ZIPPED
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -143,12 +143,12 @@ def image_layers(subject: Subject) -> list[LayerData]:
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.describe.look`. A zip costs more: see
-    `cvcache.formats.ome_zarr_zip.read`.
+    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.look`. A zip costs more:
+    see `cvcache.image.ome_zarr_zip.read`.
     """
     place = subject.place
     if subject.name.endswith(ZIPPED) and (place.pin or place.store.stat(place.path) is not None):
-        from cvcache.formats.ome_zarr_zip import inside
+        from cvcache.image.ome_zarr_zip import inside
 
         subject = replace(subject, place=inside(place))
     image = _Image(subject, *described(subject.place))

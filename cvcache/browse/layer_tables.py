@@ -12,7 +12,7 @@ from cvcache.browse.layer_settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
-from cvcache.image.reader import overview
+from cvcache.image.read.level import overview
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
-from cvcache.image.metadata import COLORS
+from cvcache.image.ome_metadata import COLORS
 from cvcache.logparts import read_last_parts
 from cvcache.logtail import Tail
 from cvcache.show import row_bytes, size_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, ItemDamaged
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.show import row_bytes
 from cvcache.store.layout import is_item_dir

@@ -233,8 +233,8 @@ class Tree:
         if record is not None:
             meta = contents.planned(row.node.store, row.node.location, record, row.name)
         else:
-            from cvcache.formats.place import Place
-            from cvcache.image.describe import look
+            from cvcache.formats.item_path import Place
+            from cvcache.image.read.describe import look
 
             meta, _ = look(Place(row.node.store, f"{row.node.location}/{row.name}"))
         return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.common import refusal, stored_bytes, type_name
+from cvcache.formats.messages import refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 
 def write(place: Place, obj: object, /) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.common import check_frame, damage, need, refusal, stored_bytes, type_name
+from cvcache.formats.messages import check_frame, damage, need, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 WAY_OUT = "convert the column with .astype(...), or write the table as .parquet"
 

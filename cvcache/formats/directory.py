@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import InvalidName, ItemDamaged, UnknownFormat, UsageError
-from cvcache.formats.common import damage, refusal, type_name
-from cvcache.formats.place import sha256
+from cvcache.formats.item_path import sha256
+from cvcache.formats.messages import damage, refusal, type_name
 from cvcache.store.gather import gather
 from cvcache.store.layout import DIRECTORY_INDEX as INDEX
 from cvcache.store.names import check_item_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 MAX_INDEX = 256 << 20
 """Bytes of an index that are read; a longer one does not parse."""

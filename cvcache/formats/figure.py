@@ -9,10 +9,10 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import text
-from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 PDF_MAGIC = b"%PDF-"
 SIDE = 1000

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import NotReproducible
-from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 
 def write(place: Place, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:

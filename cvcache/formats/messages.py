@@ -10,7 +10,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 
 def type_name(obj: object) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats.common import damage, refusal, stored_bytes, type_name
 from cvcache.formats.json_value import plain_difference
+from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 OLDEST = 4
 CELLS: Mapping[str, Mapping[str, tuple[type, ...]]] = {

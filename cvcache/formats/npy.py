@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 HEADER = 64 * 1024
 

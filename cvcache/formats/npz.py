@@ -7,12 +7,12 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import npy
-from cvcache.formats.common import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError, did_you_mean
 from cvcache.formats import frame as frames
-from cvcache.formats.common import check_frame, damage, need, refusal
+from cvcache.formats.messages import check_frame, damage, need, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 WAY_OUT = "convert or rename that (.astype(...), .rename(...)), or clear it where the file needs it not"
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", None)

@@ -6,13 +6,13 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats.common import damage, need, refusal, stored_bytes, type_name
 from cvcache.formats.figure import is_figure, render
+from cvcache.formats.messages import damage, need, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 HEADER = 64 * 1024
 DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}

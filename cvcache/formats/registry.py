@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 __all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
 
@@ -212,29 +212,29 @@ def _plugins() -> dict[str, Format]:
 
 
 _formats: dict[str, Format] = {
-    suffix: Format(suffix, f"{__name__}.{module}")
+    suffix: Format(suffix, module)
     for suffix, module in {
-        "bin": "binary",
-        "csv": "csv_table",
-        "dir": "directory",
-        "html": "text",
-        "ipynb": "notebook",
-        "json": "json_value",
-        "log": "text",
-        "md": "text",
-        "npy": "npy",
-        "npz": "npz",
-        "ome.zarr": "ome_zarr",
-        "ome.zarr.zip": "ome_zarr_zip",
-        "parquet": "parquet",
-        "pdf": "figure",
-        "png": "png",
-        "points.csv": "points",
-        "points.parquet": "points",
-        "ref": "reference",
-        "svg": "figure",
-        "txt": "text",
-        "yaml": "text",
-        "zarr": "zarr_array",
+        "bin": "cvcache.formats.binary",
+        "csv": "cvcache.formats.csv_table",
+        "dir": "cvcache.formats.directory",
+        "html": "cvcache.formats.text",
+        "ipynb": "cvcache.formats.notebook",
+        "json": "cvcache.formats.json_value",
+        "log": "cvcache.formats.text",
+        "md": "cvcache.formats.text",
+        "npy": "cvcache.formats.npy",
+        "npz": "cvcache.formats.npz",
+        "ome.zarr": "cvcache.image.ome_zarr",
+        "ome.zarr.zip": "cvcache.image.ome_zarr_zip",
+        "parquet": "cvcache.formats.parquet",
+        "pdf": "cvcache.formats.figure",
+        "png": "cvcache.formats.png",
+        "points.csv": "cvcache.image.points",
+        "points.parquet": "cvcache.image.points",
+        "ref": "cvcache.image.link",
+        "svg": "cvcache.formats.figure",
+        "txt": "cvcache.formats.text",
+        "yaml": "cvcache.formats.text",
+        "zarr": "cvcache.image.zarr_array",
     }.items()
 }

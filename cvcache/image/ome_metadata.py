@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cvcache.pyramid import TYPES
+from cvcache.image.pyramid import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cvcache.image.array_spec import ArraySpec
-    from cvcache.pyramid import Level
+    from cvcache.image.arrays.spec import ArraySpec
+    from cvcache.image.pyramid import Level
 
 COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")
 LONG_UNITS = {
@@ -110,7 +110,7 @@ def ome_metadata(
         "axes": ome_axes(axes, units or {}),
         "datasets": datasets,
         "type": METHOD_NAMES.get(method, method),
-        "metadata": {"description": METHODS[method], "method": f"cvcache.image.downsample.{method}"},
+        "metadata": {"description": METHODS[method], "method": f"cvcache:{method}"},
     }
     inside = {} if version == "0.5" else {"version": version}
     metadata: dict[str, Any] = {"multiscales": [{**inside, **multiscale}]}

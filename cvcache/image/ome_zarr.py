@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
-from cvcache.image import describe as described
-from cvcache.image.codec import parse_compressor
-from cvcache.image.inputs import as_array, inherited
-from cvcache.image.measured import contrast_windows, measurements
-from cvcache.image.metadata import group_attributes, group_documents, ome_metadata, omero_metadata
-from cvcache.image.options import (
+from cvcache.image.arrays.codec import parse_compressor
+from cvcache.image.ome_metadata import group_attributes, group_documents, ome_metadata, omero_metadata
+from cvcache.image.pyramid import check_axes, check_factors, default_axes, per_axis, plan_levels, storage_axes
+from cvcache.image.read import describe as described
+from cvcache.image.read.level import lazy, open_level
+from cvcache.image.write.inputs import as_array, inherited
+from cvcache.image.write.options import (
     axis_names,
     check_array,
     check_channels,
@@ -27,17 +28,9 @@ from cvcache.image.options import (
     whole,
     wholes,
 )
-from cvcache.image.planning import announcement, compute, log_plan, make_plan, put_json, share
-from cvcache.image.progress import check_progress
-from cvcache.image.reader import lazy, open_level
-from cvcache.pyramid import (
-    check_axes,
-    check_factors,
-    default_axes,
-    per_axis,
-    plan_levels,
-    storage_axes,
-)
+from cvcache.image.write.plan import announcement, compute, log_plan, make_plan, put_json, share
+from cvcache.image.write.progress import check_progress
+from cvcache.image.write.statistics import contrast_windows, measurements
 from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
@@ -46,8 +39,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.place import Place
-    from cvcache.image.writer import Plan
+    from cvcache.formats.item_path import Place
+    from cvcache.image.write.task import Plan
 
     Array = np.ndarray | da.Array
 
@@ -262,8 +255,8 @@ def _check_shards(
 
 def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
     """Hand over a small picture of the image, made of its last level."""
-    from cvcache.image.stored import StoredArray, whole
-    from cvcache.image.thumbnail import render
+    from cvcache.image.read.stored_array import StoredArray, whole
+    from cvcache.image.write.thumbnail import render
 
     spec = plan.specs[-1]
     last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)

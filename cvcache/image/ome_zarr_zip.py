@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats import ome_zarr
-from cvcache.formats.common import stored_bytes
-from cvcache.formats.place import Place
-from cvcache.image.zipped import ZipStore
-from cvcache.image.zipping import zip_directory
+from cvcache.formats.item_path import Place
+from cvcache.formats.messages import stored_bytes
+from cvcache.image import ome_zarr
+from cvcache.image.arrays.zip_store import ZipStore
+from cvcache.image.arrays.zip_write import zip_directory
 from cvcache.store.layout import node_of, temporary
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
     place : Place
         On a disk.
     obj : array
-        See `cvcache.formats.ome_zarr.write`.
+        See `cvcache.image.ome_zarr.write`.
     **options
         The same.
 
@@ -92,7 +92,7 @@ write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-def
 
 
 def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
-    """Return one level, as `cvcache.formats.ome_zarr.read` does.
+    """Return one level, as `cvcache.image.ome_zarr.read` does.
 
     Parameters
     ----------

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
 from cvcache.formats import csv_table, parquet
-from cvcache.formats.common import check_frame, need, refusal, type_name
-from cvcache.image.metadata import long_unit
-from cvcache.image.options import axis_names, check_unit, numbers
-from cvcache.image.reader import overview
-from cvcache.pyramid import per_axis
+from cvcache.formats.messages import check_frame, need, refusal, type_name
+from cvcache.image.ome_metadata import long_unit
+from cvcache.image.pyramid import per_axis
+from cvcache.image.read.level import overview
+from cvcache.image.write.options import axis_names, check_unit, numbers
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 logger = logging.getLogger("cvcache")
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
-from cvcache.formats.common import refusal
-from cvcache.formats.ome_zarr import describe, read
-from cvcache.image import describe as described
-from cvcache.image.array_spec import ArraySpec
-from cvcache.image.codec import parse_compressor
-from cvcache.image.inputs import as_array
-from cvcache.image.options import check_numbers, wholes
-from cvcache.image.planning import announcement, compute, log_plan, put_json, share
-from cvcache.image.progress import check_progress
-from cvcache.image.writer import Plan
-from cvcache.pyramid import CHUNK_BYTES, Level, blocks, default_shards
+from cvcache.formats.messages import refusal
+from cvcache.image.arrays.codec import parse_compressor
+from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.ome_zarr import describe, read
+from cvcache.image.pyramid import CHUNK_BYTES, Level, blocks, default_shards
+from cvcache.image.read import describe as described
+from cvcache.image.write.inputs import as_array
+from cvcache.image.write.options import check_numbers, wholes
+from cvcache.image.write.plan import announcement, compute, log_plan, put_json, share
+from cvcache.image.write.progress import check_progress
+from cvcache.image.write.task import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 __all__ = ["describe", "read", "write"]
 

@@ -18,7 +18,7 @@ from cvcache.store import layout
 if TYPE_CHECKING:
     from cvcache.browse.layer_images import LayerData
     from cvcache.browse.rows import Row
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
     from cvcache.item import Item
     from cvcache.napari.view import View
 

@@ -25,7 +25,7 @@ import pytest
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, find_format
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.node import CacheDir
 from cvcache.store import layout
 from cvcache.store.base import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.formats.common import type_name
+from cvcache.formats.messages import type_name
 
 
 def settled(value: Any) -> Any:

@@ -16,7 +16,7 @@ import cvcache
 from cvcache.browse import png_check
 from cvcache.browse.pictures import Picture, Refused, check_png, picture, thumbnail
 from cvcache.browse.rows import item_row, node_row
-from cvcache.image.thumbnail import png
+from cvcache.image.write.thumbnail import png
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.store.memory import MemoryStore
 from cvcache.testing.formats import FormatTests as PublicTests
 from cvcache.testing.same import same

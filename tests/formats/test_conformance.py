@@ -18,7 +18,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.testing import FormatTests
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 HERE = Path(__file__).parent
 

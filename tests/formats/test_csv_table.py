@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 
 
 def cells() -> pd.DataFrame:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from cases import FormatTests, new_place
 
-from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify, formats
+from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
-from cvcache.formats import Format, find_format
-from cvcache.formats.place import Place
+from cvcache.formats import Format, find_format, registry
+from cvcache.formats.item_path import Place
 from cvcache.store.base import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
 
@@ -292,10 +292,10 @@ def test_an_index_of_others_is_noticed(url: str) -> None:
 def test_a_format_of_its_own_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("tiles.dir", "plugin.module", "cvcache.formats")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [point])
-    formats._plugins.cache_clear()
+    registry._plugins.cache_clear()
     assert find_format("a.tiles.dir") == Format("tiles.dir", "plugin.module")
     assert find_format("run.1.dir").suffix == find_format("a.dir").suffix == "dir"
-    formats._plugins.cache_clear()
+    registry._plugins.cache_clear()
 
 
 def test_files_of_a_format_that_is_not_registered_are_not_read_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def test_files_of_a_format_that_is_not_registered_are_not_read_as_files(monkeypa
 
     url = f"memory://dirs/{uuid.uuid4().hex}"
     with monkeypatch.context() as patch:
-        patch.setitem(formats._formats, "tiles.dir", Format("tiles.dir", Tiles))
+        patch.setitem(registry._formats, "tiles.dir", Format("tiles.dir", Tiles))
         with cdir_init(url) as node:
             node.write("a.tiles.dir", b"1")
         assert cdir_query(url).read("a.tiles.dir") == b"1"

@@ -19,8 +19,8 @@ from cases import CountingStore, FormatTests, assert_same, new_place
 
 from cvcache.errors import ItemDamaged, LeaseLost, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
-from cvcache.image.downsample import local_mean, mode
+from cvcache.formats.item_path import Place
+from cvcache.image.write.downsample import local_mean, mode
 from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:

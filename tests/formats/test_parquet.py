@@ -26,7 +26,7 @@ from cvcache.testing import CountingStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 FORM = find_format("cells.parquet")
 

@@ -23,7 +23,7 @@ from cvcache.testing.same import same
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 
 def pixels(dtype: str, *shape: int) -> np.ndarray:

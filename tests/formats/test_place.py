@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NodeReplaced
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.store.lru import Ram
 from cvcache.store.open import location_of, open_store
 from cvcache.testing.stores import WrapperStore

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cvcache import CacheDir
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 
 def spots() -> pd.DataFrame:

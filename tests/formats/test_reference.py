@@ -16,9 +16,10 @@ import zarr
 
 from cvcache import cdir_init, cdir_query, formats
 from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, ome_zarr, ome_zarr_zip
-from cvcache.formats.place import Place
-from cvcache.image import slices as slices_module
+from cvcache.formats import Format
+from cvcache.formats.item_path import Place
+from cvcache.image import ome_zarr, ome_zarr_zip
+from cvcache.image.read import slices as slices_module
 from cvcache.store.base import instrument
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
@@ -28,11 +29,11 @@ from cvcache.testing.stores import CountingStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORM = Format("ref", "cvcache.formats.reference")
+FORM = Format("ref", "cvcache.image.link")
 PIXELS = np.random.default_rng(0).integers(0, 250, (5, 60, 70)).astype("uint16")
 
 needs_open_image = pytest.mark.skipif(
-    importlib.util.find_spec("cvcache.image.open") is None, reason="cvcache.image.open is not there yet"
+    importlib.util.find_spec("cvcache.image.read.open") is None, reason="cvcache.image.read.open is not there yet"
 )
 
 
@@ -276,7 +277,7 @@ def test_in_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_open_image
 class TestImages:
-    """What needs ``cvcache.image.open``."""
+    """What needs ``cvcache.image.read.open``."""
 
     def test_an_image_is_a_lazy_array(self, place: Place, elsewhere: Place) -> None:
         there = put_image(elsewhere, levels=2)

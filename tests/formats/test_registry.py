@@ -9,14 +9,13 @@ import types
 
 import pytest
 
-from cvcache import formats
 from cvcache.errors import InvalidName, UnknownFormat
-from cvcache.formats import Format, find_format, register_format
+from cvcache.formats import Format, find_format, register_format, registry
 
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_formats", dict(formats._formats))
+    monkeypatch.setattr(registry, "_formats", dict(registry._formats))
 
 
 def fake_module() -> types.ModuleType:
@@ -51,7 +50,7 @@ def test_a_longer_registered_suffix_wins() -> None:
 
 
 def test_every_built_in_format_is_whole() -> None:
-    for form in formats._formats.values():
+    for form in registry._formats.values():
         assert form.module
         assert form.directory == f".{form.suffix}".endswith((".zarr", ".dir"))
 
@@ -101,11 +100,11 @@ def test_an_entry_point_is_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(group)
         return [importlib.metadata.EntryPoint(name, "plugin.module", group) for name in ("cloud", "my.json")]
 
-    formats._plugins.cache_clear()
+    registry._plugins.cache_clear()
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     assert find_format("a.my.json").target == "cvcache.formats.json_value"
     assert asked == []
     assert find_format("a.cloud").target == "plugin.module"
     assert find_format("b.cloud").target == "plugin.module"
     assert asked == ["cvcache.formats"]
-    formats._plugins.cache_clear()
+    registry._plugins.cache_clear()

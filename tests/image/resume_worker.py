@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvcache import Policy, cdir, pyramid
+from cvcache import Policy, cdir
+from cvcache.image import pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from cvcache import ItemDamaged, UsageError, cdir_init, cdir_query, pyramid
+from cvcache import ItemDamaged, UsageError, cdir_init, cdir_query
+from cvcache.image import pyramid
 
 if TYPE_CHECKING:
     from pathlib import Path

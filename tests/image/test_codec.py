@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.array_spec import ArraySpec, parse_document
-from cvcache.image.codec import DEFAULTS, Codec, crc32c, parse_compressor, without_crc
+from cvcache.image.arrays.codec import DEFAULTS, Codec, crc32c, parse_compressor, without_crc
+from cvcache.image.arrays.spec import ArraySpec, parse_document
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -523,7 +523,7 @@ def test_nor_does_one_that_zarr_decodes(old_image: Image, name: str) -> None:
     ids=str,
 )
 def test_the_index_of_a_shard_is_not_believed(tmp_path: Path, entry: tuple[int, int]) -> None:
-    from cvcache.image.codec import crc32c
+    from cvcache.image.arrays.codec import crc32c
 
     image = Image(tmp_path, ours=True, shards=(16, 16))
     path = image.root / "0" / "c" / "0" / "0"

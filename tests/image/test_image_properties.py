@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from cases import new_place
 
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
 
 FORM = find_format("x.ome.zarr")
 DTYPES = (

@@ -21,8 +21,8 @@ import pytest
 from interop_cases import MISSING, OK, READERS, WRITERS, attempt, equal, facts_of, keep, pixels_of, same
 
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
-from cvcache.image.downsample import downsample
+from cvcache.formats.item_path import Place
+from cvcache.image.write.downsample import downsample
 from cvcache.store.local import LocalStore
 
 HERE = Path(__file__).parent

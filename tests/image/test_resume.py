@@ -321,7 +321,7 @@ class TestInOneProcess:
     def test_a_write_that_failed_is_gone_on_with_by_the_same_attempt(
         self, store_case: StoreCase, counter: Counter, fault: Callable[[], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
+        monkeypatch.setattr("cvcache.image.pyramid.BLOCK_BYTES", 0)
         options = {"chunks": (2, 64, 64), "levels": 3}
         fault()
         with cdir(store_case.child("node"), **store_case.options).init({"k": 1}) as node:
@@ -358,7 +358,7 @@ class TestInOneProcess:
     def test_another_image_starts_over_in_the_same_attempt(
         self, local_case: StoreCase, counter: Counter, fault: Callable[[], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
+        monkeypatch.setattr("cvcache.image.pyramid.BLOCK_BYTES", 0)
         options = {"chunks": (2, 64, 64), "levels": 3}
         fault()
         with cdir_init(local_case.child("node"), {"k": 1}) as node:
@@ -381,7 +381,7 @@ class TestInOneProcess:
         root: str,
     ) -> None:
         """A dead attempt left half of A; the next one fails with B, and then writes A."""
-        monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
+        monkeypatch.setattr("cvcache.image.pyramid.BLOCK_BYTES", 0)
         url, options = local_case.child("node"), {"chunks": (2, 64, 64), "levels": 3}
         fault()
         with contextlib.suppress(ArithmeticError), cdir_init(url, {"k": 1}) as node:

@@ -25,9 +25,9 @@ from servers.missing import unavailable
 
 from cvcache import cdir_init, cdir_query
 from cvcache.formats import find_format
-from cvcache.formats.place import Place
-from cvcache.image import writer
-from cvcache.image.downsample import local_mean
+from cvcache.formats.item_path import Place
+from cvcache.image.write import levels
+from cvcache.image.write.downsample import local_mean
 from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def computing(clusters: contextlib.ExitStack) -> Callable[[str], contextlib.Abst
 @pytest.fixture
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a task hold no more than it has to, so that a small image takes many."""
-    monkeypatch.setattr("cvcache.pyramid.BLOCK_BYTES", 0)
+    monkeypatch.setattr("cvcache.image.pyramid.BLOCK_BYTES", 0)
 
 
 def shifted(block: np.ndarray, by: int = 0) -> np.ndarray:
@@ -257,7 +257,7 @@ def test_a_retried_task_writes_the_same_bytes_to_the_same_key(tmp_path: Path, mo
         once = FORM.write(Place(LocalStore(), str(tmp_path / "once" / ITEM)), make(), **options)
     monkeypatch.setattr(LocalStore, "put_parts", spy)
     for name in ("_write_source", "_write_block"):
-        monkeypatch.setattr(writer, name, twice(getattr(writer, name)))
+        monkeypatch.setattr(levels, name, twice(getattr(levels, name)))
     with dask.config.set(scheduler="threads"):
         again = FORM.write(Place(LocalStore(), str(tmp_path / "twice" / ITEM)), make(), **options)
     chunks = {path: marks for path, marks in puts.items() if "/c/" in path}

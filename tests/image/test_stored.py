@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
 from cases import CountingStore
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats.place import Place
-from cvcache.image.array_spec import ArraySpec
-from cvcache.image.codec import parse_compressor
-from cvcache.image.stored import StoredArray, whole
+from cvcache.formats.item_path import Place
+from cvcache.image.arrays.codec import parse_compressor
+from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.read.stored_array import StoredArray, whole
 
 
 def stored(

@@ -17,9 +17,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from cvcache import NotReproducible, UsageError, cdir_init, cdir_query, pyramid
-from cvcache.formats import ome_zarr
-from cvcache.formats.place import Place
+from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
+from cvcache.formats.item_path import Place
+from cvcache.image import ome_zarr, pyramid
 from cvcache.store.memory import MemoryStore
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 200, 300)).astype("uint16")

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from cvcache import cdir_init, cdir_query, formats
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
 from cvcache.formats import Format
-from cvcache.formats.place import Place
-from cvcache.image import zipped, zipping
-from cvcache.image.zipped import TAIL, ZipStore
-from cvcache.image.zipping import zip_directory
+from cvcache.formats.item_path import Place
+from cvcache.image.arrays import zip_store, zip_write
+from cvcache.image.arrays.zip_store import TAIL, ZipStore
+from cvcache.image.arrays.zip_write import zip_directory
 from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
 from cvcache.testing.stores import CountingStore
@@ -254,7 +254,7 @@ def test_a_zip_of_over_4_gib(tmp_path: Path) -> None:
 
 
 def test_metadata_of_over_4_gib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipped, "MAX_WHOLE", 10)
+    monkeypatch.setattr(zip_store, "MAX_WHOLE", 10)
     store = memory_zip(zip_bytes({"0/zarr.json": b"1" * 11, "0/c": b"1" * 11}))
     assert store.get("0/c") == b"1" * 11
     with pytest.raises(ItemDamaged, match="10 are the most"):
@@ -267,7 +267,7 @@ def test_a_bomb_is_refused_and_an_empty_chunk_is_none(monkeypatch: pytest.Monkey
     data = zip_bytes({"a": bytes(8 << 20)}, zipfile.ZIP_DEFLATED)
     assert zipfile.ZipFile(io.BytesIO(data)).getinfo("a").compress_size * 1000 < 8 << 20
     assert memory_zip(data).get("a") == bytes(8 << 20)
-    monkeypatch.setattr(zipped, "SMALL", 1 << 20)
+    monkeypatch.setattr(zip_store, "SMALL", 1 << 20)
     with pytest.raises(ItemDamaged, match="are said to become 8388608"):
         memory_zip(data).get("a")
 
@@ -340,9 +340,9 @@ def test_changed_bytes_are_refused() -> None:
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = zip_bytes({str(i): b"" for i in range(11)})
-    monkeypatch.setattr(zipped, "MAX_ENTRIES", 11)
+    monkeypatch.setattr(zip_store, "MAX_ENTRIES", 11)
     assert len(memory_zip(data).find("")) == 11
-    monkeypatch.setattr(zipped, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(zip_store, "MAX_ENTRIES", 10)
     assert "over 10 members" in damaged(data)
 
 
@@ -522,7 +522,7 @@ class TestZipDirectory:
         store, root = source
         with pytest.raises(FileNotFoundError, match="nothing that could be zipped"):
             zip_directory(store, f"{root}-not", io.BytesIO())
-        monkeypatch.setattr(zipping, "MAX_ENTRIES", 3)
+        monkeypatch.setattr(zip_write, "MAX_ENTRIES", 3)
         with pytest.raises(UsageError, match="larger shards"):
             zip_directory(store, root, io.BytesIO())
         monkeypatch.undo()
@@ -553,7 +553,7 @@ class TestZipDirectory:
         assert ours.get("0/c/0/0", 100, 200) == pixels.tobytes()[100:200]
 
 
-FORM = Format("ome.zarr.zip", "cvcache.formats.ome_zarr_zip")
+FORM = Format("ome.zarr.zip", "cvcache.image.ome_zarr_zip")
 PIXELS = np.random.default_rng(0).integers(0, 250, (9, 300, 310)).astype("uint16")
 
 

@@ -15,7 +15,7 @@ from cvcache.errors import CvcacheError
 if TYPE_CHECKING:
     from cvcache import CacheDir
     from cvcache.formats import FormatModule
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 __all__ = ["NAMES", "PIECES", "block", "judge", "judge_files", "write_items"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.image.codec import CRC_BYTES, READ, SHUFFLES, ZARR_3, Codec, crc32c, without_crc
-from cvcache.pyramid import grid
+from cvcache.image.arrays.codec import CRC_BYTES, READ, SHUFFLES, ZARR_3, Codec, crc32c, without_crc
+from cvcache.image.pyramid import grid
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats.common import damage
-from cvcache.formats.place import Place
+from cvcache.formats.item_path import Place
+from cvcache.formats.messages import damage
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.fileobj import Guard, RangeReader
 from cvcache.store.open import reopen

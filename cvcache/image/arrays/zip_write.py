@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple, cast
 
 from cvcache.errors import UsageError
-from cvcache.image.zipped import MAX_ENTRIES, METADATA, name_fault
+from cvcache.image.arrays.zip_store import MAX_ENTRIES, METADATA, name_fault
 from cvcache.store.base import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)

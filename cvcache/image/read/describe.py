@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.common import damage
-from cvcache.image.array_spec import ArraySpec, parse_document
-from cvcache.image.codec import ZARR_3, Codec
-from cvcache.pyramid import TYPES, default_axes
+from cvcache.formats.messages import damage
+from cvcache.image.arrays.codec import ZARR_3, Codec
+from cvcache.image.arrays.spec import ArraySpec, parse_document
+from cvcache.image.pyramid import TYPES, default_axes
 from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 MAX_METADATA = 16 << 20
 """Bytes of one metadata document that are read; a longer one does not parse."""

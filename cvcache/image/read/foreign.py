@@ -11,11 +11,11 @@ import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath
 
-from cvcache.formats.common import damage
-from cvcache.formats.place import Place
-from cvcache.image.array_spec import ArraySpec
-from cvcache.image.codec import Codec
-from cvcache.image.stored import StoredArray, Window
+from cvcache.formats.item_path import Place
+from cvcache.formats.messages import damage
+from cvcache.image.arrays.codec import Codec
+from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.read.stored_array import StoredArray, Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from zarr.core.buffer import Buffer, BufferPrototype
 
-    from cvcache.image.describe import Level
+    from cvcache.image.read.describe import Level
 
 
 class PlaceStore(Store):

@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.image.describe import look, spec_of, unpack_chunks
-from cvcache.image.slices import parse_slices
-from cvcache.image.slices import window as window_of
-from cvcache.image.stored import DOCUMENTS, StoredArray, Window, compose, length, whole
-from cvcache.pyramid import grid
+from cvcache.image.pyramid import grid
+from cvcache.image.read.describe import look, spec_of, unpack_chunks
+from cvcache.image.read.slices import parse_slices
+from cvcache.image.read.slices import window as window_of
+from cvcache.image.read.stored_array import DOCUMENTS, StoredArray, Window, compose, length, whole
 
 if TYPE_CHECKING:
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
-    from cvcache.formats.place import Place
-    from cvcache.image.describe import Level
+    from cvcache.formats.item_path import Place
+    from cvcache.image.read.describe import Level
 
 MOST_TASKS = 1_000_000
 """A lazy array of more chunks than this has several of them in one task."""
@@ -51,7 +51,7 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.describe.look`.
+    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.look`.
     """
     meta, levels = described(place)
     return stored_level(place, meta, levels, level, *parts), meta
@@ -93,7 +93,7 @@ def stored_level(
         dtype = levels[level].dtype.newbyteorder("=")
     if spec is not None:
         return StoredArray(place, spec, window, dtype, bool(meta["complete"]), version, seen_as)
-    from cvcache.image.zarr_store import ZarrArray
+    from cvcache.image.read.foreign import ZarrArray
 
     return ZarrArray.of(place, levels[level], window, dtype, seen_as, version)
 
@@ -149,7 +149,7 @@ def lazy(
     ----------
     stored : StoredArray
     source : list, optional
-        dask's chunks of the whole level, as `cvcache.image.describe.pack_chunks` gives them.
+        dask's chunks of the whole level, as `cvcache.image.read.describe.pack_chunks` gives them.
     added : sequence of int
         The stored axes that `source` does not have.
     """

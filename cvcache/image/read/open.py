@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.place import Place
-from cvcache.image.location import ZIPPED, Location, locate
-from cvcache.image.reader import lazy, open_level
-from cvcache.image.stored import StoredArray
+from cvcache.formats.item_path import Place
+from cvcache.image.read.level import lazy, open_level
+from cvcache.image.read.stored_array import StoredArray
+from cvcache.image.read.url import ZIPPED, Location, locate
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -65,7 +65,7 @@ def stored_at(
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
     place = Place(target.store, target.path)
     if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
-        from cvcache.image.zipped import ZipStore
+        from cvcache.image.arrays.zip_store import ZipStore
 
         place = Place(ZipStore(target.store, target.path), "")
     try:

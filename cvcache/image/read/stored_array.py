@@ -18,8 +18,8 @@ from cvcache.store.gather import gather
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.place import Place
-    from cvcache.image.array_spec import ArraySpec
+    from cvcache.formats.item_path import Place
+    from cvcache.image.arrays.spec import ArraySpec
 
 Window = tuple[int | slice, ...]
 """One per stored axis: the plane of an axis that is gone, or a slice with start, stop and a positive step."""

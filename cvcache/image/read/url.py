@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
-from cvcache.image.slices import Slices, format_slices, split_slices
+from cvcache.image.read.slices import Slices, format_slices, split_slices
 from cvcache.store.base import Store
 from cvcache.store.open import open_store
 from cvcache.store.urls import as_text, parse

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cvcache.image.codec import ZARR_3
-from cvcache.image.describe import look, spec_of
+from cvcache.image.arrays.codec import ZARR_3
+from cvcache.image.read.describe import look, spec_of
 from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
-    from cvcache.image.array_spec import ArraySpec
+    from cvcache.formats.item_path import Place
+    from cvcache.image.arrays.spec import ArraySpec
 
 AT_ONCE = 64
 """Objects that are in memory together."""

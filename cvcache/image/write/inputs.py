@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnkeyableValue, UsageError
-from cvcache.formats.common import type_name
-from cvcache.image.options import is_lazy
-from cvcache.image.reader import overview
-from cvcache.pyramid import TYPES
+from cvcache.formats.messages import type_name
+from cvcache.image.pyramid import TYPES
+from cvcache.image.read.level import overview
+from cvcache.image.write.options import is_lazy
 
 if TYPE_CHECKING:
-    from cvcache.formats.place import Place
+    from cvcache.formats.item_path import Place
 
 logger = logging.getLogger("cvcache")
 

@@ -8,11 +8,12 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.image.array_spec import ArraySpec
-from cvcache.image.inputs import lineage_of
-from cvcache.image.options import is_lazy
-from cvcache.image.writer import Plan, Tally, needs_share, write_pyramid
-from cvcache.pyramid import blocks, grid
+from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.pyramid import blocks, grid
+from cvcache.image.write.inputs import lineage_of
+from cvcache.image.write.levels import needs_share, write_pyramid
+from cvcache.image.write.options import is_lazy
+from cvcache.image.write.task import Plan, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.place import Place
-    from cvcache.image.codec import Codec
-    from cvcache.pyramid import Level
+    from cvcache.formats.item_path import Place
+    from cvcache.image.arrays.codec import Codec
+    from cvcache.image.pyramid import Level
 
     Array = np.ndarray | da.Array
 

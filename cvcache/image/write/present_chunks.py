@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cvcache.image.write.task import Index, Plan
+
 if TYPE_CHECKING:
     import numpy as np
-
-    from cvcache.image.writer import Index, Plan
 
 
 class Ledger:

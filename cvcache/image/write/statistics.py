@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvcache.image.writer import Tally
+    from cvcache.image.write.task import Tally
 
 SHOWN = (0.1, 99.9)
 """Percentiles of the last level that are shown as black and as full colour."""

@@ -1,0 +1,1 @@
+"""Images that are there: ours, and those of others."""

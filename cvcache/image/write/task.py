@@ -1,0 +1,114 @@
+"""What the tasks of one image share: the plan, what each hands on of what it wrote, and the place of a block."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cvcache.formats.item_path import Place
+from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.pyramid import grid
+from cvcache.image.write.histogram import Histogram
+
+Index = tuple[int, ...]
+
+
+class Tally(NamedTuple):
+    """What was written, and what was seen of it.
+
+    Attributes
+    ----------
+    objects, bytes : int
+    limits : mapping
+        Channel -> (least, greatest) finite value of level 0.
+    histograms : mapping
+        Channel -> histogram of the last level.
+    """
+
+    objects: int = 0
+    bytes: int = 0
+    limits: Mapping[int, tuple[float, float]] = {}
+    histograms: Mapping[int, Histogram] = {}
+
+    def plus(self, other: Tally) -> Tally:
+        """Return what both say together."""
+        limits, histograms = dict(self.limits), dict(self.histograms)
+        for channel, (low, high) in other.limits.items():
+            known = limits.get(channel, (low, high))
+            limits[channel] = (min(low, known[0]), max(high, known[1]))
+        for channel, histogram in other.histograms.items():
+            histograms[channel] = histograms[channel] + histogram if channel in histograms else histogram
+        return Tally(self.objects + other.objects, self.bytes + other.bytes, limits, histograms)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What each task of one image has to know.
+
+    Attributes
+    ----------
+    place : Place
+        In another process without what ties it to this one.
+    dtype : str
+        Of the source's blocks.
+    specs : tuple of ArraySpec
+        The levels, the finest first.
+    steps : tuple of tuple of int
+        By what each level is divided to give the next; ones for the last.
+    blocks : tuple of tuple of int
+        Extent of what one task writes of each level, see `cvcache.image.pyramid.blocks`.
+    method : str
+        One of `cvcache.image.write.downsample.METHODS`.
+    measured : bool
+        Whether limits and histograms are wanted.
+    channel_axis : int or None
+    events : str
+        Topic on which a distributed worker says that a task is done; empty for none.
+    """
+
+    place: Place
+    dtype: str
+    specs: tuple[ArraySpec, ...]
+    steps: tuple[Index, ...]
+    blocks: tuple[Index, ...]
+    method: str
+    measured: bool = False
+    channel_axis: int | None = None
+    events: str = ""
+
+    def __dask_tokenize__(self) -> str:
+        # every task has a unique name; distributed would hash all fields for each one, and some it cannot
+        return f"cvcache-plan-{self.place.url}"
+
+    @property
+    def object_count(self) -> int:
+        """How many objects all levels have."""
+        return sum(spec.object_count for spec in self.specs)
+
+    def grid(self, n: int) -> Index:
+        """Return how many blocks of level `n` lie along each axis."""
+        return grid(self.specs[n].shape, self.blocks[n])
+
+    def region(self, n: int, index: Index) -> tuple[slice, ...]:
+        """Return what of level `n` one block is, in pixels."""
+        place = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
+        return tuple(slice(i * extent, min((i + 1) * extent, whole)) for i, extent, whole in place)
+
+    def children(self, n: int, index: Index) -> Iterator[Index]:
+        """Yield the blocks of level ``n - 1`` that one of level `n` is made of."""
+        below = zip(index, self.blocks[n], self.steps[n - 1], self.blocks[n - 1], self.grid(n - 1), strict=True)
+        ranges = []
+        for i, extent, step, child, most in below:
+            ratio = extent * step // child
+            ranges.append(range(i * ratio, min((i + 1) * ratio, most)))
+        return itertools.product(*ranges)
+
+    def units(self, n: int, index: Index) -> Iterator[Index]:
+        """Yield the objects of one block of level `n`."""
+        unit = self.specs[n].unit
+        region = self.region(n, index)
+        return itertools.product(
+            *(range(part.start // u, -(-part.stop // u)) for part, u in zip(region, unit, strict=True))
+        )
