@@ -9,9 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvcache.api import cdir, cdir_commit, cdir_init, cdir_query
-    from cvcache.commit import Commit
-    from cvcache.dry_run import plan
     from cvcache.errors import (
         BadRecord,
         Contention,
@@ -42,29 +39,32 @@ if TYPE_CHECKING:
     )
     from cvcache.formats import register_format
     from cvcache.image.read.open import open_image
-    from cvcache.item import Item
     from cvcache.keys.canonical import register_key
-    from cvcache.mirror import cdir_copy
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
+    from cvcache.node.commit import Commit
+    from cvcache.node.items import Item
     from cvcache.protocol.policy import Policy
-    from cvcache.steps import step
-    from cvcache.tree import cdir_remove, cdir_walk, cdir_why
-    from cvcache.verify import Damage, cdir_verify
+    from cvcache.tree.api import cdir, cdir_commit, cdir_init, cdir_query
+    from cvcache.tree.copy_tree import cdir_copy
+    from cvcache.tree.plan import plan
+    from cvcache.tree.step import step
+    from cvcache.tree.verify import Damage, cdir_verify
+    from cvcache.tree.walk import cdir_remove, cdir_walk, cdir_why
 
 _HOME = {
-    **dict.fromkeys(("cdir", "cdir_commit", "cdir_init", "cdir_query"), "api"),
-    **dict.fromkeys(("cdir_remove", "cdir_walk", "cdir_why"), "tree"),
-    **dict.fromkeys(("Damage", "cdir_verify"), "verify"),
-    "CacheDir": "node",
-    "Commit": "commit",
-    "Item": "item",
+    **dict.fromkeys(("cdir", "cdir_commit", "cdir_init", "cdir_query"), "tree.api"),
+    **dict.fromkeys(("cdir_remove", "cdir_walk", "cdir_why"), "tree.walk"),
+    **dict.fromkeys(("Damage", "cdir_verify"), "tree.verify"),
+    "CacheDir": "node.cachedir",
+    "Commit": "node.commit",
+    "Item": "node.items",
     "Policy": "protocol.policy",
-    "cdir_copy": "mirror",
+    "cdir_copy": "tree.copy_tree",
     "open_image": "image.read.open",
-    "plan": "dry_run",
+    "plan": "tree.plan",
     "register_format": "formats",
     "register_key": "keys.canonical",
-    "step": "steps",
+    "step": "tree.step",
 }
 
 __all__ = [

@@ -17,7 +17,7 @@ from cvcache.store.layout import attempt_root, root, successor
 from cvcache.store.names import check_item_name
 
 if TYPE_CHECKING:
-    from cvcache.node_items import NodeItems
+    from cvcache.node.items import NodeItems
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at a log: right after something new, and after a long silence."""

@@ -14,7 +14,7 @@ from cvcache.logspool import LogSpool, show, stop_showing
 from cvcache.protocol.attempt import open_attempt
 
 if TYPE_CHECKING:
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
 
 logger = logging.getLogger("cvcache")
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cvcache.node import CacheDir
+from cvcache.node.cachedir import CacheDir
 from cvcache.printable import plain
-from cvcache.tree import Entry, place_state
+from cvcache.tree.walk import Entry, place_state
 
 _ITEMS_SHOWN = 4
 MOST_BYTES = 1 << 63

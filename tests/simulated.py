@@ -18,7 +18,8 @@ import fsspec
 import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
-from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, handle, register_format
+from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, register_format
+from cvcache.node import handle
 from cvcache.protocol.record import Owner
 from cvcache.protocol.rules import attempt, claim, heartbeat, observe
 from cvcache.store.local import LocalStore

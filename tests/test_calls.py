@@ -14,7 +14,7 @@ from cvcache.protocol.rules import observe
 from cvcache.store.open import location_of, open_store
 from cvcache.store.s3 import S3Store
 from cvcache.testing import CountingStore, instrument, lay_tree
-from cvcache.tree import read_tree
+from cvcache.tree.walk import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

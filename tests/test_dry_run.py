@@ -8,8 +8,8 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
-from cvcache.dry_run import run_script
 from cvcache.testing import CountingStore, instrument
+from cvcache.tree.plan import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,22 +19,11 @@ HEAVY = {"dask", "fsspec", "numpy", "zarr"}
 
 LAYERS: tuple[set[str], ...] = (
     {"errors"},
-    {
-        "printable",
-    },
-    {
-        "environment",
-        "logcluster",
-        "logparts",
-        "logroute",
-        "logworker",
-        "keys",
-        "protocol",
-        "store",
-    },
-    {"access", "commit", "formats", "image", "logspool"},
-    {"api", "contents", "copying", "handle", "item", "nocache", "node", "node_items", "opening", "runlog"},
-    {"dry_run", "logtail", "mirror", "steps", "tree", "verify"},
+    {"store", "printable"},
+    {"formats", "keys", "protocol", "logroute", "logworker", "logcluster", "logparts"},
+    {"image", "logspool"},
+    {"node", "runlog"},
+    {"tree", "logtail"},
     {"show"},
     {"browse"},
     {"cli", "demo", "demo_image", "napari", "terminal", "testing", "viewing"},

@@ -270,7 +270,7 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
 
     for module in ("look", "handle", "opening"):
         patch.setattr(f"cvcache.{module}.read_newest", mutant)
-    patch.setattr("cvcache.contents.read_newest", mutant)
+    patch.setattr("cvcache.node.item_io.read_newest", mutant)
 
 
 def test_going_by_the_largest_number_is_caught_by_a_stray_record(world: World) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_record
 
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
-from cvcache.commit import Commit
+from cvcache.node.commit import Commit
 from cvcache.protocol.record import (
     MAX_BYTES,
     MAX_ITEM_BYTES,

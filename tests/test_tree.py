@@ -9,7 +9,7 @@ import pytest
 
 import cvcache
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
-from cvcache.tree import AT_ONCE, place_state, read_tree
+from cvcache.tree.walk import AT_ONCE, place_state, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

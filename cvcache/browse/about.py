@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, told
-from cvcache.opening import resolve
+from cvcache.node.init import resolve
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.record import Record

@@ -14,7 +14,7 @@ from cvcache.printable import plain
 from cvcache.protocol.remove import check_removal
 from cvcache.protocol.remove import remove as remove_node
 from cvcache.show import row_bytes, size_text
-from cvcache.tree import cdir_remove, read_tree
+from cvcache.tree.walk import cdir_remove, read_tree
 
 _NAMED = 20
 """Nodes that a question names."""

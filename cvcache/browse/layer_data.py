@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.api import cdir
 from cvcache.browse.layer_images import LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import LARGEST
 from cvcache.browse.layer_tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
@@ -17,15 +16,16 @@ from cvcache.formats import find_format
 from cvcache.formats.item_path import Place
 from cvcache.formats.messages import damage
 from cvcache.image.read.url import ZIPPED, Location, locate
-from cvcache.item import Item
+from cvcache.node.items import Item
 from cvcache.store import layout
 from cvcache.store.layout import is_control, node_of
+from cvcache.tree.api import cdir
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
 
 __all__ = ["LayerData", "cost", "layers", "with_contrast"]
 

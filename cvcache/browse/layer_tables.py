@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache import opening
 from cvcache.browse.layer_images import PLANE, RGB, LayerData, Subject, image_layers, watched_place
 from cvcache.browse.layer_settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
 from cvcache.image.read.level import overview
+from cvcache.node import init
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,7 +227,7 @@ def _sources(subject: Subject) -> Iterator[tuple[Row, str | None]]:
     if row is None or row.state == "foreign":
         return
     node = row.node
-    given = [source for source in node.inputs if opening.resolve(node.location, source.get("url", "")) is not None]
+    given = [source for source in node.inputs if init.resolve(node.location, source.get("url", "")) is not None]
     for source, (upstream, version) in list(zip(given, node.sources(), strict=True))[:MOST_SOURCES]:
         if not upstream.committed:
             continue

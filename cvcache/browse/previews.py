@@ -22,7 +22,7 @@ from cvcache.store.urls import redact
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
 
 TEXT_BYTES = 64 << 10
 LOG_BYTES = 256 << 10

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache import contents
+from cvcache.node import item_io
 from cvcache.protocol.messages import describe_owner
 from cvcache.show import row_bytes
 from cvcache.store import layout
 from cvcache.store.layout import is_item_dir
 
 if TYPE_CHECKING:
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
     from cvcache.protocol.record import Record
     from cvcache.store.base import Listing
 
@@ -157,7 +157,7 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     No store call for a committed node, one GET where its rows are in its inventory; one LIST for an attempt that does
     not write at the plain paths.
     """
-    present = contents.rows_of(listing)
+    present = item_io.rows_of(listing)
     if state in NO_NODE or state == "unreadable":
         return [item_row(path, node, "foreign", name, row) for name, row in sorted(present.items())]
     record = node.record()

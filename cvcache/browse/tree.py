@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from cvcache import contents
-from cvcache.api import cdir
 from cvcache.browse.lineages import Lineages, version_of
 from cvcache.browse.rows import (
     NO_NODE,
@@ -24,10 +22,12 @@ from cvcache.browse.rows import (
     unseen_row,
 )
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.node import CacheDir
+from cvcache.node import item_io
+from cvcache.node.cachedir import CacheDir
 from cvcache.store.base import AT_ONCE, Listing
 from cvcache.store.layout import is_control, is_item_dir
 from cvcache.store.names import child_names
+from cvcache.tree.api import cdir
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -231,7 +231,7 @@ class Tree:
             return row
         record = row.record
         if record is not None:
-            meta = contents.planned(row.node.store, row.node.location, record, row.name)
+            meta = item_io.planned(row.node.store, row.node.location, record, row.name)
         else:
             from cvcache.formats.item_path import Place
             from cvcache.image.read.describe import look

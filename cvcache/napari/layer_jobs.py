@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse.words import line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
-from cvcache.node import CacheDir
+from cvcache.node.cachedir import CacheDir
 from cvcache.store import layout
 
 if TYPE_CHECKING:
     from cvcache.browse.layer_images import LayerData
     from cvcache.browse.rows import Row
     from cvcache.formats.item_path import Place
-    from cvcache.item import Item
     from cvcache.napari.view import View
+    from cvcache.node.items import Item
 
 Key = tuple[str, str]
 """URL of a node, and the name of one of its items."""

@@ -18,7 +18,7 @@ from cvcache.napari.settings import settings
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
     from cvcache.napari.view import View
-    from cvcache.node import CacheDir
+    from cvcache.node.cachedir import CacheDir
 
 UNCOMMITTED = " (uncommitted)"
 FAILED = " (failed)"

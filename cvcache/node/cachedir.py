@@ -11,13 +11,12 @@ from contextvars import Token
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import contents, copying, opening
-from cvcache.commit import Commit
-from cvcache.environment import environment
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.formats.json_value import plain_values
-from cvcache.item import Item
-from cvcache.node_items import NodeItems
+from cvcache.node import copy_node, init, item_io
+from cvcache.node.commit import Commit
+from cvcache.node.items import Item, NodeItems
+from cvcache.node.provenance import environment
 from cvcache.protocol.attempt import Attempt, open_attempt, running
 from cvcache.protocol.claim import obtain
 from cvcache.protocol.finish import commit, finish, release
@@ -47,14 +46,12 @@ class CacheDir(NodeItems):
         self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
     ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        wish = opening.wish_for(
-            self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
-        )
-        if (planner := opening.current_planner()) is not None:
+        wish = init.wish_for(self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait)
+        if (planner := init.current_planner()) is not None:
             return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
         node: CacheDir = self
         while isinstance(found := node._obtain(wish), Sibling):
-            node = node.beside(opening.sibling(node.store, node.location, wish))
+            node = node.beside(init.sibling(node.store, node.location, wish))
         return found
 
     def _obtain(self, wish: Wish) -> CacheDir | Sibling:
@@ -63,7 +60,7 @@ class CacheDir(NodeItems):
         if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
             other, found = found, obtain(self.store, self._path, wish, self.policy)
             if isinstance(found, Attempt):
-                found = copying.fill(found, other)
+                found = copy_node.fill(found, other)
             elif isinstance(found, Sibling):  # what is here has another key and stays
                 found = other
         if isinstance(found, CacheDir):
@@ -92,13 +89,13 @@ class CacheDir(NodeItems):
         self._newest()
         attempt = self._attempt or open_attempt(self.url)
         if attempt is None:
-            if (planner := opening.current_planner()) is not None and planner.has(self):
+            if (planner := init.current_planner()) is not None and planner.has(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
             if done := self.commit:
                 return done
             msg = f"{self.url} is not open for writing in this process; call cdir_init on it before committing it"
             raise NotOpen(msg)
-        rows = {**attempt.rows, **contents.own_file_rows(attempt)}
+        rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
         plain_values(attempt.meta, f"the metadata of {self.url}")
         record = commit(attempt, rows, attempt.meta, environment())
@@ -157,7 +154,7 @@ class CacheDir(NodeItems):
         attempt = self._writable()
         obj, images = _content_of(name, obj)
         user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
-        contents.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
+        item_io.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -185,7 +182,7 @@ class CacheDir(NodeItems):
             raise UsageError(msg)
         if mode == "rb":
             there = self._there
-            return contents.open_item(there.store, there.location, self._newest(), name, self.item_meta(name))
+            return item_io.open_item(there.store, there.location, self._newest(), name, self.item_meta(name))
         attempt = self._own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
@@ -213,7 +210,7 @@ class CacheDir(NodeItems):
         with attempt.writing_item(name):
             attempt.own_files.add(name)
             attempt.rows.pop(name, None)
-            contents.drop_thumbnail(attempt, name)
+            item_io.drop_thumbnail(attempt, name)
         return attempt
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:

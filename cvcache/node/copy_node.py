@@ -8,7 +8,7 @@ from typing import Any
 
 from cvcache.errors import ItemDamaged
 from cvcache.formats.item_path import sha256
-from cvcache.node_items import NodeItems
+from cvcache.node.items import NodeItems
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.finish import commit, release
 from cvcache.protocol.observe import raise_if_replaced

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from cvcache import opening
-from cvcache.access import Access
-from cvcache.commit import Commit
 from cvcache.errors import NotOpen
 from cvcache.keys.canonical import Canonical
+from cvcache.node import init
+from cvcache.node.commit import Commit
+from cvcache.node.context import Access
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
@@ -104,7 +104,7 @@ class NodeHandle:
         """Return the node at `path`, which is at `relative` from here."""
         if not self._also:
             return self._lending(type(self)(self._access, path))
-        also = ((other, opening.resolve(other.location, relative)) for other in self._also)
+        also = ((other, init.resolve(other.location, relative)) for other in self._also)
         others = tuple(other._at(found, relative) for other, found in also if found)  # noqa: SLF001 - the same class
         return self._lending(type(self)(self._access, path, others))
 
@@ -279,7 +279,7 @@ class NodeHandle:
         found = []
         for source in self.inputs:
             url = source.get("url", "")
-            path = opening.resolve(self._path, url) if url else None
+            path = init.resolve(self._path, url) if url else None
             if path is not None:
                 found.append((self._at(path, url), source.get("version")))
         return found

@@ -1,4 +1,4 @@
-"""The items of a node: what is recorded of them, and what they hold."""
+"""The items of a node: lazy handles, what is recorded of them, and what they hold."""
 
 from __future__ import annotations
 
@@ -6,12 +6,85 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import contents
 from cvcache.formats.item_path import Place
-from cvcache.handle import NodeHandle
-from cvcache.item import Item
+from cvcache.keys.canonical import Canonical
+from cvcache.node import item_io
+from cvcache.node.handle import NodeHandle
 from cvcache.store import layout
 from cvcache.store.names import check_item_name
+
+
+class Item:
+    """One item of a node: its suffix is its format. Nothing is read until asked.
+
+    Picklable; equal to another item at the same URL.
+    """
+
+    __slots__ = ("_name", "_node")
+
+    def __init__(self, node: NodeItems, name: str) -> None:
+        self._node = node
+        self._name = name
+
+    @property
+    def node(self) -> NodeItems:
+        """The node this item belongs to."""
+        return self._node
+
+    @property
+    def name(self) -> str:
+        """The item's name in its node, with its suffix."""
+        return self._name
+
+    @property
+    def url(self) -> str:
+        """Where the item lies."""
+        return self._node.item_url(self._name)
+
+    @property
+    def path(self) -> str:
+        """The same as `url`: on disk a path that other tools open."""
+        return self.url
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What was recorded of the item: kind, and as fits shape, dtype, axes, scale, size in bytes."""
+        return self._node.item_meta(self._name)
+
+    def read(self, **options: Any) -> Any:
+        """Return the object; see `CacheDir.read`."""
+        return self._node.read(self._name, **options)
+
+    def thumbnail(self) -> bytes | None:
+        """Return the small PNG that was made of an image or a figure while it was written, or None; one GET."""
+        return self._node.thumbnail(self._name)
+
+    @property
+    def is_place(self) -> bool:
+        """Whether its node was never computed."""
+        return self._node.own_state == "absent"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Item) and (self._node, self._name) == (other._node, other._name)
+
+    def __hash__(self) -> int:
+        return hash((self._node, self._name))
+
+    def __repr__(self) -> str:
+        return f"Item({self.url!r})"
+
+    def __cvcache_key__(self) -> Canonical:
+        again = self._node.written_again(self._name)
+        return Canonical(
+            {"$item": self._name, "version": self._node.version, **({"written_again": again} if again else {})}
+        )
+
+    def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
+        return self._node.found_at, {"item": self._name, "version": self._node.version}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        row = self._node.committed_rows().get(self._name, {})
+        return [row] if row.get("kind") in {"image", "labels"} else []
 
 
 class NodeItems(NodeHandle):
@@ -36,11 +109,11 @@ class NodeItems(NodeHandle):
         """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
         record = self._newest()
         if record is not None and record.state in {"committed", "failed"}:
-            return contents.committed_rows(self._there.store, self._there.location, record)
+            return item_io.committed_rows(self._there.store, self._there.location, record)
         if record is None or record.state != "claimed":
             return {}
         own = self._attempt.rows if self._attempt else {}
-        return {**contents.listed_rows(self.store, layout.root(self._path, record)), **own}
+        return {**item_io.listed_rows(self.store, layout.root(self._path, record)), **own}
 
     def environment(self) -> Mapping[str, Any]:
         """Return what the result was made with: Python, packages, git, peak memory; one GET.
@@ -54,14 +127,14 @@ class NodeItems(NodeHandle):
         record = self._newest()
         if record is None or record.state != "committed":
             return {}
-        return contents.read_made(self._there.store, self._there.location, record)
+        return item_io.read_made(self._there.store, self._there.location, record)
 
     def thumbnail(self, name: str) -> bytes | None:
         """Return the small PNG of the item `name`, or None where there is none; one GET."""
         record = self._newest()
         if record is None:
             return None
-        return contents.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
+        return item_io.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
 
     def is_newest(self) -> bool:
         """Whether no record follows the one this handle goes by; one STAT."""
@@ -83,8 +156,8 @@ class NodeItems(NodeHandle):
         No store call, but one GET for the plan of an image that is being written.
         """
         record, there = self._newest(), self._there
-        row = row if row or record is None else contents.planned(there.store, there.location, record, name)
-        return contents.committed_place(there.store, there.location, record, name, row, self._access.ram)
+        row = row if row or record is None else item_io.planned(there.store, there.location, record, name)
+        return item_io.committed_place(there.store, there.location, record, name, row, self._access.ram)
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
         """Return what was recorded of the item `name`.
@@ -96,7 +169,7 @@ class NodeItems(NodeHandle):
         """
         rows = self.rows()
         if name not in rows:
-            raise contents.not_found(self.url, name, sorted(rows))
+            raise item_io.not_found(self.url, name, sorted(rows))
         return rows[name]
 
     def read(self, name: str, /, **options: Any) -> Any:
@@ -125,7 +198,7 @@ class NodeItems(NodeHandle):
         name = check_item_name(name)
         row = self.item_meta(name)
         there, ram = self._there, self._access.ram
-        return contents.read_item(there.store, there.location, self._newest(), name, row, options, ram)
+        return item_io.read_item(there.store, there.location, self._newest(), name, row, options, ram)
 
     def committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
         """Return item name -> what was recorded of it; nothing of a node that is not committed."""

@@ -12,16 +12,16 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache import contents, opening
-from cvcache.access import Access
-from cvcache.commit import Commit
-from cvcache.environment import environment
 from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
 from cvcache.formats.item_path import Place
 from cvcache.formats.json_value import plain_values
-from cvcache.item import Item
-from cvcache.node import CacheDir
+from cvcache.node import init, item_io
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.commit import Commit
+from cvcache.node.context import Access
+from cvcache.node.items import Item
+from cvcache.node.provenance import environment
 from cvcache.store.names import check_item_name, check_node_name
 from cvcache.store.open import open_store
 
@@ -59,9 +59,9 @@ class NoCache(CacheDir):
         return node
 
     def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or what stands for one in a plan
-        opening.wish_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
-        if (planner := opening.current_planner()) is not None:
-            return planner.ask(self, opening.wish_for(self, key, on_stale="recompute", force=False, wait=False))
+        init.wish_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
+        if (planner := init.current_planner()) is not None:
+            return planner.ask(self, init.wish_for(self, key, on_stale="recompute", force=False, wait=False))
         node = NoCache(self._path, self._parent, self._below)
         if self._parent is not None:
             self._parent._below[self.name] = node  # noqa: SLF001 - the same class
@@ -124,7 +124,7 @@ class NoCache(CacheDir):
             yield from self._below[name].walk()
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        files = contents.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
+        files = item_io.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
         names = sorted({*self._arrays, *files})
         return {name: {**self._written.get(name, files.get(name, {})), **self._user.get(name, {})} for name in names}
 
@@ -137,7 +137,7 @@ class NoCache(CacheDir):
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
         if name not in self.rows():
-            raise contents.not_found(self.url, name, sorted(self.rows()))
+            raise item_io.not_found(self.url, name, sorted(self.rows()))
         self._store_array(name)
         return self.rows()[name]
 

@@ -26,7 +26,7 @@ from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, find_format
 from cvcache.formats.item_path import Place
-from cvcache.node import CacheDir
+from cvcache.node.cachedir import CacheDir
 from cvcache.store import layout
 from cvcache.store.base import Store
 from cvcache.store.layout import above_control, is_control

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cvcache.access import Access
-from cvcache.commit import Commit
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.nocache import NoCache
-from cvcache.node import CacheDir
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.commit import Commit
+from cvcache.node.context import Access
+from cvcache.node.nocache import NoCache
 from cvcache.protocol.policy import Policy
 from cvcache.store.lru import Ram
 from cvcache.store.open import location_of

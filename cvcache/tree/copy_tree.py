@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cvcache.api import cdir
-from cvcache.copying import fill
 from cvcache.errors import UsageError
-from cvcache.node import CacheDir
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.copy_node import fill
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.claim import obtain
 from cvcache.protocol.request import Sources, Wish
 from cvcache.protocol.rules import Request
-from cvcache.tree import cdir_walk
+from cvcache.tree.api import cdir
+from cvcache.tree.walk import cdir_walk
 
 
 def cdir_copy(

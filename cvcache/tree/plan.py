@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
-from cvcache import opening
-from cvcache.commit import Commit
 from cvcache.errors import NotComputed, UsageError
 from cvcache.keys.explain import explain
-from cvcache.node import CacheDir
+from cvcache.node import init
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.commit import Commit
 from cvcache.protocol.messages import describe_owner, refusal, why_claimed
 from cvcache.protocol.observe import Watch, look
 from cvcache.protocol.owner import new_id, now
@@ -92,12 +92,12 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self._token: Token[Any] | None = None
 
     def __enter__(self) -> Self:
-        self._token = opening.planner.set(self)
+        self._token = init.planner.set(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
         if self._token is not None:
-            opening.planner.reset(self._token)
+            init.planner.reset(self._token)
         if not isinstance(error, NotComputed):
             return False
         frames = [f for f in traceback.extract_tb(tb) if _PACKAGE not in Path(f.filename).parents]
@@ -118,7 +118,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
             case Use():
                 return self._read(node.pinned_to(cast("Record", record)))
             case Sibling():
-                return self.ask(node.beside(opening.sibling(node.store, node.location, wish)), wish)
+                return self.ask(node.beside(init.sibling(node.store, node.location, wish)), wish)
             case Refuse():
                 raise decision.error(refusal(url, view, decision.error, wish))
             case Wait():
@@ -142,7 +142,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         if same and not wish.request.force:
             return coming
         if not same and wish.request.on_stale is OnStale.NEW:
-            return self.ask(coming.beside(opening.sibling_name(coming.name, coming.key, wish)), wish)
+            return self.ask(coming.beside(init.sibling_name(coming.name, coming.key, wish)), wish)
         why = explain(coming.key, wish.key) or ["forced"]
         return self._computed(coming, wish, "compute", why, None)
 
@@ -168,7 +168,7 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
     sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         with plan() as planned:
-            opening.everywhere.append(planned)
+            init.everywhere.append(planned)
             runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         if end.code not in {None, 0}:
@@ -179,7 +179,7 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
         msg = f"{script} failed, so there is no plan:\n{''.join(lines)}"
         raise UsageError(msg) from error
     finally:
-        opening.everywhere.clear()
+        init.everywhere.clear()
         sys.argv, sys.path[:] = argv, path
     return planned
 

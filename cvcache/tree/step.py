@@ -12,14 +12,14 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
-from cvcache.dry_run import plan
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.keys.canonical import Canonical
 from cvcache.keys.functions.closure import code_of
-from cvcache.node import CacheDir
-from cvcache.opening import check_on_stale
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.init import check_on_stale
 from cvcache.protocol.opener import on_behalf_of_caller
 from cvcache.runlog import capture_async
+from cvcache.tree.plan import plan
 
 Function = Callable[..., Any]
 R = TypeVar("R")

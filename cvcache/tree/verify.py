@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cvcache import contents
-from cvcache.api import cdir
 from cvcache.formats import find_format
 from cvcache.formats.item_path import Place, sha256
-from cvcache.nocache import NoCache
-from cvcache.node import CacheDir
+from cvcache.node import item_io
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.nocache import NoCache
 from cvcache.store.layout import is_item_dir
-from cvcache.tree import cdir_walk
+from cvcache.tree.api import cdir
+from cvcache.tree.walk import cdir_walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,7 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
 def _damages(node: CacheDir) -> Iterator[Damage]:
     for name, row in sorted(node.rows().items()):
         there = node._there  # noqa: SLF001 - where the bytes are
-        for part, fault in _faults(
-            contents.committed_place(there.store, there.location, node.record(), name, row), row
-        ):
+        for part, fault in _faults(item_io.committed_place(there.store, there.location, node.record(), name, row), row):
             yield Damage(node, name, part, fault)
 
 

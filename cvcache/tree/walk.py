@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache import contents, opening
-from cvcache.api import cdir
 from cvcache.errors import BadRecord, UsageError
-from cvcache.nocache import NoCache
-from cvcache.node import CacheDir
+from cvcache.node import init, item_io
+from cvcache.node.cachedir import CacheDir
+from cvcache.node.nocache import NoCache
 from cvcache.protocol.observe import is_foreign
 from cvcache.protocol.remove import check_removal, remove
 from cvcache.store.layout import is_control
 from cvcache.store.names import child_names
+from cvcache.tree.api import cdir
 
 AT_ONCE = 16
 """Requests under way at a time while a tree is read."""
@@ -94,7 +94,7 @@ def _look(node: CacheDir) -> _Look:
     except BadRecord:
         return _Look(node, "unreadable", {}, children, None, ())
     state = node.own_state
-    items = contents.rows_of(listing) if state == "running" else node.rows()
+    items = item_io.rows_of(listing) if state == "running" else node.rows()
     return _Look(node, state, items, children, node.version if state != "absent" else None, node.inputs)
 
 
@@ -117,7 +117,7 @@ def _entry(found: _Look, depth: int, seen: Mapping[str, _Look]) -> Entry:
 
 def _is_stale(found: _Look, seen: Mapping[str, _Look]) -> bool:
     for source in found.inputs:
-        path = opening.resolve(found.node.url, source.get("url", ""))
+        path = init.resolve(found.node.url, source.get("url", ""))
         upstream = seen.get(path) if path else None
         if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
             return True

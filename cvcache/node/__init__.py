@@ -1,0 +1,1 @@
+"""What one node is: its handle, its items, its commit."""

@@ -1,0 +1,1 @@
+"""What one does with many nodes: steps, plans, walks, copies, checks."""
