@@ -203,7 +203,7 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
     node = cdir_query(url, **_options(options))
     if node.own_state == "absent":
         _nothing_at(node)
-    text = read_log(node, name)
+    text = read_log(node.store, node.location, node.record(), name, node.read)
     if not isinstance(text, str):
         msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
         raise click.UsageError(msg)
@@ -217,7 +217,8 @@ def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
     """Print a log as it comes; as JSON one object a line, the last one with the state."""
     from cvcache.logtail import follow
 
-    text = follow(node, name, waiting=lambda: complain(f"{node.url} is not computed yet; waiting for it"))
+    says = f"{node.url} is not computed yet; waiting for it"
+    text = follow(node.store, node.location, name, waiting=lambda: complain(says))
     while True:
         try:
             new = next(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
 
 from cvcache.errors import ItemNotFound
 from cvcache.logparts import read_parts
@@ -13,11 +12,9 @@ from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.owner import is_dead
 from cvcache.protocol.record import Record
+from cvcache.store.base import Store
 from cvcache.store.layout import attempt_root, root, successor
 from cvcache.store.names import check_item_name
-
-if TYPE_CHECKING:
-    from cvcache.node.items import NodeItems
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at a log: right after something new, and after a long silence."""
@@ -25,8 +22,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 _CUT = re.compile(rb"^\[(\d+) bytes in between are left out\]\n", re.MULTILINE)
 
 
-def read_log(node: NodeItems, name: str = "run.log") -> object:
-    """Return the log of the newest attempt at `node`: whole, or what there is of one that runs or died.
+def read_log(store: Store, path: str, record: Record | None, name: str, read: Callable[[str], object]) -> object:
+    """Return the log of the attempt of `record`: whole, by `read`, or what there is of one that runs or died.
 
     Raises
     ------
@@ -35,20 +32,19 @@ def read_log(node: NodeItems, name: str = "run.log") -> object:
 
     Notes
     -----
-    What `CacheDir.read` costs; for a log that is not whole one LIST more, and one GET for each part.
+    What `read` costs; for a log that is not whole one LIST more, and one GET for each part.
     """
     try:
-        return node.read(name)
+        return read(name)
     except ItemNotFound:
-        record = node.record()
-        parts = read_parts(node.store, node.location, record.attempt, check_item_name(name)) if record else []
+        parts = read_parts(store, path, record.attempt, check_item_name(name)) if record else []
         if not parts:
             raise
         return b"".join(parts).decode(errors="replace")
 
 
 class Tail:
-    """What is new in the log of a node, look by look.
+    """What is new in the log `name` of the node at `path`, look by look.
 
     Attributes
     ----------
@@ -58,10 +54,10 @@ class Tail:
         Whether nothing more can come: the attempt that was followed is committed, failed or removed.
     """
 
-    def __init__(self, node: NodeItems, name: str = "run.log") -> None:
+    def __init__(self, store: Store, path: str, name: str = "run.log") -> None:
         self.state = "absent"
         self.over = False
-        self._store, self._path, self._name = node.store, node.location, check_item_name(name)
+        self._store, self._path, self._name = store, path, check_item_name(name)
         self._record: Record | None = None
         self._parts = 0
         self._bytes = 0
@@ -151,19 +147,23 @@ def _after(whole: bytes, seen: int) -> bytes:
 
 
 def follow(
-    node: NodeItems,
+    store: Store,
+    path: str,
     name: str = "run.log",
     *,
     sleep: Callable[[float], object] = time.sleep,
     waiting: Callable[[], object] | None = None,
 ) -> Generator[str, None, str]:
-    """Yield the log of `node` as it comes, until its attempt has ended; return the state of the node then.
+    """Yield the log of the node at `path` as it comes, until its attempt has ended; return the state of the node then.
 
     Goes on into the attempt that takes over. Waits for a node that does not exist yet.
 
     Parameters
     ----------
-    node : CacheDir
+    store : Store
+        That keeps the node, ``node.store``.
+    path : str
+        Where it lies in there, ``node.location``.
     name : str
         The log.
     sleep : callable
@@ -175,7 +175,7 @@ def follow(
     -----
     Each look is one LIST and one GET, and one GET for each new part of the log.
     """
-    tail = Tail(node, name)
+    tail = Tail(store, path, name)
     pause = FIRST_PAUSE
     while True:
         text = tail.look()

@@ -62,6 +62,10 @@ def shown(node: CacheDir) -> str:
     return b"".join(read_parts(node.store, node.location, record.attempt, "run.log")).decode()
 
 
+def tail_of(node: CacheDir) -> Tail:
+    return Tail(node.store, node.location)
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show text at once."""
@@ -78,7 +82,8 @@ def test_text_is_seen_while_the_step_runs_and_is_silent(store_case: StoreCase) -
         until(lambda: "first words\n" in shown(node))
         say("second words")
         until(lambda: "second words\n" in shown(node))
-        assert read_log(cdir_query(at(store_case))) == shown(node)
+        other = cdir_query(at(store_case))
+        assert read_log(other.store, other.location, other.record(), "run.log", other.read) == shown(node)
         assert shown(node).splitlines()[0].endswith("computing (first run)")
         assert parts_in(store_case)[0].endswith("/run.log/000001")
     assert shown(node) == ""
@@ -294,7 +299,8 @@ def test_a_log_is_followed_from_before_the_step_until_its_commit(store_case: Sto
 
     with ThreadPoolExecutor(1) as pool:
         step = pool.submit(work)
-        lines = follow(at(store_case), sleep=lambda _: time.sleep(0.01), waiting=waited.set)
+        followed = at(store_case)
+        lines = follow(followed.store, followed.location, sleep=lambda _: time.sleep(0.01), waiting=waited.set)
         state = ""
         while not state:
             try:
@@ -309,7 +315,7 @@ def test_a_log_is_followed_from_before_the_step_until_its_commit(store_case: Sto
 
 @pytest.mark.usefixtures("soon")
 def test_a_failure_is_followed_to_its_traceback(memory_case: MemoryCase) -> None:
-    tail = Tail(at(memory_case))
+    tail = tail_of(at(memory_case))
 
     def fail() -> None:
         with cdir_init(at(memory_case)) as node, node.log():
@@ -332,7 +338,7 @@ def test_a_follower_goes_on_into_a_takeover_and_says_so(store_case: StoreCase) -
     with first.log():
         say("first try")
         until(lambda: "first try" in shown(first))
-        tail = Tail(at(store_case))
+        tail = tail_of(at(store_case))
         text.append(tail.look())
         with cdir_init(at(store_case)) as second, second.log():
             say("second try")
@@ -349,7 +355,7 @@ def test_a_follower_goes_on_into_a_takeover_and_says_so(store_case: StoreCase) -
 
 def test_a_removed_node_is_followed_no_longer(memory_case: MemoryCase) -> None:
     cdir_init(at(memory_case))
-    tail = Tail(at(memory_case))
+    tail = tail_of(at(memory_case))
     assert (tail.look(), tail.state) == ("", "running")
     cdir_remove(at(memory_case), force=True)
     assert tail.look() == "--- the node was removed\n"
@@ -357,7 +363,7 @@ def test_a_removed_node_is_followed_no_longer(memory_case: MemoryCase) -> None:
 
 
 def test_an_attempt_that_was_given_up_is_waited_beyond(memory_case: MemoryCase) -> None:
-    tail = Tail(at(memory_case))
+    tail = tail_of(at(memory_case))
     node = cdir_init(at(memory_case))
     assert (tail.look(), tail.state) == ("", "running")
     node.give_up()
@@ -375,7 +381,7 @@ def test_a_look_is_one_list_and_one_get(memory_case: MemoryCase) -> None:
         until(lambda: shown(node))
         counted: list[CountingStore] = []
         with instrument(lambda store: counted.append(CountingStore(store)) or counted[-1]):  # type: ignore[func-returns-value]
-            tail = Tail(at(memory_case))
+            tail = tail_of(at(memory_case))
             assert "computing" in tail.look()
             counted[0].reset()
             assert tail.look() == ""

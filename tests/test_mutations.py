@@ -326,7 +326,7 @@ def _remove_what_came_later(patch: pytest.MonkeyPatch) -> None:
             return True
 
     for module in ("remove", "sweep"):
-        patch.setattr(f"cvcache.protocol.{module}.past_attempts", lambda *_: Everything([""]))
+        patch.setattr(f"cvcache.protocol.rules.{module}.past_attempts", lambda *_: Everything([""]))
 
 
 @pytest.mark.parametrize("stage", [("memory", "a result, then remove")], indirect=True, ids=" ".join)

@@ -13,6 +13,7 @@ import pytest
 
 import cvcache
 from cvcache import runlog
+from cvcache.protocol.attempt import open_attempt
 
 if TYPE_CHECKING:
     from servers.store_cases import MemoryCase, StoreCase
@@ -124,18 +125,17 @@ def test_a_warning_nobody_handles_is_still_shown(
 
 
 def test_a_log_that_cannot_be_written_costs_no_result_and_hides_no_failure(
-    memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    memory_case: MemoryCase, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    node = cvcache.cdir_init(f"{memory_case.url}/a")
-    monkeypatch.setattr(node, "write", full)
-    with runlog.capture(node, "run.log"):
+    attempt = open_attempt(cvcache.cdir_init(f"{memory_case.url}/a").url)
+    with runlog.capture(attempt, "run.log", full):
         say("fine until here")
     assert "run.log could not be written" in caplog.text
     caplog.clear()
-    with pytest.raises(ZeroDivisionError), runlog.capture(node, "run.log"):
+    with pytest.raises(ZeroDivisionError), runlog.capture(attempt, "run.log", full):
         say(str(1 // 0))
     assert "run.log could not be written" in caplog.text
 

@@ -186,4 +186,4 @@ def _as_item(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
 
 def follow_log(node: CacheDir, name: str = "run.log") -> Tail:
     """Return what gives the text of a running node's log piece by piece, from its first line on; see `Tail.look`."""
-    return Tail(node, name)
+    return Tail(node.store, node.location, name)

@@ -23,6 +23,7 @@ from cvcache.protocol.finish import commit, finish, release
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.request import Wish
 from cvcache.protocol.rules import OnStale, Sibling
+from cvcache.runlog import capture
 from cvcache.store.names import check_item_name
 
 _TRACEBACK_CHARACTERS = 8192
@@ -215,9 +216,7 @@ class CacheDir(NodeItems):
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
-        from cvcache.runlog import capture
-
-        return capture(self, name)
+        return capture(open_attempt(self.url), name, self.write)
 
     def _writable(self) -> Attempt:
         record = self._newest()

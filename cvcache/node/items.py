@@ -141,10 +141,6 @@ class NodeItems(NodeHandle):
         record, there = self._newest(), self._there
         return record is None or there.store.stat(layout.successor(there.location, record)) is None
 
-    def has_written(self, name: str) -> bool:
-        """Whether the item `name` was written through this handle since the node was opened; no store call."""
-        return self._attempt is not None and name in self._attempt.rows
-
     def item_url(self, name: str) -> str:
         """Return where the item `name` lies, or would lie."""
         record, there = self._newest(), self._there

@@ -128,9 +128,6 @@ class NoCache(CacheDir):
         names = sorted({*self._arrays, *files})
         return {name: {**self._written.get(name, files.get(name, {})), **self._user.get(name, {})} for name in names}
 
-    def has_written(self, name: str) -> bool:
-        return name in self.rows()
-
     def item_url(self, name: str) -> str:
         self._store_array(name)
         return os.path.join(self._directory(), name)

@@ -17,6 +17,7 @@ from cvcache.keys.canonical import Canonical
 from cvcache.keys.functions.closure import code_of
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.init import check_on_stale
+from cvcache.protocol.attempt import open_attempt
 from cvcache.protocol.opener import on_behalf_of_caller
 from cvcache.runlog import capture_async
 from cvcache.tree.plan import plan
@@ -266,7 +267,7 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
         return node
 
     def _logged_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
-        return capture_async(node, self._log) if self._log else contextlib.nullcontext()
+        return capture_async(open_attempt(node.url), self._log, node.write) if self._log else contextlib.nullcontext()
 
 
 async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> T:

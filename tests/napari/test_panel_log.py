@@ -180,7 +180,8 @@ class BrokenTail(Tail):
 
 def test_a_store_that_fails_is_asked_again(qtbot: Any, tmp_path: Path) -> None:
     jobs, said, came = Jobs(), [], []
-    tail = BrokenTail(cvcache.cdir(tmp_path))
+    node = cvcache.cdir(tmp_path)
+    tail = BrokenTail(node.store, node.location)
     follower = Follower(jobs, tail, Attempt("", "", ""))
     follower.said.connect(said.append)
     follower.came.connect(came.append)
