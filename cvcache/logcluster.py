@@ -84,24 +84,14 @@ def _plugin() -> Any:
     class StepLogs(WorkerPlugin):
         name = PLUGIN
         idempotent = True
-        speaker: Any = None
+        log_of: Any = None
 
         def setup(self, worker: Any) -> None:
             try:
                 from cvcache.logworker import Speaker
             except ImportError:
                 return
-            self.speaker = Speaker(worker)
-
-        def log_of(self, task: Any) -> Any:
-            return self.speaker.log_of(task) if self.speaker is not None else None
-
-        def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002 - as it is called
-            if self.speaker is not None and start in {"executing", "long-running"}:
-                self.speaker.end(key)
-
-        def teardown(self, worker: Any) -> None:  # noqa: ARG002 - as it is called
-            if self.speaker is not None:
-                self.speaker.close()
+            speaker = Speaker(worker)
+            self.log_of, self.transition, self.teardown = speaker.log_of, speaker.transition, speaker.teardown  # type: ignore[method-assign]
 
     return StepLogs()

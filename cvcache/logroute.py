@@ -68,8 +68,8 @@ def destination() -> Log | None:
         return None if log is _NOWHERE else log
     if log is _NOWHERE:
         return None
-    plugin = sys.modules["distributed.worker"].get_worker().plugins.get(PLUGIN)
-    found: Log | None = plugin.log_of(task) if plugin is not None else None
+    log_of = getattr(sys.modules["distributed.worker"].get_worker().plugins.get(PLUGIN), "log_of", None)
+    found: Log | None = log_of(task) if log_of is not None else None
     return found
 
 

@@ -54,7 +54,7 @@ class Speaker:
         if self._installed:
             logroute.install()
 
-    def close(self) -> None:
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002 - as it is called
         """Put the streams of the worker back."""
         if self._installed:
             self._installed = False
@@ -81,10 +81,10 @@ class Speaker:
                 self._timer = True
                 self._worker.loop.add_callback(self._worker.loop.call_later, SECONDS, self._tick)
 
-    def end(self, task: Any) -> None:
-        """Send what is left of a task, before the news that it has ended."""
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002 - as it is called
+        """Send what is left of a task that ends, before the news of it."""
         with self._lock:
-            if log := self._tasks.pop(task, None):
+            if start in {"executing", "long-running"} and (log := self._tasks.pop(key, None)):
                 self._send(log, whole=True)
 
     def _tick(self) -> None:

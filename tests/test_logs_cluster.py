@@ -133,7 +133,19 @@ def test_two_steps_on_one_cluster_do_not_mix(client: Client, local_case: LocalCa
         logs = list(pool.map(step, ["one", "two"]))
     for name, other, log in ("one", "two", logs[0]), ("two", "one", logs[1]):
         assert said(log).count(f"print {name}") == 20
+        assert sum(line.endswith(f"INFO work: info {name}") for line in said(log)) == 20
         assert f"print {other}" not in str(log)
+        assert f"info {other}" not in str(log)
+
+
+def test_a_record_that_cannot_be_sent_as_it_is_costs_no_task(client: Client, local_case: LocalCase) -> None:
+    def log() -> int:
+        logging.getLogger("work").warning("shape %s", (2, 3), extra={"array": np.zeros(2)})
+        return 7
+
+    with cdir_init(local_case.child("a")) as node, node.log():
+        assert client.submit(log, pure=False).result() == 7
+    assert [line.partition(" WARNING ")[2] for line in said(node.read("run.log"))] == ["work: shape (2, 3)"]
 
 
 def test_work_outside_a_step_is_nobodys(client: Client, local_case: LocalCase) -> None:
@@ -271,5 +283,5 @@ def test_a_worker_is_called_by_its_name_or_else_its_address() -> None:
     Stub.name = "gpu-3"
     speakers.append(Speaker(Stub()))
     for speaker in speakers:
-        speaker.close()
+        speaker.teardown(None)
     assert [speaker._name for speaker in speakers] == ["tcp://10.0.0.1:1", "gpu-3"]
