@@ -195,7 +195,7 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 @_common
 def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_json: bool) -> None:
     """Print the log of the node at URL, also while its step runs, and of an attempt that failed or died."""
-    from cvcache.logtail import read_log
+    from cvcache.logs.tail import read_log
     from cvcache.tree.api import cdir, cdir_query
 
     if following:
@@ -215,7 +215,7 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
 
 def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
     """Print a log as it comes; as JSON one object a line, the last one with the state."""
-    from cvcache.logtail import follow
+    from cvcache.logs.tail import follow
 
     says = f"{node.url} is not computed yet; waiting for it"
     text = follow(node.store, node.location, name, waiting=lambda: complain(says))

@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster, wait
 from cvcache import cdir_init
 from cvcache.keys import key_form
 from cvcache.keys.canonical import digest
-from cvcache.logworker import ALLOWANCE, MESSAGE, Speaker, pieces
+from cvcache.logs.worker import ALLOWANCE, MESSAGE, Speaker, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

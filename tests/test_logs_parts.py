@@ -16,9 +16,10 @@ import pytest
 from command_line import in_process, options_of, own_process
 
 import cvcache
-from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove, logspool
-from cvcache.logparts import read_parts
-from cvcache.logtail import Tail, follow, read_log
+from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove
+from cvcache.logs import spool
+from cvcache.logs.parts import read_parts
+from cvcache.logs.tail import Tail, follow, read_log
 from cvcache.store.base import instrument
 from cvcache.testing import CountingStore
 
@@ -69,7 +70,7 @@ def tail_of(node: CacheDir) -> Tail:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show text at once."""
-    monkeypatch.setattr(logspool, "PART_SECONDS", 0.05)
+    monkeypatch.setattr(spool, "PART_SECONDS", 0.05)
 
 
 # -- parts -------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_much_text_is_seen_at_once(memory_case: MemoryCase) -> None:
         for _ in range(66):
             say(line)
         until(lambda: line in shown(node))
-        assert len(shown(node)) >= logspool.PART_BYTES
+        assert len(shown(node)) >= spool.PART_BYTES
     assert node.read("run.log").count(line) == 66
 
 
@@ -203,9 +204,9 @@ def test_two_hundred_megabytes_are_printed_in_bounded_memory(local_case: LocalCa
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     grown = json.loads(done.stderr.splitlines()[-1])
     assert grown["during"] < 50_000
-    assert grown["in all"] < 50_000 + 5 * 2 * logspool.KEPT_BYTES // 1024
+    assert grown["in all"] < 50_000 + 5 * 2 * spool.KEPT_BYTES // 1024
     text = cdir_query(local_case.url).read("run.log")
-    assert len(text) <= 2 * logspool.KEPT_BYTES + 100
+    assert len(text) <= 2 * spool.KEPT_BYTES + 100
     assert text.splitlines()[0].endswith("computing (first run)")
     assert text.endswith("last words\n")
     assert sum("bytes in between are left out" in line for line in text.splitlines()) == 1
@@ -215,7 +216,7 @@ def test_two_hundred_megabytes_are_printed_in_bounded_memory(local_case: LocalCa
 def test_of_a_very_long_log_the_beginning_and_the_end_are_kept(
     memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logspool, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(spool, "KEPT_BYTES", 1000)
     with cdir_init(at(memory_case)) as node, node.log():
         for i in range(1000):
             say(f"line {i}")
@@ -234,7 +235,7 @@ _DIES = """
 import json, os, signal, sys, time
 import cvcache
 from cvcache import logspool
-from cvcache.logparts import read_parts
+from cvcache.logs.parts import read_parts
 logspool.PART_SECONDS = 0.05
 node = cvcache.cdir_init(cvcache.cdir(sys.argv[1], **json.loads(sys.argv[2])))
 with node, node.log():
@@ -390,8 +391,8 @@ def test_a_look_is_one_list_and_one_get(memory_case: MemoryCase) -> None:
 
 @pytest.mark.parametrize("seen", [0, 1, 40, 999, 5000, 8000, 10_000])
 def test_a_follower_finds_its_place_in_a_log_without_its_middle(seen: int) -> None:
-    from cvcache.logspool import cut
-    from cvcache.logtail import _after
+    from cvcache.logs.spool import cut
+    from cvcache.logs.tail import _after
 
     text = b"".join(b"%04d\n" % i for i in range(2000))
     whole = cut(text[:1000], text[-1003:], len(text)).encode()

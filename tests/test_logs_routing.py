@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cvcache import cdir_init
-from cvcache.logroute import routed
+from cvcache.logs.route import routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,12 +246,12 @@ class _no_log:  # noqa: N801 - reads as a function
     """Be outside any step for a while, as another thread is."""
 
     def __enter__(self) -> None:
-        from cvcache.logroute import _current
+        from cvcache.logs.route import _current
 
         self.token = _current.set(None)
 
     def __exit__(self, *_: object) -> None:
-        from cvcache.logroute import _current
+        from cvcache.logs.route import _current
 
         _current.reset(self.token)
 

@@ -37,6 +37,7 @@ from test_faults import (
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
 from cvcache.protocol.record import Record, dump_inventory
 from cvcache.protocol.rules import claim, finish, observe, rules
+from cvcache.store import layout
 from cvcache.store.layout import parse_record_name
 from cvcache.store.memory import MemoryStore
 from cvcache.testing import FaultyStore, WrapperStore
@@ -307,7 +308,7 @@ def check_large_commits(world: World) -> None:
 def _inventory_last(patch: pytest.MonkeyPatch) -> None:
     def mutant(attempt: Attempt, rows: Any, meta: Any, _: Any) -> Record:
         record = finish.finish(attempt, "committed", items=rows, meta=meta)
-        attempt.store.put(f"{attempt.control('inventory')}.json", dump_inventory(attempt.id, rows))
+        attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
         return record
 
     patch.setattr("cvcache.node.commit", mutant)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import words
 from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
 from cvcache.image.ome_metadata import COLORS
-from cvcache.logparts import read_last_parts
-from cvcache.logtail import Tail
+from cvcache.logs.parts import read_last_parts
+from cvcache.logs.tail import Tail
 from cvcache.show import row_bytes, size_text
 from cvcache.store.layout import is_item_dir
 from cvcache.store.names import check_item_name

@@ -7,9 +7,9 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from cvcache import logroute
-from cvcache.logcluster import heard
-from cvcache.logspool import LogSpool, show, stop_showing
+from cvcache.logs import route
+from cvcache.logs.cluster import heard
+from cvcache.logs.spool import LogSpool, show, stop_showing
 from cvcache.protocol.attempt import Attempt
 
 logger = logging.getLogger("cvcache")
@@ -61,12 +61,12 @@ async def capture_async(attempt: Attempt | None, name: str, keep: Keep) -> Async
 
 def _opened(attempt: Attempt | None, name: str) -> LogSpool | None:
     """Return a new log with its first line; None where there is nothing to keep, or the code is inside it already."""
-    around = logroute.destination()
+    around = route.destination()
     if attempt is None or (isinstance(around, LogSpool) and (around.attempt, around.name) == (attempt, name)):
         return None
     log = LogSpool(attempt, name)
     why = "; ".join(attempt.record.reason)
-    log.write(logroute.formatted("cvcache", logging.INFO, f"{attempt.url}: computing ({why})"))
+    log.write(route.formatted("cvcache", logging.INFO, f"{attempt.url}: computing ({why})"))
     return log
 
 
@@ -77,7 +77,7 @@ def _written_to(log: LogSpool | None) -> Iterator[None]:
         return
     show(log)
     try:
-        with heard(log, f"{log.attempt.id}-{log.name}"), logroute.routed(log):
+        with heard(log, f"{log.attempt.id}-{log.name}"), route.routed(log):
             yield
     except BaseException as error:
         log.write("".join(traceback.format_exception(error)))

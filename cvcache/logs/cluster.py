@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache.logroute import PLUGIN, Log
-from cvcache.logworker import ANNOTATION, clients
+from cvcache.logs.route import PLUGIN, Log
+from cvcache.logs.worker import ANNOTATION, clients
 
 logger = logging.getLogger("cvcache")
 
@@ -88,7 +88,7 @@ def _plugin() -> Any:
 
         def setup(self, worker: Any) -> None:
             try:
-                from cvcache.logworker import Speaker
+                from cvcache.logs.worker import Speaker
             except ImportError:
                 return
             speaker = Speaker(worker)

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
+from cvcache.store import layout
 from cvcache.store.base import Store
-from cvcache.store.layout import RESERVED
-
-KIND = "parts"
-"""The directory of a node's control objects that holds the parts of logs."""
-
-
-def part_name(item: str, number: int) -> str:
-    """Return the name of a part below those of its attempt; numbers begin with 1."""
-    return f"{item}/{number:06d}"
-
-
-def parts_of(path: str, attempt: str, item: str) -> str:
-    """Return the full key of the directory that the parts of one log lie in."""
-    return f"{path}/{RESERVED}/{KIND}/{attempt}/{item}"
 
 
 def read_parts(store: Store, path: str, attempt: str, item: str, *, after: int = 0) -> list[bytes]:
@@ -24,10 +11,10 @@ def read_parts(store: Store, path: str, attempt: str, item: str, *, after: int =
 
     They are deleted once the log is written whole: then the list is short, or empty.
     """
-    where = parts_of(path, attempt, item)
+    where = layout.parts(path, attempt, item)
     names = set(store.list(where).files)
     parts: list[bytes] = []
-    while (name := f"{after + len(parts) + 1:06d}") in names:
+    while (name := layout.part_name(after + len(parts) + 1)) in names:
         try:
             parts.append(store.get(f"{where}/{name}"))
         except FileNotFoundError:
@@ -40,7 +27,7 @@ def read_last_parts(store: Store, path: str, attempt: str, item: str, enough: in
 
     One LIST, and a GET for each part that is needed.
     """
-    where = parts_of(path, attempt, item)
+    where = layout.parts(path, attempt, item)
     files = store.list(where).files
     text = b""
     for name in sorted(files, reverse=True):

@@ -8,10 +8,10 @@ import tempfile
 import threading
 import time
 
-from cvcache import logparts
 from cvcache.errors import CvcacheError
-from cvcache.logroute import current_task
+from cvcache.logs.route import current_task
 from cvcache.protocol.attempt import Attempt
+from cvcache.store import layout
 
 logger = logging.getLogger("cvcache")
 
@@ -110,9 +110,9 @@ class LogSpool:
                 return
             try:
                 data = self._next_part()
-                name = logparts.part_name(self.name, self._parts + 1)
+                path = f"{self._where}/{layout.part_name(self._parts + 1)}"
                 with self.attempt.writing_item(self.name):
-                    self.attempt.store.put(self.attempt.control(logparts.KIND, name), data)
+                    self.attempt.store.put(path, data)
             except Exception as error:  # noqa: BLE001 - what cannot be shown now is shown later, or at the end
                 self._say_hidden(error)
             else:
@@ -159,10 +159,14 @@ class LogSpool:
     def delete_parts(self) -> None:
         """Delete what was shown meanwhile; no store call if that was nothing."""
         if self._parts:
-            where = self.attempt.control(logparts.KIND)
-            names = [logparts.part_name(self.name, number + 1) for number in range(self._parts)]
+            names = [layout.part_name(number + 1) for number in range(self._parts)]
+            within = layout.parts(self.attempt.path, self.attempt.id)
             with self.attempt.writing():
-                self.attempt.store.delete([f"{where}/{name}" for name in names], within=where)
+                self.attempt.store.delete([f"{self._where}/{name}" for name in names], within=within)
+
+    @property
+    def _where(self) -> str:
+        return layout.parts(self.attempt.path, self.attempt.id, self.name)
 
 
 def cut(head: bytes, tail: bytes, size: int) -> str:

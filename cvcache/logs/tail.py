@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 
 from cvcache.errors import ItemNotFound
-from cvcache.logparts import read_parts
+from cvcache.logs.parts import read_parts
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.owner import is_dead

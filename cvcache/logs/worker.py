@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache import logroute
+from cvcache.logs import route
 
 ANNOTATION = "cvcache_log"
 """Name of what a task carries: the topic of the process its step runs in, a slash, the name of the log."""
@@ -52,15 +52,15 @@ class Speaker:
         # in a process where steps run, tees are in place as long as one does
         self._installed = not clients
         if self._installed:
-            logroute.install()
+            route.install()
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002 - as it is called
         """Put the streams of the worker back."""
         if self._installed:
             self._installed = False
-            logroute.uninstall()
+            route.uninstall()
 
-    def log_of(self, task: Any) -> logroute.Log | None:
+    def log_of(self, task: Any) -> route.Log | None:
         """Return where the output of a task that runs here goes; None where nobody asked for it."""
         with self._lock:
             if task in self._tasks:

@@ -12,7 +12,7 @@ from cvcache.browse.about import error_text
 from cvcache.browse.previews import follow_log, log_tail
 from cvcache.browse.raw import TROUBLE, told
 from cvcache.browse.words import line
-from cvcache.logtail import FIRST_PAUSE, LONGEST_PAUSE, Tail
+from cvcache.logs.tail import FIRST_PAUSE, LONGEST_PAUSE, Tail
 from cvcache.napari.panel_page import Page, Shown, has_record, items_of
 from cvcache.napari.panel_parts import GAP, SMALL, Sentence, column
 from cvcache.napari.text_view import FindBar, TextView, readable

@@ -13,6 +13,7 @@ from typing import IO, Any, Self
 
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.formats.json_value import plain_values
+from cvcache.logs.capture import capture
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
@@ -23,7 +24,6 @@ from cvcache.protocol.finish import commit, finish, release
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.request import Wish
 from cvcache.protocol.rules import OnStale, Sibling
-from cvcache.runlog import capture
 from cvcache.store.names import check_item_name
 
 _TRACEBACK_CHARACTERS = 8192

@@ -77,10 +77,6 @@ class Attempt:
         """Full key of the directory the attempt's items go to."""
         return layout.root(self.path, self.record)
 
-    def control(self, kind: str, name: str = "") -> str:
-        """Return the full key of one of the attempt's own objects, e.g. its beat."""
-        return f"{layout.control(self.path)}/{kind}/{self.id}" + (f"/{name}" if name else "")
-
     def held_by_caller(self) -> bool:
         """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
         thread, task = self._thread(), self._task() if self._task else None

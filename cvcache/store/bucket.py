@@ -56,18 +56,18 @@ class BucketStore(Store):
     scheme: ClassVar[str] = "bucket"
     shared: ClassVar[bool] = True
 
-    def __init__(self, scheme: str, options: Mapping[str, Any], retries: int = RETRIES) -> None:
-        self.scheme = scheme  # type: ignore[misc]  # the general store serves many
+    def __init__(self, options: Mapping[str, Any], retries: int = RETRIES, *, scheme: str = "") -> None:
+        self.scheme = scheme or type(self).scheme  # type: ignore[misc]  # the general store serves many
         self._retries = retries
         self._secrets = secrets_of(options)
-        self._endpoint = endpoint_of(scheme, options)
+        self._endpoint = endpoint_of(self.scheme, options)
         self._fs = self._open_file_system(options)
         self._exclusive: dict[str, bool] = {}
         self._probing = threading.Lock()
 
     @classmethod
     def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:
-        return cls(scheme, options, retries)
+        return cls(options, retries, scheme=scheme)
 
     def _open_file_system(self, options: Mapping[str, Any]) -> Any:
         import fsspec

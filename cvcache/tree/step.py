@@ -15,11 +15,11 @@ from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.keys.canonical import Canonical
 from cvcache.keys.functions.closure import code_of
+from cvcache.logs.capture import capture_async
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.init import check_on_stale
 from cvcache.protocol.attempt import open_attempt
 from cvcache.protocol.opener import on_behalf_of_caller
-from cvcache.runlog import capture_async
 from cvcache.tree.plan import plan
 
 Function = Callable[..., Any]

@@ -285,7 +285,7 @@ def test_a_failed_node_says_why(memory_case: MemoryCase) -> None:
 def test_the_log_of_a_running_node_is_followed_from_its_first_line(
     memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvcache.logspool.PART_SECONDS", 0.05)
+    monkeypatch.setattr("cvcache.logs.spool.PART_SECONDS", 0.05)
     with cvcache.cdir_init(memory_case.child("node"), {"n": 1}) as node:
         with node.log():
             print("line one")  # noqa: T201 - what a step prints is in its log
@@ -308,8 +308,8 @@ def test_the_log_of_a_running_node_is_followed_from_its_first_line(
 
 
 KILLED = """
-import os, sys, time, cvcache, cvcache.logspool
-cvcache.logspool.PART_SECONDS = 0.05
+import os, sys, time, cvcache, cvcache.logs.spool
+cvcache.logs.spool.PART_SECONDS = 0.05
 node = cvcache.cdir_init(sys.argv[1], {"n": 1})
 with node.log():
     print("its last words", flush=True)

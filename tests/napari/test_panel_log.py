@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QPlainTextEdit
 
 import cvcache
 from cvcache.browse.tree import Tree
-from cvcache.logtail import Tail
+from cvcache.logs.tail import Tail
 from cvcache.napari.jobs import Jobs
 from cvcache.napari.log_view import Attempt, Follower
 from cvcache.napari.text_view import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, TextView, readable

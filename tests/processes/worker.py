@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache import CacheDir, Policy, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import CvcacheError, LeaseLost
+from cvcache.store import layout
 from cvcache.store.base import instrument
 from processes import content
 from processes.doom import Doom
@@ -120,7 +121,7 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
         # what its own code would do if it had no fence at all
         for name in ("table.json", "block.bin", "run.log", *(f"cells.pieces.dir/{n}/piece" for n in range(9))):
             attempt.store.put(f"{root}/{name}", b"written by a zombie")
-        attempt.store.put(f"{attempt.control('inventory')}.json", b"{}")
+        attempt.store.put(layout.inventory(attempt.path, attempt.id), b"{}")
         try:
             cdir_commit(node)
         except LeaseLost:

@@ -154,7 +154,7 @@ class TestGcs(_TestBucket):
 
 @pytest.fixture(scope="module")
 def general_store(s3_server: S3Server) -> Store:
-    return BucketStore("s3", s3_server.storage_options)
+    return BucketStore(s3_server.storage_options, scheme="s3")
 
 
 class TestGeneralBucket(_TestBucket):
