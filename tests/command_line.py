@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import cvcache.cli
+from cvcache.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def report():
     with open(os.environ["LOADED"], "w") as file:
         json.dump(sorted({name.partition(".")[0] for name in sys.modules}), file)
 atexit.register(report)
-from cvcache.cli import main
+from cvcache.cli.main import main
 main()
 """
 
@@ -49,11 +49,11 @@ class Done:
 def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> Done:
     """Run ``cvcache *words`` in this process, whose logging and streams stay as they are."""
     monkeypatch.setattr(sys, "argv", ["cvcache", *map(str, words)])
-    monkeypatch.setattr(cvcache.cli, "prepare", lambda: None)
+    monkeypatch.setattr(main, "prepare", lambda: None)
     capsys.readouterr()
     code = 0
     try:
-        cvcache.cli.main()
+        main.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     text = capsys.readouterr()
@@ -64,7 +64,7 @@ def own_process(
     *words: object, env: Mapping[str, str] | None = None, prefix: Sequence[str] = (), timeout: float = 120
 ) -> Done:
     """Run ``cvcache *words`` as a user does, without a terminal; `prefix` runs it by another program."""
-    command = [*prefix, sys.executable, "-m", "cvcache.cli", *map(str, words)]
+    command = [*prefix, sys.executable, "-m", "cvcache.cli.main", *map(str, words)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=timeout, env={**os.environ, **(env or {})}
     )

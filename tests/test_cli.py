@@ -302,16 +302,16 @@ def test_tree_asks_at_most_three_times_a_node_and_lists_no_chunk(run: Run) -> No
 
 
 QUICK = """
-import signal, sys, time, cvcache, cvcache.cli, cvcache.demo
+import signal, sys, time, cvcache, cvcache.cli.main, cvcache.cli.demo
 signal.signal(signal.SIGINT, signal.default_int_handler)
 @cvcache.step
 def only(out, seconds):
     print("working", file=sys.stderr, flush=True)
     time.sleep(seconds)
-cvcache.demo.pipeline = lambda root, *_: iter([only(root / "only", float(seconds))])
+cvcache.cli.demo.pipeline = lambda root, *_: iter([only(root / "only", float(seconds))])
 _, seconds, url = sys.argv
 sys.argv = ["cvcache", "demo", url]
-cvcache.cli.main()
+cvcache.cli.main.main()
 """
 """The demo with one step that only takes its time; whoever runs the tests in the background has Ctrl-C ignored."""
 
@@ -367,7 +367,7 @@ def test_an_interrupt_is_told_and_leaves_a_node_that_can_go_on(tmp_path: Path) -
 
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     urls = lay_tree(str(tmp_path / "laid"), 400)
-    command = f"{sys.executable} -m cvcache.cli tree {urls[0]} --json | head -1"
+    command = f"{sys.executable} -m cvcache.cli.main tree {urls[0]} --json | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"
     assert done.stderr == ""

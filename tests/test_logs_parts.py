@@ -435,7 +435,7 @@ def test_logs_of_a_running_node_that_has_said_nothing(run: Run, memory_case: Mem
 
 
 def test_logs_f_waits_and_ends_by_ctrl_c(local_case: LocalCase) -> None:
-    command = [sys.executable, "-m", "cvcache.cli", "logs", "-f", local_case.child("later")]
+    command = [sys.executable, "-m", "cvcache.cli.main", "logs", "-f", local_case.child("later")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "later is not computed yet; waiting for it" in process.stderr.readline()

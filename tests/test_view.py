@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from command_line import in_process, own_process
 
-from cvcache import cdir_init, viewing
+from cvcache import cdir_init
+from cvcache.cli import view
 from cvcache.errors import ItemNotFound
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ NO_DISPLAY = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": ""}
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let napari and Qt look installed."""
-    monkeypatch.setattr(viewing, "_missing", lambda: "")
+    monkeypatch.setattr(view, "_missing", lambda: "")
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_where_nothing_is_no_window_opens(
 
 
 def _read_without_napari(url: str, options: dict[str, object]) -> object:
-    from cvcache.browse.layer_data import layers
+    from cvcache.browse.layer_data.layers import layers
 
     return layers(url, **options)
 
@@ -108,16 +109,16 @@ def test_a_bucket_that_cannot_be_reached_is_one_sentence(
 def test_what_is_there_is_found(tmp_path: Path) -> None:
     with cdir_init(tmp_path / "step", {}) as node:
         node.write("x.ome.zarr", np.ones((9, 9), "u2"), axes="yx")
-    viewing._check_there(str(tmp_path), {})
-    viewing._check_there(str(tmp_path / "step"), {})
+    view._check_there(str(tmp_path), {})
+    view._check_there(str(tmp_path / "step"), {})
 
 
 def test_an_item_is_there_and_beside_it_is_not(tmp_path: Path) -> None:
     with cdir_init(tmp_path / "step", {}) as node:
         node.write("cells.csv", pd.DataFrame({"cell": [1]}))
-    viewing._check_there(str(tmp_path / "step" / "cells.csv"), {})
+    view._check_there(str(tmp_path / "step" / "cells.csv"), {})
     with pytest.raises(ItemNotFound, match=r"the nearest that exists is .*step$"):
-        viewing._check_there(str(tmp_path / "step" / "cels.csv"), {})
+        view._check_there(str(tmp_path / "step" / "cels.csv"), {})
 
 
 def test_its_help_loads_no_window(tmp_path: Path) -> None:

@@ -6,27 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvcache.browse.about import error_text, facts, key_text, stale_because, why
     from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
-    from cvcache.browse.comparing import difference
+    from cvcache.browse.compare import difference
     from cvcache.browse.find import matches, search
-    from cvcache.browse.layer_data import cost, layers, with_contrast
-    from cvcache.browse.pictures import Picture, Refused, picture, thumbnail
+    from cvcache.browse.layer_data.layers import cost, layers, with_contrast
+    from cvcache.browse.pictures.pictures import Picture, Refused, picture, thumbnail
     from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
+    from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
     from cvcache.browse.rows import Level, Row
-    from cvcache.browse.tables import table_head
+    from cvcache.browse.table_preview import table_head
     from cvcache.browse.tree import Tree
 
 _HOME = {
-    **dict.fromkeys(("error_text", "facts", "key_text", "stale_because", "why"), "about"),
+    **dict.fromkeys(("error_text", "facts", "key_text", "stale_because", "why"), "row_facts"),
     **dict.fromkeys(("Removal", "as_python", "removal", "remove", "withdraw"), "actions"),
-    "difference": "comparing",
+    "difference": "compare",
     **dict.fromkeys(("matches", "search"), "find"),
-    **dict.fromkeys(("cost", "layers", "with_contrast"), "layer_data"),
-    **dict.fromkeys(("Picture", "Refused", "picture", "thumbnail"), "pictures"),
+    **dict.fromkeys(("cost", "layers", "with_contrast"), "layer_data.layers"),
+    **dict.fromkeys(("Picture", "Refused", "picture", "thumbnail"), "pictures.pictures"),
     **dict.fromkeys(("follow_log", "histogram", "log_tail", "text_head"), "previews"),
     **dict.fromkeys(("Level", "Row"), "rows"),
-    "table_head": "tables",
+    "table_head": "table_preview",
     "Tree": "tree",
 }
 

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cvcache.browse.rows import Row
+from cvcache.browse.text import plain, row_bytes, size_text
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
-from cvcache.printable import plain
 from cvcache.protocol.remove import check_removal
 from cvcache.protocol.remove import remove as remove_node
-from cvcache.show import row_bytes, size_text
 from cvcache.tree.walk import cdir_remove, read_tree
 
 _NAMED = 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import words
-from cvcache.browse.about import duration_text
-from cvcache.browse.raw import TROUBLE, told
+from cvcache.browse import text as words
+from cvcache.browse.item_bytes import TROUBLE, told
+from cvcache.browse.row_facts import duration_text
+from cvcache.browse.text import row_bytes, shape_text, size_text
 from cvcache.keys.explain import explain
-from cvcache.show import row_bytes, shape_text, size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

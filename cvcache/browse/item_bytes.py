@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache.browse.words import line
+from cvcache.browse.text import line, row_bytes
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats.item_path import Place
 from cvcache.protocol.observe import raise_if_replaced
-from cvcache.show import row_bytes
 from cvcache.store.layout import is_item_dir
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import words
-from cvcache.browse.raw import TROUBLE, Raw, head, tail, told
+from cvcache.browse import text as words
+from cvcache.browse.item_bytes import TROUBLE, Raw, head, tail, told
+from cvcache.browse.text import row_bytes, size_text
 from cvcache.image.ome_metadata import COLORS
 from cvcache.logs.parts import read_last_parts
 from cvcache.logs.tail import Tail
-from cvcache.show import row_bytes, size_text
 from cvcache.store.layout import is_item_dir
 from cvcache.store.names import check_item_name
 from cvcache.store.urls import redact

@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import words
-from cvcache.browse.raw import TROUBLE, told
+from cvcache.browse import text as words
+from cvcache.browse.item_bytes import TROUBLE, told
+from cvcache.browse.text import environment_lines, row_bytes, shape_text, size_text
 from cvcache.node.init import resolve
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.record import Record
-from cvcache.show import environment_lines, row_bytes, shape_text, size_text
 from cvcache.store.urls import redact
 
 if TYPE_CHECKING:

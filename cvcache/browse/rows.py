@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from cvcache.browse.text import row_bytes
 from cvcache.node import item_io
 from cvcache.protocol.messages import describe_owner
-from cvcache.show import row_bytes
 from cvcache.store import layout
 from cvcache.store.layout import is_item_dir
 

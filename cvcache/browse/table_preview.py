@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.raw import TROUBLE, head, place_of, told
-from cvcache.browse.words import count, line, value_text
+from cvcache.browse.item_bytes import TROUBLE, head, place_of, told
+from cvcache.browse.text import count, line, size_text, value_text
 from cvcache.errors import DataError
-from cvcache.show import size_text
 from cvcache.store.fileobj import RangeReader
 
 if TYPE_CHECKING:

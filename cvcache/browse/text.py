@@ -1,14 +1,18 @@
-"""Recorded values as short plain text: whatever a record says, nothing here raises or grows long."""
+"""What others wrote and recorded as short plain text: whatever it says, nothing here raises or grows long."""
 
 from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cvcache.printable import plain
-
+_CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    # what turns the direction of writing around, or breaks a line unseen, makes a name look like another one
+    r"|[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 LONGEST = 300
 """Characters of one value."""
 MOST_PARTS = 24
@@ -19,6 +23,15 @@ DEEPEST = 4
 MOST_DIGITS = 10**40
 TIP_LINE, TIP_LINES = 600, 12
 """Characters of a line of a tooltip, and its lines."""
+MOST_BYTES = 1 << 63
+"""No store keeps as much; a record may say so."""
+_MOST_AXES = 32
+_LONGEST_NUMBER = 40  # characters of a number, as somebody else may have recorded it
+
+
+def plain(text: str) -> str:
+    """Return `text` without escape sequences, control characters and turns of direction; lines and tabs stay."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
 def line(text: str, longest: int = LONGEST) -> str:
@@ -110,3 +123,41 @@ def joined(values: Iterable[str], between: str = ", ") -> str:
             break
         shown.append(value)
     return line(between.join(shown))
+
+
+def size_text(size: float | None) -> str:
+    """Return a number of bytes for people."""
+    if size is None:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":  # noqa: PLR2004 - binary units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return ""
+
+
+def row_bytes(row: Mapping[str, Any]) -> int | None:
+    """Return how many bytes an item has, where it is recorded."""
+    size = row.get("size", row.get("bytes"))
+    return size if type(size) is int and 0 <= size < MOST_BYTES else None
+
+
+def shape_text(row: Mapping[str, Any]) -> str:
+    """Return the extent of an item, where it is recorded: of its axes in pixels, or its rows."""
+    shape = row.get("shape")
+    if isinstance(shape, (list, tuple)) and shape:
+        return "x".join(str(n)[:_LONGEST_NUMBER] for n in shape[:_MOST_AXES])
+    return f"{str(row['rows'])[:_LONGEST_NUMBER]} rows" if "rows" in row else ""
+
+
+def environment_lines(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield label and text of what a result was made with, as `CacheDir.environment` gives it."""
+    if made:
+        packages = made.get("packages")
+        versions = packages.items() if isinstance(packages, Mapping) else ()
+        loaded = ", ".join(f"{name} {version}" for name, version in versions)
+        yield "python", f"{made.get('python')} ({made.get('platform')})" + (f" with {loaded}" if loaded else "")
+        peak = made.get("peak_memory")
+        yield "peak memory of the process", size_text(peak) if type(peak) is int else "unknown"
+    if isinstance(git := made.get("git"), Mapping):
+        yield "git", f"{git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"

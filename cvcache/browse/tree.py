@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from cvcache.browse.lineages import Lineages, version_of
 from cvcache.browse.rows import (
     NO_NODE,
     Level,
@@ -21,6 +20,7 @@ from cvcache.browse.rows import (
     stranger_row,
     unseen_row,
 )
+from cvcache.browse.staleness import Lineages, version_of
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.node import item_io
 from cvcache.node.cachedir import CacheDir

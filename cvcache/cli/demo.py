@@ -7,7 +7,7 @@ from cvcache import CacheDir, Item, step
 
 @step(version=2, ignore=["path"])  # version: stands for the code, here that of a library of readers
 def load(out: CacheDir, path: str | None, version: str | None) -> None:  # noqa: ARG001 - part of the key
-    from cvcache.demo_image import read_image
+    from cvcache.cli.demo_image import read_image
 
     pixels, axes, scale, look = read_image(path)
     out.write("image.ome.zarr", pixels, axes=axes, scale=scale, **look)

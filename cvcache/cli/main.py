@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from cvcache.browse.text import plain
+from cvcache.cli.terminal import complain, prepare, print_json, print_line, progress
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
-from cvcache.printable import plain
 from cvcache.store.open import read_option
-from cvcache.terminal import complain, prepare, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from cvcache.node.cachedir import CacheDir
@@ -64,8 +64,8 @@ def cli() -> None:
 @_common
 def demo(url: str, image: str | None, sigma: float, smallest: int, options: tuple[str, ...], *, as_json: bool) -> None:
     """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
-    from cvcache.demo import pipeline
-    from cvcache.demo_image import image_version
+    from cvcache.cli.demo import pipeline
+    from cvcache.cli.demo_image import image_version
     from cvcache.tree.api import cdir
     from cvcache.tree.walk import read_tree
 
@@ -145,7 +145,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
             {"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children}
         )
     else:
-        from cvcache.show import item_line
+        from cvcache.cli.text import item_line
 
         for name, row in sorted(rows.items()):
             print_line(item_line(name, row))
@@ -160,7 +160,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 @_common
 def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
-    from cvcache.show import node_json, node_text
+    from cvcache.cli.text import node_json, node_text
     from cvcache.tree.api import cdir_query
 
     node = cdir_query(url, **_options(options))
@@ -237,7 +237,7 @@ def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
 @click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")
 def view(url: str, options: tuple[str, ...]) -> None:
     """Show the tree, or the image, at URL in a napari window."""
-    from cvcache.viewing import view as show_window
+    from cvcache.cli.view import view as show_window
 
     show_window(url, _options(options))
 
@@ -320,13 +320,13 @@ def _nothing_at(node: CacheDir) -> NoReturn:
 
 
 def _tree_json(entry: Any) -> dict[str, Any]:
-    from cvcache.show import entry_json
+    from cvcache.cli.text import entry_json
 
     return entry_json(entry)
 
 
 def _print_tree(entry: Any) -> None:
-    from cvcache.show import tree_lines
+    from cvcache.cli.text import tree_lines
 
     for line in tree_lines(entry):
         print_line(line)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from cvcache.printable import plain
+from cvcache.browse.text import plain
 
 
 def print_line(text: str) -> None:

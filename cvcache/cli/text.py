@@ -6,34 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cvcache.browse.text import environment_lines, plain, row_bytes, shape_text, size_text
 from cvcache.node.cachedir import CacheDir
-from cvcache.printable import plain
 from cvcache.tree.walk import Entry, place_state
 
 _ITEMS_SHOWN = 4
-MOST_BYTES = 1 << 63
-"""No store keeps as much; a record may say so."""
-_MOST_AXES = 32
-_LONGEST = 40  # characters of a number, as somebody else may have recorded it
 _PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
 _COLUMNS = ("node", "state", "items", "shape", "size", "time")
-
-
-def size_text(size: float | None) -> str:
-    """Return a number of bytes for people."""
-    if size is None:
-        return ""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":  # noqa: PLR2004 - binary units
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return ""
-
-
-def row_bytes(row: Mapping[str, Any]) -> int | None:
-    """Return how many bytes an item has, where it is recorded."""
-    size = row.get("size", row.get("bytes"))
-    return size if type(size) is int and 0 <= size < MOST_BYTES else None
 
 
 def item_line(name: str, row: Mapping[str, Any]) -> str:
@@ -41,14 +20,6 @@ def item_line(name: str, row: Mapping[str, Any]) -> str:
     return "  ".join(
         part for part in (name, shape_text(row), str(row.get("dtype", "")), size_text(row_bytes(row))) if part
     )
-
-
-def shape_text(row: Mapping[str, Any]) -> str:
-    """Return the extent of an item, where it is recorded: of its axes in pixels, or its rows."""
-    shape = row.get("shape")
-    if isinstance(shape, (list, tuple)) and shape:
-        return "x".join(str(n)[:_LONGEST] for n in shape[:_MOST_AXES])
-    return f"{str(row['rows'])[:_LONGEST]} rows" if "rows" in row else ""
 
 
 def tree_lines(top: Entry) -> Iterator[str]:
@@ -133,16 +104,3 @@ def node_text(report: Mapping[str, Any]) -> str:
         lines.append("  key: " + json.dumps(report["key"], ensure_ascii=False)[:2000])
     lines += ["  item: " + item_line(name, row) for name, row in sorted(report["items"].items())]
     return "\n".join(plain(line) for line in lines)
-
-
-def environment_lines(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield label and text of what a result was made with, as `CacheDir.environment` gives it."""
-    if made:
-        packages = made.get("packages")
-        versions = packages.items() if isinstance(packages, Mapping) else ()
-        loaded = ", ".join(f"{name} {version}" for name, version in versions)
-        yield "python", f"{made.get('python')} ({made.get('platform')})" + (f" with {loaded}" if loaded else "")
-        peak = made.get("peak_memory")
-        yield "peak memory of the process", size_text(peak) if type(peak) is int else "unknown"
-    if isinstance(git := made.get("git"), Mapping):
-        yield "git", f"{git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"

@@ -82,8 +82,8 @@ def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _check_there(url: str, options: Mapping[str, Any]) -> None:
-    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.landing.land` does."""
-    from cvcache.browse.landing import land, nothing_at
+    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.land` does."""
+    from cvcache.browse.locate import land, nothing_at
 
     found = land(url, **options)
     try:

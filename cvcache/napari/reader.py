@@ -58,9 +58,9 @@ def read(path: str | Sequence[str]) -> LayerData:
 
 def image_layers(url: str, options: Mapping[str, Any] | None = None) -> list[Any]:
     """Return the layers of an image by its URL, with what will be seen first at hand."""
-    from cvcache.browse.layer_data import layers, with_contrast
-    from cvcache.napari.ahead import read_ahead
-    from cvcache.napari.view import View
+    from cvcache.browse.layer_data.layers import layers, with_contrast
+    from cvcache.napari.layers.prefetch import read_ahead
+    from cvcache.napari.layers.viewport import View
 
     viewer = current_viewer()
     view = View.of(viewer) if viewer is not None else View()

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from cvcache.browse.words import lines
+from cvcache.browse.text import lines
 
 LAST_LINES = 12
 """Of what a demo that failed has printed."""
@@ -45,7 +45,7 @@ def run(url: str) -> str:
     ChildProcessError
         It did not come to its end.
     """
-    command = [sys.executable, "-P", "-m", "cvcache.cli", "demo", url]
+    command = [sys.executable, "-P", "-m", "cvcache.cli.main", "demo", url]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:  # which outlives the window
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - our own program
         output.seek(0)

@@ -10,8 +10,8 @@ from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, Simulated
 from cvcache.testing.trees import lay_tree
 
 if TYPE_CHECKING:
-    from cvcache.testing.conformance import StoreTests
-    from cvcache.testing.formats import FormatTests
+    from cvcache.testing.format_tests import FormatTests
+    from cvcache.testing.store_tests import StoreTests
 
 __all__ = [
     "FAULTS",
@@ -25,7 +25,7 @@ __all__ = [
     "lay_tree",
 ]
 
-_NEED_PYTEST = {"FormatTests": "cvcache.testing.formats", "StoreTests": "cvcache.testing.conformance"}
+_NEED_PYTEST = {"FormatTests": "cvcache.testing.format_tests", "StoreTests": "cvcache.testing.store_tests"}
 
 
 def __getattr__(name: str) -> Any:

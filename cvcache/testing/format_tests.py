@@ -7,7 +7,7 @@
         def values(self): return {"two": Cloud([1, 2]), "empty": Cloud([])}
         def refused(self): return {"list": [1, 2]}
 
-A subclass that redefines one of the tests is an error unless it is marked with `cvcache.testing.conformance.overrides`.
+A subclass that redefines one of the tests is an error unless it is marked with `cvcache.testing.store_tests.overrides`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from cvcache.node.cachedir import CacheDir
 from cvcache.store import layout
 from cvcache.store.base import Store
 from cvcache.store.layout import above_control, is_control
-from cvcache.testing.conformance import ConformanceTests
-from cvcache.testing.elsewhere import dtype_of, read_elsewhere
-from cvcache.testing.same import same, settled
+from cvcache.testing.equal import same, settled
+from cvcache.testing.other_process import dtype_of, read_elsewhere
+from cvcache.testing.store_tests import ConformanceTests
 from cvcache.testing.stores import WrapperStore
 
 T = TypeVar("T")

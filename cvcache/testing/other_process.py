@@ -1,4 +1,4 @@
-"""Read items in a process of its own: ``python -m cvcache.testing.elsewhere JOB RESULT``."""
+"""Read items in a process of its own: ``python -m cvcache.testing.other_process JOB RESULT``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import find_format, register_format
-from cvcache.testing.same import settled
+from cvcache.testing.equal import settled
 
 if TYPE_CHECKING:
     from cvcache.node.cachedir import CacheDir

@@ -21,7 +21,7 @@ ROUNDS = 3
 def seconds(*words: str) -> float:
     """Return how long one ``cvcache demo`` takes."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "cvcache.cli", "demo", *words], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "cvcache.cli.main", "demo", *words], check=True, capture_output=True)
     return time.perf_counter() - start
 
 

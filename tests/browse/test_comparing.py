@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvcache
-from cvcache.browse.comparing import difference
+from cvcache.browse.compare import difference
 from cvcache.browse.rows import Row, item_row, node_row
 from cvcache.testing import CountingStore, instrument
 

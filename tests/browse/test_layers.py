@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 import cvcache.formats.item_path
 import cvcache.image.pyramid
 from cvcache import CacheDir, cdir, cdir_init, cdir_query
-from cvcache.browse.layer_data import cost, layers, with_contrast
-from cvcache.browse.layer_settings import UNITS, saved
+from cvcache.browse.layer_data.layers import cost, layers, with_contrast
+from cvcache.browse.layer_data.settings import UNITS, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
 from cvcache.formats import find_format
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
-    from cvcache.browse.layer_data import LayerData
+    from cvcache.browse.layer_data.layers import LayerData
     from cvcache.browse.rows import Row
     from cvcache.store.base import Store
 
@@ -455,7 +455,7 @@ def test_a_foreign_table_is_asked_for_its_size_and_head_first(calls: Calls) -> N
 
 
 def test_importing_the_layers_loads_nothing_heavy() -> None:
-    code = "import cvcache.browse.layer_data, sys; print(sorted({n.partition('.')[0] for n in sys.modules}))"
+    code = "import cvcache.browse.layer_data.layers, sys; print(sorted({n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "cvcache" in done.stdout
     assert not {"numpy", "dask", "pandas", "zarr", "napari", "qtpy", "fsspec"} & set(eval(done.stdout))  # noqa: S307 - our own line
@@ -927,7 +927,7 @@ def test_every_unit_of_ome_zarr_is_one_of_the_viewers() -> None:
 
 def test_every_known_colormap_is_one_of_the_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
     colormaps = pytest.importorskip("napari.utils.colormaps")
-    from cvcache.browse.layer_settings import COLORMAPS
+    from cvcache.browse.layer_data.settings import COLORMAPS
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in sorted(COLORMAPS):

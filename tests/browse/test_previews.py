@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvcache
-from cvcache.browse import words
-from cvcache.browse.about import error_text, facts, key_text, stale_because, why
-from cvcache.browse.comparing import difference
-from cvcache.browse.pictures import picture, thumbnail
+from cvcache.browse import text as words
+from cvcache.browse.compare import difference
+from cvcache.browse.pictures.pictures import picture, thumbnail
 from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
+from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
 from cvcache.browse.rows import Row, item_row, node_row, unseen_row
-from cvcache.browse.tables import table_head
+from cvcache.browse.table_preview import table_head
+from cvcache.browse.text import plain
 from cvcache.browse.tree import Tree
 from cvcache.errors import BadRecord
-from cvcache.printable import plain
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def test_of_a_large_parquet_only_the_beginning_is_read(
     assert row.size is not None
     assert row.size > 24 << 20
     assert sum(read) < 12 << 20
-    monkeypatch.setattr("cvcache.browse.tables.PARQUET_BYTES", 3 << 20)
+    monkeypatch.setattr("cvcache.browse.table_preview.PARQUET_BYTES", 3 << 20)
     head = table_head(row)
     assert head is not None
     assert head.rows == ()
@@ -556,7 +556,7 @@ def test_columns_that_decode_to_too_much_are_left_out(memory_case: MemoryCase, m
     with cvcache.cdir_init(memory_case.child("node")) as node:
         node.write("t.parquet", arrow.table({"small": [1], "large": ["x" * 2_000_000]}))
         node.write("large.parquet", arrow.table({"large": ["x" * 2_000_000]}))
-    monkeypatch.setattr("cvcache.browse.tables.MOST_DECODED", 1 << 20)
+    monkeypatch.setattr("cvcache.browse.table_preview.MOST_DECODED", 1 << 20)
     head = table_head(row_of(node, "t.parquet"))
     assert head is not None
     assert (head.columns, head.rows, head.note) == (("small",), (("1",),), "1 of 2 columns are left out")

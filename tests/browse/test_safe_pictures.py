@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.browse import png_check
-from cvcache.browse.pictures import Picture, Refused, check_png, picture, thumbnail
+from cvcache.browse.pictures.pictures import Picture, Refused, check_png, picture, thumbnail
+from cvcache.browse.pictures.png import MOST_BYTES
 from cvcache.browse.rows import item_row, node_row
 from cvcache.image.write.thumbnail import png
 from cvcache.testing import CountingStore, instrument
@@ -140,7 +140,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tail: bytes) -> None:
 
 
 def test_a_png_of_too_many_bytes_is_refused_unread() -> None:
-    assert "64.0 MiB" in text_of(check_png(bytes(png_check.MOST_BYTES + 1)))
+    assert "64.0 MiB" in text_of(check_png(bytes(MOST_BYTES + 1)))
 
 
 # --- rows

@@ -11,8 +11,8 @@ import pytest
 from cvcache.formats import find_format
 from cvcache.formats.item_path import Place
 from cvcache.store.memory import MemoryStore
-from cvcache.testing.formats import FormatTests as PublicTests
-from cvcache.testing.same import same
+from cvcache.testing.equal import same
+from cvcache.testing.format_tests import FormatTests as PublicTests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
 from cvcache.testing import WrapperStore, instrument
-from cvcache.testing.same import same
+from cvcache.testing.equal import same
 
 if TYPE_CHECKING:
     from pathlib import Path

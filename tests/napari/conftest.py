@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from cvcache.browse.rows import Row
-    from cvcache.napari.adding import Adder
     from cvcache.napari.jobs import Jobs
+    from cvcache.napari.layers.adder import Adder
 
 _BINDINGS = ("PyQt6", "PySide6")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -153,8 +153,8 @@ def window(qtbot: QtBot) -> Iterator[Window]:
     from napari.components import ViewerModel
     from napari.settings import get_settings
 
-    from cvcache.napari.adding import Adder
     from cvcache.napari.jobs import Jobs
+    from cvcache.napari.layers.adder import Adder
 
     viewer, jobs = ViewerModel(), Jobs()
     adder = Adder(viewer, jobs)

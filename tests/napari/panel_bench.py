@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 import cvcache
 from cvcache.browse.tree import Tree
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel import Panel
+from cvcache.napari.panel.panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cvcache.browse.rows import Row
-    from cvcache.napari.panel_page import Page
+    from cvcache.napari.panel.page import Page
 
 PREVIEW, LOG, PLOTS, TABLE, KEY, MADE = range(6)
 

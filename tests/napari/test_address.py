@@ -11,9 +11,9 @@ from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
 import cvcache
-from cvcache.napari.address import MOST_KEPT, AddressBar, History
-from cvcache.napari.dock import CacheTree
-from cvcache.napari.storage_options import OptionsDialog, RememberedOptions, bucket_of
+from cvcache.napari.dock.address_bar import MOST_KEPT, AddressBar, History
+from cvcache.napari.dock.dock import CacheTree
+from cvcache.napari.dock.storage_options import OptionsDialog, RememberedOptions, bucket_of
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

@@ -18,10 +18,10 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 import cvcache
 from cvcache.browse.tree import Tree
-from cvcache.napari.asking import question_box
-from cvcache.napari.cells import sentence
-from cvcache.napari.dock import CacheTree
-from cvcache.napari.searching import find
+from cvcache.napari.dock.confirm import question_box
+from cvcache.napari.dock.dock import CacheTree
+from cvcache.napari.tree.cells import sentence
+from cvcache.napari.tree.search import find
 from cvcache.testing import CountingStore, instrument, lay_tree
 from cvcache.testing.stores import WrapperStore
 
@@ -188,9 +188,9 @@ def test_opening_and_expanding_take_few_calls(desk: Desk, memory_case: StoreCase
 def test_a_cut_level_shows_its_first_page_then_all_that_is_shown_and_says_so(
     desk: Desk, memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("cvcache.browse.tree", "cvcache.napari.loading"):
+    for module in ("cvcache.browse.tree", "cvcache.napari.tree.loader"):
         monkeypatch.setattr(f"{module}.MOST_CHILDREN", 60)
-    monkeypatch.setattr("cvcache.napari.loading.FIRST_PAGE", 40)
+    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 40)
     lay_tree(memory_case.url, 101, fan_out=100)
     pages: list[int] = []
     desk.dock.loader.loaded.connect(lambda _: pages.append(len(desk.shown())))
@@ -206,7 +206,7 @@ def test_a_cut_level_shows_its_first_page_then_all_that_is_shown_and_says_so(
 def test_the_second_page_keeps_selection_expansion_and_scroll_position(
     desk: Desk, memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvcache.napari.loading.FIRST_PAGE", 50)
+    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 50)
     lay_tree(memory_case.url, 301, fan_out=300)
     gate = threading.Event()
     limits: list[int | None] = []
@@ -290,7 +290,7 @@ def test_a_process_ends_cleanly_with_a_dock_open(local_case: LocalCase) -> None:
     code = f"""
 from qtpy.QtWidgets import QApplication
 from qtpy.QtTest import QTest
-from cvcache.napari.dock import CacheTree
+from cvcache.napari.dock.dock import CacheTree
 app = QApplication([])
 dock = CacheTree()
 dock.show()
@@ -449,7 +449,7 @@ def test_a_search_that_finds_nothing_yet_tells_how_much_it_has_read(
     memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline(root_of(memory_case))
-    monkeypatch.setattr("cvcache.napari.searching._REPORT_AFTER", 0)
+    monkeypatch.setattr("cvcache.napari.tree.search._REPORT_AFTER", 0)
     tree = Tree(memory_case.url)
     tree.open()
     told: list[int] = []

@@ -18,8 +18,8 @@ from qtpy.QtGui import QGuiApplication, QImage
 
 import cvcache
 from cvcache.browse.previews import Histogram
-from cvcache.napari.histogram_view import Curves
-from cvcache.napari.picture_view import PictureView
+from cvcache.napari.panel.histogram_view import Curves
+from cvcache.napari.panel.picture_view import PictureView
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def demo_tree(tmp_path_factory: pytest.TempPathFactory) -> str:
     for package in ("matplotlib", "pandas", "skimage", "tifffile"):
         pytest.importorskip(package)
     url = str(tmp_path_factory.mktemp("demo") / "cache")
-    subprocess.run([sys.executable, "-m", "cvcache.cli", "demo", url], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "cvcache.cli.main", "demo", url], check=True, capture_output=True)
     return url
 
 

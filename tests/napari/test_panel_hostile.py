@@ -18,10 +18,10 @@ from qtpy.QtGui import QFont, QImage
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QWidget
 
 import cvcache
-from cvcache.browse.png_check import Picture, Refused
-from cvcache.napari.cells import tip
-from cvcache.napari.facts_view import FactsView
-from cvcache.napari.picture_view import MOST_SIDE, PictureWindow, decode
+from cvcache.browse.pictures.png import Picture, Refused
+from cvcache.napari.panel.facts_view import FactsView
+from cvcache.napari.panel.picture_view import MOST_SIDE, PictureWindow, decode
+from cvcache.napari.tree.cells import tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

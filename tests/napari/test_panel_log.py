@@ -15,8 +15,8 @@ import cvcache
 from cvcache.browse.tree import Tree
 from cvcache.logs.tail import Tail
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.log_view import Attempt, Follower
-from cvcache.napari.text_view import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, TextView, readable
+from cvcache.napari.panel.log_page import Attempt, Follower
+from cvcache.napari.panel.text_view import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, TextView, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

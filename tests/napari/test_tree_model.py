@@ -18,12 +18,12 @@ from qtpy.QtTest import QAbstractItemModelTester
 from cvcache import cdir
 from cvcache.browse.find import matches
 from cvcache.browse.rows import Level, Row, unseen_row
-from cvcache.browse.words import tip
-from cvcache.napari.cells import COLUMNS, NAME, STATE, age_text, cell_text, row_tip
-from cvcache.napari.commands import BAR
+from cvcache.browse.text import tip
+from cvcache.napari.dock.actions import BAR
 from cvcache.napari.icons import KINDS, SIZES, action_icon, kind_icon, state_icon
-from cvcache.napari.lines import Line, changes
-from cvcache.napari.tree_model import MIME, TreeModel
+from cvcache.napari.tree.cells import COLUMNS, NAME, STATE, age_text, cell_text, row_tip
+from cvcache.napari.tree.lines import Line, changes
+from cvcache.napari.tree.model import MIME, TreeModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

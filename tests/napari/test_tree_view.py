@@ -10,10 +10,10 @@ from qtpy.QtCore import Qt
 
 from cvcache import cdir
 from cvcache.browse.rows import Level, Row, unseen_row
-from cvcache.napari.cells import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN
-from cvcache.napari.lines import Said
-from cvcache.napari.tree_model import TreeModel
-from cvcache.napari.tree_view import TreeView
+from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN
+from cvcache.napari.tree.lines import Said
+from cvcache.napari.tree.model import TreeModel
+from cvcache.napari.tree.view import TreeView
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

@@ -299,7 +299,7 @@ import napari._qt.qt_event_loop
 napari._qt.qt_event_loop.run = run
 """
 NAPARI = f"{COMMAND}\nfrom napari._main import main\nsys.argv[0] = 'napari'\nmain()"
-OURS = f"{COMMAND}\nfrom cvcache.cli import main\nsys.argv[0] = 'cvcache'\nmain()"
+OURS = f"{COMMAND}\nfrom cvcache.cli.main import main\nsys.argv[0] = 'cvcache'\nmain()"
 
 
 def command(program: str, *words: str, **env: str) -> str:
@@ -372,7 +372,7 @@ import sys
 import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
-from cvcache.napari.dock import CacheTree
+from cvcache.napari.dock.dock import CacheTree
 
 viewer = napari.Viewer(show=True)
 if sys.argv[2] == "docked":

@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from napari.settings import get_settings
 
-import cvcache.napari.ahead as ahead_module
-import cvcache.napari.watching as module
+import cvcache.napari.layers.prefetch as ahead_module
+import cvcache.napari.layers.watcher as module
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
-from cvcache.napari.ahead import Ahead
+from cvcache.napari.layers.prefetch import Ahead
 from cvcache.napari.settings import Settings
 from cvcache.testing import WrapperStore, instrument
 

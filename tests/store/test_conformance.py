@@ -1,4 +1,4 @@
-"""Every store does what `cvcache.testing.conformance` demands; a store's test is a subclass."""
+"""Every store does what `cvcache.testing.store_tests` demands; a store's test is a subclass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cvcache.store.local import LocalStore
 from cvcache.store.memory import MemoryStore
 from cvcache.store.open import location_of, open_store
 from cvcache.testing import CountingStore, FaultyStore
-from cvcache.testing.conformance import StoreTests, overrides
+from cvcache.testing.store_tests import StoreTests, overrides
 
 if TYPE_CHECKING:
     from pathlib import Path

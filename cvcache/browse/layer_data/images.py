@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.layer_settings import colormap, geometry, is_range, label, saved
-from cvcache.browse.raw import place_of
+from cvcache.browse.item_bytes import place_of
+from cvcache.browse.layer_data.settings import colormap, geometry, is_range, label, saved
 from cvcache.errors import UsageError
 from cvcache.formats.item_path import Place
 from cvcache.image.ome_metadata import COLORS

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.browse.layer_images import LayerData, Subject, image_layers, watched_place
-from cvcache.browse.layer_settings import LARGEST
-from cvcache.browse.layer_tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
+from cvcache.browse.layer_data.images import LayerData, Subject, image_layers, watched_place
+from cvcache.browse.layer_data.settings import LARGEST
+from cvcache.browse.layer_data.tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import find_format

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cvcache.browse.words import line
+from cvcache.browse.text import line
 from cvcache.image.ome_metadata import long_unit
 
 LONGEST = 120

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.layer_images import PLANE, RGB, LayerData, Subject, image_layers, watched_place
-from cvcache.browse.layer_settings import geometry, label, saved
+from cvcache.browse.layer_data.images import PLANE, RGB, LayerData, Subject, image_layers, watched_place
+from cvcache.browse.layer_data.settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format

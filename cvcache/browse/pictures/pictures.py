@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cvcache.browse.png_check import MOST_BYTES, Picture, Refused, check_png
-from cvcache.browse.raw import TROUBLE, head, place_of, told
-from cvcache.show import row_bytes, size_text
+from cvcache.browse.item_bytes import TROUBLE, head, place_of, told
+from cvcache.browse.pictures.png import MOST_BYTES, Picture, Refused, check_png
+from cvcache.browse.text import row_bytes, size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

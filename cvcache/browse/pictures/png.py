@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cvcache.show import size_text
+from cvcache.browse.text import size_text
 
 MOST_PIXELS = 64 << 20
 MOST_BYTES = 64 << 20

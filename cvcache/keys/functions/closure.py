@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["callable_form", "code_of"]
 
-EXAMPLES = {"cvcache.demo", "cvcache.demo_image"}  # what of cvcache itself counts as a project
+EXAMPLES = {"cvcache.cli.demo", "cvcache.cli.demo_image"}  # what of cvcache itself counts as a project
 _OF_THE_FILE = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__", "__package__", "__spec__"}
 _PLAIN = {bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
 _PLUMBING = {"_contextvars", "_thread", "contextvars", "logging", "threading", "types", "typing"}

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from cvcache.browse.actions import Removal, removal, remove, withdraw
 from cvcache.browse.rows import Row
+from cvcache.browse.text import line, lines
 from cvcache.browse.tree import Tree
-from cvcache.browse.words import line, lines
-from cvcache.napari.cells import sentence
 from cvcache.napari.jobs import Jobs
+from cvcache.napari.tree.cells import sentence
 
 
 class Asker(QObject):

@@ -11,26 +11,26 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
 from cvcache.browse.actions import as_python
-from cvcache.browse.landing import Landing
+from cvcache.browse.locate import Landing
 from cvcache.browse.rows import Row
+from cvcache.browse.text import line
 from cvcache.browse.tree import Tree
-from cvcache.browse.words import line
-from cvcache.napari.adding import Adder
-from cvcache.napari.address import AddressBar, Opening
-from cvcache.napari.asking import Asker
-from cvcache.napari.commands import Commands
+from cvcache.napari.dock.actions import Commands
+from cvcache.napari.dock.address_bar import AddressBar, Opening
+from cvcache.napari.dock.confirm import Asker
+from cvcache.napari.dock.status import StatusLine
+from cvcache.napari.dock.window import Closing, DropTarget, main_window_of
 from cvcache.napari.jobs import Jobs, window_of
-from cvcache.napari.loading import Loader
-from cvcache.napari.panel import Panel
-from cvcache.napari.panel_page import page_of
-from cvcache.napari.panel_parts import GAP, column
-from cvcache.napari.searching import Narrowing, SearchBar
+from cvcache.napari.layers.adder import Adder
+from cvcache.napari.panel.page import page_of
+from cvcache.napari.panel.panel import Panel
+from cvcache.napari.panel.widgets import GAP, column
 from cvcache.napari.settings import BackgroundBox, Settings, settings
-from cvcache.napari.status import StatusLine
-from cvcache.napari.thumbnails import Thumbnails
-from cvcache.napari.tree_model import TreeModel
-from cvcache.napari.tree_view import Revealer, TreeView
-from cvcache.napari.window import Closing, DropTarget, main_window_of
+from cvcache.napari.tree.loader import Loader
+from cvcache.napari.tree.model import TreeModel
+from cvcache.napari.tree.search import Narrowing, SearchBar
+from cvcache.napari.tree.thumbnails import Thumbnails
+from cvcache.napari.tree.view import Revealer, TreeView
 
 HEIGHTS = (550, 450)
 """Of the tree and of the panel: how they share what there is."""

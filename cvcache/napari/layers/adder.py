@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox
 
-from cvcache.browse.words import line
+from cvcache.browse.text import line, size_text
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.napari.jobs import Jobs, window_of
-from cvcache.napari.layer_jobs import Made, Order, load_units, make, read, remake, replaced
+from cvcache.napari.layers.layer_jobs import Made, Order, load_units, make, read, remake, replaced
+from cvcache.napari.layers.watcher import Watcher, mark_of
 from cvcache.napari.settings import settings
-from cvcache.napari.watching import Watcher, mark_of
-from cvcache.show import size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

@@ -17,10 +17,10 @@ from dask.array import Array
 from dask.callbacks import Callback
 
 from cvcache.errors import CvcacheError
-from cvcache.napari.view import PLANE, Frame, Span, View
+from cvcache.napari.layers.viewport import PLANE, Frame, Span, View
 
 if TYPE_CHECKING:
-    from cvcache.browse.layer_images import LayerData
+    from cvcache.browse.layer_data.images import LayerData
 
 Trouble = Callable[[Exception], object] | None
 Held = tuple[tuple[Span, ...], np.ndarray]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from cvcache.browse.words import line
+from cvcache.browse.text import line
 from cvcache.errors import NodeRemoved, NodeReplaced
-from cvcache.napari.layer_jobs import Key, Made, owner_of, remake, replaced
+from cvcache.napari.layers.layer_jobs import Key, Made, owner_of, remake, replaced
 from cvcache.napari.settings import settings
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
-    from cvcache.napari.view import View
+    from cvcache.napari.layers.viewport import View
     from cvcache.node.cachedir import CacheDir
 
 UNCOMMITTED = " (uncommitted)"
@@ -97,7 +97,7 @@ class Watcher(QObject):
 
     def view(self) -> View:
         """Return what the viewer shows now."""
-        from cvcache.napari.view import View
+        from cvcache.napari.layers.viewport import View
 
         return View.of(self._viewer)
 

@@ -9,8 +9,8 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPalette, QTextCharFormat, QTextCursor, QTextLength, QTextOption, QTextTableFormat
 from qtpy.QtWidgets import QFrame, QSizePolicy, QTextEdit, QWidget
 
-from cvcache.browse.words import lines
-from cvcache.napari.panel_parts import PALE
+from cvcache.browse.text import lines
+from cvcache.napari.panel.widgets import PALE
 
 
 class FactsView(QTextEdit):

@@ -10,8 +10,8 @@ from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QWidget
 
 from cvcache.browse.previews import Histogram
-from cvcache.browse.words import number_text
-from cvcache.napari.panel_parts import GAP, PALE, column
+from cvcache.browse.text import number_text
+from cvcache.napari.panel.widgets import GAP, PALE, column
 
 HEIGHT = 110
 _LEAST_CONTRAST = 60

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from cvcache.browse.about import key_text, stale_because, why
-from cvcache.browse.raw import TROUBLE, told
-from cvcache.browse.words import fields, line, value_text
-from cvcache.napari.facts_view import FactsView
-from cvcache.napari.panel_page import Page, Shown, has_record
-from cvcache.napari.panel_parts import SMALL, column, scrolled
-from cvcache.napari.text_view import FindBar, TextView
-from cvcache.show import environment_lines
+from cvcache.browse.item_bytes import TROUBLE, told
+from cvcache.browse.row_facts import key_text, stale_because, why
+from cvcache.browse.text import environment_lines, fields, line, value_text
+from cvcache.napari.panel.facts_view import FactsView
+from cvcache.napari.panel.page import Page, Shown, has_record
+from cvcache.napari.panel.text_view import FindBar, TextView
+from cvcache.napari.panel.widgets import SMALL, column, scrolled
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QStackedLayout, QWidget
 
-from cvcache.browse.raw import told
+from cvcache.browse.item_bytes import told
 from cvcache.browse.rows import Row, item_row
-from cvcache.browse.words import line
-from cvcache.napari.panel_parts import Sentence
+from cvcache.browse.text import line
+from cvcache.napari.panel.widgets import Sentence
 
 if TYPE_CHECKING:
     from cvcache.browse.tree import Tree

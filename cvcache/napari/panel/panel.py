@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QTabWidget, QWidget
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.log_view import LogPage
-from cvcache.napari.panel_key import KeyPage, MadePage
-from cvcache.napari.panel_page import Page, Shown, title_of
-from cvcache.napari.panel_parts import SMALL, ElidedLabel, column
-from cvcache.napari.panel_plots import PlotsPage
-from cvcache.napari.panel_preview import PreviewPage
-from cvcache.napari.table_view import TablePage
+from cvcache.napari.panel.key_page import KeyPage, MadePage
+from cvcache.napari.panel.log_page import LogPage
+from cvcache.napari.panel.page import Page, Shown, title_of
+from cvcache.napari.panel.plots_page import PlotsPage
+from cvcache.napari.panel.preview_page import PreviewPage
+from cvcache.napari.panel.table_page import TablePage
+from cvcache.napari.panel.widgets import SMALL, ElidedLabel, column
 
 SETTLING = 40
 """Milliseconds that a selection stands before anything is read for it: held arrow keys are quicker."""

@@ -8,8 +8,8 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize, Qt, Signa
 from qtpy.QtGui import QColor, QImage, QImageReader, QPainter
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse.png_check import MOST_PIXELS, Picture, Refused
-from cvcache.browse.words import line
+from cvcache.browse.pictures.png import MOST_PIXELS, Picture, Refused
+from cvcache.browse.text import line
 
 SIDE = 1600
 """Pixels of the longer side that a panel keeps, at most."""

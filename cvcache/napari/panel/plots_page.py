@@ -9,13 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
-from cvcache.browse.pictures import has_picture, picture
-from cvcache.browse.png_check import Refused
+from cvcache.browse.pictures.pictures import has_picture, picture
+from cvcache.browse.pictures.png import Refused
 from cvcache.browse.rows import Row
-from cvcache.browse.words import line
-from cvcache.napari.panel_page import Page, Shown, items_of, known_items, may_have
-from cvcache.napari.panel_parts import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
-from cvcache.napari.picture_view import MOST_SIDE, PictureView, PictureWindow, decode
+from cvcache.browse.text import line
+from cvcache.napari.panel.page import Page, Shown, items_of, known_items, may_have
+from cvcache.napari.panel.picture_view import MOST_SIDE, PictureView, PictureWindow, decode
+from cvcache.napari.panel.widgets import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs

@@ -9,21 +9,20 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse.about import facts
-from cvcache.browse.comparing import difference
-from cvcache.browse.pictures import picture, thumbnail
-from cvcache.browse.png_check import Refused
+from cvcache.browse.compare import difference
+from cvcache.browse.item_bytes import TROUBLE
+from cvcache.browse.pictures.pictures import picture, thumbnail
+from cvcache.browse.pictures.png import Refused
 from cvcache.browse.previews import Histogram, histogram, text_head
-from cvcache.browse.raw import TROUBLE
+from cvcache.browse.row_facts import facts
 from cvcache.browse.rows import Row
-from cvcache.browse.words import line
-from cvcache.napari.facts_view import FactsView
-from cvcache.napari.histogram_view import HistogramView
-from cvcache.napari.panel_page import Page, Shown, items_of
-from cvcache.napari.panel_parts import SMALL, ElidedLabel, Sentence, column, scrolled
-from cvcache.napari.picture_view import PictureView, decode
-from cvcache.napari.text_view import TextView
-from cvcache.show import shape_text, size_text
+from cvcache.browse.text import line, shape_text, size_text
+from cvcache.napari.panel.facts_view import FactsView
+from cvcache.napari.panel.histogram_view import HistogramView
+from cvcache.napari.panel.page import Page, Shown, items_of
+from cvcache.napari.panel.picture_view import PictureView, decode
+from cvcache.napari.panel.text_view import TextView
+from cvcache.napari.panel.widgets import SMALL, ElidedLabel, Sentence, column, scrolled
 
 TALLEST, TALLEST_NARROW = 300, 190
 WIDE = 560

@@ -9,12 +9,12 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
-from cvcache.browse.raw import TROUBLE, told
+from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.rows import Row
-from cvcache.browse.tables import TableHead, table_head
-from cvcache.browse.words import line, tip
-from cvcache.napari.panel_page import Page, Shown, items_of, may_have
-from cvcache.napari.panel_parts import SMALL, Sentence, column
+from cvcache.browse.table_preview import TableHead, table_head
+from cvcache.browse.text import line, tip
+from cvcache.napari.panel.page import Page, Shown, items_of, may_have
+from cvcache.napari.panel.widgets import SMALL, Sentence, column
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs

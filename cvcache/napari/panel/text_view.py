@@ -8,8 +8,8 @@ from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QTextCursor, QTextDocument
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QToolButton, QWidget
 
-from cvcache.browse.words import lines
-from cvcache.napari.panel_parts import GAP
+from cvcache.browse.text import lines
+from cvcache.napari.panel.widgets import GAP
 
 MOST_LINES = 20_000
 MOST_CHARACTERS = 512 << 10

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime
 
-from cvcache.browse.raw import told
+from cvcache.browse.item_bytes import told
 from cvcache.browse.rows import Row
-from cvcache.browse.words import TIP_LINE, line, tip
+from cvcache.browse.text import TIP_LINE, line, size_text, tip
 from cvcache.errors import CvcacheError
-from cvcache.show import size_text
 from cvcache.store.layout import above_control
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")

@@ -9,12 +9,12 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from cvcache.browse.landing import Landing, land
+from cvcache.browse.locate import Landing, land
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import MOST_CHILDREN, Tree
-from cvcache.napari.cells import sentence
 from cvcache.napari.jobs import Job, Jobs
-from cvcache.napari.tree_model import TreeModel
+from cvcache.napari.tree.cells import sentence
+from cvcache.napari.tree.model import TreeModel
 
 FIRST_PAGE = 1000
 """Names in the first answer of a bucket: shown at once, before the rest is asked for."""
@@ -256,7 +256,7 @@ def open_tree(url: str, options: Mapping[str, Any], memory: int) -> Landing:
 
     Notes
     -----
-    What `cvcache.browse.landing.land` costs.
+    What `cvcache.browse.locate.land` costs.
     """
     return land(url, **{"ram": memory * 10**6, **options})
 

@@ -9,11 +9,11 @@ from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, QObject, Qt,
 
 from cvcache.browse.find import matches
 from cvcache.browse.rows import Level, Row
-from cvcache.browse.words import line as plain_line
-from cvcache.browse.words import tip
-from cvcache.napari.cells import COLUMNS, NAME, SIZE, cell_text, row_tip
+from cvcache.browse.text import line as plain_line
+from cvcache.browse.text import tip
 from cvcache.napari.icons import kind_icon, state_icon
-from cvcache.napari.lines import EMPTY, LOADING, Line, Said, changes, runs
+from cvcache.napari.tree.cells import COLUMNS, NAME, SIZE, cell_text, row_tip
+from cvcache.napari.tree.lines import EMPTY, LOADING, Line, Said, changes, runs
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QIcon

@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
 from cvcache.browse.find import MOST_FOUND, search
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import Tree
-from cvcache.napari.cells import sentence
 from cvcache.napari.icons import action_icon
 from cvcache.napari.jobs import Job, Jobs
-from cvcache.napari.loading import Loader
-from cvcache.napari.tree_model import TreeModel
-from cvcache.napari.tree_view import TreeView
+from cvcache.napari.tree.cells import sentence
+from cvcache.napari.tree.loader import Loader
+from cvcache.napari.tree.model import TreeModel
+from cvcache.napari.tree.view import TreeView
 
 TYPING = 120
 """Milliseconds without a key after which the filter goes by what is typed."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 
-from cvcache.browse.pictures import thumbnail
+from cvcache.browse.pictures.pictures import thumbnail
 from cvcache.browse.rows import Row
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.picture_view import decode
+from cvcache.napari.panel.picture_view import decode
 
 SIDE = 36
 """Pixels of the longer side: twice what is shown, for screens of high density."""

@@ -10,9 +10,9 @@ from qtpy.QtGui import QKeySequence, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QMenu, QTreeView, QWidget
 
 from cvcache.browse.rows import Row
-from cvcache.browse.words import line
-from cvcache.napari.cells import COLUMNS, NAME, SHAPE, SIZE, STATE, TYPE, WHEN
-from cvcache.napari.tree_model import TreeModel
+from cvcache.browse.text import line
+from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, SIZE, STATE, TYPE, WHEN
+from cvcache.napari.tree.model import TreeModel
 
 SETTLING = 30
 """Milliseconds without a change after which the rows in sight are looked at."""

@@ -1,0 +1,1 @@
+"""Items as napari layer data."""

@@ -1,0 +1,1 @@
+"""Thumbnails and plots, checked before anything of them is drawn."""

@@ -1,0 +1,1 @@
+"""The dock: the address, what can be done, and the window around it."""

@@ -1,0 +1,1 @@
+"""Layers: added, watched, read ahead."""

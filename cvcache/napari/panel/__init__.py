@@ -1,0 +1,1 @@
+"""The pages of the dock, one for each kind of thing."""
