@@ -157,7 +157,9 @@ def test_imports_point_downward() -> None:
 def test_the_store_alone_knows_file_systems() -> None:
     for name, tree in modules().items():
         used = {imported.partition(".")[0] for imported in imports(tree)} & {"fsspec", "s3fs", "gcsfs", "adlfs"}
-        assert not used or name.partition(".")[0] == "store" or name == "cli.demo_image", name  # the demo reads web pages
+        assert not used or name.partition(".")[0] == "store" or name == "cli.demo_image", (
+            name
+        )  # the demo reads web pages
 
 
 def test_the_core_has_never_heard_of_the_adapters() -> None:

@@ -19,8 +19,9 @@ from qtpy.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QWidget
 
 import cvcache
 from cvcache.browse.pictures.png import Picture, Refused
+from cvcache.napari.decode import MOST_SIDE, decode
 from cvcache.napari.panel.facts_view import FactsView
-from cvcache.napari.panel.picture_view import MOST_SIDE, PictureWindow, decode
+from cvcache.napari.panel.picture_view import PictureWindow
 from cvcache.napari.tree.cells import tip
 
 if TYPE_CHECKING:

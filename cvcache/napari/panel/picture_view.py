@@ -1,48 +1,18 @@
-"""Pictures that were checked before: decoded away from the window, then drawn to fit."""
+"""Pictures that were decoded, drawn to fit."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QImageReader, QPainter
+from qtpy.QtCore import QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse.pictures.png import MOST_PIXELS, Picture, Refused
 from cvcache.browse.text import line
 
-SIDE = 1600
-"""Pixels of the longer side that a panel keeps, at most."""
-MOST_SIDE = 4096
-"""Pixels of the longer side of a picture that is shown in full."""
 _GROW = 4
 """How many times its size a small picture is drawn, at most."""
 _BIG_PIXELS = 2
-
-
-def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refused | None:
-    """Return the pixels of a checked picture, no side longer than `side`; runs in a worker.
-
-    Notes
-    -----
-    No store call. As much memory as the picture has pixels, 64 million at most.
-    """
-    if not isinstance(picture, Picture):
-        return picture
-    data = QByteArray(picture.data)
-    buffer = QBuffer(data)
-    buffer.open(QIODevice.OpenModeFlag.ReadOnly)
-    reader = QImageReader(buffer, QByteArray(b"png"))
-    reader.setAutoDetectImageFormat(False)
-    size = reader.size()
-    # Qt's own limit in bytes stands too, unless somebody switched it off for the whole process
-    if not size.isValid() or size.width() * size.height() > MOST_PIXELS:
-        return Refused("more pixels than are shown")
-    if max(size.width(), size.height()) > side:
-        # here and not with QImage.scaled, during which PyQt lets no other thread run
-        reader.setScaledSize(size.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
-    image = reader.read()
-    return Refused(line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image
 
 
 class PictureView(QWidget):

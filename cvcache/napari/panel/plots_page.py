@@ -13,8 +13,9 @@ from cvcache.browse.pictures.pictures import has_picture, picture
 from cvcache.browse.pictures.png import Refused
 from cvcache.browse.rows import Row
 from cvcache.browse.text import line
+from cvcache.napari.decode import MOST_SIDE, decode
 from cvcache.napari.panel.page import Page, Shown, items_of, known_items, may_have
-from cvcache.napari.panel.picture_view import MOST_SIDE, PictureView, PictureWindow, decode
+from cvcache.napari.panel.picture_view import PictureView, PictureWindow
 from cvcache.napari.panel.widgets import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from cvcache.browse.previews import Histogram, histogram, text_head
 from cvcache.browse.row_facts import facts
 from cvcache.browse.rows import Row
 from cvcache.browse.text import line, shape_text, size_text
+from cvcache.napari.decode import decode
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.histogram_view import HistogramView
 from cvcache.napari.panel.page import Page, Shown, items_of
-from cvcache.napari.panel.picture_view import PictureView, decode
+from cvcache.napari.panel.picture_view import PictureView
 from cvcache.napari.panel.text_view import TextView
 from cvcache.napari.panel.widgets import SMALL, ElidedLabel, Sentence, column, scrolled
 

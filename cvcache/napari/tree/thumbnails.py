@@ -10,8 +10,8 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 
 from cvcache.browse.pictures.pictures import thumbnail
 from cvcache.browse.rows import Row
+from cvcache.napari.decode import decode
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel.picture_view import decode
 
 SIDE = 36
 """Pixels of the longer side: twice what is shown, for screens of high density."""
