@@ -2,8 +2,8 @@
 
 What a step submits carries the name of its log as an annotation. A plugin on each worker looks it up when a task logs
 or prints, and sends the text through the scheduler as an event. A task's last words are sent before the news that it
-has ended, and on the same way, so who waited for the result has them. distributed is used only where the script already
-does.
+has ended, and on the same way, so who waited for the result has them. distributed is used only where the script
+already does, so it is never imported here.
 """
 
 from __future__ import annotations
@@ -79,9 +79,8 @@ def _received(event: tuple[float, dict[str, str]]) -> None:
 
 def _plugin() -> Any:
     """Return the plugin of the workers; a local class goes by value, so that a worker without cvcache starts too."""
-    from distributed import WorkerPlugin
 
-    class StepLogs(WorkerPlugin):
+    class StepLogs(sys.modules["distributed"].WorkerPlugin):  # type: ignore[misc]  # not imported, so without a type
         name = PLUGIN
         idempotent = True
         log_of: Any = None
@@ -92,6 +91,6 @@ def _plugin() -> Any:
             except ImportError:
                 return
             speaker = Speaker(worker)
-            self.log_of, self.transition, self.teardown = speaker.log_of, speaker.transition, speaker.teardown  # type: ignore[method-assign]
+            self.log_of, self.transition, self.teardown = speaker.log_of, speaker.transition, speaker.teardown
 
     return StepLogs()

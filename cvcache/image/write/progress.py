@@ -1,12 +1,15 @@
-"""How far a long write is: told to a callback, or shown on a terminal."""
+"""How far a long write is: told to a callback, or shown on a terminal.
+
+distributed is used only where the script already does, so it is never imported here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from cvcache.errors import UsageError
 
@@ -15,6 +18,10 @@ Report = Callable[[int, int], object]
 
 SHOWN_AFTER = 1.0
 """Seconds before a bar appears: what is quick needs none."""
+DRAWN_EVERY = 0.1
+"""Seconds between two pictures of the bar, at least."""
+WIDTH = 30
+"""Characters of a bar."""
 
 
 def check_progress(progress: object) -> Report | None:
@@ -30,26 +37,26 @@ def check_progress(progress: object) -> Report | None:
 
 
 def _bar() -> Report:
-    """Return a callback that draws a bar on the terminal once the write has taken a while."""
-    import time
-
+    """Return a callback that draws a bar on the terminal once the write has taken a while, and takes it away again."""
     begun = time.monotonic()
-    shown: list[Any] = []
+    drawn, due = False, SHOWN_AFTER
 
     def report(done: int, total: int) -> None:
-        if not shown and done < total and time.monotonic() - begun > SHOWN_AFTER:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            bar = Progress(console=Console(stderr=True), transient=True)
-            bar.start()
-            shown.extend((bar, bar.add_task("writing", total=total)))
-        if shown:
-            shown[0].update(shown[1], completed=done)
-            if done >= total:
-                shown[0].stop()
+        nonlocal drawn, due
+        seconds = time.monotonic() - begun
+        if done < total and seconds > due:
+            drawn, due = True, seconds + DRAWN_EVERY
+            _draw(f"writing [{'#' * (WIDTH * done // total):{WIDTH}}] {done}/{total} blocks, {seconds:.0f} s")
+        elif drawn and done >= total:
+            _draw("")
 
     return report
+
+
+def _draw(text: str) -> None:
+    """Put a text in the place of the line that the cursor is in."""
+    sys.stderr.write(f"\r\x1b[K{text}")
+    sys.stderr.flush()
 
 
 @contextlib.contextmanager
@@ -80,9 +87,7 @@ def watching(report: Report | None, name: str, total: int, *, away: bool) -> Ite
     report(0, total)
     try:
         if away:
-            from distributed import default_client
-
-            client = default_client()
+            client = sys.modules["distributed"].default_client()
             client.subscribe_topic(name, count)
             try:
                 yield
@@ -100,8 +105,6 @@ def watching(report: Report | None, name: str, total: int, *, away: bool) -> Ite
 
 def tell(name: str) -> None:
     """Say from a worker of a distributed cluster that one task is done."""
-    if "distributed" in sys.modules:
-        from distributed import get_worker
-
+    if (distributed := sys.modules.get("distributed")) is not None:
         with contextlib.suppress(ValueError):
-            get_worker().log_event(name, 1)
+            distributed.get_worker().log_event(name, 1)
