@@ -1,0 +1,193 @@
+"""The rooms stand on floors: imports point downward, and one module spells the layout on disk."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import house
+import pytest
+
+import cvcache.browse
+import cvcache.testing
+from cvcache.formats import registry
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PROJECT = house.PACKAGE.parent
+LINT_IMPORTS = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the contracts of pyproject.toml on the package in a folder."""
+    assert LINT_IMPORTS is not None, "pip install import-linter"
+    return subprocess.run([LINT_IMPORTS, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the package with its contracts."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(house.PACKAGE, folder / "cvcache", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    return folder
+
+
+def test_the_contracts_hold(copied: Path) -> None:
+    done = lint(copied)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+IN_A_FUNCTION = "\n\ndef climb() -> None:\n    import {}\n"
+FOR_TYPES = "\n\nif TYPE_CHECKING:\n    import {}\n"
+
+
+@pytest.mark.parametrize("how", [IN_A_FUNCTION, FOR_TYPES], ids=["in a function", "for types"])
+@pytest.mark.parametrize(
+    ("module", "above"),
+    [
+        ("store/base.py", "cvcache.store.open"),
+        ("keys/canonical.py", "cvcache.keys.graphs.lineage"),
+        ("protocol/record.py", "cvcache.keys.digest"),
+        ("node/items.py", "cvcache.tree.walk"),
+        ("napari/jobs.py", "cvcache.napari.dock.dock"),
+        ("image/write/task.py", "distributed"),
+    ],
+)
+def test_an_import_that_climbs_is_seen(copied: Path, module: str, above: str, how: str) -> None:
+    path = copied / "cvcache" / module
+    text = path.read_text()
+    try:
+        path.write_text(text + how.format(above))
+        done = lint(copied)
+    finally:
+        path.write_text(text)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
+    assert above in done.stdout
+
+
+def test_a_module_without_a_floor_is_seen(copied: Path) -> None:
+    path = copied / "cvcache" / "protocol" / "stray.py"
+    path.write_text('"""On no floor."""\n')
+    try:
+        done = lint(copied)
+    finally:
+        path.unlink()
+    assert done.returncode == 1
+    assert "stray" in done.stdout
+
+
+def test_there_are_few_rooms_on_few_floors_and_no_circles() -> None:
+    graph = house.imports()
+    top = house.rooms(graph, "cvcache")
+    assert len(top) <= 14
+    assert max(house.floors(top).values()) <= 9
+    assert sum(map(len, top.values())) <= 70
+    assert house.circles(graph) == []
+    for package in house.packages(graph, "cvcache"):
+        assert house.circles(house.rooms(graph, package)) == [], package
+
+
+def test_a_circle_and_its_floor_are_counted() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set[str]()}
+    assert house.circles(graph) == [["b", "c"]]
+    assert house.floors(graph) == {"a": 3, "b": 2, "c": 2, "d": 1}
+
+
+# -- what is imported by a name in a string ---------------------------------------------------------
+
+BY_NAME = {
+    "cvcache": "the face",
+    "cvcache.browse": "the face",
+    "cvcache.formats.messages": "an optional package",
+    "cvcache.formats.registry": "the table of formats, and those of others",
+    "cvcache.keys.functions.closure": "modules of the user",
+    "cvcache.testing": "the face",
+}
+
+
+def test_nothing_else_is_imported_by_a_name_in_a_string() -> None:
+    found = {
+        name
+        for name, tree in house.modules().items()
+        if re.search(r"\b(import_module|__import__)\(", ast.unparse(tree))
+    }
+    assert found == set(BY_NAME)
+
+
+def test_the_table_of_formats_names_modules_that_are_there() -> None:
+    there = {name for name in house.modules() if name.startswith(("cvcache.formats.", "cvcache.image."))}
+    named = {form.target for form in registry._formats.values() if isinstance(form.target, str)}
+    assert named <= there
+    verbs = ("write", "read", "describe")
+    formats = {name for name in there if all(hasattr(importlib.import_module(name), verb) for verb in verbs)}
+    assert named == formats, "each module with the three verbs has a suffix"
+
+
+FACES: list[tuple[ModuleType, dict[str, str]]] = [
+    (cvcache, {name: f"cvcache.{cvcache._HOME.get(name, 'errors')}" for name in cvcache.__all__}),
+    (cvcache.browse, {name: f"cvcache.browse.{home}" for name, home in cvcache.browse._HOME.items()}),
+    (cvcache.testing, cvcache.testing._NEED_PYTEST),
+]
+
+
+@pytest.mark.parametrize(("face", "homes"), FACES, ids=lambda part: getattr(part, "__name__", ""))
+def test_a_lazy_face_says_to_type_checkers_what_it_does(face: ModuleType, homes: dict[str, str]) -> None:
+    (block,) = [
+        node
+        for node in house.modules()[face.__name__].body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    said = {name.rpartition(".")[2]: name.rpartition(".")[0] for name in house.imported(block)}
+    assert said == homes
+    for name, home in homes.items():
+        assert getattr(importlib.import_module(home), name) is getattr(face, name)
+
+
+@pytest.mark.parametrize(("face", "homes"), FACES, ids=lambda part: getattr(part, "__name__", ""))
+def test_no_module_hides_what_a_lazy_face_names(face: ModuleType, homes: dict[str, str]) -> None:
+    members = house.rooms(house.imports(), face.__name__)
+    assert not homes.keys() & members.keys()
+
+
+# -- the layout on disk -----------------------------------------------------------------------------
+
+
+def spellings(tree: ast.AST) -> list[str]:
+    """Give what a module says of the layout: the name, or a text with it that is no docstring."""
+    found: list[str] = []
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)) and "RESERVED" in ast.unparse(node):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.alias) and node.name == "RESERVED":
+            found.append(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            found += re.findall(r"(?<!_)_cvcache(?!_)", node.value)
+    return found
+
+
+def test_one_module_spells_the_layout() -> None:
+    assert {name for name, tree in house.modules().items() if spellings(tree)} == {"cvcache.store.layout"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from cvcache.store.layout import RESERVED",
+        "from cvcache.store import layout\nwhere = layout.RESERVED",
+        "log = f'{path}/_cvcache/log'",
+        "own = '_cvcache'",
+    ],
+)
+def test_a_second_spelling_is_seen(text: str) -> None:
+    assert spellings(ast.parse(text))
