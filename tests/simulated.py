@@ -20,8 +20,8 @@ from servers.store_cases import LocalCase, MemoryCase
 
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, register_format
 from cvcache.node import handle
+from cvcache.protocol import attempt, claim, heartbeat, observe
 from cvcache.protocol.record import Owner
-from cvcache.protocol.rules import attempt, claim, heartbeat, observe
 from cvcache.store.local import LocalStore
 from cvcache.store.open import location_of, open_store
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument

@@ -10,7 +10,7 @@ import pytest
 from servers.fault_proxy import FaultProxy, scripted
 
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
-from cvcache.protocol.rules import observe
+from cvcache.protocol import observe
 from cvcache.store.open import location_of, open_store
 from cvcache.store.s3 import S3Store
 from cvcache.testing import CountingStore, instrument, lay_tree

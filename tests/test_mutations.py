@@ -35,8 +35,8 @@ from test_faults import (
 )
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
+from cvcache.protocol import claim, finish, observe, rules
 from cvcache.protocol.record import Record, dump_inventory
-from cvcache.protocol.rules import claim, finish, observe, rules
 from cvcache.store import layout
 from cvcache.store.layout import parse_record_name
 from cvcache.store.memory import MemoryStore
@@ -269,9 +269,8 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
         names = [parsed for name in store.list(log).files if (parsed := parse_record_name(name))]
         return observe.read_record(store, log, *max(names)) if names else None
 
-    for module in ("look", "handle", "opening"):
+    for module in ("protocol.observe", "node.handle", "node.init"):
         patch.setattr(f"cvcache.{module}.read_newest", mutant)
-    patch.setattr("cvcache.node.item_io.read_newest", mutant)
 
 
 def test_going_by_the_largest_number_is_caught_by_a_stray_record(world: World) -> None:
@@ -327,7 +326,7 @@ def _remove_what_came_later(patch: pytest.MonkeyPatch) -> None:
             return True
 
     for module in ("remove", "sweep"):
-        patch.setattr(f"cvcache.protocol.rules.{module}.past_attempts", lambda *_: Everything([""]))
+        patch.setattr(f"cvcache.protocol.{module}.past_attempts", lambda *_: Everything([""]))
 
 
 @pytest.mark.parametrize("stage", [("memory", "a result, then remove")], indirect=True, ids=" ".join)
