@@ -310,7 +310,7 @@ def _inventory_last(patch: pytest.MonkeyPatch) -> None:
         attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
         return record
 
-    patch.setattr("cvcache.node.commit", mutant)
+    patch.setattr("cvcache.node.cachedir.commit", mutant)
 
 
 def test_an_inventory_after_the_commit_is_caught_by_a_crash(world: World) -> None:

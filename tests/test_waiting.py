@@ -140,7 +140,8 @@ def test_wall_clocks_decide_nothing(world: World, url: str, monkeypatch: pytest.
     there, here = world.process("there"), world.process("here")
     with there:
         cdir_init(url, policy=world.policy)
-    monkeypatch.setattr("cvcache.protocol.owner.now", lambda: "1970-01-01T00:00:00+00:00")
+    for module in ("claim", "finish"):
+        monkeypatch.setattr(f"cvcache.protocol.{module}.now", lambda: "1970-01-01T00:00:00+00:00")
     monkeypatch.setattr(time, "time", lambda: -1e9)
     with there.stopped(), here:
         assert not cdir_init(url, policy=world.policy).committed
