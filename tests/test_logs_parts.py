@@ -234,9 +234,9 @@ def test_of_a_very_long_log_the_beginning_and_the_end_are_kept(
 _DIES = """
 import json, os, signal, sys, time
 import cvcache
-from cvcache import logspool
+from cvcache.logs import spool
 from cvcache.logs.parts import read_parts
-logspool.PART_SECONDS = 0.05
+spool.PART_SECONDS = 0.05
 node = cvcache.cdir_init(cvcache.cdir(sys.argv[1], **json.loads(sys.argv[2])))
 with node, node.log():
     print("last words")

@@ -24,7 +24,7 @@ from cvcache.protocol.record import Record
 from cvcache.protocol.request import Wish, version_of
 from cvcache.protocol.rules import OnStale, Refuse, Sibling, Use, Wait, decide
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)

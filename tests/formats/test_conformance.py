@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from cvcache import formats
 from cvcache.errors import ItemDamaged, NotReproducible
+from cvcache.formats import registry
 from cvcache.testing import FormatTests
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def test_every_built_in_format_is_put_through_it() -> None:
     modules = [importlib.import_module(path.stem) for path in sorted(HERE.glob("test_*.py"))]
     classes = [thing for module in modules for name, thing in vars(module).items() if name.startswith("Test")]
     tested = {thing.suffix for thing in classes if issubclass(thing, FormatTests)}
-    built_in = {form.suffix for form in formats._formats.values() if str(form.target).startswith("cvcache.")}
+    built_in = {form.suffix for form in registry._formats.values() if str(form.target).startswith("cvcache.")}
     assert built_in <= tested
 
 

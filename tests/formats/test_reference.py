@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import zarr
 
-from cvcache import cdir_init, cdir_query, formats
+from cvcache import cdir_init, cdir_query
 from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format
+from cvcache.formats import Format, registry
 from cvcache.formats.item_path import Place
 from cvcache.image import ome_zarr, ome_zarr_zip
 from cvcache.image.read import slices as slices_module
@@ -263,7 +263,7 @@ def test_few_requests(place: Place, elsewhere: Place) -> None:
 
 
 def test_in_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats._formats, "ref", FORM)
+    monkeypatch.setitem(registry._formats, "ref", FORM)
     (tmp_path / "raw.tif").write_bytes(b"raw")
     with cdir_init(tmp_path / "node") as node:
         node.write("raw.ref", tmp_path / "raw.tif")

@@ -21,9 +21,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvcache import cdir_init, cdir_query, formats
+from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format
+from cvcache.formats import Format, registry
 from cvcache.formats.item_path import Place
 from cvcache.image.arrays import zip_store, zip_write
 from cvcache.image.arrays.zip_store import TAIL, ZipStore
@@ -721,7 +721,7 @@ class TestItem:
             FORM.read(self.later(place, meta))
 
     def test_in_a_node(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(formats._formats, "ome.zarr.zip", FORM)
+        monkeypatch.setitem(registry._formats, "ome.zarr.zip", FORM)
         with cdir_init(tmp_path / "node", {"n": 1}) as node:
             node.write("a.ome.zarr.zip", lazy_pixels(), scale=(2, 1, 1))
             node.write("b.ome.zarr.zip", PIXELS)

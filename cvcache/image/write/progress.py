@@ -46,7 +46,8 @@ def _bar() -> Report:
         seconds = time.monotonic() - begun
         if done < total and seconds > due:
             drawn, due = True, seconds + DRAWN_EVERY
-            _draw(f"writing [{'#' * (WIDTH * done // total):{WIDTH}}] {done}/{total} blocks, {seconds:.0f} s")
+            bar = "#" * (WIDTH * done // total)
+            _draw(f"writing [{bar:{WIDTH}}] {100 * done // total}% of {total} blocks, {seconds:.0f} s")
         elif drawn and done >= total:
             _draw("")
 
