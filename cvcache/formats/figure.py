@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PDF_MAGIC = b"%PDF-"
 SIDE = 1000
 """Pixels of the longer side of a thumbnail."""
+MOST_DPI = 1000
+"""A figure of less than an inch is not drawn as large: its lines and letters would need memory without end."""
 
 
 def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
     try:
         tight = mpl.rcParams["savefig.bbox"] == "tight"  # so the figure is as large as what is drawn, however far out
         inches = figure.get_tightbbox().size if tight else figure.get_size_inches()
-        return render(figure, "png", dpi=SIDE / max(inches), transparent=transparent)
+        return render(figure, "png", dpi=min(SIDE / max(inches), MOST_DPI), transparent=transparent)
     finally:
         if layout is not None:
             figure.set_layout_engine(layout)

@@ -14,7 +14,7 @@ from typing import Any
 from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
 from cvcache.store.base import ObjectInfo, Store
 from cvcache.store.lru import Ram
-from cvcache.store.open import reopen
+from cvcache.store.open import open_store
 
 logger = logging.getLogger("cvcache")
 
@@ -249,7 +249,7 @@ class Place:
 
 def _unpickle(where: tuple[Store | tuple[str, str], str, dict[str, Any]], ties: dict[str, Any]) -> Place:
     store, path, meta = where
-    return Place(store if isinstance(store, Store) else reopen(*store), path, meta, away=True, **ties)
+    return Place(store if isinstance(store, Store) else open_store(*store, {}), path, meta, away=True, **ties)
 
 
 def sha256(data: bytes) -> str:

@@ -64,6 +64,8 @@ def type_name(kind: type) -> str:
     if module == "__main__":
         spec, file = (getattr(sys.modules[module], name, None) for name in ("__spec__", "__file__"))
         module = spec.name if spec else file.replace("\\", "/").split("/")[-1].removesuffix(".py") if file else module
+    if module.startswith("cvcache."):
+        module = "cvcache"  # which of its rooms a class of ours is in says nothing, and what is written must not
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import subprocess
@@ -46,13 +47,16 @@ def run(url: str) -> str:
         It did not come to its end.
     """
     command = [sys.executable, "-P", "-m", "cvcache.cli.main", "demo", url]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:  # which outlives the window
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)  # noqa: S603 - our own program
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own program
+        atexit.register(process.terminate)  # it ends with the window: the next run goes on from there
+        process.wait()
+        atexit.unregister(process.terminate)
         output.seek(0)
         printed = lines(output.read())
-    if done.returncode:
+    if process.returncode:
         last = "\n".join(printed.splitlines()[-LAST_LINES:]) or "nothing"
-        msg = f"the demo at {url} ended with exit code {done.returncode}; the last it printed is:\n{last}"
+        msg = f"the demo at {url} ended with exit code {process.returncode}; the last it printed is:\n{last}"
         raise ChildProcessError(f"{msg}\nTo see it all, run in a terminal: cvcache demo {url}")
     return printed
 

@@ -72,7 +72,7 @@ def finish_removal(store: Store, path: str, view: View, decision: FinishRemoval,
         wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
         own = layout.control(path)
         found = store.find(own)
-        past = past_attempts((name.removeprefix("log/") for name in found), record)
+        past = past_attempts(layout.log_names(found), record)
         store.delete([f"{own}/{name}" for name in found if layout.belongs_to(name, past)], within=own)
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()

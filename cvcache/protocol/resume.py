@@ -82,16 +82,19 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         return
     store, path = attempt.store, attempt.path
     announced = store.find(layout.writing(path))
-    inventories = {file.removesuffix(".json") for file in store.list(layout.inventories(path)).files}
+    inventories = store.list(layout.inventories(path)).files
     log = log_entries(store.list(layout.log(path)).files)
     past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     fates = {after: seq for seq, after in log}
     seen = {attempt.record.root} if name in attempt.announced else set()
     for other in reversed(past):
         # an inventory alone may be the last thing a process wrote before it died
-        if other in inventories and read_record(store, layout.log(path), fates[other], other).state == "committed":
+        if (
+            layout.inventory_name(other) in inventories
+            and read_record(store, layout.log(path), fates[other], other).state == "committed"
+        ):
             return
-        if f"{other}/{name}.json" not in announced:
+        if layout.announcement_name(other, name) not in announced:
             continue
         try:
             row = json.loads(store.get(layout.announcement(path, other, name), 0, MAX_ANNOUNCEMENT))

@@ -34,41 +34,34 @@ def wipe(
     set of str
         With `keep_images`: the half images that stay, for a write of the very same to go on with.
     """
-    writing = layout.writing(path)
-    announced = sorted(store.find(writing))
+    announced = [pair for name in sorted(store.find(layout.writing(path))) if (pair := _announced(name))]
     if announced:
         past = _at_plain_root(past_attempts(store.list(layout.log(path)).files, record), record)
-        announced = [name for name in announced if name.partition("/")[0] in past and _is_announcement(name)]
-    kept = {_item(name) for name in announced if keep_images and is_item_dir(_item(name))}
-    announced = [name for name in announced if _item(name) not in kept]
+        announced = [(attempt, item) for attempt, item in announced if attempt in past]
+    kept = {item for _, item in announced if keep_images and is_item_dir(item)}
+    announced = [(attempt, item) for attempt, item in announced if item not in kept]
     if not announced and not kept:
         return kept
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
     if keep_logs:
-        _keep_logs(store, path, [name.removesuffix(".json") for name in announced if not is_item_dir(_item(name))])
-    for name in announced:
-        delete_item(store, f"{path}/{_item(name)}")
-    attempts = {name.partition("/")[0] for name in announced}
-    gone = [name for a in attempts for name in (layout.inventory(path, a), layout.beat(path, a))]
-    gone += [layout.thumbnail(path, name.partition("/")[0], _item(name)) for name in announced]
-    store.delete(gone)
-    store.delete([f"{writing}/{name}" for name in announced], within=writing)
+        _keep_logs(store, path, [(attempt, item) for attempt, item in announced if not is_item_dir(item)])
+    for _, item in announced:
+        delete_item(store, f"{path}/{item}")
+    attempts = {attempt for attempt, _ in announced}
+    gone = [name for attempt in attempts for name in (layout.inventory(path, attempt), layout.beat(path, attempt))]
+    store.delete([*gone, *(layout.thumbnail(path, *pair) for pair in announced)])
+    store.delete([layout.announcement(path, *pair) for pair in announced], within=layout.writing(path))
     return kept
 
 
-def _item(name: str) -> str:
-    """Return the item of an announcement ``<attempt>/<item>.json``."""
-    return name.partition("/")[2].removesuffix(".json")
-
-
-def _is_announcement(name: str) -> bool:
-    """Whether a name below ``writing/`` is one that cvcache gives: a forged one must not lead out of the node."""
-    item = name.partition("/")[2].removesuffix(".json")
+def _announced(name: str) -> tuple[str, str] | None:
+    """Return attempt and item of an announcement as cvcache makes it: a forged one must not lead out of the node."""
+    pair = layout.parse_announcement(name)
     try:
-        return name.endswith(".json") and check_item_name(item) == item
+        return pair if pair and check_item_name(pair[1]) == pair[1] else None
     except InvalidName:
-        return False
+        return None
 
 
 def past_attempts(log: Iterable[str], record: Record) -> list[str]:
@@ -82,15 +75,14 @@ def _at_plain_root(past: list[str], record: Record) -> list[str]:
     return past if first is None else past[: first + 1]
 
 
-def _keep_logs(store: Store, path: str, announced: list[str]) -> None:
-    """Keep the logs of ``<attempt>/<item>`` for whoever asks what went wrong, those that were never whole too."""
+def _keep_logs(store: Store, path: str, announced: list[tuple[str, str]]) -> None:
+    """Keep the logs of (attempt, item) for whoever asks what went wrong, those that were never whole too."""
     if not announced:
         return
     where = layout.parts(path)
     found = sorted(store.find(where))
-    for name in announced:
-        attempt, _, item = name.partition("/")
-        parts = [f"{where}/{part}" for part in found if part.startswith(f"{name}/")]
+    for attempt, item in announced:
+        parts = [f"{where}/{part}" for part in found if part.startswith(f"{attempt}/{item}/")]
         try:
             text = [store.get(f"{path}/{item}")] if item.endswith(".log") else []
         except FileNotFoundError:
@@ -107,9 +99,9 @@ def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> No
     for name in sorted(doomed):
         delete_item(store, f"{root}/{name}")
     if doomed:
-        writing = layout.writing(path)
-        announced = [name for name in store.find(writing) if _item(name) in doomed]
-        store.delete([f"{writing}/{name}" for name in announced], within=writing)
+        announced = map(layout.parse_announcement, store.find(layout.writing(path)))
+        gone = [layout.announcement(path, *pair) for pair in announced if pair and pair[1] in doomed]
+        store.delete(gone, within=layout.writing(path))
 
 
 def delete_item(store: Store, path: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 RESERVED = "_cvcache"
@@ -74,7 +74,7 @@ def control(path: str) -> str:
 def control_dirs(path: str) -> tuple[str, ...]:
     """Return the directories that what cvcache keeps in a node is written to, the node itself first."""
     own = control(path)
-    return (path, own, *(f"{own}/{name}" for name in ("log", "beat", "writing", "inventory", "attempts")))
+    return (path, own, log(path), writing(path), inventories(path), f"{own}/beat", f"{own}/attempts")
 
 
 def log(path: str) -> str:
@@ -93,6 +93,11 @@ def parse_record_name(name: str) -> tuple[int, str] | None:
     """Return (seq, after) of a name in the log; None for anything else."""
     match = _RECORD.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
+
+
+def log_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names in the log, of those in the control directory."""
+    return (name.removeprefix("log/") for name in names if name.startswith("log/"))
 
 
 def log_entries(names: Iterable[str]) -> list[tuple[int, str]]:
@@ -131,23 +136,39 @@ def shared(path: str, attempt: str) -> str:
 
 
 def writing(path: str) -> str:
-    """Return the directory of the announcements, each ``<attempt>/<item>.json``."""
+    """Return the directory of the announcements."""
     return f"{path}/{RESERVED}/writing"
 
 
 def announcement(path: str, attempt: str, item: str) -> str:
     """Return where it says that an item is an attempt's."""
-    return f"{writing(path)}/{attempt}/{item}.json"
+    return f"{writing(path)}/{announcement_name(attempt, item)}"
+
+
+def announcement_name(attempt: str, item: str) -> str:
+    """Return the name of an announcement in the directory of announcements."""
+    return f"{attempt}/{item}.json"
+
+
+def parse_announcement(name: str) -> tuple[str, str] | None:
+    """Return (attempt, item) of a name in the directory of announcements; None for anything else."""
+    attempt, _, item = name.partition("/")
+    return (attempt, item.removesuffix(".json")) if item.endswith(".json") else None
 
 
 def inventories(path: str) -> str:
-    """Return the directory of the inventories, each ``<attempt>.json``."""
+    """Return the directory of the inventories."""
     return f"{path}/{RESERVED}/inventory"
 
 
 def inventory(path: str, attempt: str) -> str:
     """Return where the rows of an attempt's items lie."""
-    return f"{inventories(path)}/{attempt}.json"
+    return f"{inventories(path)}/{inventory_name(attempt)}"
+
+
+def inventory_name(attempt: str) -> str:
+    """Return the name of an attempt's inventory in the directory of inventories."""
+    return f"{attempt}.json"
 
 
 def thumbnail(path: str, attempt: str, item: str) -> str:

@@ -55,11 +55,6 @@ def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int 
     return remembered(scheme, path, options, lambda: _kind(scheme, options).create(scheme, options, retries))
 
 
-def reopen(scheme: str, path: str) -> Store:
-    """Return the store of a handle that crossed a pickle, as `open_store` finds it without options."""
-    return open_store(scheme, path, {})
-
-
 def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
     if scheme in {"file", "memory"} and options:
         msg = f"{scheme} paths take no storage options; {', '.join(sorted(options))} is for a bucket"

@@ -23,7 +23,7 @@ from cvcache.formats.item_path import Place
 from cvcache.formats.messages import damage
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.fileobj import Guard, RangeReader
-from cvcache.store.open import reopen
+from cvcache.store.open import open_store
 
 TAIL = (1 << 16) + 128
 """Bytes of the first request: the longest comment a zip can have, and the records before it."""
@@ -272,7 +272,7 @@ class ZipStore(Store):
 
 
 def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
-    return ZipStore(reopen(scheme, path), path, pin)
+    return ZipStore(open_store(scheme, path, {}), path, pin)
 
 
 def _name(path: str) -> str:

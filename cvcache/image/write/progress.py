@@ -6,10 +6,13 @@ distributed is used only where the script already does, so it is never imported 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from cvcache.errors import UsageError
 
@@ -29,11 +32,16 @@ def check_progress(progress: object) -> Report | None:
     if progress is False:
         return None
     if progress is None or progress is True:
-        return _bar() if sys.stderr is not None and sys.stderr.isatty() else None
+        return _bar() if _is_terminal(sys.stderr) and _is_terminal(sys.__stderr__) else None
     if not callable(progress):
         msg = f"progress={progress!r} must be a function of (blocks done, blocks in all), or False for none"
         raise UsageError(msg)
     return progress
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a bar can be drawn and taken away again."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _bar() -> Report:
@@ -46,8 +54,9 @@ def _bar() -> Report:
         seconds = time.monotonic() - begun
         if done < total and seconds > due:
             drawn, due = True, seconds + DRAWN_EVERY
+            left = f", {seconds / done * (total - done):.0f} s left" if done else ""
             bar = "#" * (WIDTH * done // total)
-            _draw(f"writing [{bar:{WIDTH}}] {100 * done // total}% of {total} blocks, {seconds:.0f} s")
+            _draw(f"writing [{bar:{WIDTH}}] {100 * done // total}% of {total} blocks, {seconds:.0f} s{left} ")
         elif drawn and done >= total:
             _draw("")
 
@@ -55,9 +64,12 @@ def _bar() -> Report:
 
 
 def _draw(text: str) -> None:
-    """Put a text in the place of the line that the cursor is in."""
-    sys.stderr.write(f"\r\x1b[K{text}")
-    sys.stderr.flush()
+    """Put a text in the place of the last line of the terminal: below the tees of logs, which keep no bar."""
+    with _drawing:
+        print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.__stderr__, flush=True)
+
+
+_drawing = threading.Lock()
 
 
 @contextlib.contextmanager
