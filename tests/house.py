@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "cvcache"
 Graph = dict[str, set[str]]
 
 
+@functools.cache
 def modules(package: Path = PACKAGE) -> dict[str, ast.Module]:
     """Give each module of a package by its whole name; of packages the text of their ``__init__``."""
     found = {}
@@ -36,6 +38,7 @@ def imported(tree: ast.AST) -> set[str]:
     return found
 
 
+@functools.cache
 def imports(package: Path = PACKAGE) -> Graph:
     """Give which modules of the package each one imports."""
     known = modules(package)
