@@ -75,16 +75,47 @@ def test_progress_is_told_and_only_a_terminal_gets_a_bar(tmp_path: Path) -> None
         cdir_init(tmp_path / "b").write("a.ome.zarr", PIXELS, progress="yes")
     piped = subprocess.run([sys.executable, "-c", SLOW, tmp_path / "c"], capture_output=True, check=True, timeout=60)
     assert piped.stdout + piped.stderr == b""
+    seen = on_terminal(SLOW, tmp_path / "d", columns=40)
+    assert "writing" in seen
+    assert "%" in seen
+    assert max(map(len, seen.split("\r\x1b[K"))) < 40, "it never breaks the line"
+    assert seen.endswith("\r\x1b[K"), "it is taken away again"
+    assert on_terminal(SLOW, tmp_path / "e", TERM="dumb") == ""
+
+
+IN_A_STEP = (
+    SLOW
+    + """
+import cvcache
+@cvcache.step
+def work(out):
+    out.write("a.ome.zarr", image, chunks=(1, 3000, 3000), shards=False, levels=1)
+print(repr(work(cvcache.cdir(sys.argv[1] + "-step")).read("run.log")))
+"""
+)
+
+
+def test_the_log_of_a_step_keeps_no_bar(tmp_path: Path) -> None:
+    seen = on_terminal(IN_A_STEP, tmp_path / "a")
+    log = seen.splitlines()[-1]
+    assert "16 blocks" in seen
+    assert "16 blocks" not in log
+    assert "x1b" not in log
+
+
+def on_terminal(program: str, where: Path, columns: int = 80, **environment: str) -> str:
+    """Run a program on a pseudo-terminal and give all it wrote there."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", SLOW, tmp_path / "d"], stdout=theirs, stderr=theirs) as process:
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), **environment}
+    command = [sys.executable, "-c", program, where]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
         os.close(theirs)
         seen = b""
         while part := _read(ours):
             seen += part
     os.close(ours)
     assert process.returncode == 0
-    assert b"writing" in seen
-    assert b"%" in seen
+    return seen.decode()
 
 
 def _read(terminal: int) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -171,3 +173,27 @@ def test_a_demo_without_its_packages_says_what_brings_them(monkeypatch: pytest.M
     monkeypatch.setattr(sample, "_PACKAGES", ("no_such_package",))
     assert read(module.DEMO) == [(None,)]
     assert told == ["the demo needs no_such_package; this brings it: pip install 'cvcache[demo]'"]
+
+
+CLOSES = """
+import sys, threading, time
+from pathlib import Path
+from cvcache.napari import sample
+started, sample.sys.executable = Path(sys.argv[1]), sys.argv[2]
+threading.Thread(target=sample.run, args=("nowhere",), daemon=True).start()
+while not started.exists():
+    time.sleep(0.01)
+"""
+
+
+def test_a_demo_ends_with_its_window(tmp_path: Path) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\ntrap 'touch {ended}; exit' TERM\ntouch {started}\nwhile :; do sleep 0.1; done\n")
+    program.chmod(0o755)
+    subprocess.run([sys.executable, "-c", CLOSES, started, program], check=True, timeout=60)
+    for _ in range(100):
+        if ended.exists():
+            break
+        time.sleep(0.05)
+    assert ended.exists()

@@ -56,7 +56,7 @@ def _bar() -> Report:
             drawn, due = True, seconds + DRAWN_EVERY
             left = f", {seconds / done * (total - done):.0f} s left" if done else ""
             bar = "#" * (WIDTH * done // total)
-            _draw(f"writing [{bar:{WIDTH}}] {100 * done // total}% of {total} blocks, {seconds:.0f} s{left} ")
+            _draw(f"writing {100 * done // total}% [{bar:{WIDTH}}] {total} blocks, {seconds:.0f} s{left} ")
         elif drawn and done >= total:
             _draw("")
 
