@@ -434,8 +434,17 @@ def test_logs_of_a_running_node_that_has_said_nothing(run: Run, memory_case: Mem
     assert "has no item 'run.log'" in done.err
 
 
+# where the tests run in the background, children inherit that Ctrl-C is ignored
+_LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cvcache.cli.main import main
+main()
+"""
+
+
 def test_logs_f_waits_and_ends_by_ctrl_c(local_case: LocalCase) -> None:
-    command = [sys.executable, "-m", "cvcache.cli.main", "logs", "-f", local_case.child("later")]
+    command = [sys.executable, "-c", _LISTENING, "logs", "-f", local_case.child("later")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "later is not computed yet; waiting for it" in process.stderr.readline()
