@@ -52,6 +52,11 @@ def is_item_dir(name: str) -> bool:
     return name.endswith(ITEM_DIR_SUFFIXES)
 
 
+def is_leaf(name: str) -> bool:
+    """Whether no node lies below a directory called `name`, an item or cvcache's own in any case of letters."""
+    return name.endswith(ITEM_DIR_SUFFIXES) or name.casefold() == RESERVED
+
+
 def node_of(path: str) -> str:
     """Return the node that the key `path` of an item, a part of one, or a record belongs to."""
     segments = path.split("/")

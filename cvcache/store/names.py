@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from cvcache.errors import InvalidName
-from cvcache.store.layout import is_control, is_item_dir
+from cvcache.store.layout import is_control, is_item_dir, is_leaf
 from cvcache.store.urls import Location
 
 MAX_SEGMENT_BYTES = 200
@@ -33,8 +33,9 @@ def node_path(location: Location) -> str:
         No store may be opened for it, it is the root of one, or it has a segment some store does not keep: an empty
         one, ``.`` or ``..``, a name of an item above it.
     """
-    shown, path = location.checked().shown, location.path.rstrip("/")
+    shown, path = location.checked().url, location.path.rstrip("/")  # a URL that was checked holds no secret
     if location.scheme == "file":
+        shown = location.shown
         path = _local_path(path, shown)
         if not path and location.path:
             return "/"
@@ -53,7 +54,7 @@ def node_path(location: Location) -> str:
             msg = f"{shown[:80]!r} has the segment {segment[:80]!r}, which {fault}"
             raise InvalidName(msg)
     for segment in above:
-        if is_control(segment.casefold()) or is_item_dir(segment):
+        if is_leaf(segment):
             msg = f"{shown!r} lies inside {segment!r}, which is an item or cvcache's own; choose a directory outside it"
             raise InvalidName(msg)
     return check_key(path.removesuffix(name) + check_node_name(name, shown), shown)
