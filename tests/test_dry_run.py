@@ -8,6 +8,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.store import Store
 from cvcache.testing import CountingStore, instrument
 from cvcache.tree.plan import run_script
 
@@ -91,7 +92,7 @@ def test_a_change_undone_upstream_reruns_nothing_downstream(root: CacheDir) -> N
 def test_nothing_is_written_and_each_node_costs_two_calls(memory_case: MemoryCase) -> None:
     stores: list[CountingStore] = []
 
-    def wrap(store: cvcache.store.base.Store) -> CountingStore:  # type: ignore[name-defined]  # a module of the package
+    def wrap(store: Store) -> CountingStore:
         stores.append(CountingStore(store))
         return stores[-1]
 

@@ -28,7 +28,7 @@ class Wish(NamedTuple):
     key: Any = None
     sources: Callable[[], Sources] = Sources
     alone: bool = False
-    explain: Callable[[Any, Any], list[str]] = lambda before, now: []  # noqa: ARG005
+    explain: Callable[[Any, Any], list[str]] = lambda *_: []
 
 
 def is_forced(wish: Wish, before: Record | None) -> bool:
