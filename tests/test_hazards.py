@@ -2,7 +2,7 @@
 
 Around each test lie canaries: files of somebody else, inside the tree and beside it, some with names that a
 careless prefix or wildcard would hit. They are read by a channel that is not cvcache, before and after.
-An unreadable record, the last row but one, is in test_record.py.
+An unreadable record, the last row but one, is in protocol/test_record.py.
 """
 
 from __future__ import annotations

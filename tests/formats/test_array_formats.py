@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import dask.array as da
 import numpy as np
 import pytest
-from cases import FormatTests
+from format_cases import FormatTests
 
 from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from cases import FormatTests, assert_same
+from format_cases import FormatTests, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,7 +114,7 @@ COLUMNS = st.one_of(
 @given(st.lists(COLUMNS, max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_any_table_comes_back_equal_or_is_refused(columns: list[list[object]]) -> None:
-    from cases import new_place
+    from format_cases import new_place
 
     frame = pd.DataFrame({f"c{i}": column for i, column in enumerate(columns)})
     place = new_place("t.csv")

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from cases import FormatTests, new_place
+from format_cases import FormatTests, new_place
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import find_format

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cases import FormatTests, assert_same, new_place
+from format_cases import FormatTests, assert_same, new_place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

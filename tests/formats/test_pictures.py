@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 import pytest
-from cases import FormatTests, new_place
+from format_cases import FormatTests, new_place
 from matplotlib.figure import Figure
 
 from cvcache import cdir_init, cdir_query

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
-from cases import FormatTests, assert_same, new_place
+from format_cases import FormatTests, assert_same, new_place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,19 +6,14 @@ import functools
 import itertools
 import json
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from format_cases import new_place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
-
-from cases import new_place
 
 from cvcache.formats import find_format
 from cvcache.formats.item_path import Place

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from cases import FormatTests, assert_same, new_place
+from format_cases import FormatTests, assert_same, new_place
 
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import UsageError

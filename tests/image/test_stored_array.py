@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 import uuid
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from format_cases import CountingStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "formats"))
-
-from cases import CountingStore
 
 from cvcache.errors import ItemDamaged
 from cvcache.formats.item_path import Place

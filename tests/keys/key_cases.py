@@ -1,6 +1,6 @@
 """Many values and their keys, the same in every process; run as a script it prints them as JSON.
 
-``python tests/key_cases.py plain`` leaves numpy out.
+``python tests/keys/key_cases.py plain`` leaves numpy out.
 """
 
 from __future__ import annotations

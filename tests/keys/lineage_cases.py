@@ -1,6 +1,7 @@
 """Dask collections whose lineage must be the same in every process; a script, so that it can run under any name.
 
-``python tests/lineage_cases.py`` prints the lineage of each as JSON, with ``--speed`` the time that large graphs take.
+``python tests/keys/lineage_cases.py`` prints the lineage of each as JSON, with ``--speed`` the time that large graphs
+take.
 """
 
 from __future__ import annotations

@@ -290,7 +290,7 @@ def test_a_dict_is_kept_until_it_is_much_longer() -> None:
 @pytest.mark.parametrize(
     ("value", "place"),
     [
-        ({"args": {"roi": [1, 2, {"crop": Plain()}]}}, "args.roi[2].crop (test_key.Plain)"),
+        ({"args": {"roi": [1, 2, {"crop": Plain()}]}}, "args.roi[2].crop (test_canonical.Plain)"),
         ({"args": {"a b": object()}}, "args.a b (object)"),
         ({"args": {1: object()}}, "args[1] (object)"),
         ({"args": Params(object())}, "args.sigma (object)"),

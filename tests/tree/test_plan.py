@@ -109,7 +109,7 @@ def test_the_plan_ends_where_a_result_is_needed(root: CacheDir) -> None:
         value = make(root / "make", 1).read("value.json")
         make(root / "never", value)
     assert [row.action for row in p.rows] == ["compute"]
-    assert "test_dry_run.py:" in p.ended
+    assert "test_plan.py:" in p.ended
     assert "would be computed" in p.ended
 
 
