@@ -7,19 +7,20 @@ import doctest
 import importlib
 import inspect
 import io
-import pkgutil
 import re
 import runpy
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import house
 import pytest
+import windows
 
 import cvcache
 from cvcache.cli.main import cli
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Iterator
 
 TOP = Path(__file__).parent.parent
@@ -136,19 +137,30 @@ def test_signatures_in_the_reference_are_the_real_ones() -> None:
         assert re.findall(r"(?:^|, )(\w+)", shown) == real, name
 
 
-def every_module() -> list[types.ModuleType]:
-    names = [found.name for found in pkgutil.walk_packages(cvcache.__path__, "cvcache.")]
-    return [importlib.import_module(name) for name in names if name != "cvcache.testing.store_tests"]
+MODULES = ["cvcache", *sorted(house.modules().keys() - {"cvcache", "cvcache.testing.store_tests"})]
+WINDOWS = [name for name in MODULES if name.startswith("cvcache.napari")]
 
 
-def test_examples_in_docstrings_run() -> None:
+def run_examples(names: list[str]) -> int:
+    """Import modules, run the examples in their docstrings, and give how many there are."""
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    examples = [example for module in every_module() for example in finder.find(module) if example.examples]
-    assert examples
+    modules = [importlib.import_module(name) for name in names]
+    examples = [example for module in modules for example in finder.find(module) if example.examples]
     for example in examples:
         with io.StringIO() as report:
             failed, _ = runner.run(example, out=report.write)
             assert not failed, report.getvalue()
+    return len(examples)
+
+
+def test_examples_in_docstrings_run() -> None:
+    assert run_examples([name for name in MODULES if name not in WINDOWS])
+
+
+@pytest.mark.skipif(bool(windows.missing()), reason=windows.missing())
+def test_examples_in_docstrings_of_windows_run() -> None:
+    run_examples(WINDOWS)
+    assert "qtpy" in sys.modules
 
 
 def test_every_public_function_says_what_it_raises_and_costs() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import importlib.util
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import windows
 
 from cvcache.testing import WrapperStore, instrument
 
@@ -26,18 +26,7 @@ if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
     from cvcache.napari.layers.adder import Adder
 
-_BINDINGS = ("PyQt6", "PySide6")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
-
-
-def _missing() -> str:
-    """Say what is missing for these tests."""
-    absent = [name for name in ("napari", "qtpy", "pytestqt") if importlib.util.find_spec(name) is None]
-    if not any(importlib.util.find_spec(name) for name in _BINDINGS):
-        absent.append("PyQt6")
-    if absent:
-        return f"{', '.join(absent)} is not installed; this brings it: pip install '.[test-napari]'"
-    return ""
 
 
 def _isolate() -> None:
@@ -52,7 +41,7 @@ def _isolate() -> None:
 
 
 _isolate()
-MISSING = _missing()
+MISSING = windows.missing("pytestqt")
 if MISSING and os.environ.get("CVCACHE_CI"):
     raise RuntimeError(MISSING)
 
