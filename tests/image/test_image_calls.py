@@ -84,13 +84,15 @@ def written(calls: Calls, image: Any, **options: Any) -> CacheDir:
 def check_reads(calls: Calls, log: list[tuple[str, str]], gets: list[str], *, eager: bool = True) -> None:
     """Check that nothing was asked for but these objects, and whether the commit is still the newest.
 
-    That is looked at after each of them on disk and in memory, and in a bucket once for all, before this; once more
-    at the end of what is read at once.
+    That is looked at after each of them on disk and in memory, where threads that wait share a look, and in a bucket
+    once for all, before this; once more at the end of what is read at once.
     """
     assert paths(log, "get") == sorted(gets)
     looks = [path for verb, path in log if verb == "stat"]
     assert all(path.startswith("node/_cvcache/log/") for path in looks)
-    assert len(looks) == (0 if calls.bucket else len(gets)) + eager
+    least, most = (0, 0) if calls.bucket else (1, len(gets))
+    assert least + eager <= len(looks) <= most + eager
+    assert not looks or log[-1][0] == "stat", "the last look began before the last of them was there"
     assert {verb for verb, _ in log} <= {"get", "stat"}
 
 
