@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.store.memory import MemoryStore
 from cvcache.testing.equal import same
 from cvcache.testing.format_tests import FormatTests as PublicTests
@@ -41,8 +41,8 @@ class CountingStore(MemoryStore):
         return [path for name, path in self.calls if name == verb]
 
 
-def new_place(name: str) -> Place:
-    return Place(CountingStore(), f"test/{uuid.uuid4().hex}/{name}")
+def new_place(name: str) -> ItemPath:
+    return ItemPath(CountingStore(), f"test/{uuid.uuid4().hex}/{name}")
 
 
 def assert_same(a: object, b: object) -> None:
@@ -78,7 +78,7 @@ class FormatTests(PublicTests):
         return (self.bad if refused else self.good)[name]()
 
     @pytest.fixture
-    def place(self) -> Iterator[Place]:
+    def place(self) -> Iterator[ItemPath]:
         place = new_place(self.name)
         yield place
         place.store.delete([place.path, *(place.at(key) for key in place.find())])

@@ -30,7 +30,7 @@ from simulated import (
 )
 
 from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol.remove import remove as remove_node
+from cvcache.protocol.remove import remove_node
 
 if TYPE_CHECKING:
     from simulated import Process

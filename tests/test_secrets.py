@@ -29,8 +29,8 @@ from cvcache import (
     cdir_remove,
     cdir_walk,
 )
-from cvcache.formats.item_path import Place
-from cvcache.store.redaction import secrets_of, without
+from cvcache.formats.item_path import ItemPath
+from cvcache.store.redaction import redact_secrets, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ def test_a_secret_option_leaves_no_trace(case: BucketCase, log: io.StringIO) -> 
     commit = cdir_query(top).commit
     ears.objects(
         node=top, item=item, commit=commit, policy=top.policy, store=top.store, copy=copy.copy(top),
-        place=Place(top.store, top.location), nodes=list(cdir_walk(top)), record=top.snapshot()._newest(),
+        place=ItemPath(top.store, top.location), nodes=list(cdir_walk(top)), record=top.snapshot()._newest(),
     )  # fmt: skip
     ears.assert_nothing_heard()
     with cdir_init(top, {"k": 3}) as node:
@@ -192,7 +192,7 @@ def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> N
     top = cdir(s3_case.url, **_secretive(s3_case))
     with cdir_init(top) as node:
         item = node.write("a.json", 1)
-    for thing in (top, node, item, top / "child", top.store, Place(top.store, top.location), top.snapshot()):
+    for thing in (top, node, item, top / "child", top.store, ItemPath(top.store, top.location), top.snapshot()):
         assert CANARY.encode() not in pickle.dumps(thing)
     again: CacheDir = pickle.loads(pickle.dumps(node))  # noqa: S301 - its own
     assert again == node
@@ -334,13 +334,16 @@ def test_secrets_are_found_wherever_options_hold_them() -> None:
 
 
 def test_a_secret_inside_a_secret_is_struck_out_whole() -> None:
-    assert without(frozenset({"password", "user:password"}), "at user:password@host, password") == "at ***@host, ***"
+    assert (
+        redact_secrets(frozenset({"password", "user:password"}), "at user:password@host, password")
+        == "at ***@host, ***"
+    )
 
 
 def test_a_secret_is_struck_out_in_a_query_too() -> None:
     """Gcsfs asks Google about a token in a URL, and quotes that URL when nobody answers."""
     secrets = secrets_of({"token": "ya29.a/b+c=="})
-    assert without(secrets, "url: /tokeninfo?access_token=ya29.a%2Fb%2Bc%3D%3D (refused)").count("ya29") == 0
+    assert redact_secrets(secrets, "url: /tokeninfo?access_token=ya29.a%2Fb%2Bc%3D%3D (refused)").count("ya29") == 0
 
 
 def test_no_secret_of_the_environment_is_in_these_tests() -> None:

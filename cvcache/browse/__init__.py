@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from cvcache.browse.compare import difference
     from cvcache.browse.find import matches, search
     from cvcache.browse.layer_data.layers import cost, layers, with_contrast
-    from cvcache.browse.pictures.pictures import Picture, Refused, picture, thumbnail
+    from cvcache.browse.pictures.pictures import picture, thumbnail
+    from cvcache.browse.pictures.png import Picture, Refused
     from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
     from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
     from cvcache.browse.rows import Level, Row

@@ -11,8 +11,7 @@ from cvcache.browse.rows import Row
 from cvcache.browse.text import plain, row_bytes, size_text
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
-from cvcache.protocol.remove import check_removal
-from cvcache.protocol.remove import remove as remove_node
+from cvcache.protocol.remove import check_removal, remove_node
 from cvcache.tree.walk import cdir_remove, read_tree
 
 _NAMED = 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse.text import line, row_bytes
 from cvcache.errors import CvcacheError, ItemDamaged
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.store.layout import is_item_dir
 
@@ -34,11 +34,11 @@ def told(error: BaseException) -> str:
     return line(f"it cannot be read: {type(error).__name__}: {error}", 1000)
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row) -> ItemPath:
     """Return where an item lies; one of a commit pinned to it."""
     node = row.node
     if row.state == "foreign":
-        return Place(node.store, f"{node.location}/{row.name}")
+        return ItemPath(node.store, f"{node.location}/{row.name}")
     return node.item_place(row.name, row.meta)
 
 
@@ -80,7 +80,7 @@ def tail(row: Row, limit: int) -> Raw:
     return Raw(data, size is None and len(data) < limit)
 
 
-def _pinned(row: Row, place: Place, get: Callable[[], bytes]) -> bytes:
+def _pinned(row: Row, place: ItemPath, get: Callable[[], bytes]) -> bytes:
     """Return what `get` reads; say what became of the node where there is nothing."""
     if is_item_dir(row.name):
         msg = f"{place.url} is a directory of many objects, none of which is read for this"

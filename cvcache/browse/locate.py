@@ -11,7 +11,7 @@ from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
 from cvcache.store.bucket import check_scheme
 from cvcache.store.layout import above_control, is_item_dir
-from cvcache.store.urls import parse, redact
+from cvcache.store.urls import parse_url, redact_url
 
 MOST_ABOVE = 4
 """Directories above a place with nothing that are asked whether there is something."""
@@ -50,7 +50,7 @@ def cleaned(text: str) -> str:
     return text
 
 
-def land(url: str, **storage_options: Any) -> Landing:
+def open_url(url: str, **storage_options: Any) -> Landing:
     """Open the tree at `url`, or that of the directory of the item at `url`.
 
     Raises
@@ -72,7 +72,7 @@ def land(url: str, **storage_options: Any) -> Landing:
     if is_item_dir(name) and above:
         found = _item_in(above, name, storage_options)
         if found is None:
-            raise ItemNotFound(nothing_at(redact(url), _nearest(_opened(above, storage_options), itself=True)))
+            raise ItemNotFound(nothing_at(redact_url(url), _nearest(_opened(above, storage_options), itself=True)))
         return found
     tree = _opened(url, storage_options)
     try:
@@ -100,7 +100,7 @@ def _opened(url: str, options: dict[str, Any]) -> Tree:
         return _with_store(url, options)
     except InvalidName:
         with contextlib.suppress(ImportError):  # of one that is known
-            check_scheme(parse(url).scheme)
+            check_scheme(parse_url(url).scheme)
         raise
 
 

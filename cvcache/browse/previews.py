@@ -18,7 +18,7 @@ from cvcache.logs.parts import read_last_parts
 from cvcache.logs.tail import Tail
 from cvcache.store.layout import is_item_dir
 from cvcache.store.names import check_item_name
-from cvcache.store.urls import redact
+from cvcache.store.urls import redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -115,7 +115,7 @@ def _indented(raw: Raw, *, link: bool) -> Raw:
     try:
         value = json.loads(raw.data) if raw.whole else None
         if link and isinstance(value, dict) and isinstance(value.get("url"), str):
-            value["url"] = redact(value["url"])
+            value["url"] = redact_url(value["url"])
         data = raw.data if value is None else json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return raw

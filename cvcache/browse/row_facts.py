@@ -14,7 +14,7 @@ from cvcache.node.init import resolve
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
 from cvcache.protocol.record import Record
-from cvcache.store.urls import redact
+from cvcache.store.urls import redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -102,7 +102,7 @@ def stale_because(row: Row) -> tuple[str, ...]:
 
 def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
-    name = words.line(f"{redact(url)}/{source['item']}" if source.get("item") else redact(url))
+    name = words.line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
     path = resolve(row.node.location, url)
     if path is None:
         return f"{name}: lies in another store, which was not asked"
@@ -186,7 +186,7 @@ def _item_facts(row: Row) -> Iterator[Fact]:
     yield from _pixel_facts(meta)
     yield from _table_facts(meta)
     yield "arrays", words.joined(words.value_text(name, 60) for name in words.fields(meta.get("arrays")))
-    yield "leads to", words.line(redact(meta["url"]), 2000) if isinstance(meta.get("url"), str) else ""
+    yield "leads to", words.line(redact_url(meta["url"]), 2000) if isinstance(meta.get("url"), str) else ""
     yield "size", size_text(row_bytes(meta))
     yield "objects", words.number_text(meta["objects"]) if "objects" in meta else ""
     yield "copied along", "no" if meta.get("track") is False else ""

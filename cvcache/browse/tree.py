@@ -24,7 +24,7 @@ from cvcache.browse.staleness import Lineages, version_of
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.node import item_io
 from cvcache.node.cachedir import CacheDir
-from cvcache.store.base import AT_ONCE, Listing
+from cvcache.store.base import CONCURRENCY, Listing
 from cvcache.store.layout import is_control, is_item_dir
 from cvcache.store.names import child_names
 from cvcache.tree.api import cdir
@@ -58,7 +58,7 @@ class Tree:
         self._rows: dict[str, Row] = {}
         self._levels: dict[str, tuple[str, ...]] = {}
         self._lineages = Lineages()
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cvcache-browse")
+        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="cvcache-browse")
 
     @property
     def url(self) -> str:
@@ -233,10 +233,10 @@ class Tree:
         if record is not None:
             meta = item_io.planned(row.node.store, row.node.location, record, row.name)
         else:
-            from cvcache.formats.item_path import Place
+            from cvcache.formats.item_path import ItemPath
             from cvcache.image.read.describe import look
 
-            meta, _ = look(Place(row.node.store, f"{row.node.location}/{row.name}"))
+            meta, _ = look(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
         return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)
 
     def _has_moved(self, row: Row) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from cvcache.errors import UsageError
 from cvcache.store.base import Store
 from cvcache.store.open import open_store
-from cvcache.store.urls import parse
+from cvcache.store.urls import parse_url
 
 AS_SEEN: dict[str, Any] = {
     "channels": [
@@ -56,7 +56,7 @@ def _version(image: str) -> str | None:
 
 def _in_store(image: str) -> tuple[Store, str] | None:
     """Return the store and the full key of an image, if it is one of the stores of trees and no web page."""
-    scheme, path, _ = parse(image.rstrip("/"))
+    scheme, path, _ = parse_url(image.rstrip("/"))
     if scheme == "file":
         return open_store("file", "", {}), os.path.abspath(os.path.expanduser(path))
     return (open_store(scheme, path, {}), path) if scheme in STORES else None
@@ -125,12 +125,12 @@ def _read_file(image: str) -> Any:
 
 
 def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image import ome_zarr
 
     if (store_path := _in_store(image)) is None:
         msg = f"{image}: an OME-Zarr is read from a disk or a bucket; copy it there first"
         raise UsageError(msg)
-    place = Place(*store_path)
+    place = ItemPath(*store_path)
     meta = ome_zarr.describe(place)
     return ome_zarr.read(place), tuple(meta.get("scale", (1.0, 1.0)))

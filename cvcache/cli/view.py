@@ -82,10 +82,10 @@ def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _check_there(url: str, options: Mapping[str, Any]) -> None:
-    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.land` does."""
-    from cvcache.browse.locate import land, nothing_at
+    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
+    from cvcache.browse.locate import nothing_at, open_url
 
-    found = land(url, **options)
+    found = open_url(url, **options)
     try:
         if found.absent and not found.tree.expand("").rows:
             raise ItemNotFound(nothing_at(found.tree.url, found.nearest))

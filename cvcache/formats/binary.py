@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cvcache.formats.messages import refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write bytes; one PUT.
 
     Raises
@@ -24,11 +24,11 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return {"kind": "file", "bytes": len(obj)}
 
 
-def read(place: Place, /) -> bytes:
+def read(place: ItemPath, /) -> bytes:
     """Return the bytes; one GET."""
     return place.get()
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
     return {"kind": "file", "bytes": stored_bytes(place)}

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 WAY_OUT = "convert the column with .astype(...), or write the table as .parquet"
 
 
-def write(place: Place, obj: Any, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: Any, /) -> dict[str, Any]:
     """Write a table with plain columns; one PUT. It is read back and compared before that.
 
     Raises
@@ -34,7 +34,7 @@ def write(place: Place, obj: Any, /) -> dict[str, Any]:
     return meta
 
 
-def encode(place: Place, obj: Any) -> tuple[bytes, dict[str, Any]]:
+def encode(place: ItemPath, obj: Any) -> tuple[bytes, dict[str, Any]]:
     """Return a table as CSV, and the metadata that bring it back."""
     pandas = need("pandas", "tables", place)
     check_frame(place, obj)
@@ -61,7 +61,7 @@ def encode(place: Place, obj: Any) -> tuple[bytes, dict[str, Any]]:
     return data, meta
 
 
-def read(place: Place, /) -> pd.DataFrame:
+def read(place: ItemPath, /) -> pd.DataFrame:
     """Return the table; one GET. One that cvcache did not write is read with pandas' defaults.
 
     Raises
@@ -80,7 +80,7 @@ def read(place: Place, /) -> pd.DataFrame:
     return frame
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return kind, rows, columns (an index counts as one) and bytes; one STAT and one GET of everything."""
     pandas = need("pandas", "tables", place)
     try:
@@ -97,7 +97,7 @@ def describe(place: Place) -> dict[str, Any]:
     }
 
 
-def _text(place: Place, frame: pd.DataFrame) -> bytes:
+def _text(place: ItemPath, frame: pd.DataFrame) -> bytes:
     import pandas as pd
 
     text: str = frame.to_csv(index=type(frame.index) is not pd.RangeIndex, lineterminator="\n")

@@ -20,7 +20,7 @@ from cvcache.store.layout import DIRECTORY_INDEX as INDEX
 from cvcache.store.names import check_item_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 MAX_INDEX = 256 << 20
 """Bytes of an index that are read; a longer one does not parse."""
@@ -32,7 +32,7 @@ class Files(Mapping[str, bytes]):
     Read only; picklable; equal to a dict of the same names and bytes.
     """
 
-    def __init__(self, place: Place, index: Mapping[str, tuple[int, str | None]]) -> None:
+    def __init__(self, place: ItemPath, index: Mapping[str, tuple[int, str | None]]) -> None:
         self._place = place
         self._index = index
 
@@ -97,7 +97,7 @@ class Files(Mapping[str, bytes]):
         return ItemDamaged(f"{url} {what}; compute the node again with cdir_init(..., force=True)")
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write all files of a local directory, or names and their bytes.
 
     Parameters
@@ -138,7 +138,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return _meta(index, data)
 
 
-def read(place: Place, /) -> Files:
+def read(place: ItemPath, /) -> Files:
     """Return the files by name, lazily.
 
     Raises
@@ -167,12 +167,12 @@ def read(place: Place, /) -> Files:
     return Files(place, index)
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return kind, number of files and of objects, and bytes; one GET of the index, or one LIST where there is none."""
     return _meta(*_index(place))
 
 
-def damaged(place: Place) -> Iterator[tuple[str, str]]:
+def damaged(place: ItemPath) -> Iterator[tuple[str, str]]:
     """Yield each file that is not what was written, and what is wrong with it; one GET a file."""
     try:
         files = read(place)
@@ -198,7 +198,7 @@ def _meta(index: Mapping[str, tuple[int, str | None]], data: bytes | None) -> di
     }
 
 
-def _source(place: Place, obj: object) -> tuple[list[str], Callable[[str], bytes]]:
+def _source(place: ItemPath, obj: object) -> tuple[list[str], Callable[[str], bytes]]:
     """Return the names of all files, sorted, and a function that reads one."""
     if isinstance(obj, Mapping):
         for name, data in obj.items() if type(obj) is dict else ():
@@ -224,7 +224,7 @@ def _source(place: Place, obj: object) -> tuple[list[str], Callable[[str], bytes
     return sorted(_files(place, top)), content
 
 
-def _files(place: Place, top: str) -> Iterator[str]:
+def _files(place: ItemPath, top: str) -> Iterator[str]:
     """Yield the names of all files below a local directory."""
 
     def fail(error: OSError) -> None:
@@ -240,7 +240,7 @@ def _files(place: Place, top: str) -> Iterator[str]:
         yield from ("/".join([*parts, name]) for name in files)
 
 
-def _check_names(place: Place, names: list[str]) -> None:
+def _check_names(place: ItemPath, names: list[str]) -> None:
     """Raise `NotReproducible` unless every store keeps files of these names, side by side."""
     directories = {name[:i] for name in names for i, letter in enumerate(name) if letter == "/"}
     for name in names:
@@ -259,7 +259,7 @@ def _name_fault(name: str) -> str:
     return "" if same else "is not in Unicode normal form C"
 
 
-def _index(place: Place) -> tuple[dict[str, tuple[int, str | None]], bytes | None]:
+def _index(place: ItemPath) -> tuple[dict[str, tuple[int, str | None]], bytes | None]:
     """Return size and, where known, digest of each file, and the bytes of the index if there is one."""
     try:
         data = place.get(INDEX, 0, MAX_INDEX)
@@ -279,7 +279,7 @@ def _index(place: Place) -> tuple[dict[str, tuple[int, str | None]], bytes | Non
     return index, data
 
 
-def _listed(place: Place) -> dict[str, tuple[int, str | None]]:
+def _listed(place: ItemPath) -> dict[str, tuple[int, str | None]]:
     """Return the size of each file that lies there, where nobody put an index."""
     found = place.find()
     if not found:

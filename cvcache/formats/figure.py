@@ -12,7 +12,7 @@ from cvcache.formats import text
 from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 PDF_MAGIC = b"%PDF-"
 SIDE = 1000
@@ -21,7 +21,7 @@ MOST_DPI = 1000
 """A figure of less than an inch is not drawn as large: its lines and letters would need memory without end."""
 
 
-def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
     """Write a figure, or what is such a file already; one PUT, and of a figure one more for its thumbnail.
 
     Parameters
@@ -59,7 +59,7 @@ def write(place: Place, obj: object, /, *, transparent: bool = False) -> dict[st
     return {"kind": "plot", "bytes": len(data)}
 
 
-def read(place: Place, /) -> str | bytes:
+def read(place: ItemPath, /) -> str | bytes:
     """Return the SVG as text, the PDF as bytes; one GET.
 
     Raises
@@ -75,7 +75,7 @@ def read(place: Place, /) -> str | bytes:
     return data
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
     return {"kind": "plot", "bytes": stored_bytes(place)}
 
@@ -108,5 +108,5 @@ def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
             figure.set_layout_engine(layout)
 
 
-def _is_svg(place: Place) -> bool:
+def _is_svg(place: ItemPath) -> bool:
     return place.name.endswith(".svg")

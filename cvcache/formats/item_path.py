@@ -13,7 +13,7 @@ from typing import Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
 from cvcache.store.base import ObjectInfo, Store
-from cvcache.store.lru import Ram
+from cvcache.store.lru import MemoryCache
 from cvcache.store.open import open_store
 
 logger = logging.getLogger("cvcache")
@@ -39,7 +39,7 @@ def _from_the_start(_: Mapping[str, Any]) -> Mapping[str, int]:
 
 
 @dataclass(slots=True)  # every read makes one, and to make a frozen one takes five times as long
-class Place:
+class ItemPath:
     """One item: the object at `path`, or for a directory format the objects below it.
 
     Attributes
@@ -94,7 +94,7 @@ class Place:
     until: str = ""
     away: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
-    ram: Ram | None = None
+    ram: MemoryCache | None = None
     strict: bool = False
 
     @property
@@ -247,9 +247,9 @@ class Place:
         )
 
 
-def _unpickle(where: tuple[Store | tuple[str, str], str, dict[str, Any]], ties: dict[str, Any]) -> Place:
+def _unpickle(where: tuple[Store | tuple[str, str], str, dict[str, Any]], ties: dict[str, Any]) -> ItemPath:
     store, path, meta = where
-    return Place(store if isinstance(store, Store) else open_store(*store, {}), path, meta, away=True, **ties)
+    return ItemPath(store if isinstance(store, Store) else open_store(*store, {}), path, meta, away=True, **ties)
 
 
 def sha256(data: bytes) -> str:

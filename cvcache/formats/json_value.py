@@ -10,10 +10,10 @@ from cvcache.errors import NotReproducible
 from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
-def write(place: Place, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
     """Write dicts with str keys, lists, str, int, float, bool and None.
 
     NaN and the infinities are kept, spelled as Python, JavaScript sources and pandas spell them.
@@ -49,7 +49,7 @@ def write(place: Place, obj: object, /, *, indent: int | None = 2) -> dict[str, 
     return {"kind": "json", "bytes": len(data)}
 
 
-def read(place: Place, /) -> Any:
+def read(place: ItemPath, /) -> Any:
     """Return the value; one GET.
 
     Raises
@@ -65,7 +65,7 @@ def read(place: Place, /) -> Any:
         raise damage(place, error) from error
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
     return {"kind": "json", "bytes": stored_bytes(place)}
 

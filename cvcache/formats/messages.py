@@ -10,7 +10,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
 def type_name(obj: object) -> str:
@@ -19,12 +19,12 @@ def type_name(obj: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def refusal(place: Place, why: str, way_out: str) -> NotReproducible:
+def refusal(place: ItemPath, why: str, way_out: str) -> NotReproducible:
     """Return the error for an object that `place` cannot keep."""
     return NotReproducible(f"{place.url} was not written: {why}; {way_out}")
 
 
-def damage(place: Place, error: object) -> ItemDamaged:
+def damage(place: ItemPath, error: object) -> ItemDamaged:
     """Return the error for bytes at `place` that its format cannot read."""
     way_out = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
     if not (place.pin or place.until):
@@ -32,7 +32,7 @@ def damage(place: Place, error: object) -> ItemDamaged:
     return ItemDamaged(f"{place.url} cannot be read as what its name says ({error}); {way_out}")
 
 
-def need(module: str, extra: str, place: Place) -> Any:
+def need(module: str, extra: str, place: ItemPath) -> Any:
     """Import an optional package, or say how to get it."""
     try:
         return importlib.import_module(module)
@@ -41,7 +41,7 @@ def need(module: str, extra: str, place: Place) -> Any:
         raise ImportError(msg, name=module) from error
 
 
-def check_frame(place: Place, obj: Any, others: str = "") -> pd.DataFrame:
+def check_frame(place: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
     """Return `obj` if it is exactly a DataFrame, else raise `NotReproducible`; `others` may be passed too."""
     pandas = need("pandas", "tables", place)
     if type(obj) is not pandas.DataFrame:
@@ -52,7 +52,7 @@ def check_frame(place: Place, obj: Any, others: str = "") -> pd.DataFrame:
     return frame
 
 
-def stored_bytes(place: Place) -> int:
+def stored_bytes(place: ItemPath) -> int:
     """Return the size of a file item; one STAT."""
     info = place.store.stat(place.path)
     if info is None:

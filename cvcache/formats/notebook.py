@@ -12,7 +12,7 @@ from cvcache.formats.json_value import plain_difference
 from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 OLDEST = 4
 CELLS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
@@ -23,7 +23,7 @@ CELLS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """The types of cells, and what each has beside ``metadata`` and ``source``."""
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a notebook; one PUT.
 
     Parameters
@@ -50,7 +50,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return _meta(content, len(data))
 
 
-def read(place: Place, /) -> dict[str, Any]:
+def read(place: ItemPath, /) -> dict[str, Any]:
     """Return the content as plain dicts and lists, whatever it was written from; one GET.
 
     Raises
@@ -65,12 +65,12 @@ def read(place: Place, /) -> dict[str, Any]:
     return notebook
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return kind, language, number of cells and bytes; one GET of everything and one STAT."""
     return _meta(read(place), stored_bytes(place))
 
 
-def _bytes_at(place: Place, path: str | bytes) -> bytes:
+def _bytes_at(place: ItemPath, path: str | bytes) -> bytes:
     path = os.path.expanduser(os.fsdecode(path))
     try:
         with open(path, "rb") as file:
@@ -89,7 +89,7 @@ def _plain(obj: Any) -> Any:
     return [_plain(part) for part in obj] if type(obj) is list else obj
 
 
-def _encoded(place: Place, obj: object) -> tuple[Any, bytes]:
+def _encoded(place: ItemPath, obj: object) -> tuple[Any, bytes]:
     """Return the content of a notebook as plain values, and as JSON spelled as nbformat does."""
     content, data = None, b""
     try:

@@ -10,12 +10,12 @@ from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 HEADER = 64 * 1024
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write an array; one PUT.
 
     Raises
@@ -30,7 +30,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return {"kind": "array", "shape": list(checked.shape), "dtype": str(checked.dtype), "bytes": len(data)}
 
 
-def read(place: Place, /) -> np.ndarray:
+def read(place: ItemPath, /) -> np.ndarray:
     """Return the array, writable and in memory; one GET.
 
     Raises
@@ -41,14 +41,14 @@ def read(place: Place, /) -> np.ndarray:
     return decode(place, place.get())
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of the header."""
     size = stored_bytes(place)
     shape, dtype = header(place, place.get("", 0, min(size, HEADER)))
     return {"kind": "array", "shape": list(shape), "dtype": str(dtype), "bytes": size}
 
 
-def check(place: Place, obj: object, what: str) -> np.ndarray:
+def check(place: ItemPath, obj: object, what: str) -> np.ndarray:
     """Return `obj` if a ``.npy`` brings it back as it is, else raise `NotReproducible`."""
     import numpy as np
 
@@ -99,7 +99,7 @@ def encode(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode(place: Place, data: bytes) -> np.ndarray:
+def decode(place: ItemPath, data: bytes) -> np.ndarray:
     """Return the array in the bytes of a ``.npy``."""
     import numpy as np
 
@@ -110,7 +110,7 @@ def decode(place: Place, data: bytes) -> np.ndarray:
     return array
 
 
-def header(place: Place, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
+def header(place: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Return shape and dtype from the first bytes of a ``.npy``."""
     from numpy.lib import format as npy_format
 

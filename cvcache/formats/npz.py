@@ -12,12 +12,12 @@ from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write(place: Place, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
     """Write a dict of arrays, in its order; one PUT. Equal dicts give equal bytes.
 
     Parameters
@@ -49,7 +49,7 @@ def write(place: Place, obj: object, /, *, compress: bool = False) -> dict[str, 
     return {"kind": "array", "arrays": arrays, "bytes": len(data)}
 
 
-def read(place: Place, /) -> dict[str, np.ndarray]:
+def read(place: ItemPath, /) -> dict[str, np.ndarray]:
     """Return the arrays by name, all in memory; one GET.
 
     Raises
@@ -65,7 +65,7 @@ def read(place: Place, /) -> dict[str, np.ndarray]:
         raise damage(place, error) from error
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of everything."""
     arrays = {}
     data = place.get()

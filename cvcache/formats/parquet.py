@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 WAY_OUT = "convert or rename that (.astype(...), .rename(...)), or clear it where the file needs it not"
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", None)
 
 
-def write(place: Place, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
+def write(place: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
     """Write a table. It is decoded and compared before that.
 
     Parameters
@@ -54,7 +54,7 @@ def write(place: Place, obj: Any, /, *, compression: str | None = "zstd") -> dic
     return metadata(data)
 
 
-def read(place: Place, /, *, columns: Sequence[str | int] | None = None) -> pd.DataFrame | pa.Table:
+def read(place: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> pd.DataFrame | pa.Table:
     """Return the table as what it was written as; a file of others as a DataFrame.
 
     Parameters
@@ -87,7 +87,7 @@ def read(place: Place, /, *, columns: Sequence[str | int] | None = None) -> pd.D
     return result
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return kind, rows, columns, dtypes, index, row groups and bytes; one STAT, one or two GET of the file's end."""
     parquet = need("pyarrow.parquet", "tables", place)
     with place.store.open(place.path, "rb") as opened:
@@ -99,7 +99,7 @@ def describe(place: Place) -> dict[str, Any]:
             raise _fault(place, error) from error
 
 
-def encode(place: Place, obj: Any, kept: Mapping[str, Any], compression: str | None = "zstd") -> bytes:
+def encode(place: ItemPath, obj: Any, kept: Mapping[str, Any], compression: str | None = "zstd") -> bytes:
     """Return a table as the bytes of a Parquet file that brings it back; `kept` goes on record in it."""
     arrow = need("pyarrow", "tables", place)
     if type(obj) is arrow.Table:
@@ -120,7 +120,7 @@ def encode(place: Place, obj: Any, kept: Mapping[str, Any], compression: str | N
     return data
 
 
-def decode(place: Place, data: bytes) -> Any:
+def decode(place: ItemPath, data: bytes) -> Any:
     """Return the table in the bytes of a Parquet file."""
     need("pyarrow", "tables", place)
     try:
@@ -145,7 +145,7 @@ def own_of(data: bytes) -> dict[str, Any]:
     return frames.own_of(pq.read_schema(pa.BufferReader(data)))
 
 
-def _encode_table(place: Place, table: pa.Table, compression: str | None) -> bytes:
+def _encode_table(place: ItemPath, table: pa.Table, compression: str | None) -> bytes:
     own = {frames.OWN: json.dumps({"type": "pyarrow.Table"}).encode()}
     if frames.OWN in (table.schema.metadata or {}):
         raise refusal(place, "its schema's metadata has the key 'cvcache'", "take that away")
@@ -185,7 +185,7 @@ def _decoded(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
 
 
-def _some(place: Place, file: Any, columns: Sequence[str | int]) -> tuple[pa.Table, list[str | int]]:
+def _some(place: ItemPath, file: Any, columns: Sequence[str | int]) -> tuple[pa.Table, list[str | int]]:
     """Return the part of a file with these columns and, of a DataFrame, the index."""
     if isinstance(columns, str):
         msg = f"columns={columns!r} must be a list of names, as in columns=[{columns!r}]"
@@ -233,7 +233,7 @@ def _meta(found: Any, size: int) -> dict[str, Any]:
     }
 
 
-def _fault(place: Place, error: Exception) -> Exception:
+def _fault(place: ItemPath, error: Exception) -> Exception:
     """Return the error to raise for one met while parts of a file were read."""
     return error if isinstance(error, UsageError) or getattr(error, "errno", None) else damage(place, error)
 

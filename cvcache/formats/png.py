@@ -12,14 +12,14 @@ from cvcache.formats.messages import damage, need, refusal, stored_bytes, type_n
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 HEADER = 64 * 1024
 DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
 CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
 
 
-def write(place: Place, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
     """Write a figure as it looks, or an array pixel for pixel; one PUT.
 
     Parameters
@@ -57,7 +57,7 @@ def write(place: Place, obj: object, /, *, dpi: float | None = None, transparent
     return meta
 
 
-def read(place: Place, /) -> np.ndarray:
+def read(place: ItemPath, /) -> np.ndarray:
     """Return the pixels: (rows, columns) or (rows, columns, channels), as written; one GET.
 
     Raises
@@ -80,7 +80,7 @@ def read(place: Place, /) -> np.ndarray:
     return pixels.astype(DTYPES.get(image.mode, "uint8"), copy=False)
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of the header. A figure is told by its Software entry."""
     size = stored_bytes(place)
     try:
@@ -89,7 +89,7 @@ def describe(place: Place) -> dict[str, Any]:
         return {"kind": "image", "bytes": size}
 
 
-def _encode(place: Place, obj: object) -> bytes:
+def _encode(place: ItemPath, obj: object) -> bytes:
     import numpy as np
 
     if type(obj) is not np.ndarray:
@@ -116,7 +116,7 @@ def _encode(place: Place, obj: object) -> bytes:
     return buffer.getvalue()
 
 
-def _open(place: Place, data: bytes) -> Any:
+def _open(place: ItemPath, data: bytes) -> Any:
     image_module = need("PIL.Image", "plots", place)
     try:
         return image_module.open(io.BytesIO(data), formats=["PNG"])
@@ -124,7 +124,7 @@ def _open(place: Place, data: bytes) -> Any:
         raise damage(place, error) from error
 
 
-def _meta(place: Place, data: bytes, size: int) -> dict[str, Any]:
+def _meta(place: ItemPath, data: bytes, size: int) -> dict[str, Any]:
     image = _open(place, data)
     channels = [CHANNELS[image.mode]] if image.mode in CHANNELS else []
     plot = str(image.info.get("Software", "")).lower().startswith("matplotlib")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 __all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
 
@@ -41,13 +41,13 @@ class FormatModule(Protocol):
     ``write`` and ``read``. ``describe`` returns the metadata from the stored bytes alone.
     """
 
-    def write(self, place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
         """Write `obj` and return the item's metadata."""
 
-    def read(self, place: Place, /, **options: Any) -> object:
+    def read(self, place: ItemPath, /, **options: Any) -> object:
         """Return the object."""
 
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         """Return the metadata from the stored bytes alone."""
 
 
@@ -85,7 +85,7 @@ class Format:
             raise UnknownFormat(msg)
         return cast("FormatModule", target)
 
-    def write(self, place: Place, obj: object, /, **options: object) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: object, /, **options: object) -> dict[str, Any]:
         """Write `obj` to `place` and return the item's metadata.
 
         Raises
@@ -99,7 +99,7 @@ class Format:
             check_options(options, _options(self.module.write), f"writing a .{self.suffix} ({place.name})")
         return self.module.write(place, obj, **options)
 
-    def read(self, place: Place, /, **options: object) -> object:
+    def read(self, place: ItemPath, /, **options: object) -> object:
         """Return the object stored at `place`.
 
         Raises
@@ -121,7 +121,7 @@ class Format:
         # what is cached holds modules, which do not pickle
         return Format, (self.suffix, self.target)
 
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         """Return the metadata of what is stored at `place`, whoever wrote it."""
         return self.module.describe(place)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a str; one PUT.
 
     Raises
@@ -25,7 +25,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return _meta(place, len(data))
 
 
-def encode(place: Place, text: str) -> bytes:
+def encode(place: ItemPath, text: str) -> bytes:
     """Return a text as UTF-8, or raise `NotReproducible`."""
     try:
         return text.encode()
@@ -33,7 +33,7 @@ def encode(place: Place, text: str) -> bytes:
         raise refusal(place, str(error), "decode the text with errors='replace' first") from error
 
 
-def read(place: Place, /) -> str:
+def read(place: ItemPath, /) -> str:
     """Return the text; one GET. In a log, what is not UTF-8 (a tool's own output) is replaced.
 
     Raises
@@ -50,14 +50,14 @@ def read(place: Place, /) -> str:
         raise damage(place, error) from error
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
     return _meta(place, stored_bytes(place))
 
 
-def _meta(place: Place, size: int) -> dict[str, Any]:
+def _meta(place: ItemPath, size: int) -> dict[str, Any]:
     return {"kind": _kind(place), "bytes": size}
 
 
-def _kind(place: Place) -> str:
+def _kind(place: ItemPath) -> str:
     return "log" if place.name.endswith(".log") else "text"

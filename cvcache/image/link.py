@@ -12,12 +12,12 @@ from cvcache.formats.messages import damage, refusal, type_name
 from cvcache.image.read.url import ZIPPED, Location, locate
 from cvcache.store import layout
 from cvcache.store.layout import node_of
-from cvcache.store.urls import as_text, redact
+from cvcache.store.urls import as_text, redact_url
 
 if TYPE_CHECKING:
     import dask.array as da
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 MAX_LINK = 64 << 10
 """Bytes of a link that are read; a longer one does not parse."""
@@ -25,7 +25,7 @@ _SHOWN = ("shape", "axes", "scale", "translation", "unit")
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
-def write(place: Place, obj: object, /) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a link to something that exists, with a fingerprint of it.
 
     Parameters
@@ -53,10 +53,12 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     target = locate(_text(place, obj))
     kind, fingerprint = _look(target) or (None, None)
     if kind is None:
-        msg = f"{place.url} was not written: there is no zarr and no file at {redact(target.url)!r}; correct the URL"
+        msg = (
+            f"{place.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
+        )
         raise UsageError(msg)
     if kind == "file" and target.slices is not None:
-        msg = f"{place.url} was not written: {redact(target.url)!r} is a file, which has no slices; leave them away"
+        msg = f"{place.url} was not written: {redact_url(target.url)!r} is a file, which has no slices; leave them away"
         raise UsageError(msg)
     shows = _shows(target) if kind == "image" else {}
     link = {"url": target.url, "kind": kind, "fingerprint": fingerprint, "shows": shows}
@@ -65,7 +67,7 @@ def write(place: Place, obj: object, /) -> dict[str, Any]:
     return _meta(link, len(data))
 
 
-def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
+def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
     """Return what the link leads to: an image as a lazy dask array, a file as its bytes.
 
     Parameters
@@ -94,12 +96,12 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
         pixels: da.Array = open_image(target.url, level=level, slices=slices)
         return pixels
     if level or slices is not None:
-        msg = f"{place.url} leads to the file {redact(target.url)!r}, which has no levels and no slices"
+        msg = f"{place.url} leads to the file {redact_url(target.url)!r}, which has no levels and no slices"
         raise UsageError(f"{msg}; read it without them")
     return target.store.get(target.path)
 
 
-def follow(place: Place) -> tuple[str, Location]:
+def follow(place: ItemPath) -> tuple[str, Location]:
     """Return the kind of what the link leads to, "image" or "file", and where that lies; raises as `read` does.
 
     Notes
@@ -115,7 +117,7 @@ def follow(place: Place) -> tuple[str, Location]:
     return link["kind"], target
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata; one GET."""
     data = place.get("", 0, MAX_LINK)
     link = _parse(place, data)
@@ -137,7 +139,7 @@ def _shows(target: Location) -> dict[str, Any]:
     return {"dtype": str(stored.dtype), **{name: stored.meta[name] for name in _SHOWN}}
 
 
-def _text(place: Place, obj: object) -> str:
+def _text(place: ItemPath, obj: object) -> str:
     """Return a URL or a path as text."""
     text, options = as_text(obj)
     if options:
@@ -173,7 +175,7 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
     return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
 
 
-def _parse(place: Place, data: bytes) -> Mapping[str, Any]:
+def _parse(place: ItemPath, data: bytes) -> Mapping[str, Any]:
     """Return what a link says."""
     try:
         link = json.loads(data[:MAX_LINK])
@@ -187,14 +189,14 @@ def _parse(place: Place, data: bytes) -> Mapping[str, Any]:
     return link
 
 
-def _check(place: Place, target: Location, link: Mapping[str, Any]) -> None:
+def _check(place: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
     """Raise `ItemDamaged` unless the link still leads to what it was made for."""
     found = _look(target)
     if found == (link["kind"], link["fingerprint"]):
         return
     what = "is gone" if found is None else "changed after the link was written"
     msg = (
-        f"{place.url} leads to {redact(target.url)!r}, which {what}; bring that back, or link what is there now by "
+        f"{place.url} leads to {redact_url(target.url)!r}, which {what}; bring that back, or link what is there now by "
         "computing this node again with cdir_init(..., force=True)"
     )
     raise ItemDamaged(msg)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image.write.task import Plan
 
     Array = np.ndarray | da.Array
@@ -49,7 +49,7 @@ VERSIONS = ("0.5", "0.4")
 
 
 def write(
-    place: Place,
+    place: ItemPath,
     obj: object,
     /,
     *,
@@ -191,7 +191,7 @@ def write(
     return {**meta, **measured, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
 
 
-def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
+def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
     """Return one level: a dask array if one was written (level 0 with its chunks), else a numpy array.
 
     Parameters
@@ -221,7 +221,7 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     return lazy(stored, packed, meta["added"])
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata of an image, by whomever it was written; one GET for ours, and one LIST of everything.
 
     Raises

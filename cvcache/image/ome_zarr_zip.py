@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.formats.messages import stored_bytes
 from cvcache.image import ome_zarr
 from cvcache.image.arrays.zip_store import ZipStore
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class _Scratch(Place):
+class _Scratch(ItemPath):
     """A directory beside the zip that the image is written to first; in messages and metadata it is the zip."""
 
     zipped: str = ""
@@ -37,7 +37,7 @@ class _Scratch(Place):
         return self.store.url(self.zipped)
 
 
-def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
+def write(place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     """Write an image and its pyramid into one zip; the options are those of ``.ome.zarr``.
 
     Parameters
@@ -91,7 +91,7 @@ def write(place: Place, obj: object, /, **options: Any) -> dict[str, Any]:
 write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-defined]
 
 
-def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
+def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
     """Return one level, as `cvcache.image.ome_zarr.read` does.
 
     Parameters
@@ -120,7 +120,7 @@ def read(place: Place, /, *, level: int = 0, slices: Sequence[Any] | str | None 
     return pixels
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata of the image, by whomever it was zipped; two STAT, and one GET more than it would take alone.
 
     Raises
@@ -131,14 +131,14 @@ def describe(place: Place) -> dict[str, Any]:
     return _of_file(ome_zarr.describe(inside(place)), stored_bytes(place))
 
 
-def inside(place: Place) -> Place:
+def inside(place: ItemPath) -> ItemPath:
     """Return where the image lies: at the top of the zip."""
     meta = dict(place.meta)
     if not place.pin and (info := place.store.stat(place.path)) is not None:
         meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
     store = ZipStore(place.store, place.path, place.next_record)
     # the memory tier knows a part by its key, which is that of any other zip of the same commit: none is kept
-    return Place(store, "", meta, pin=place.pin, until=place.until, origin=place.origin, strict=place.strict)
+    return ItemPath(store, "", meta, pin=place.pin, until=place.until, origin=place.origin, strict=place.strict)
 
 
 def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:

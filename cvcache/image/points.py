@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 logger = logging.getLogger("cvcache")
 
@@ -29,7 +29,7 @@ AXES = "tzyx"
 
 
 def write(
-    place: Place,
+    place: ItemPath,
     obj: Any,
     /,
     *,
@@ -86,7 +86,7 @@ def write(
     return {**meta, **points, "kind": "points"}
 
 
-def read(place: Place, /) -> pd.DataFrame | np.ndarray:
+def read(place: ItemPath, /) -> pd.DataFrame | np.ndarray:
     """Return the points as what they were written as; one GET.
 
     Raises
@@ -101,14 +101,14 @@ def read(place: Place, /) -> pd.DataFrame | np.ndarray:
     return _object(frame, parquet.own_of(data).get("points", {}))
 
 
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: ItemPath) -> dict[str, Any]:
     """Return the metadata, of a CSV without geometry; as of a table."""
     if _is_csv(place):
         return {**csv_table.describe(place), "kind": "points"}
     return {**parquet.describe(place), **_recorded(place), "kind": "points"}
 
 
-def _recorded(place: Place) -> dict[str, Any]:
+def _recorded(place: ItemPath) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from cvcache.formats.frame import own_of
@@ -118,7 +118,7 @@ def _recorded(place: Place) -> dict[str, Any]:
     return found
 
 
-def _is_csv(place: Place) -> bool:
+def _is_csv(place: ItemPath) -> bool:
     return place.name.endswith(".csv")
 
 
@@ -128,7 +128,7 @@ def _object(frame: pd.DataFrame, notes: Mapping[str, Any]) -> pd.DataFrame | np.
     return np.array(frame.to_numpy(), order="C") if notes.get("array") else frame
 
 
-def _columns(place: Place, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
+def _columns(place: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
     """Return the column of each axis; checked."""
     if array:
         count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
@@ -156,14 +156,14 @@ def _columns(place: Place, obj: Any, axes: Any, *, array: bool) -> dict[str, str
     return names
 
 
-def _checked(place: Place, array: np.ndarray) -> np.ndarray:
+def _checked(place: ItemPath, array: np.ndarray) -> np.ndarray:
     """Return an array whose dtype is the same after a way through the columns of a table."""
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
         raise refusal(place, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
     return array
 
 
-def _geometry(place: Place, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
+def _geometry(place: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
     """Return axes, scale, translation and unit: those given, else those of the image in the node's key."""
     known = _of_image(place, axes) if scale is None or translation is None or unit is None else {}
     given = check_unit(unit, axes) if unit is not None else known.get("unit", {})
@@ -179,7 +179,7 @@ def _geometry(place: Place, axes: list[str], scale: Any, translation: Any, unit:
     }
 
 
-def _of_image(place: Place, axes: list[str]) -> dict[str, Any]:
+def _of_image(place: ItemPath, axes: list[str]) -> dict[str, Any]:
     """Return what the images of the node's key that have all these axes say; nothing where they do not agree."""
     found: list[dict[str, Any]] = []
     for image in (overview(meta) for meta in place.inputs if "scales" in meta):

@@ -22,7 +22,7 @@ from cvcache.image.write.task import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 __all__ = ["describe", "read", "write"]
 
@@ -30,7 +30,7 @@ MOST_AXES = 32
 
 
 def write(
-    place: Place,
+    place: ItemPath,
     obj: object,
     /,
     *,

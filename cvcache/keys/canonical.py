@@ -21,14 +21,14 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.digest import LEAF, Canonical, Form, digest, dumps, is_utf8, short, text_form
+from cvcache.keys.digest import LEAF, Canonical, CanonicalJson, digest, dumps, is_utf8, short, text_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "Canonical",
-    "Form",
+    "CanonicalJson",
     "FormMaker",
     "Walk",
     "canonical",
@@ -53,7 +53,7 @@ OPEN = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields"
 OPEN |= {"$namespace", "$partial", "$tuple", "$xarray"}
 _TEXT = {str}
 _hooks: dict[type, Callable[[Any], object]] = {}
-FormMaker: TypeAlias = "Callable[[Walk, Any], Form]"
+FormMaker: TypeAlias = "Callable[[Walk, Any], CanonicalJson]"
 _packages: dict[str, Callable[[], FormMaker]] = {}
 """Top-level package of a type, or of one it derives from -> what gives the maker of the forms of its values."""
 
@@ -87,13 +87,15 @@ def register_key(kind: type[T], function: Callable[[T], object]) -> None:
     _hooks[kind] = function
 
 
-def canonical(value: object, where: str = "", code: Callable[[Any], Form] | None = None, *, paths: Paths) -> Form:
+def canonical(
+    value: object, where: str = "", code: Callable[[Any], CanonicalJson] | None = None, *, paths: Paths
+) -> CanonicalJson:
     """Return the canonical form of a value: plain JSON that no unequal value shares.
 
     Parameters
     ----------
     value : object
-        What `cvcache.keys.key_form` takes.
+        What `cvcache.keys.canonical_key` takes.
     where : str
         What the value is called in an error, such as ``"args"``.
     code : callable, optional
@@ -135,12 +137,12 @@ def _family(kind: type) -> FormMaker | None:
 class Walk:
     """One pass over one value, which knows the way from the top to where it is."""
 
-    def __init__(self, where: str, code: Callable[[Any], Form], paths: Paths) -> None:
+    def __init__(self, where: str, code: Callable[[Any], CanonicalJson], paths: Paths) -> None:
         self.path = [where]
         self.inside: set[int] = set()
         self.code = code
         self.paths = paths
-        self.types: dict[type, Form] = {}
+        self.types: dict[type, CanonicalJson] = {}
         self.met: list[Any] = []
         self.size = 0  # bytes of JSON that the forms made so far have at most
 
@@ -155,7 +157,7 @@ class Walk:
         way_out = f"pass a plain value, leave the argument out with ignore=, or register_key({name}, function)"
         return UnkeyableValue(f"{self.place} ({name}) cannot be part of a key: {why}; {way_out}")
 
-    def form(self, value: Any, step: str = "") -> Form:
+    def form(self, value: Any, step: str = "") -> CanonicalJson:
         """Return the form of a value that lies `step` further in."""
         kind = type(value)
         if kind is str and len(value) < LEAF // LETTER and value.isascii() and not self._may_be_path(value):
@@ -188,7 +190,7 @@ class Walk:
     def _may_be_path(self, text: str) -> bool:
         return self.paths != "text" and ("/" in text or "." in text or "\\" in text) and "\n" not in text
 
-    def compound(self, value: Any, kind: type) -> Form:
+    def compound(self, value: Any, kind: type) -> CanonicalJson:
         """Return the form of what is no plain value and no plain container."""
         if kind is str:
             by_path = self._may_be_path(value) and len(value) < MAX_PATH
@@ -206,7 +208,7 @@ class Walk:
             raise self.refusal(value, "its type has no canonical form")
         return form
 
-    def by_kind(self, value: Any, kind: type) -> Form:
+    def by_kind(self, value: Any, kind: type) -> CanonicalJson:
         """Return the form of a value by what its type is made of; None for one of no known kind."""
         if isinstance(value, enum.Enum):
             return {"$enum": value.name, "type": self.type_form(kind), "value": self.form(value.value, ".value")}
@@ -220,13 +222,13 @@ class Walk:
         form = family(self, value) if family else None
         return self.code(value) if form is None and callable(value) else form
 
-    def type_form(self, kind: type) -> Form:
+    def type_form(self, kind: type) -> CanonicalJson:
         """Return the form of a type, made once a walk."""
         if kind not in self.types:
             self.types[kind] = self.code(kind)
         return self.types[kind]
 
-    def by_text(self, value: object, step: str = "") -> Form:
+    def by_text(self, value: object, step: str = "") -> CanonicalJson:
         """Return the form of a value in which paths count by their text, as a name in a table does."""
         before, self.paths = self.paths, "text"
         try:
@@ -234,7 +236,7 @@ class Walk:
         finally:
             self.paths = before
 
-    def fields(self, value: object, names: Iterable[str]) -> Form:
+    def fields(self, value: object, names: Iterable[str]) -> CanonicalJson:
         """Return the form of an object that is known by its type and these attributes."""
         missing = [name for name in names if not hasattr(value, name)]
         if missing:
@@ -242,7 +244,7 @@ class Walk:
         fields = {name: self.form(getattr(value, name), f".{name}") for name in names}
         return short("object", len(fields), {"$fields": fields, "type": self.type_form(type(value))}, BRANCH)
 
-    def sequence(self, tag: str, values: Any, *, ordered: bool = True) -> Form:
+    def sequence(self, tag: str, values: Any, *, ordered: bool = True) -> CanonicalJson:
         """Return the form of a list, tuple or set."""
         before = self.size
         form = self.form
@@ -250,18 +252,18 @@ class Walk:
         forms = forms if ordered else sorted(forms, key=dumps)
         return self.kept(before, tag, len(forms), forms if tag == "list" else {f"${tag}": forms}, LEAF)
 
-    def mapping(self, tag: str, value: Mapping[Any, object], *, ordered: bool = False) -> Form:
+    def mapping(self, tag: str, value: Mapping[Any, object], *, ordered: bool = False) -> CanonicalJson:
         """Return the form of a dict."""
         limit = BRANCH if len(self.path) > 2 else 3 * BRANCH  # noqa: PLR2004 - 2: the place, and the step to this dict
         before, form = self.size, self.form
         if tag == "dict" and {*map(type, value)} <= _TEXT and (letters := _letters(tuple(value))) is not None:
             self.size += letters * LETTER
             return self.kept(before, tag, len(value), {k: form(v, f".{k}") for k, v in value.items()}, limit)
-        pairs: list[Form] = [[self.by_text(k, f"[key {k!r}]"), form(v, f"[{k!r}]")] for k, v in value.items()]
+        pairs: list[CanonicalJson] = [[self.by_text(k, f"[key {k!r}]"), form(v, f"[{k!r}]")] for k, v in value.items()]
         pairs = pairs if ordered else sorted(pairs, key=dumps)
         return self.kept(before, tag, len(value), {f"${tag}": list(pairs)}, limit)
 
-    def kept(self, before: int, tag: str, length: int, form: Form, limit: int) -> Form:
+    def kept(self, before: int, tag: str, length: int, form: CanonicalJson, limit: int) -> CanonicalJson:
         """Return a form, or its digest if it exceeds `limit`; its size is known without writing it, or nearly so."""
         self.size += 6 * length + len(tag) + 8
         if self.size - before <= limit:
@@ -286,7 +288,7 @@ def _letters(names: tuple[str, ...]) -> int | None:
     return sum(map(len, names)) if plain else None
 
 
-_CONTAINERS: dict[type, Callable[[Walk, Any], Form]] = {
+_CONTAINERS: dict[type, Callable[[Walk, Any], CanonicalJson]] = {
     list: lambda walk, v: walk.sequence("list", v),
     tuple: lambda walk, v: walk.sequence("tuple", v),
     dict: lambda walk, v: walk.mapping("dict", v),

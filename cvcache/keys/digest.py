@@ -8,13 +8,13 @@ import marshal
 from collections.abc import Callable
 from typing import TypeAlias
 
-Form: TypeAlias = "bool | int | float | str | list[Form] | dict[str, Form] | None"
+CanonicalJson: TypeAlias = "bool | int | float | str | list[CanonicalJson] | dict[str, CanonicalJson] | None"
 
 LEAF = 1024
 """Bytes of JSON that a text or a sequence may keep."""
 
 
-def _encoder() -> Callable[[Form], str]:
+def _encoder() -> Callable[[CanonicalJson], str]:
     """Return what ``json.JSONEncoder(...).encode`` is, with its C part made once and not at each call."""
     known = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     make = getattr(json.encoder, "c_make_encoder", None)
@@ -40,11 +40,11 @@ class Canonical:
 
     __slots__ = ("_written", "form")
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: CanonicalJson) -> None:
         self.form = form
         self._written: tuple[bytes, int] | None = None
 
-    def copy(self) -> tuple[Form, int]:
+    def copy(self) -> tuple[CanonicalJson, int]:
         """Return the form as JSON gives it back, the caller's own, and its size in bytes."""
         if self._written is None:
             text = dumps(self.form)
@@ -53,17 +53,17 @@ class Canonical:
         return marshal.loads(kept), size  # noqa: S302 - dumped above
 
 
-def dumps(form: Form) -> str:
+def dumps(form: CanonicalJson) -> str:
     """Return the one JSON text of a canonical form: sorted names, no spaces, no NaN."""
     return _encode(form)
 
 
-def digest(form: Form) -> str:
+def digest(form: CanonicalJson) -> str:
     """Return the first 32 hex digits (128 bits) of the SHA-256 of a canonical form."""
     return hashlib.sha256(_encode(form).encode()).hexdigest()[:32]
 
 
-def short(kind: str, length: int, form: Form, limit: int = LEAF) -> Form:
+def short(kind: str, length: int, form: CanonicalJson, limit: int = LEAF) -> CanonicalJson:
     """Return a form, or where its JSON exceeds `limit` bytes what it was, its length and its digest."""
     text = dumps(form).encode()
     return form if len(text) <= limit else {"$long": kind, "len": length, "sha256": hashlib.sha256(text).hexdigest()}
@@ -80,7 +80,7 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def text_form(text: str) -> Form:
+def text_form(text: str) -> CanonicalJson:
     """Return the form of a text as such, whether it is a path or not."""
-    form: Form = text if is_utf8(text) else {"$str": text.encode("utf-8", "surrogatepass").hex()}
+    form: CanonicalJson = text if is_utf8(text) else {"$str": text.encode("utf-8", "surrogatepass").hex()}
     return short("str", len(text), form)

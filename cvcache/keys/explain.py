@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache.keys.canonical import OPEN, Form, dumps
+from cvcache.keys.canonical import OPEN
+from cvcache.keys.digest import CanonicalJson, dumps
 
 __all__ = ["explain"]
 
@@ -15,7 +16,7 @@ WIDTH = 60  # characters of a value that explain() shows
 _DIGEST = re.compile(r"\b([0-9a-f]{8})(?:[0-9a-f]{24}|[0-9a-f]{56})\b")
 
 
-def explain(old: Form, new: Form) -> list[str]:
+def explain(old: CanonicalJson, new: CanonicalJson) -> list[str]:
     """Return what differs between two canonical keys, one readable line each.
 
     Parameters
@@ -34,7 +35,7 @@ def explain(old: Form, new: Form) -> list[str]:
     return [line.removeprefix(".") for line in _changes("", old, new)]
 
 
-def _changes(where: str, old: Form, new: Form) -> Iterator[str]:
+def _changes(where: str, old: CanonicalJson, new: CanonicalJson) -> Iterator[str]:
     if dumps(old) == dumps(new):
         return
     before, after = _parts(old), _parts(new)
@@ -67,7 +68,7 @@ def _layer_change(old: Any, new: Any) -> str:
     return f"layer {label!r} {what if ours else 'removed'}"
 
 
-def _facts(old: Form, new: Form) -> str:
+def _facts(old: CanonicalJson, new: CanonicalJson) -> str:
     """Return what differs of what lies at a path or URL; nothing if it is another path, or none."""
     tag = next((tag for tag in ("$file", "$path", "$url") for form in (old, new) if _has(form, tag)), "")
     before, after = (form if isinstance(form, dict) and tag in form else {tag: form} for form in (old, new))
@@ -78,12 +79,12 @@ def _facts(old: Form, new: Form) -> str:
     return f"{before[tag]}: {', '.join(lines) or f'{_fact(before)} -> {_fact(after)}'}"
 
 
-def _fact(form: dict[str, Form]) -> str:
+def _fact(form: dict[str, CanonicalJson]) -> str:
     known = next((f"{name} {form[name]}" for name in FACTS if name in form), "")
     return known or ("not asked" if "$url" in form and "absent" not in form else "absent")
 
 
-def _has(form: Form, tag: str) -> bool:
+def _has(form: CanonicalJson, tag: str) -> bool:
     return isinstance(form, dict) and tag in form
 
 
@@ -97,7 +98,7 @@ def _versions(old: str, new: str) -> tuple[str, str]:
     return was, now
 
 
-def _parts(form: Form) -> tuple[str, dict[str, Form]] | None:
+def _parts(form: CanonicalJson) -> tuple[str, dict[str, CanonicalJson]] | None:
     """Return the kind of a form and, by the way to each, what is inside; None if it is shown as a whole."""
     if isinstance(form, list):
         return "list", {f"[{i}]": part for i, part in enumerate(form)}
@@ -134,7 +135,7 @@ def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
             yield f"{kind} {place}"
 
 
-def _show(form: Form) -> str:
+def _show(form: CanonicalJson) -> str:
     """Return a short text of a form: digests cut to 8 characters, common tags spelled as people do."""
     if isinstance(form, dict) and "$long" in form:
         return f"{form['$long']} of {form['len']} ({str(form['sha256'])[:8]})"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from cvcache.keys.canonical import FormMaker, Paths, Walk, register_package
-from cvcache.keys.digest import Form
+from cvcache.keys.digest import CanonicalJson
 
-__all__ = ["key_form", "key_form_with_items"]
+__all__ = ["canonical_key", "canonical_key_with_items"]
 
 
-def key_form(value: object, where: str = "", *, paths: Paths = "all") -> Form:
+def canonical_key(value: object, where: str = "", *, paths: Paths = "all") -> CanonicalJson:
     """Return the canonical form of a value that is a key, or part of one.
 
     Parameters
@@ -46,55 +46,55 @@ def key_form(value: object, where: str = "", *, paths: Paths = "all") -> Form:
     return Walk(where, _code, paths).form(value)
 
 
-def key_form_with_items(value: object) -> tuple[Form, list[Any]]:
+def canonical_key_with_items(value: object) -> tuple[CanonicalJson, list[Any]]:
     """Return the canonical form of a key, and the items, nodes, stored images and dask collections met on the way."""
     walk = Walk("", _code, "all")
     return walk.form(value), walk.met
 
 
-def _code(value: object) -> Form:
-    from cvcache.keys.functions.closure import callable_form  # brings ast and inspect, which few values need
+def _code(value: object) -> CanonicalJson:
+    from cvcache.keys.functions.closure import canonical_callable  # brings ast and inspect, which few values need
 
-    return callable_form(value)
+    return canonical_callable(value)
 
 
 @register_package("dask")
 def _dask() -> FormMaker:
-    from cvcache.keys.graphs.lineage import form_of
+    from cvcache.keys.graphs.lineage import canonical_collection
 
-    return form_of
+    return canonical_collection
 
 
 @register_package("numpy")
 def _numpy() -> FormMaker:
-    from cvcache.keys.values.numpy_array import form_of
+    from cvcache.keys.values.numpy_array import canonical_array
 
-    return form_of
+    return canonical_array
 
 
 @register_package("pandas")
 def _pandas() -> FormMaker:
-    from cvcache.keys.values.pandas_table import form_of
+    from cvcache.keys.values.pandas_table import canonical_table
 
-    return form_of
+    return canonical_table
 
 
 @register_package("pathlib", "upath")
 def _paths() -> FormMaker:
-    from cvcache.keys.values.paths import form_of
+    from cvcache.keys.values.paths import canonical_path
 
-    return form_of
+    return canonical_path
 
 
 @register_package("stdlib")
 def _stdlib() -> FormMaker:
-    from cvcache.keys.values.stdlib import form_of
+    from cvcache.keys.values.stdlib import canonical_stdlib
 
-    return form_of
+    return canonical_stdlib
 
 
 @register_package("xarray")
 def _xarray() -> FormMaker:
-    from cvcache.keys.values.xarray_data import form_of
+    from cvcache.keys.values.xarray_data import canonical_xarray
 
-    return form_of
+    return canonical_xarray

@@ -19,7 +19,7 @@ Keep = Callable[[str, str], object]
 
 
 @contextlib.contextmanager
-def capture(attempt: Attempt | None, name: str, keep: Keep) -> Iterator[None]:
+def capture_log(attempt: Attempt | None, name: str, keep: Keep) -> Iterator[None]:
     """Keep what happens inside this context as the item `name` of a node, the traceback of a failure included.
 
     The first line says why the node is computed. Within itself a log is the same log.
@@ -47,8 +47,8 @@ def capture(attempt: Attempt | None, name: str, keep: Keep) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def capture_async(attempt: Attempt | None, name: str, keep: Keep) -> AsyncIterator[None]:
-    """Do what `capture` does, with the requests to the store in another thread."""
+async def capture_log_async(attempt: Attempt | None, name: str, keep: Keep) -> AsyncIterator[None]:
+    """Do what `capture_log` does, with the requests to the store in another thread."""
     import asyncio
 
     log = _opened(attempt, name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.napari.sample import demo
 from cvcache.store.layout import control
-from cvcache.store.urls import parse
+from cvcache.store.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ def _is_ours(path: str) -> bool:
     if path == DEMO:
         return True
     if "://" in path:
-        return parse(path).scheme in SCHEMES
+        return parse_url(path).scheme in SCHEMES
     try:
         return _is_image_here(bare(path)) if is_image(path) else os.path.isdir(path) and _is_tree(path)
     except (OSError, ValueError):  # not allowed to look, or no path at all

@@ -13,16 +13,16 @@ from typing import IO, Any, Self
 
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.formats.json_value import plain_values
-from cvcache.logs.capture import capture
+from cvcache.logs.capture import capture_log
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
 from cvcache.node.provenance import environment
 from cvcache.protocol.attempt import Attempt, open_attempt, running
 from cvcache.protocol.claim import obtain
-from cvcache.protocol.finish import commit, finish, release
+from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
 from cvcache.protocol.observe import read_newest
-from cvcache.protocol.request import Wish
+from cvcache.protocol.request import NodeRequest
 from cvcache.protocol.rules import OnStale, Sibling
 from cvcache.store.names import check_item_name
 
@@ -47,7 +47,9 @@ class CacheDir(NodeItems):
         self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
     ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        wish = init.wish_for(self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait)
+        wish = init.request_for(
+            self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
+        )
         if (planner := init.current_planner()) is not None:
             return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
         node: CacheDir = self
@@ -55,7 +57,7 @@ class CacheDir(NodeItems):
             node = node.beside(init.sibling(node.store, node.location, wish))
         return found
 
-    def _obtain(self, wish: Wish) -> CacheDir | Sibling:
+    def _obtain(self, wish: NodeRequest) -> CacheDir | Sibling:
         """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
         found = obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
         if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
@@ -77,11 +79,11 @@ class CacheDir(NodeItems):
         node._attempt = found  # noqa: SLF001 - the same class
         return node
 
-    def _would_hide(self, wish: Wish) -> bool:
+    def _would_hide(self, wish: NodeRequest) -> bool:
         """Whether another handle to this node would go by what this tree has, and not by what was found elsewhere."""
         return wish.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
 
-    def serving(self, wish: Wish) -> CacheDir | None:
+    def serving(self, wish: NodeRequest) -> CacheDir | None:
         """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
         return None if wish.request.force else self.elsewhere(wish.request.digest)
 
@@ -99,14 +101,14 @@ class CacheDir(NodeItems):
         rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
         plain_values(attempt.meta, f"the metadata of {self.url}")
-        record = commit(attempt, rows, attempt.meta, environment())
+        record = commit_attempt(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)
 
     def give_up(self) -> None:
         """Let go of the node, if this handle opened it: nothing is committed, and others need not wait."""
         if self._attempt is not None and self._attempt.fate is None:
-            release(self._attempt)
+            release_attempt(self._attempt)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -216,7 +218,7 @@ class CacheDir(NodeItems):
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
-        return capture(open_attempt(self.url), name, self.write)
+        return capture_log(open_attempt(self.url), name, self.write)
 
     def _writable(self) -> Attempt:
         record = self._newest()
@@ -275,7 +277,7 @@ class CacheDir(NodeItems):
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
         report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}
         try:
-            finish(attempt, "failed", error=report, items=attempt.rows)
+            finish_attempt(attempt, "failed", error=report, items=attempt.rows)
         except LeaseLost:
             logger.warning("%s failed after another owner had taken it over", self.url)
         except Exception as second:  # noqa: BLE001 - the store may be the very thing that failed

@@ -8,12 +8,12 @@ from typing import Any
 
 from cvcache.protocol.policy import Policy
 from cvcache.store.base import Store
-from cvcache.store.lru import Ram
+from cvcache.store.lru import MemoryCache
 from cvcache.store.open import open_store
 
 
 @dataclass(slots=True)
-class Access:
+class TreeContext:
     """What all handles of one tree share.
 
     A pickle has neither the options, which may hold secrets, nor what is kept in memory: another process takes
@@ -23,7 +23,7 @@ class Access:
     scheme: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     policy: Policy = field(default_factory=Policy)
-    ram: Ram | None = None
+    ram: MemoryCache | None = None
     copy_on_read: bool = False
     _store: Store | None = field(default=None, repr=False)
 
@@ -41,5 +41,5 @@ class Access:
         return _unpickle, (self.scheme, self.policy, self.copy_on_read)
 
 
-def _unpickle(scheme: str, policy: Policy, copy_on_read: bool) -> Access:  # noqa: FBT001 - as pickle calls it
-    return Access(scheme, policy=policy, copy_on_read=copy_on_read)
+def _unpickle(scheme: str, policy: Policy, copy_on_read: bool) -> TreeContext:  # noqa: FBT001 - as pickle calls it
+    return TreeContext(scheme, policy=policy, copy_on_read=copy_on_read)

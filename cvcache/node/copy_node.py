@@ -10,7 +10,7 @@ from cvcache.errors import ItemDamaged
 from cvcache.formats.item_path import sha256
 from cvcache.node.items import NodeItems
 from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.finish import commit, release
+from cvcache.protocol.finish import commit_attempt, release_attempt
 from cvcache.protocol.observe import raise_if_replaced
 from cvcache.protocol.record import Record
 from cvcache.store import layout
@@ -52,11 +52,11 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
         if record is not None and record != source.snapshot().record():
             raise_if_replaced(source.store, source.location, record)
     except BaseException:
-        release(attempt)
+        release_attempt(attempt)
         raise
     meta: Mapping[str, Any] = record.meta if record else {}
     fields = {"version": record.version, "reason": (f"copied from {source.url}",)} if record else {}
-    return commit(attempt, rows, meta, source.environment(), **fields)
+    return commit_attempt(attempt, rows, meta, source.environment(), **fields)
 
 
 def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from cvcache.errors import NotOpen
 from cvcache.keys.canonical import Canonical
 from cvcache.node import init
 from cvcache.node.commit import Commit
-from cvcache.node.context import Access
+from cvcache.node.context import TreeContext
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.messages import describe_owner
 from cvcache.protocol.observe import read_newest
@@ -19,7 +19,7 @@ from cvcache.protocol.owner import is_dead
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
 from cvcache.store.base import Store
-from cvcache.store.lru import Ram
+from cvcache.store.lru import MemoryCache
 from cvcache.store.names import check_key, check_node_name, child_names
 
 logger = logging.getLogger("cvcache")
@@ -38,7 +38,7 @@ class NodeHandle:
         The same node in other trees, which are looked at where this one has no result.
     """
 
-    def __init__(self, access: Access, path: str, also: tuple[Self, ...] = ()) -> None:
+    def __init__(self, access: TreeContext, path: str, also: tuple[Self, ...] = ()) -> None:
         self._access = access
         self._path = path
         self._also = also
@@ -126,7 +126,7 @@ class NodeHandle:
         self,
         *,
         policy: Policy | None = None,
-        ram: Ram | None = None,
+        ram: MemoryCache | None = None,
         also: Iterable[Self] = (),
         copy_on_read: bool = False,
     ) -> Self:

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.keys import key_form_with_items
+from cvcache.keys import canonical_key_with_items
 from cvcache.keys.digest import digest
 from cvcache.protocol.attempt import open_attempt
 from cvcache.protocol.observe import read_newest
-from cvcache.protocol.request import Sources, Wish
+from cvcache.protocol.request import NodeRequest, Sources
 from cvcache.protocol.rules import OnStale, Request
 from cvcache.store.base import Store
 from cvcache.store.layout import is_control
@@ -32,7 +32,7 @@ class _Node(Protocol):
 class Planner(Protocol):
     """Takes the nodes that would be opened, in place of the protocol."""
 
-    def ask(self, node: Any, wish: Wish) -> Any:
+    def ask(self, node: Any, wish: NodeRequest) -> Any:
         """Return what stands for the node opened as `wish` says."""
 
     def has(self, node: Any) -> bool:
@@ -61,20 +61,22 @@ def check_on_stale(on_stale: str) -> None:
         raise UsageError(msg)
 
 
-def wish_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> Wish:
+def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> NodeRequest:
     """Return the wish for `key`; the one of the nearest node above that is open here if there is none."""
     check_on_stale(on_stale)
     if key is None:
         form, key_digest = _inherited(node.url) or node.lent or (None, None)
         met: list[Any] = []
     else:
-        form, met = key_form_with_items(key)
+        form, met = canonical_key_with_items(key)
         key_digest = digest(form)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
     request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
-    return Wish(request, form, functools.partial(_sources, node.url, met), alone=force == "alone", explain=_explain)
+    return NodeRequest(
+        request, form, functools.partial(_sources, node.url, met), alone=force == "alone", explain=_explain
+    )
 
 
 def _explain(before: Any, now: Any) -> list[str]:
@@ -143,13 +145,13 @@ def resolve(path: str, relative: str) -> str | None:
     return None if beyond else "/".join([*base, relative] if relative else base)
 
 
-def sibling(store: Store, path: str, wish: Wish) -> str:
+def sibling(store: Store, path: str, wish: NodeRequest) -> str:
     """Return the name of the sibling that keeps the result for the key of `wish`; one LIST and one GET."""
     newest = read_newest(store, path)
     return sibling_name(path.rpartition("/")[2], newest.key if newest else None, wish)
 
 
-def sibling_name(name: str, key: Any, wish: Wish) -> str:
+def sibling_name(name: str, key: Any, wish: NodeRequest) -> str:
     """Return the name of a sibling of the node `name`, which was made for `key`: it says the difference."""
     differences = list(_differences(key, wish.key, ""))
     label = ",".join(f"{leaf}={value}" for leaf, value in differences if value is not None)

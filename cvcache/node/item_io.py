@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place, sha256
+from cvcache.formats.item_path import ItemPath, sha256
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.item_write import Turn
 from cvcache.protocol.observe import raise_if_replaced
@@ -23,7 +23,7 @@ from cvcache.protocol.sweep import delete_item
 from cvcache.store import layout
 from cvcache.store.base import Listing, Store
 from cvcache.store.layout import is_item_dir, successor
-from cvcache.store.lru import Ram
+from cvcache.store.lru import MemoryCache
 from cvcache.store.names import item_names
 
 logger = logging.getLogger("cvcache")
@@ -77,7 +77,7 @@ def read_item(
     name: str,
     row: Mapping[str, Any],
     options: dict[str, Any],
-    ram: Ram | None = None,
+    ram: MemoryCache | None = None,
 ) -> Any:
     """Return the object of one item, exactly as the attempt of `record` wrote it, or raise."""
     row = row if row or record is None else planned(store, path, record, name)
@@ -97,16 +97,16 @@ def read_item(
 
 
 def committed_place(
-    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: Ram | None = None
-) -> Place:
+    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: MemoryCache | None = None
+) -> ItemPath:
     """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
     where = f"{layout.root(path, record)}/{name}"
     if record is None:
-        return Place(store, where, row, ram=ram)
+        return ItemPath(store, where, row, ram=ram)
     if record.state != "committed":
-        return Place(store, where, row, until=successor(path, record), ram=ram)
+        return ItemPath(store, where, row, until=successor(path, record), ram=ram)
     origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
-    return Place(store, where, row, pin=successor(path, record), ram=ram, origin=origin)
+    return ItemPath(store, where, row, pin=successor(path, record), ram=ram, origin=origin)
 
 
 def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, Any]:
@@ -183,7 +183,7 @@ def write_item(
         attempt.rows.pop(name, None)
         return resume(attempt, name, plan)
 
-    place = Place(
+    place = ItemPath(
         attempt.store,
         f"{attempt.root}/{name}",
         guard=guard,
@@ -270,6 +270,6 @@ def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
 def _described(attempt: Attempt, name: str) -> Mapping[str, Any]:
     """Return what the format of a user's own file says of it; nothing where no format knows it."""
     try:
-        return find_format(name).describe(Place(attempt.store, f"{attempt.root}/{name}"))
+        return find_format(name).describe(ItemPath(attempt.store, f"{attempt.root}/{name}"))
     except (CvcacheError, ValueError, OSError, ImportError):
         return {"kind": "file"}

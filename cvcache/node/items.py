@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.keys.canonical import Canonical
 from cvcache.node import item_io
 from cvcache.node.handle import NodeHandle
@@ -146,7 +146,7 @@ class NodeItems(NodeHandle):
         record, there = self._newest(), self._there
         return there.store.url(f"{layout.root(there.location, record)}/{name}")
 
-    def item_place(self, name: str, row: Mapping[str, Any]) -> Place:
+    def item_place(self, name: str, row: Mapping[str, Any]) -> ItemPath:
         """Return where the item `name`, of which `row` is recorded, lies; pinned to the commit this handle goes by.
 
         No store call, but one GET for the plan of an image that is being written.

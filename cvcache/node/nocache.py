@@ -14,12 +14,12 @@ from typing import IO, Any, Self
 
 from cvcache.errors import NodeCommitted
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.formats.json_value import plain_values
 from cvcache.node import init, item_io
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.commit import Commit
-from cvcache.node.context import Access
+from cvcache.node.context import TreeContext
 from cvcache.node.items import Item
 from cvcache.node.provenance import environment
 from cvcache.store.names import check_item_name, check_node_name
@@ -40,7 +40,7 @@ class NoCache(CacheDir):
         parent: NoCache | None = None,
         below: weakref.WeakValueDictionary[str, NoCache] | None = None,
     ) -> None:
-        super().__init__(Access("none"), name)
+        super().__init__(TreeContext("none"), name)
         self._parent = parent
         self._below = weakref.WeakValueDictionary() if below is None else below
         self._arrays: dict[str, tuple[Any, dict[str, Any]]] = {}
@@ -59,9 +59,9 @@ class NoCache(CacheDir):
         return node
 
     def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or what stands for one in a plan
-        init.wish_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
+        init.request_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
         if (planner := init.current_planner()) is not None:
-            return planner.ask(self, init.wish_for(self, key, on_stale="recompute", force=False, wait=False))
+            return planner.ask(self, init.request_for(self, key, on_stale="recompute", force=False, wait=False))
         node = NoCache(self._path, self._parent, self._below)
         if self._parent is not None:
             self._parent._below[self.name] = node  # noqa: SLF001 - the same class
@@ -169,8 +169,8 @@ class NoCache(CacheDir):
             array, options = self._arrays[name]
             self._written[name] = find_format(name).write(self._place(name), array, **options)
 
-    def _place(self, name: str, meta: Mapping[str, Any] | None = None) -> Place:
-        return Place(open_store("file", "", {}), os.path.join(self._directory(), name), meta or {})
+    def _place(self, name: str, meta: Mapping[str, Any] | None = None) -> ItemPath:
+        return ItemPath(open_store("file", "", {}), os.path.join(self._directory(), name), meta or {})
 
     def _directory(self) -> str:
         if self._files is None:

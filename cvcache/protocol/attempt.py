@@ -23,7 +23,7 @@ from cvcache.protocol.record import Record
 from cvcache.protocol.sweep import delete_item
 from cvcache.store import layout
 from cvcache.store.base import Store
-from cvcache.store.layout import PLAIN, is_item_dir, parse_record_name
+from cvcache.store.layout import IN_PLACE, is_item_dir, parse_record_name
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
@@ -205,7 +205,7 @@ class Attempt:
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
-        if self.record.root == PLAIN and self._is_taken(path, name):
+        if self.record.root == IN_PLACE and self._is_taken(path, name):
             msg = f"{self.store.url(path)} is not cvcache's and is not overwritten; give the item another name"
             raise ForeignItem(msg)
 

@@ -10,46 +10,37 @@ from typing import TypeVar, assert_never, cast
 
 from cvcache.errors import InvalidName, NotExclusive, RecursiveNode
 from cvcache.protocol.attempt import Attempt, open_attempt
-from cvcache.protocol.finish import release, stop_older
+from cvcache.protocol.finish import release_attempt, stop_older
 from cvcache.protocol.heartbeat import claiming, remember
 from cvcache.protocol.messages import refusal, why_claimed
-from cvcache.protocol.observe import Watch, check_place, look
+from cvcache.protocol.observe import LeaseWatch, check_place, observe_node
 from cvcache.protocol.owner import new_id, now, this_owner
 from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import Record, dumps
+from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.remove import finish_removal
-from cvcache.protocol.request import Wish, is_forced, version_of
-from cvcache.protocol.rules import (
-    Claim,
-    FinishRemoval,
-    Refuse,
-    Sibling,
-    Use,
-    View,
-    Wait,
-    decide,
-)
+from cvcache.protocol.request import NodeRequest, is_forced, version_of
+from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
 from cvcache.protocol.sweep import wipe
 from cvcache.store import layout
 from cvcache.store.base import Store
-from cvcache.store.layout import PLAIN, attempt_root
+from cvcache.store.layout import IN_PLACE, attempt_root
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")
 
 
 def obtain(
-    store: Store, path: str, wish: Wish, policy: Policy, instead: Callable[[], T | None] = lambda: None
+    store: Store, path: str, wish: NodeRequest, policy: Policy, instead: Callable[[], T | None] = lambda: None
 ) -> Record | Attempt | Sibling | T:
     """Return the committed record that serves `wish`, or an attempt open for writing.
 
     The one loop of the protocol: each turn looks, decides and acts, until the decision ends it. What `instead` gives
     is taken where the node, or a sibling, would have to be computed.
     """
-    watch = Watch(policy)
+    watch = LeaseWatch(policy)
     waiting = False
     while True:
-        view = look(store, path, watch)
+        view = observe_node(store, path, watch)
         decision = decide(view, wish.request)
         if isinstance(decision, Wait) and (held := open_attempt(store.url(path))) and held.blocks_caller():
             decision = decide(view, wish.request._replace(wait=False))
@@ -84,12 +75,14 @@ def _refuse_to_wait_for_parent(url: str) -> None:
         raise RecursiveNode(msg)
 
 
-def _say_waiting(url: str, view: View) -> bool:
+def _say_waiting(url: str, view: Observation) -> bool:
     logger.warning("%s; waiting for it (wait=False raises instead)", refusal(url, view))
     return True
 
 
-def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy: Policy) -> Attempt | None:
+def _claim(
+    store: Store, path: str, view: Observation, claim: Claim, wish: NodeRequest, policy: Policy
+) -> Attempt | None:
     """Try to create the claim; None if another was faster. Leftovers are deleted once it is won."""
     url = store.url(path)
     check_place(store, path, view)
@@ -101,7 +94,7 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
         return None
     record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
     with claiming(record.attempt):
-        if not store.put_new(layout.record(path, record), dumps(record)):
+        if not store.put_new(layout.record(path, record), dump_record(record)):
             return None
         attempt = Attempt(store, path, record, policy)
         attempt.images = sources.images
@@ -113,15 +106,15 @@ def _claim(store: Store, path: str, view: View, claim: Claim, wish: Wish, policy
             settle = policy if claim.settle else None
             attempt.leftovers = wipe(store, path, record, settle, keep_logs=not committed, keep_images=not committed)
         except BaseException:
-            release(attempt)
+            release_attempt(attempt)
             raise
     return attempt
 
 
 def _claim_record(
-    view: View,
+    view: Observation,
     claim: Claim,
-    wish: Wish,
+    wish: NodeRequest,
     policy: Policy,
     *,
     exclusive: bool,
@@ -136,7 +129,7 @@ def _claim_record(
         state="claimed",
         attempt=attempt,
         nonce=new_id(),
-        root=PLAIN if claim.plain else attempt_root(attempt),
+        root=IN_PLACE if claim.plain else attempt_root(attempt),
         time=now(),
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,

@@ -10,8 +10,8 @@ from cvcache.errors import LeaseLost, NodeBusy
 from cvcache.protocol.attempt import Attempt, open_attempt
 from cvcache.protocol.observe import read_record
 from cvcache.protocol.owner import new_id, now
-from cvcache.protocol.record import Record, dump_inventory, dumps
-from cvcache.protocol.rules import View
+from cvcache.protocol.record import Record, dump_inventory, dump_record
+from cvcache.protocol.rules import Observation
 from cvcache.protocol.sweep import forget_items
 from cvcache.store import layout
 from cvcache.store.base import Store
@@ -19,7 +19,7 @@ from cvcache.store.base import Store
 logger = logging.getLogger("cvcache")
 
 
-def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
+def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
     """Write the fate of `attempt` and let go of it.
 
     Raises
@@ -36,7 +36,7 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
         **fields,
     )
     log = layout.log(attempt.path)
-    data = dumps(record)
+    data = dump_record(record)
     with attempt.closing():
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
             record = read_record(attempt.store, log, record.seq, record.after)
@@ -50,7 +50,7 @@ def finish(attempt: Attempt, state: str, **fields: Any) -> Record:
     return record
 
 
-def commit(
+def commit_attempt(
     attempt: Attempt,
     rows: Mapping[str, Mapping[str, Any]],
     meta: Mapping[str, Any],
@@ -66,20 +66,20 @@ def commit(
         forget_items(attempt.store, attempt.path, attempt.root, unwritten)
         attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
         attempt.store.sync(attempt.path)
-    return finish(attempt, "committed", items=rows, meta=meta, **fields)
+    return finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
 
 
-def release(attempt: Attempt) -> None:
+def release_attempt(attempt: Attempt) -> None:
     """Give up an attempt that nobody has seen yet, whatever state the store is in."""
     try:
-        finish(attempt, "released")
+        finish_attempt(attempt, "released")
     except Exception as error:  # noqa: BLE001 - what went wrong before is what the caller has to know
         logger.warning("%s could not be released (%s)", attempt.url, error)
     finally:
         attempt.lose(f"{attempt.url} was given up")
 
 
-def stop_older(store: Store, path: str, view: View, why: str) -> bool:
+def stop_older(store: Store, path: str, view: Observation, why: str) -> bool:
     """Stop this process's own attempt that `view` showed; False if it has changed since, so that one has to look again.
 
     Any other attempt of this process is either younger, and then the log elects it, or has lost the node already.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol.record import Record
-from cvcache.protocol.request import Wish
-from cvcache.protocol.rules import Liveness, View
+from cvcache.protocol.request import NodeRequest
+from cvcache.protocol.rules import Liveness, Observation
 
 
-def why_claimed(view: View, wish: Wish) -> list[str]:
+def why_claimed(view: Observation, wish: NodeRequest) -> list[str]:
     """Return the reasons for a new attempt, one a line; never empty."""
     record = view.record
     if record is None:
@@ -27,7 +27,7 @@ def why_claimed(view: View, wish: Wish) -> list[str]:
     return [*reasons, *(["forced"] if wish.request.force else [])] or ["the key changed"]
 
 
-def _why_taken(view: View, record: Record) -> str:
+def _why_taken(view: Observation, record: Record) -> str:
     if view.liveness is Liveness.MINE:
         return "the last attempt of this process was not committed"
     if view.liveness is Liveness.DEAD:
@@ -42,7 +42,7 @@ def describe_owner(record: Record) -> str:
     return f"pid {owner.pid}{where}, thread {owner.thread}, since {record.time}"
 
 
-def refusal(url: str, view: View, error: type[CvcacheError] = NodeBusy, wish: Wish | None = None) -> str:
+def refusal(url: str, view: Observation, error: type[CvcacheError] = NodeBusy, wish: NodeRequest | None = None) -> str:
     """Return the sentence of an error: what, where, why and the way out."""
     record = view.record
     if record is None or error is NotACacheDir:

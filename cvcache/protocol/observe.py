@@ -8,11 +8,11 @@ from cvcache.errors import BadRecord, NodeBusy, NodeRemoved, NodeReplaced, NotAC
 from cvcache.protocol.attempt import open_attempt, running
 from cvcache.protocol.heartbeat import is_claiming
 from cvcache.protocol.messages import refusal
-from cvcache.protocol.opener import has_left
+from cvcache.protocol.opener import opener_is_gone
 from cvcache.protocol.owner import is_dead, this_owner
 from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import MAX_BYTES, Record, loads
-from cvcache.protocol.rules import Liveness, View
+from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
+from cvcache.protocol.rules import Liveness, Observation
 from cvcache.store import layout
 from cvcache.store.base import Store
 from cvcache.store.layout import is_control, is_item_dir, parse_record_name, record_name
@@ -55,7 +55,7 @@ def read_record(store: Store, log: str, seq: int, after: str) -> Record:
     """Return one record of the log at `log`; one GET."""
     path = f"{log}/{record_name(seq, after)}"
     where = store.url(path)
-    record = loads(store.get(path, 0, MAX_BYTES + 1), where)
+    record = load_record(store.get(path, 0, MAX_RECORD_BYTES + 1), where)
     if (record.seq, record.after) != (seq, after):
         msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
         raise BadRecord(msg)
@@ -75,7 +75,7 @@ def raise_if_replaced(store: Store, path: str, record: Record) -> None:
     raise NodeReplaced(msg)
 
 
-class Watch:
+class LeaseWatch:
     """What a waiter has seen of an owner's heartbeat, on its own clock."""
 
     def __init__(self, policy: Policy) -> None:
@@ -103,20 +103,20 @@ class Watch:
     def sleep(self) -> None:
         """Wait before the next look, a little longer each time."""
         self._policy.sleep(self._delay)
-        if has_left():
+        if opener_is_gone():
             raise NodeBusy("nobody waits for this node any more: the task that did was cancelled")
         self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
 
 
-def look(store: Store, path: str, watch: Watch) -> View:
+def observe_node(store: Store, path: str, watch: LeaseWatch) -> Observation:
     """Return what can be seen of the node at `path` by the calling thread.
 
     Costs one LIST and one GET for a committed node; one GET and one STAT where it was seen before and is as it was.
     """
     record = _last(store, layout.log(path))
     if record is not None and record.state == "committed":
-        return View(record)
-    return View(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
+        return Observation(record)
+    return Observation(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
 
 
 def _last(store: Store, log: str) -> Record | None:
@@ -148,30 +148,30 @@ def _if_still_newest(store: Store, log: str, seq: int, after: str) -> Record | N
     return None if store.stat(f"{log}/{record_name(seq + 1, record.attempt)}") else record
 
 
-def _look_closer(store: Store, path: str, watch: Watch, record: Record | None) -> View:
+def _look_closer(store: Store, path: str, watch: LeaseWatch, record: Record | None) -> Observation:
     if record is None:
         foreign = is_foreign(store, path)
         # what looks foreign may be the first items of somebody who has claimed the node since
         record = read_newest(store, path) if foreign else None
         if record is None:
-            return View(foreign=foreign)
+            return Observation(foreign=foreign)
     if record.state not in {"claimed", "removing"}:
-        return View(record)
+        return Observation(record)
     held = open_attempt(store.url(path))
     if held is not None and held.id == record.attempt:
         if held.id in running.get():
-            return View(record, Liveness.RUNNING)
-        return View(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
+            return Observation(record, Liveness.RUNNING)
+        return Observation(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
     if _was_ours(record):
-        return View(record, Liveness.MINE, _is_shared(store, path, record))
+        return Observation(record, Liveness.MINE, _is_shared(store, path, record))
     if is_dead(record.owner):
-        return View(record, Liveness.DEAD, _is_shared(store, path, record))
+        return Observation(record, Liveness.DEAD, _is_shared(store, path, record))
     expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
-    return View(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
+    return Observation(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
 
 
-def check_place(store: Store, path: str, view: View) -> None:
-    """Refuse to write where a link leads elsewhere; `look` asks that only of what nobody may just read.
+def check_place(store: Store, path: str, view: Observation) -> None:
+    """Refuse to write where a link leads elsewhere; `observe_node` asks that only of what nobody may just read.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def check_place(store: Store, path: str, view: View) -> None:
         If there is such a link, in the node or above.
     """
     if view.record is not None and view.record.state == "committed" and store.is_blocked(path):
-        raise NotACacheDir(refusal(store.url(path), View(foreign=True), NotACacheDir))
+        raise NotACacheDir(refusal(store.url(path), Observation(foreign=True), NotACacheDir))
 
 
 def _was_ours(record: Record) -> bool:

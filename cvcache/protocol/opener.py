@@ -20,7 +20,7 @@ _caller: contextvars.ContextVar[tuple[threading.Thread, asyncio.Task[Any] | None
 _left: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("cvcache_left", default=None)
 
 
-def has_left() -> bool:
+def opener_is_gone() -> bool:
     """Whether nobody waits any more for what this thread does on behalf of a caller."""
     left = _left.get()
     return left is not None and left.is_set()
@@ -33,7 +33,7 @@ def weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
 
 
 @contextlib.contextmanager
-def on_behalf_of_caller() -> Iterator[threading.Event]:
+def acting_for_opener() -> Iterator[threading.Event]:
     """Let other threads that this context is copied to claim nodes for the thread and task that calls this."""
     token, gone = _caller.set((threading.current_thread(), current_task())), threading.Event()
     left = _left.set(gone)

@@ -16,11 +16,11 @@ from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
 from cvcache.protocol.strict_json import bad, parse_json, short
-from cvcache.store.layout import PLAIN, attempt_root, record_name
+from cvcache.store.layout import IN_PLACE, attempt_root, record_name
 from cvcache.store.names import check_item_name
 
 SCHEMA = 1
-MAX_BYTES = 64 * 1024
+MAX_RECORD_BYTES = 64 * 1024
 MAX_ITEM_BYTES = 48 * 1024
 """Item rows beyond this many bytes of JSON stay in the inventory only."""
 
@@ -75,7 +75,7 @@ class Record:
     state: str
     attempt: str
     nonce: str
-    root: str = PLAIN
+    root: str = IN_PLACE
     time: str = ""
     owner: Owner = field(default_factory=Owner)
     ttl: float = 60.0
@@ -103,7 +103,7 @@ class Record:
         return replace(self, seq=self.seq + 1, after=self.attempt, state=state, nonce=nonce, time=time, **changes)
 
 
-def dumps(record: Record) -> bytes:
+def dump_record(record: Record) -> bytes:
     """Return the bytes of `record`; the item rows are left out where they are too many."""
     row = {f.name: getattr(record, f.name) for f in fields(record)}
     row["owner"] = {f.name: getattr(record.owner, f.name) for f in fields(Owner)}
@@ -112,10 +112,11 @@ def dumps(record: Record) -> bytes:
     data = _encode(
         {"v": SCHEMA, **{k: v for k, v in row.items() if not (v is None or v == () or (k == "meta" and not v))}}
     )
-    if len(data) > MAX_BYTES:
-        msg = f"a record of {len(data)} bytes is over the {MAX_BYTES} a reader takes; shorten the key or the metadata"
+    if len(data) > MAX_RECORD_BYTES:
+        size = f"a record of {len(data)} bytes is over the {MAX_RECORD_BYTES} a reader takes"
+        msg = f"{size}; shorten the key or the metadata"
         raise BadRecord(msg)
-    return _readable(data, lambda: loads(data))
+    return _readable(data, lambda: load_record(data))
 
 
 def _readable(data: bytes, read: Callable[[], object]) -> bytes:
@@ -141,7 +142,7 @@ def _plain(value: object) -> Any:
     raise TypeError(msg)
 
 
-def loads(data: bytes, where: str = "record") -> Record:
+def load_record(data: bytes, where: str = "record") -> Record:
     """Read one record; everything in it is checked before it is believed.
 
     Raises
@@ -171,8 +172,8 @@ def _known(data: bytes) -> tuple[Record, bytes] | None:
 
 
 def _read(data: bytes, where: str) -> Record:
-    if len(data) > MAX_BYTES:
-        bad(where, f"is over {MAX_BYTES} bytes")
+    if len(data) > MAX_RECORD_BYTES:
+        bad(where, f"is over {MAX_RECORD_BYTES} bytes")
     row = parse_json(data, where)
     if not isinstance(row, dict):
         bad(where, "is not a JSON object")
@@ -187,7 +188,7 @@ def _read(data: bytes, where: str) -> Record:
     if missing:
         bad(where, f"lacks {', '.join(missing)}")
     record = Record(**values)
-    if record.root not in {PLAIN, attempt_root(record.attempt)}:
+    if record.root not in {IN_PLACE, attempt_root(record.attempt)}:
         bad(where, f"puts its data at {short(record.root)}")
     return record
 

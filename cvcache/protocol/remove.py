@@ -9,30 +9,30 @@ from cvcache.errors import CvcacheError
 from cvcache.protocol.finish import stop_older
 from cvcache.protocol.heartbeat import claiming
 from cvcache.protocol.messages import refusal
-from cvcache.protocol.observe import Watch, check_place, look
+from cvcache.protocol.observe import LeaseWatch, check_place, observe_node
 from cvcache.protocol.owner import new_id, now, this_owner
 from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import Record, dumps
-from cvcache.protocol.rules import FinishRemoval, Liveness, Refuse, Use, View, decide_removal
+from cvcache.protocol.record import Record, dump_record
+from cvcache.protocol.rules import FinishRemoval, Liveness, Observation, Refuse, Use, decide_removal
 from cvcache.protocol.sweep import past_attempts, wipe
 from cvcache.store import layout
 from cvcache.store.base import Store
-from cvcache.store.layout import PLAIN
+from cvcache.store.layout import IN_PLACE
 
 
 def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:
-    """Raise what `remove` would raise now; nothing is touched."""
-    view = look(store, path, Watch(policy))
+    """Raise what `remove_node` would raise now; nothing is touched."""
+    view = observe_node(store, path, LeaseWatch(policy))
     decision = decide_removal(view, force=force)
     if isinstance(decision, Refuse):
         raise decision.error(refusal(store.url(path), view, decision.error))
 
 
-def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
+def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
     """Remove one node, never its children; return whether there was one."""
-    watch = Watch(policy)
+    watch = LeaseWatch(policy)
     while True:
-        view = look(store, path, watch)
+        view = observe_node(store, path, watch)
         match decide_removal(view, force=force):
             case Use():
                 return False
@@ -45,7 +45,7 @@ def remove(store: Store, path: str, policy: Policy, *, force: bool = False) -> b
                 raise CvcacheError(str(decision))
 
 
-def finish_removal(store: Store, path: str, view: View, decision: FinishRemoval, policy: Policy) -> bool:
+def finish_removal(store: Store, path: str, view: Observation, decision: FinishRemoval, policy: Policy) -> bool:
     """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster with the first.
 
     Whoever is faster with the last has finished this removal; what they have written since stays.
@@ -61,13 +61,13 @@ def finish_removal(store: Store, path: str, view: View, decision: FinishRemoval,
         attempt=attempt,
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
-        root=PLAIN,
+        root=IN_PLACE,
         unproven=decision.unproven,
         items=None,
         shared=False,
     )
     with claiming(attempt):
-        if not store.put_new(layout.record(path, record), dumps(record)):
+        if not store.put_new(layout.record(path, record), dump_record(record)):
             return False
         wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
         own = layout.control(path)
@@ -77,5 +77,5 @@ def finish_removal(store: Store, path: str, view: View, decision: FinishRemoval,
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
         )
-        store.put_new(layout.record(path, done), dumps(done))
+        store.put_new(layout.record(path, done), dump_record(done))
     return True

@@ -16,7 +16,7 @@ class Sources(NamedTuple):
     images: tuple[Mapping[str, Any], ...] = ()
 
 
-class Wish(NamedTuple):
+class NodeRequest(NamedTuple):
     """What a caller wants of a node: what the protocol sees, and what goes into the record.
 
     `sources` looks through the key, and is called only where the node has to be computed. `alone`: a forced result has
@@ -31,12 +31,12 @@ class Wish(NamedTuple):
     explain: Callable[[Any, Any], list[str]] = lambda *_: []
 
 
-def is_forced(wish: Wish, before: Record | None) -> bool:
+def is_forced(wish: NodeRequest, before: Record | None) -> bool:
     """Whether a result counts as a new version: one was asked for, now or by an attempt `before` that did not end."""
     return wish.request.force or (before is not None and before.forced and before.state in {"claimed", "failed"})
 
 
-def version_of(wish: Wish, attempt: str, before: Record | None) -> str:
+def version_of(wish: NodeRequest, attempt: str, before: Record | None) -> str:
     """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds.
 
     Forced alone it counts as what is there `before`.

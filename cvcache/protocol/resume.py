@@ -17,7 +17,7 @@ from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
 from cvcache.store import layout
 from cvcache.store.gather import gather
-from cvcache.store.layout import PLAIN, attempt_root, log_entries
+from cvcache.store.layout import IN_PLACE, attempt_root, log_entries
 
 logger = logging.getLogger("cvcache")
 
@@ -105,5 +105,5 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         survived = store.scheme != "file" or boot == this_owner().boot
         first = root not in seen
         seen.add(root)
-        if first and survived and isinstance(plan, dict) and root in {PLAIN, attempt_root(other)}:
-            yield plan, path if root == PLAIN else f"{path}/{root}"
+        if first and survived and isinstance(plan, dict) and root in {IN_PLACE, attempt_root(other)}:
+            yield plan, path if root == IN_PLACE else f"{path}/{root}"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol.record import Record
-from cvcache.store.layout import PLAIN
+from cvcache.store.layout import IN_PLACE
 
 
 class Liveness(Enum):
@@ -40,7 +40,7 @@ class OnStale(Enum):
     NEW = "new"
 
 
-class View(NamedTuple):
+class Observation(NamedTuple):
     """What was seen of a node.
 
     `shared` says that the newest attempt gave work to other processes; `foreign` that a node
@@ -110,7 +110,7 @@ class Refuse:
 Decision = Use | Claim | Sibling | Wait | FinishRemoval | Refuse
 
 
-def decide(view: View, request: Request) -> Decision:
+def decide(view: Observation, request: Request) -> Decision:
     """Decide what a caller that wants to have `request` does with a node seen as `view`."""
     record = view.record
     if record is None:
@@ -133,7 +133,7 @@ def _decide_committed(record: Record, request: Request) -> Decision:
     return _claim(record.unproven)
 
 
-def _decide_held(view: View, record: Record, request: Request) -> Decision:
+def _decide_held(view: Observation, record: Record, request: Request) -> Decision:
     """Decide about a node whose newest record has an owner who may still act."""
     if view.liveness is Liveness.RUNNING:
         return Refuse(RecursiveNode)
@@ -150,7 +150,7 @@ def _decide_held(view: View, record: Record, request: Request) -> Decision:
     )
 
 
-def decide_removal(view: View, *, force: bool) -> Decision:
+def decide_removal(view: Observation, *, force: bool) -> Decision:
     """Decide what a caller that wants the node gone does; `Use` means that there is nothing to do."""
     record = view.record
     if record is None:
@@ -170,7 +170,7 @@ def decide_removal(view: View, *, force: bool) -> Decision:
 
 def _unproven(record: Record, *, stopped: bool) -> tuple[str, ...]:
     """Return the attempts that may still write at the plain root, the newest one's included unless it `stopped`."""
-    if stopped or record.root != PLAIN or record.attempt in record.unproven:
+    if stopped or record.root != IN_PLACE or record.attempt in record.unproven:
         return record.unproven
     return (*record.unproven, record.attempt)
 

@@ -16,7 +16,7 @@ from typing import IO, Any, ClassVar, Self, cast
 
 from cvcache.store.fileobj import Guard
 
-AT_ONCE = 48
+CONCURRENCY = 48
 """Requests to a bucket under way in one process."""
 
 RETRIES = 5

@@ -20,7 +20,7 @@ from cvcache.store.base import RETRIES, Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
 from cvcache.store.fileobj import Guard, RangeReader, WholeObject
 from cvcache.store.layout import probe
-from cvcache.store.redaction import quotes, secrets_of, without
+from cvcache.store.redaction import quotes, redact_secrets, secrets_of
 from cvcache.store.retry import http_status, is_denied, is_lost, retrying
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class BucketStore(Store):
         try:
             return fsspec.filesystem(self.scheme, **{**options, **self._tuned(options), **own})
         except Exception as error:  # noqa: BLE001 - each library has its own way to refuse an option
-            told = f"{type(error).__name__}: {without(self._secrets, str(error))[:500]}"
+            told = f"{type(error).__name__}: {redact_secrets(self._secrets, str(error))[:500]}"
         names = ", ".join(sorted(options)) or "none"
         raise UsageError(
             f"{self.scheme}:// cannot be opened with these storage options ({names}): {told}; correct them"
@@ -180,7 +180,7 @@ class BucketStore(Store):
 
     def _failure(self, path: str, error: Exception) -> Exception:
         """Return the error to raise for `error`: a refusal with the way out, and none that quotes a secret."""
-        told = without(self._secrets, str(error))
+        told = redact_secrets(self._secrets, str(error))
         if is_denied(error):
             msg = (
                 f"{self.url(path)}: the store refused ({type(error).__name__}: {told[:200]}). "

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.store.urls import redact
+from cvcache.store.urls import redact_url
 
 _VARIABLES = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
 _PATIENCE = 5.0
@@ -37,5 +37,5 @@ def check_endpoint(endpoint: str) -> None:
     try:
         socket.create_connection((host, parts.port or _PORTS.get(parts.scheme, 80)), timeout=_PATIENCE).close()
     except OSError as error:
-        msg = f"no server answers at {redact(endpoint)} ({error}); start it, or correct the endpoint"
+        msg = f"no server answers at {redact_url(endpoint)} ({error}); start it, or correct the endpoint"
         raise ConnectionError(msg) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from cvcache.store.base import AT_ONCE
+from cvcache.store.base import CONCURRENCY
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ def gather(function: Callable[[T], R], jobs: Iterable[T], *, remote: bool) -> li
     todo = list(jobs)
     if not remote or len(todo) <= 1:
         return [function(job) for job in todo]
-    pool = _pool(AT_ONCE, os.getpid())
+    pool = _pool(CONCURRENCY, os.getpid())
     futures = [pool.submit(function, job) for job in todo]
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:

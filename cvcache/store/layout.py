@@ -17,7 +17,7 @@ RESERVED = "_cvcache"
 ITEM_DIR_SUFFIXES = (".zarr", ".dir")
 """A directory whose name ends so is an item; any other is a child node. The set is closed, so all machines agree."""
 
-PLAIN = "."
+IN_PLACE = "."
 """The data root of an attempt that writes at the plain paths of its node."""
 
 DIRECTORY_INDEX = f"{RESERVED}/index.json"
@@ -127,7 +127,7 @@ def attempt_root(attempt: str) -> str:
 
 def root(path: str, entry: Entry | None) -> str:
     """Return the directory that the items of a record lie in."""
-    return path if entry is None or entry.root == PLAIN else f"{path}/{entry.root}"
+    return path if entry is None or entry.root == IN_PLACE else f"{path}/{entry.root}"
 
 
 def beat(path: str, attempt: str) -> str:

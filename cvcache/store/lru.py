@@ -12,10 +12,10 @@ from collections.abc import Hashable
 
 from cvcache.errors import UsageError
 
-_OVERHEAD = 200  # bytes that a name and its place in the table cost
+ENTRY_OVERHEAD = 200  # bytes that a name and its place in the table cost
 
 
-class Ram:
+class MemoryCache:
     """Bytes by name, the least recently used of which make room for others. Safe to use from several threads.
 
     Parameters
@@ -50,7 +50,7 @@ class Ram:
 
     def put(self, name: Hashable, data: bytes) -> None:
         """Keep `data` under `name`, unless it alone is over the limit."""
-        size = len(data) + _OVERHEAD
+        size = len(data) + ENTRY_OVERHEAD
         if size > self.limit:
             return
         with self._lock:
@@ -60,7 +60,7 @@ class Ram:
             self._size += size
             while self._size > self.limit:
                 _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest) + _OVERHEAD
+                self._size -= len(oldest) + ENTRY_OVERHEAD
 
     def __repr__(self) -> str:
         return f"Ram({self.limit})"

@@ -10,7 +10,7 @@ from typing import Any
 from cvcache.errors import InvalidName, UnknownOption
 from cvcache.store.base import RETRIES, Store, remembered
 from cvcache.store.names import node_path
-from cvcache.store.urls import as_text, parse
+from cvcache.store.urls import as_text, parse_url
 
 
 def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
@@ -23,7 +23,7 @@ def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
         file system, a mount point, the home or the current directory and what lies above them.
     """
     text, options = as_text(where)
-    location = parse(text)
+    location = parse_url(text)
     path = node_path(location)
     return location.scheme, _absolute(path) if location.scheme == "file" else path, options
 

@@ -31,7 +31,7 @@ def _secrets(value: object, *, hidden: bool) -> Iterator[str]:
         yield from [value] if hidden else [part for user in users for part in (user, user.partition(":")[2])]
 
 
-def without(secrets: frozenset[str], text: str) -> str:
+def redact_secrets(secrets: frozenset[str], text: str) -> str:
     """Return `text` with each of `secrets` struck out."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -41,7 +41,7 @@ def without(secrets: frozenset[str], text: str) -> str:
 def quotes(secrets: frozenset[str], error: BaseException | None) -> bool:
     """Whether `error`, or one it came from, says one of `secrets`."""
     while error is not None:
-        if without(secrets, text := str(error)) != text:
+        if redact_secrets(secrets, text := str(error)) != text:
             return True
         error = error.__cause__ or error.__context__
     return False

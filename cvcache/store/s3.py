@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
-from cvcache.store.base import AT_ONCE, ObjectInfo
+from cvcache.store.base import CONCURRENCY, ObjectInfo
 from cvcache.store.bucket import BucketStore, split
 
 _DELETE_LIMIT = 1000
@@ -20,7 +20,7 @@ class S3Store(BucketStore):
 
     def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Open as many connections as there may be requests, unless told otherwise: botocore's default is 10."""
-        return {"config_kwargs": {"max_pool_connections": AT_ONCE, **(options.get("config_kwargs") or {})}}
+        return {"config_kwargs": {"max_pool_connections": CONCURRENCY, **(options.get("config_kwargs") or {})}}
 
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
         return cast("bytes", self._fs.cat_file(path, start=start, end=end, max_concurrency=1))

@@ -42,7 +42,7 @@ class Location(NamedTuple):
     @property
     def shown(self) -> str:
         """The URL without secrets, for messages and logs."""
-        return redact(self.url)
+        return redact_url(self.url)
 
     def checked(self) -> Location:
         """Return this location; `InvalidName` if no store may be opened for it: chained, with a secret, on the web."""
@@ -64,7 +64,7 @@ class Location(NamedTuple):
         return f"Location({self.shown!r})"
 
 
-def parse(url: object) -> Location:
+def parse_url(url: object) -> Location:
     """Split a URL or path; `InvalidName` if it is no text."""
     if not isinstance(url, str):
         msg = f"a URL is text or a path, not {type(url).__name__}; pass it as a str or os.PathLike"
@@ -83,7 +83,7 @@ def as_text(where: Any) -> tuple[Any, dict[str, Any]]:
     return os.fspath(where) if isinstance(where, os.PathLike) else where, {}
 
 
-def redact(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return `url` without user name, password and query, for messages and logs."""
     scheme, colon, rest = url.partition(":")
     slashes = rest[: len(rest) - len(rest.lstrip("/"))]

@@ -25,7 +25,7 @@ import pytest
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.node.cachedir import CacheDir
 from cvcache.store import layout
 from cvcache.store.base import Store
@@ -119,10 +119,10 @@ class FormatTests(ConformanceTests):
         return url if request.param == "memory" else f"{tmp_path}/node"
 
     @pytest.fixture
-    def somewhere(self, url: str) -> Iterator[Place]:
+    def somewhere(self, url: str) -> Iterator[ItemPath]:
         """Give a place of an item in no node."""
         node = cdir(url)
-        place = Place(node.store, f"{node.location}/{self.item}")
+        place = ItemPath(node.store, f"{node.location}/{self.item}")
         yield place
         place.store.delete([place.path, *map(place.at, place.find())])
 
@@ -177,12 +177,12 @@ class FormatTests(ConformanceTests):
         assert json.loads(text) == meta
         assert len(text) < SMALL
         assert meta["kind"] in KINDS
-        place = Place(node.store, f"{node.location}/{self.item}")
+        place = ItemPath(node.store, f"{node.location}/{self.item}")
         sizes = [info.size for info in place.find().values()] or [len(place.get())]
         assert meta["bytes"] == sum(sizes)
         assert self.form.describe(place) == {key: meta[key] for key in meta if key not in self.untold}
 
-    def test_each_byte_is_put_under_the_guard(self, somewhere: Place, of_values: str) -> None:
+    def test_each_byte_is_put_under_the_guard(self, somewhere: ItemPath, of_values: str) -> None:
         entered: list[str] = []
 
         @contextlib.contextmanager
@@ -191,7 +191,7 @@ class FormatTests(ConformanceTests):
             yield
 
         store = _Noting(somewhere.store)
-        self.form.write(Place(store, somewhere.path, guard=guard), self.value(of_values), **self.write_options)
+        self.form.write(ItemPath(store, somewhere.path, guard=guard), self.value(of_values), **self.write_options)
         assert len(store.items_put) <= (len(entered) if self.form.directory else 1) <= len(entered)
         folder, _, name = somewhere.path.rpartition("/")
         listing = somewhere.store.list(folder)
@@ -201,9 +201,9 @@ class FormatTests(ConformanceTests):
     def test_damage_is_never_read_as_a_result(self, where: str, of_values: str) -> None:
         node = self.commit(where, self.value(of_values))
         damage = self._damage_parts if self.form.directory else self._damage_file
-        damage(Place(node.store, f"{node.location}/{self.item}"), node, self.value(of_values))
+        damage(ItemPath(node.store, f"{node.location}/{self.item}"), node, self.value(of_values))
 
-    def _damage_file(self, place: Place, node: CacheDir, value: Any) -> None:
+    def _damage_file(self, place: ItemPath, node: CacheDir, value: Any) -> None:
         data = place.get()
         flipped = [data[:-1] + bytes([data[-1] ^ 1])] if data else []
         for damaged in {data[:-1], data[: len(data) // 2], b"", *flipped, data + b"\0"} - {data}:
@@ -215,7 +215,7 @@ class FormatTests(ConformanceTests):
             read = cdir_query(node).read(self.item)
             assert self.equal(value, read), f"of {damaged} another object was read"
 
-    def _damage_parts(self, place: Place, node: CacheDir, value: Any) -> None:
+    def _damage_parts(self, place: ItemPath, node: CacheDir, value: Any) -> None:
         """Take parts away or cut them."""
         parts = {key: place.get(key) for key in place.find()}
         for damaged in [[key] for key in list(parts)[:PARTS]] + [list(parts)]:
@@ -228,20 +228,20 @@ class FormatTests(ConformanceTests):
             for key in damaged:
                 place.store.put(place.at(key), parts[key])
 
-    def test_bytes_of_something_else_raise_nothing_but_damage(self, somewhere: Place, of_values: str) -> None:
+    def test_bytes_of_something_else_raise_nothing_but_damage(self, somewhere: ItemPath, of_values: str) -> None:
         meta = self.form.write(somewhere, self.value(of_values), **self.write_options)
         whole = somewhere.get() if not self.form.directory else b""
         for key in somewhere.find() or [""]:
             for data in (b"", b"\0\xffwhat is this", b"{}", b"[[1]]", whole[: len(whole) // 2]):
                 somewhere.store.put(somewhere.at(key), data)
                 for known in ({}, meta):
-                    place = Place(somewhere.store, somewhere.path, known)
+                    place = ItemPath(somewhere.store, somewhere.path, known)
                     with contextlib.suppress(ItemDamaged):
                         settled(self.form.read(place))
                     with contextlib.suppress(ItemDamaged):
                         self.form.describe(place)
 
-    def test_a_missing_item_is_not_found(self, somewhere: Place) -> None:
+    def test_a_missing_item_is_not_found(self, somewhere: ItemPath) -> None:
         with pytest.raises(FileNotFoundError):
             self.form.read(somewhere)
         with pytest.raises(FileNotFoundError):

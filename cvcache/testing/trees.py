@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from cvcache.protocol.owner import new_id, now, this_owner
-from cvcache.protocol.record import Record, dumps
+from cvcache.protocol.record import Record, dump_record
 from cvcache.store import layout
 from cvcache.store.base import Store
 from cvcache.store.open import location_of, open_store
@@ -65,4 +65,4 @@ def _lay_node(store: Store, path: str) -> None:
     store.put(layout.announcement(path, attempt, "stats.json"), b"{}")
     store.put(f"{path}/stats.json", item)
     for record in (claim, commit):
-        store.put(layout.record(path, record), dumps(record))
+        store.put(layout.record(path, record), dump_record(record))

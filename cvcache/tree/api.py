@@ -9,10 +9,10 @@ from typing import Any
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.commit import Commit
-from cvcache.node.context import Access
+from cvcache.node.context import TreeContext
 from cvcache.node.nocache import NoCache
 from cvcache.protocol.policy import Policy
-from cvcache.store.lru import Ram
+from cvcache.store.lru import MemoryCache
 from cvcache.store.open import location_of
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
@@ -66,11 +66,11 @@ def cdir(
         if policy is None and ram is None and not others and not copy_on_read:
             return where
         return where.reached(
-            policy=policy, ram=None if ram is None else Ram(ram), also=others, copy_on_read=copy_on_read
+            policy=policy, ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read
         )
     scheme, path, carried = location_of(where)
-    node = CacheDir(Access(scheme, {**carried, **storage_options}, policy or Policy()), path)
-    return node.reached(ram=None if ram is None else Ram(ram), also=others, copy_on_read=copy_on_read)
+    node = CacheDir(TreeContext(scheme, {**carried, **storage_options}, policy or Policy()), path)
+    return node.reached(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
 
 
 def cdir_init(

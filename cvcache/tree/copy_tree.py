@@ -11,7 +11,7 @@ from cvcache.node.cachedir import CacheDir
 from cvcache.node.copy_node import fill
 from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.claim import obtain
-from cvcache.protocol.request import Sources, Wish
+from cvcache.protocol.request import NodeRequest, Sources
 from cvcache.protocol.rules import Request
 from cvcache.tree.api import cdir
 from cvcache.tree.walk import cdir_walk
@@ -87,6 +87,6 @@ def _opened(node: CacheDir, there: CacheDir, *, whole: bool) -> Attempt | None:
     if record is None:
         return None
     request = Request(record.digest if whole else None, force=True)
-    wish = Wish(request, record.key if whole else None, lambda: Sources(record.inputs))
+    wish = NodeRequest(request, record.key if whole else None, lambda: Sources(record.inputs))
     found = obtain(there.store, there.location, wish, there.policy)
     return found if isinstance(found, Attempt) else None

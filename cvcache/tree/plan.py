@@ -18,10 +18,10 @@ from cvcache.node import init
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.commit import Commit
 from cvcache.protocol.messages import describe_owner, refusal, why_claimed
-from cvcache.protocol.observe import Watch, look
+from cvcache.protocol.observe import LeaseWatch, observe_node
 from cvcache.protocol.owner import new_id, now
 from cvcache.protocol.record import Record
-from cvcache.protocol.request import Wish, version_of
+from cvcache.protocol.request import NodeRequest, version_of
 from cvcache.protocol.rules import OnStale, Refuse, Sibling, Use, Wait, decide
 
 _PACKAGE = Path(__file__).parents[1]
@@ -105,13 +105,13 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.ended = f"{where}{error}"
         return True
 
-    def ask(self, node: CacheDir, wish: Wish) -> CacheDir:
+    def ask(self, node: CacheDir, wish: NodeRequest) -> CacheDir:
         """Return the node as the protocol would give it, or one that stands for its coming result."""
         if node.url in self._coming:
             return self._again(self._coming[node.url], wish)
         if not node.kept:
             return self._computed(node, wish, "compute", ["nothing is kept without a cache"], None)
-        view = look(node.store, node.location, Watch(node.policy))
+        view = observe_node(node.store, node.location, LeaseWatch(node.policy))
         decision = decide(view, wish.request._replace(wait=True))
         url, record = node.url, view.record
         match decision:
@@ -136,7 +136,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.rows.append(Planned(node.found_at, "read"))
         return node
 
-    def _again(self, coming: PlannedNode, wish: Wish) -> CacheDir:
+    def _again(self, coming: PlannedNode, wish: NodeRequest) -> CacheDir:
         """Return a node that this plan has met already."""
         same = wish.request.digest in {None, coming.digest}
         if same and not wish.request.force:
@@ -146,7 +146,9 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         why = explain(coming.key, wish.key) or ["forced"]
         return self._computed(coming, wish, "compute", why, None)
 
-    def _computed(self, node: CacheDir, wish: Wish, action: str, why: list[str], old: Record | None) -> PlannedNode:
+    def _computed(
+        self, node: CacheDir, wish: NodeRequest, action: str, why: list[str], old: Record | None
+    ) -> PlannedNode:
         seconds = old.duration if old is not None and old.state == "committed" else None
         self.rows.append(Planned(node.url, action, tuple(why), seconds))
         self._coming[node.url] = coming = PlannedNode.coming(node, wish, tuple(why), old)
@@ -195,7 +197,7 @@ class PlannedNode(CacheDir):
     """A node that would be computed: it has a version for the keys of others, and nothing in it."""
 
     @classmethod
-    def coming(cls, node: CacheDir, wish: Wish, why: tuple[str, ...], old: Record | None) -> PlannedNode:
+    def coming(cls, node: CacheDir, wish: NodeRequest, why: tuple[str, ...], old: Record | None) -> PlannedNode:
         """Return what stands for `node` once `wish` is fulfilled."""
         attempt = new_id()
         planned = cls(node._access, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class

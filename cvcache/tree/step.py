@@ -15,11 +15,11 @@ from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.keys.canonical import Canonical
 from cvcache.keys.functions.closure import code_of
-from cvcache.logs.capture import capture_async
+from cvcache.logs.capture import capture_log_async
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.init import check_on_stale
 from cvcache.protocol.attempt import open_attempt
-from cvcache.protocol.opener import on_behalf_of_caller
+from cvcache.protocol.opener import acting_for_opener
 from cvcache.tree.plan import plan
 
 Function = Callable[..., Any]
@@ -267,14 +267,16 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
         return node
 
     def _logged_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
-        return capture_async(open_attempt(node.url), self._log, node.write) if self._log else contextlib.nullcontext()
+        return (
+            capture_log_async(open_attempt(node.url), self._log, node.write) if self._log else contextlib.nullcontext()
+        )
 
 
 async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> T:
     """Return what `function` returns in another thread, on behalf of this task; `undo` it if this one was cancelled."""
     import asyncio
 
-    with on_behalf_of_caller() as left:
+    with acting_for_opener() as left:
         context = contextvars.copy_context()
     # of its own: those of the default pool may all wait for a node whose owner needs one of them to go on
     pool = concurrent.futures.ThreadPoolExecutor(1, "cvcache-open")

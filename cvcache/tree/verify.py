@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place, sha256
+from cvcache.formats.item_path import ItemPath, sha256
 from cvcache.node import item_io
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.nocache import NoCache
@@ -79,7 +79,7 @@ def _damages(node: CacheDir) -> Iterator[Damage]:
             yield Damage(node, name, part, fault)
 
 
-def _faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the damaged parts of one item, each with what is wrong."""
     if row.get("complete") and is_item_dir(place.name):
         from cvcache.image.read.verify import damaged
@@ -100,7 +100,7 @@ def _faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _file_faults(place, row)
 
 
-def _file_faults(place: Place, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _file_faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     info = place.store.stat(place.path)
     if info is None:
         yield "", "missing"

@@ -12,7 +12,7 @@ from cvcache.node import init, item_io
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.nocache import NoCache
 from cvcache.protocol.observe import is_foreign
-from cvcache.protocol.remove import check_removal, remove
+from cvcache.protocol.remove import check_removal, remove_node
 from cvcache.store.layout import is_control
 from cvcache.store.names import child_names
 from cvcache.tree.api import cdir
@@ -185,4 +185,4 @@ def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, 
     if nodes:
         for n in deepest_first:
             check_removal(n.store, n.location, n.policy, force=force)
-    return [n.url for n in deepest_first if remove(n.store, n.location, n.policy, force=force)]
+    return [n.url for n in deepest_first if remove_node(n.store, n.location, n.policy, force=force)]

@@ -21,8 +21,8 @@ import dask.array as da
 import numpy as np
 
 import cvcache
-from cvcache.keys import key_form
-from cvcache.keys.canonical import digest
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import digest
 
 try:
     import joblib
@@ -96,7 +96,7 @@ def pyramid_cases(directory: Path) -> list[Case]:
 def array_cases() -> list[Case]:
     """Return the keys of an array."""
     array = np.random.default_rng(1).integers(0, 60_000, ARRAY_MIB << 19, dtype="u2").reshape(64, 512, -1)
-    cases = [Case("cvcache key", lambda: digest(key_form({"image": array})), 1)]
+    cases = [Case("cvcache key", lambda: digest(canonical_key({"image": array})), 1)]
     return cases if joblib is None else [*cases, Case("joblib.hash", lambda: joblib.hash(array), 1)]
 
 

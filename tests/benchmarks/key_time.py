@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cvcache.keys import key_form
-from cvcache.keys.canonical import digest
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import digest
 from cvcache.keys.functions.closure import code_of
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def main() -> int:
     strided = np.repeat(image, 2, axis=0)[::2]
     small = {"sigma": 2.0, "level": 3, "mode": "reflect", "size": [3, 3]}
     cases: dict[str, tuple[Callable[[], object], int]] = {
-        "small dict": (lambda: digest(key_form(small)), 2000),
+        "small dict": (lambda: digest(canonical_key(small)), 2000),
         "code of a function, again": (lambda: code_of(smooth), 2000),
-        "64 MiB uint16": (lambda: key_form(image), 1),
-        "64 MiB uint16, not contiguous": (lambda: key_form(strided), 1),
+        "64 MiB uint16": (lambda: canonical_key(image), 1),
+        "64 MiB uint16, not contiguous": (lambda: canonical_key(strided), 1),
     }
     try:
         import joblib  # type: ignore[import-untyped]

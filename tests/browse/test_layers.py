@@ -29,7 +29,7 @@ from cvcache.browse.layer_data.settings import UNITS, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.store.local import LocalStore
 from cvcache.testing import CountingStore, instrument
 
@@ -640,7 +640,7 @@ def test_an_item_of_an_attempt_with_a_root_of_its_own_is_that_item(tmp_path: Pat
 
 def test_a_foreign_file_in_a_node_is_not_taken_for_its_result(tmp_path: Path) -> None:
     node = filled(str(tmp_path / "n"), ("a.json", 1, {}))
-    place = Place(LocalStore(), str(tmp_path / "n" / "stray.ome.zarr"))
+    place = ItemPath(LocalStore(), str(tmp_path / "n" / "stray.ome.zarr"))
     find_format("x.ome.zarr").write(place, STACK[0])
     for source in (place.path, item_row("", node, "foreign", "stray.ome.zarr", {})):
         (layer,) = layers(source)
@@ -652,7 +652,7 @@ def test_a_foreign_file_in_a_node_is_not_taken_for_its_result(tmp_path: Path) ->
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_image_others_wrote_is_shown(tmp_path: Path, viewer: Any, version: str) -> None:
     path = tmp_path / "data" / "x.ome.zarr"
-    find_format("x.ome.zarr").write(Place(LocalStore(), str(path)), np.stack([STACK] * 2), version=version, **UM)
+    find_format("x.ome.zarr").write(ItemPath(LocalStore(), str(path)), np.stack([STACK] * 2), version=version, **UM)
     document = path / ("zarr.json" if version == "0.5" else ".zattrs")
     group = json.loads(document.read_text())
     attributes = group["attributes"] if version == "0.5" else group

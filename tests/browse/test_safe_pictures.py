@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.browse.pictures.pictures import Picture, Refused, check_png, picture, thumbnail
-from cvcache.browse.pictures.png import MOST_BYTES
+from cvcache.browse.pictures.pictures import picture, thumbnail
+from cvcache.browse.pictures.png import MOST_BYTES, Picture, Refused, check_png
 from cvcache.browse.rows import item_row, node_row
 from cvcache.image.write.thumbnail import png
 from cvcache.testing import CountingStore, instrument

@@ -15,7 +15,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 STRUCTURED = np.dtype([("id", "<i4"), ("xy", "<f8", (2,))])
 
@@ -74,15 +74,15 @@ class TestNpy(FormatTests):
             ("list", r"numpy\.array\(obj\)"),
         ],
     )
-    def test_the_way_out_is_one(self, place: Place, label: str, cure: str) -> None:
+    def test_the_way_out_is_one(self, place: ItemPath, label: str, cure: str) -> None:
         with pytest.raises(NotReproducible, match=cure):
             find_format(self.name).write(place, self.bad[label]())
 
-    def test_what_is_read_is_writable(self, place: Place) -> None:
+    def test_what_is_read_is_writable(self, place: ItemPath) -> None:
         find_format(self.name).write(place, np.zeros(3))
         find_format(self.name).read(place)[0] = 1  # type: ignore[index]
 
-    def test_a_pickle_is_never_loaded(self, place: Place) -> None:
+    def test_a_pickle_is_never_loaded(self, place: ItemPath) -> None:
         buffer = io.BytesIO()
         np.save(buffer, np.array([Evil()], dtype=object), allow_pickle=True)
         for data in (buffer.getvalue(), pickle.dumps(Evil())):
@@ -90,7 +90,7 @@ class TestNpy(FormatTests):
             with pytest.raises(ItemDamaged):
                 find_format(self.name).read(place)
 
-    def test_a_cut_file_is_damage(self, place: Place) -> None:
+    def test_a_cut_file_is_damage(self, place: ItemPath) -> None:
         find_format(self.name).write(place, np.zeros(100))
         whole = place.get()
         for end in (0, 4, 20, len(whole) - 1):
@@ -115,19 +115,19 @@ class TestNpz(FormatTests):
         "object value": lambda: {"a": np.array([None])},
     }
 
-    def test_numpy_reads_it(self, place: Place) -> None:
+    def test_numpy_reads_it(self, place: ItemPath) -> None:
         find_format(self.name).write(place, {"a": np.arange(1000)}, compress=True)
         assert len(place.get()) < 4000
         with np.load(io.BytesIO(place.get())) as archive:
             np.testing.assert_array_equal(archive["a"], np.arange(1000))
 
-    def test_equal_arrays_give_equal_bytes(self, place: Place) -> None:
+    def test_equal_arrays_give_equal_bytes(self, place: ItemPath) -> None:
         find_format(self.name).write(place, {"a": np.arange(3)})
         first = place.get()
         find_format(self.name).write(place, {"a": np.arange(3)})
         assert place.get() == first
 
-    def test_a_cut_archive_is_damage(self, place: Place) -> None:
+    def test_a_cut_archive_is_damage(self, place: ItemPath) -> None:
         find_format(self.name).write(place, {"a": np.arange(3)})
         place.put(place.get()[:-30])
         with pytest.raises(ItemDamaged):

@@ -16,7 +16,7 @@ from format_cases import FormatTests, new_place
 from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
 from cvcache.formats import Format, find_format, registry
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.store.base import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
 
@@ -241,7 +241,7 @@ def test_a_mapping_that_turns_out_to_hold_no_bytes_leaves_nothing(url: str) -> N
 @pytest.mark.parametrize("step", range(1, 6))
 def test_a_crash_on_the_way_is_never_read_as_a_result(step: int) -> None:
     place = new_place("chips.dir")
-    crashing = Place(FaultyStore(place.store, {step: "crash"}), place.path)
+    crashing = ItemPath(FaultyStore(place.store, {step: "crash"}), place.path)
     try:
         FORM.write(crashing, CHIPS)
     except SimulatedCrash:
@@ -301,16 +301,16 @@ def test_a_format_of_its_own_goes_before(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_files_of_a_format_that_is_not_registered_are_not_read_as_files(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tiles:
         @staticmethod
-        def write(place: Place, obj: bytes, /) -> dict[str, Any]:
+        def write(place: ItemPath, obj: bytes, /) -> dict[str, Any]:
             place.put(obj, "tile")
             return {"kind": "file", "tiles": 1}
 
         @staticmethod
-        def read(place: Place, /) -> bytes:
+        def read(place: ItemPath, /) -> bytes:
             return place.get("tile")
 
         @staticmethod
-        def describe(_: Place) -> dict[str, Any]:
+        def describe(_: ItemPath) -> dict[str, Any]:
             return {"kind": "file", "tiles": 1}
 
     url = f"memory://dirs/{uuid.uuid4().hex}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NodeReplaced
-from cvcache.formats.item_path import Place
-from cvcache.store.lru import Ram
+from cvcache.formats.item_path import ItemPath
+from cvcache.store.lru import MemoryCache
 from cvcache.store.open import location_of, open_store
 from cvcache.testing.stores import WrapperStore
 
@@ -39,25 +39,25 @@ class Slow(WrapperStore):
 
 
 @pytest.fixture
-def place(s3_case: BucketCase) -> Place:
+def place(s3_case: BucketCase) -> ItemPath:
     scheme, path, options = location_of(s3_case.url)
     store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
     for number in range(16):
         s3_case.put(f"x.zarr/{number}", b"old")
-    return Place(store, f"{path}/x.zarr", pin=f"{path}/successor", strict=True)
+    return ItemPath(store, f"{path}/x.zarr", pin=f"{path}/successor", strict=True)
 
 
-def test_what_is_strict_notices_a_replacement_of_the_same_second(place: Place, s3_case: BucketCase) -> None:
+def test_what_is_strict_notices_a_replacement_of_the_same_second(place: ItemPath, s3_case: BucketCase) -> None:
     assert place.get("0") == b"old"
     s3_case.put("successor", b"{}")
     s3_case.put("x.zarr/1", b"new")
-    lenient = Place(place.store, place.path, pin=place.pin)
+    lenient = ItemPath(place.store, place.path, pin=place.pin)
     assert lenient.get("1") == b"new"
     with pytest.raises(NodeReplaced):
         place.get("1")
 
 
-def test_reads_at_the_same_time_share_their_proof(place: Place) -> None:
+def test_reads_at_the_same_time_share_their_proof(place: ItemPath) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda number: place.get(str(number)), range(16))) == [b"old"] * 16
     asked = [verb for verb, _ in place.store.asked]  # type: ignore[attr-defined]  # the fixture's store
@@ -65,14 +65,14 @@ def test_reads_at_the_same_time_share_their_proof(place: Place) -> None:
     assert asked.count("stat") <= 4
 
 
-def test_every_read_has_a_look_that_began_after_it(place: Place) -> None:
+def test_every_read_has_a_look_that_began_after_it(place: ItemPath) -> None:
     place.get("0")
     place.get("1")
     assert [verb for verb, _ in place.store.asked] == ["get", "stat", "get", "stat"]  # type: ignore[attr-defined]  # the fixture's store
 
 
-def test_what_is_in_memory_was_proved_and_asks_for_nothing(place: Place, s3_case: BucketCase) -> None:
-    place.ram = Ram("1MB")
+def test_what_is_in_memory_was_proved_and_asks_for_nothing(place: ItemPath, s3_case: BucketCase) -> None:
+    place.ram = MemoryCache("1MB")
     assert place.get("0") == b"old"
     before = len(place.store.asked)  # type: ignore[attr-defined]  # the fixture's store
     assert place.get("0") == b"old"

@@ -26,7 +26,7 @@ from cvcache.testing import CountingStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 FORM = find_format("cells.parquet")
 
@@ -138,12 +138,12 @@ class TestParquet(FormatTests):
         "arrow batch": lambda: pa.record_batch({"a": [1]}),
     }
 
-    def test_any_reader_of_parquet_reads_it(self, place: Place) -> None:
+    def test_any_reader_of_parquet_reads_it(self, place: ItemPath) -> None:
         FORM.write(place, cells().set_index("id"))
         frame = pd.read_parquet(io.BytesIO(place.get()))
         pd.testing.assert_frame_equal(frame, cells().set_index("id"))
 
-    def test_a_foreign_table_is_read_as_pandas_does(self, place: Place) -> None:
+    def test_a_foreign_table_is_read_as_pandas_does(self, place: ItemPath) -> None:
         sink = io.BytesIO()
         pq.write_table(pa.table({"a": [1, 2], "b": ["x", None]}), sink, row_group_size=1)
         place.put(sink.getvalue())
@@ -157,7 +157,7 @@ class TestParquet(FormatTests):
         assert_same(FORM.read(place), pd.read_parquet(io.BytesIO(place.get())))
         assert_same(FORM.read(place, columns=["b"]), pd.read_parquet(io.BytesIO(place.get()), columns=["b"]))
 
-    def test_a_flipped_bit_of_a_page_is_damage_even_where_nobody_vouches_for_it(self, place: Place) -> None:
+    def test_a_flipped_bit_of_a_page_is_damage_even_where_nobody_vouches_for_it(self, place: ItemPath) -> None:
         FORM.write(place, one(np.random.default_rng(0).random(1000)), compression=None)
         data = bytearray(place.get())
         data[2000] ^= 1
@@ -167,11 +167,11 @@ class TestParquet(FormatTests):
                 FORM.read(place, **options)
 
     @pytest.mark.parametrize("compression", ["zstd", "snappy", "gzip", "lz4", "brotli", None])
-    def test_compressions(self, place: Place, compression: str | None) -> None:
+    def test_compressions(self, place: ItemPath, compression: str | None) -> None:
         FORM.write(place, cells(), compression=compression)
         assert_same(FORM.read(place), cells())
 
-    def test_an_unknown_compression_is_told_what_was_meant(self, place: Place) -> None:
+    def test_an_unknown_compression_is_told_what_was_meant(self, place: ItemPath) -> None:
         with pytest.raises(UsageError, match="did you mean 'zstd'"):
             FORM.write(place, cells(), compression="zst")
         assert place.store.stat(place.path) is None

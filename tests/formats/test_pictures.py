@@ -23,7 +23,7 @@ from cvcache.testing.equal import same
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
 def pixels(dtype: str, *shape: int) -> np.ndarray:
@@ -59,7 +59,7 @@ class TestPng(FormatTests):
         "path": lambda: "a.png",
     }
 
-    def test_a_figure_is_rendered(self, place: Place) -> None:
+    def test_a_figure_is_rendered(self, place: ItemPath) -> None:
         form = find_format(self.name)
         meta = form.write(place, figure())
         assert meta == form.describe(place)
@@ -67,25 +67,25 @@ class TestPng(FormatTests):
         assert form.read(place).shape == (50, 100, 4)  # type: ignore[attr-defined]
         assert form.write(place, figure(), dpi=100)["shape"] == [100, 200, 4]
 
-    def test_what_pillow_would_not_open_is_not_written(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_pillow_would_not_open_is_not_written(self, place: ItemPath, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
         with pytest.raises(NotReproducible, match="MAX_IMAGE_PIXELS"):
             find_format(self.name).write(place, pixels("uint8", 11, 10))
         assert place.store.stat(place.path) is None
 
-    def test_a_bomb_is_not_opened(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_bomb_is_not_opened(self, place: ItemPath, monkeypatch: pytest.MonkeyPatch) -> None:
         find_format(self.name).write(place, pixels("uint8", 20, 20))
         monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
         with pytest.raises(PIL.Image.DecompressionBombError):
             find_format(self.name).read(place)
 
-    def test_a_palette_is_resolved(self, place: Place) -> None:
+    def test_a_palette_is_resolved(self, place: ItemPath) -> None:
         buffer = io.BytesIO()
         PIL.Image.fromarray(pixels("uint8", 4, 4, 3)).quantize(4).save(buffer, "PNG")
         place.put(buffer.getvalue())
         assert find_format(self.name).read(place).shape == (4, 4, 3)  # type: ignore[attr-defined]
 
-    def test_a_cut_file_is_damage(self, place: Place) -> None:
+    def test_a_cut_file_is_damage(self, place: ItemPath) -> None:
         find_format(self.name).write(place, pixels("uint8", 50, 50))
         place.put(place.get()[:500])
         with pytest.raises(ItemDamaged):
@@ -105,7 +105,7 @@ class TestSvg(FormatTests):
         "surrogate": lambda: "<svg>\ud800</svg>",
     }
 
-    def test_a_figure_is_rendered(self, place: Place) -> None:
+    def test_a_figure_is_rendered(self, place: ItemPath) -> None:
         form = find_format(self.name)
         assert form.write(place, figure()) == form.describe(place)
         text = form.read(place)
@@ -123,7 +123,7 @@ class TestPdf(FormatTests):
         "axes": lambda: figure().axes[0],
     }
 
-    def test_a_figure_is_a_page(self, place: Place) -> None:
+    def test_a_figure_is_a_page(self, place: ItemPath) -> None:
         form = find_format(self.name)
         assert form.write(place, figure()) == form.describe(place)
         first = form.read(place)

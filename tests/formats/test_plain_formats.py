@@ -15,7 +15,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
 class TestJson(FormatTests):
@@ -51,18 +51,18 @@ class TestJson(FormatTests):
             ([{1: 2}], "$[0] has the key 1, a int"),
         ],
     )
-    def test_the_message_has_the_path(self, place: Place, value: object, path: str) -> None:
+    def test_the_message_has_the_path(self, place: ItemPath, value: object, path: str) -> None:
         with pytest.raises(NotReproducible) as caught:
             find_format(self.name).write(place, value)
         assert path in str(caught.value)
 
-    def test_it_is_readable(self, place: Place) -> None:
+    def test_it_is_readable(self, place: ItemPath) -> None:
         find_format(self.name).write(place, {"scale": "µm"})
         assert place.get() == '{\n  "scale": "µm"\n}\n'.encode()
         find_format(self.name).write(place, [1, 2], indent=None)
         assert place.get() == b"[1, 2]\n"
 
-    def test_broken_json_is_damage(self, place: Place) -> None:
+    def test_broken_json_is_damage(self, place: ItemPath) -> None:
         place.put(b'{"a": ')
         with pytest.raises(ItemDamaged, match=r"stats\.json"):
             find_format(self.name).read(place)
@@ -105,7 +105,7 @@ class TestText(FormatTests):
         "surrogate": lambda: "\ud800",
     }
 
-    def test_other_encodings_are_damage(self, place: Place) -> None:
+    def test_other_encodings_are_damage(self, place: ItemPath) -> None:
         place.put("µ".encode("latin1"))
         with pytest.raises(ItemDamaged, match="look at its bytes"):
             find_format(self.name).read(place)
@@ -140,7 +140,7 @@ class TestLog(FormatTests):
     good: ClassVar = {"lines": lambda: "INFO a\nWARNING µ\n"}
     bad: ClassVar = {"list": lambda: ["a"]}
 
-    def test_a_log_is_always_readable(self, place: Place) -> None:
+    def test_a_log_is_always_readable(self, place: ItemPath) -> None:
         place.put(b"ok \xff\n")
         assert find_format(self.name).read(place) == "ok \ufffd\n"
         assert find_format(self.name).describe(place) == {"kind": "log", "bytes": 5}

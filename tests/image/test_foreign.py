@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Image:
         self.store = Watched()
         self.version = version
         self.root = folder / "inside" / "x.ome.zarr"
-        self.place = Place(self.store, str(self.root))
+        self.place = ItemPath(self.store, str(self.root))
         self.array = "0/zarr.json" if version == "0.5" else "0/.zarray"
         self.group = "zarr.json" if version == "0.5" else ".zattrs"
         lazy = da.from_array(PIXELS, chunks=(10, 30))
@@ -78,10 +78,10 @@ class Image:
         change(document)
         (self.root / key).write_text(json.dumps(document))
 
-    def fresh(self) -> Place:
+    def fresh(self) -> ItemPath:
         """Return the place as somebody finds it."""
         self.store = Watched()
-        return Place(self.store, str(self.root))
+        return ItemPath(self.store, str(self.root))
 
 
 @pytest.fixture
@@ -653,7 +653,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
     return {name: Image(tmp_path_factory.mktemp("fuzz"), **options) for name, options in KINDS.items()}
 
 
-def use(place: Place) -> None:
+def use(place: ItemPath) -> None:
     """Do with an image what a browser would."""
     for verb in (FORM.describe, lambda place: FORM.read(place, level=-1), FORM.read):
         found = verb(place)
@@ -677,7 +677,7 @@ def test_whatever_the_metadata_says_it_is_read_or_refused(
             (root / key).write_text(json.dumps(mutate(document, data)))
         started = time.monotonic()
         with limited_memory(), contextlib.suppress(ItemDamaged, UsageError, FileNotFoundError):
-            use(Place(LocalStore(), str(root)))
+            use(ItemPath(LocalStore(), str(root)))
         assert time.monotonic() - started < SECONDS
     finally:
         shutil.rmtree(root.parent)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 
 FORM = find_format("x.ome.zarr")
 DTYPES = (
@@ -149,10 +149,10 @@ def test_what_was_written_is_read(case: tuple[np.ndarray, dict[str, Any]], data:
         assert json.loads(json.dumps(meta, allow_nan=False)) == meta
         check_objects(place, meta)
         known = {name: value for name, value in meta.items() if name not in {"range", "histogram"}}
-        assert FORM.describe(Place(place.store, place.path)) == known
-        recorded = Place(place.store, place.path, meta)
+        assert FORM.describe(ItemPath(place.store, place.path)) == known
+        recorded = ItemPath(place.store, place.path, meta)
         check_pixels(recorded, pixels, chunks, options["downsample"], meta)
-        check_pixels(Place(place.store, place.path), pixels, chunks, options["downsample"], meta)
+        check_pixels(ItemPath(place.store, place.path), pixels, chunks, options["downsample"], meta)
         level = data.draw(st.integers(0, meta["levels"] - 1))
         whole = np.asarray(FORM.read(recorded, level=level))
         window = tuple(part_of(data.draw, n) for n in whole.shape)
@@ -160,7 +160,7 @@ def test_what_was_written_is_read(case: tuple[np.ndarray, dict[str, Any]], data:
         np.testing.assert_array_equal(np.asarray(part), np.asarray(whole[window], whole.dtype), strict=True)
 
 
-def check_pixels(place: Place, pixels: np.ndarray, chunks: Any, method: str, meta: dict[str, Any]) -> None:
+def check_pixels(place: ItemPath, pixels: np.ndarray, chunks: Any, method: str, meta: dict[str, Any]) -> None:
     """Compare all levels with what numpy makes of `pixels`."""
     first: Any = FORM.read(place)
     assert first.dtype == pixels.dtype
@@ -181,7 +181,7 @@ def check_pixels(place: Place, pixels: np.ndarray, chunks: Any, method: str, met
             np.testing.assert_array_equal(found, expected, strict=True)
 
 
-def check_objects(place: Place, meta: dict[str, Any]) -> None:
+def check_objects(place: ItemPath, meta: dict[str, Any]) -> None:
     """Every chunk has its key, and nothing else is there."""
     old = "stored" in meta and meta["stored"]["zarr_format"] == 2
     keys = {".zgroup", ".zattrs"} if old else {"zarr.json"}

@@ -17,7 +17,7 @@ import zarr
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOption, UsageError
 from cvcache.formats import Format, registry
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image import ome_zarr, ome_zarr_zip
 from cvcache.image.read import slices as slices_module
 from cvcache.store.base import instrument
@@ -38,19 +38,19 @@ needs_open_image = pytest.mark.skipif(
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    found = Place(MemoryStore(), f"refs/{uuid.uuid4().hex}/raw.ref")
+def place() -> Iterator[ItemPath]:
+    found = ItemPath(MemoryStore(), f"refs/{uuid.uuid4().hex}/raw.ref")
     yield found
     found.store.delete([found.path])
 
 
 @pytest.fixture(params=["local", "memory"])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ItemPath]:
     """Give a place for what is linked, which nothing is at yet."""
     if request.param == "local":
-        yield Place(LocalStore(), f"{tmp_path}/else where/raw")
+        yield ItemPath(LocalStore(), f"{tmp_path}/else where/raw")
         return
-    found = Place(MemoryStore(), f"refs/{uuid.uuid4().hex}/else where/raw")
+    found = ItemPath(MemoryStore(), f"refs/{uuid.uuid4().hex}/else where/raw")
     yield found
     found.store.delete([found.path, *(found.at(key) for key in found.find())])
 
@@ -70,26 +70,26 @@ class TestReference(FormatTests):
         return type(read) is bytes and read == Path(written).read_bytes()
 
 
-def put_image(elsewhere: Place, pixels: np.ndarray = PIXELS, suffix: str = ".ome.zarr", **options: Any) -> Place:
-    there = Place(elsewhere.store, elsewhere.path + suffix)
+def put_image(elsewhere: ItemPath, pixels: np.ndarray = PIXELS, suffix: str = ".ome.zarr", **options: Any) -> ItemPath:
+    there = ItemPath(elsewhere.store, elsewhere.path + suffix)
     ome_zarr.write(there, da.from_array(pixels, chunks=(2, 60, 70)), **options)
     return there
 
 
-def content(place: Place) -> Any:
+def content(place: ItemPath) -> Any:
     return json.loads(place.get())
 
 
-def test_a_file_is_its_bytes(place: Place, elsewhere: Place) -> None:
+def test_a_file_is_its_bytes(place: ItemPath, elsewhere: ItemPath) -> None:
     elsewhere.put(b"raw bytes")
     meta = FORM.write(place, elsewhere.url)
     assert content(place)["url"] == elsewhere.url
     assert content(place)["kind"] == "file"
     assert meta == {"kind": "file", "url": elsewhere.url, "bytes": len(place.get())} == FORM.describe(place)
-    assert FORM.read(Place(place.store, place.path, meta)) == b"raw bytes"
+    assert FORM.read(ItemPath(place.store, place.path, meta)) == b"raw bytes"
 
 
-def test_a_changed_or_missing_file_is_damage(place: Place, elsewhere: Place) -> None:
+def test_a_changed_or_missing_file_is_damage(place: ItemPath, elsewhere: ItemPath) -> None:
     elsewhere.put(b"raw bytes")
     FORM.write(place, elsewhere.url)
     elsewhere.put(b"new bytes")
@@ -101,7 +101,7 @@ def test_a_changed_or_missing_file_is_damage(place: Place, elsewhere: Place) -> 
 
 
 @pytest.mark.parametrize("options", [{"level": 1}, {"slices": "[0]"}])
-def test_a_file_has_no_levels(place: Place, elsewhere: Place, options: Any) -> None:
+def test_a_file_has_no_levels(place: ItemPath, elsewhere: ItemPath, options: Any) -> None:
     elsewhere.put(b"raw bytes")
     FORM.write(place, elsewhere.url)
     with pytest.raises(UsageError, match="no levels and no slices"):
@@ -111,7 +111,7 @@ def test_a_file_has_no_levels(place: Place, elsewhere: Place, options: Any) -> N
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
-def test_an_image_is_known_by_its_metadata(place: Place, elsewhere: Place, version: str) -> None:
+def test_an_image_is_known_by_its_metadata(place: ItemPath, elsewhere: ItemPath, version: str) -> None:
     there = put_image(elsewhere, version=version)
     meta = FORM.write(place, f"{there.url}/")
     assert content(place)["url"] == there.url
@@ -126,8 +126,8 @@ def test_an_image_is_known_by_its_metadata(place: Place, elsewhere: Place, versi
         FORM.read(place)
 
 
-def test_an_image_in_a_zip_is_an_image(place: Place, tmp_path: Path) -> None:
-    there = Place(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
+def test_an_image_in_a_zip_is_an_image(place: ItemPath, tmp_path: Path) -> None:
+    there = ItemPath(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
     ome_zarr_zip.write(there, PIXELS)
     assert FORM.write(place, tmp_path / "raw.ome.zarr.zip")["kind"] == "image"
     assert content(place)["fingerprint"]["size"] == len(there.get())
@@ -136,7 +136,7 @@ def test_an_image_in_a_zip_is_an_image(place: Place, tmp_path: Path) -> None:
         FORM.read(place)
 
 
-def test_a_local_path_is_made_absolute(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_path_is_made_absolute(place: ItemPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "raw.tif").write_bytes(b"raw")
     (tmp_path / "sub").mkdir()
     (tmp_path / "latest.tif").symlink_to("raw.tif")
@@ -152,7 +152,7 @@ def test_a_local_path_is_made_absolute(place: Place, tmp_path: Path, monkeypatch
     assert content(place)["url"] == real
 
 
-def test_equal_targets_give_equal_links(place: Place, elsewhere: Place) -> None:
+def test_equal_targets_give_equal_links(place: ItemPath, elsewhere: ItemPath) -> None:
     elsewhere.put(b"raw bytes")
     FORM.write(place, elsewhere.url)
     first = place.get()
@@ -176,7 +176,7 @@ def test_equal_targets_give_equal_links(place: Place, elsewhere: Place) -> None:
         ("nosuchscheme://bucket/raw.zarr", "unknown kind"),
     ],
 )
-def test_a_url_nobody_should_keep_is_refused(place: Place, url: str, said: str) -> None:
+def test_a_url_nobody_should_keep_is_refused(place: ItemPath, url: str, said: str) -> None:
     with pytest.raises(InvalidName, match=said) as caught:
         FORM.write(place, url)
     assert "secretsecret" not in str(caught.value)
@@ -184,12 +184,12 @@ def test_a_url_nobody_should_keep_is_refused(place: Place, url: str, said: str) 
 
 
 @pytest.mark.parametrize("obj", [None, 3, b"/data/raw", ["/data/raw"], PIXELS])
-def test_what_is_no_url_is_refused(place: Place, obj: Any) -> None:
+def test_what_is_no_url_is_refused(place: ItemPath, obj: Any) -> None:
     with pytest.raises(NotReproducible, match=r"raw\.ref was not written"):
         FORM.write(place, obj)
 
 
-def test_storage_options_are_not_taken(place: Place) -> None:
+def test_storage_options_are_not_taken(place: ItemPath) -> None:
     class Upath:
         protocol = "s3"
         storage_options: dict[str, str] = {"secret": "secretsecret"}  # noqa: RUF012 - as UPath has it
@@ -204,7 +204,7 @@ def test_storage_options_are_not_taken(place: Place) -> None:
         FORM.write(place, "s3://bucket/raw.zarr", anon=True)
 
 
-def test_what_is_not_there_is_refused(place: Place, elsewhere: Place) -> None:
+def test_what_is_not_there_is_refused(place: ItemPath, elsewhere: ItemPath) -> None:
     for url in (elsewhere.url, f"{elsewhere.url}.ome.zarr", f"{elsewhere.url}?slices=[0]"):
         with pytest.raises(UsageError, match="there is no zarr and no file"):
             FORM.write(place, url)
@@ -229,13 +229,13 @@ def test_what_is_not_there_is_refused(place: Place, elsewhere: Place) -> None:
         b'{"url": "/a", "kind": "file", "fingerprint": {}, "more": "' + bytes(70_000) + b'"}',
     ],
 )
-def test_what_is_no_link(place: Place, data: bytes) -> None:
+def test_what_is_no_link(place: ItemPath, data: bytes) -> None:
     place.put(data)
     with pytest.raises(ItemDamaged, match=r"raw\.ref"):
         FORM.read(place)
 
 
-def test_a_link_of_unknown_origin_shows_no_file_it_has_no_fingerprint_of(place: Place, tmp_path: Path) -> None:
+def test_a_link_of_unknown_origin_shows_no_file_it_has_no_fingerprint_of(place: ItemPath, tmp_path: Path) -> None:
     (tmp_path / "private").write_bytes(b"key")
     for fingerprint in ({}, {"size": 3}, {"size": 3, "etag": ""}):
         place.put(json.dumps({"url": str(tmp_path / "private"), "kind": "file", "fingerprint": fingerprint}).encode())
@@ -243,13 +243,13 @@ def test_a_link_of_unknown_origin_shows_no_file_it_has_no_fingerprint_of(place: 
             FORM.read(place)
 
 
-def test_a_missing_link_is_not_found(place: Place) -> None:
+def test_a_missing_link_is_not_found(place: ItemPath) -> None:
     for act in (FORM.read, FORM.describe):
         with pytest.raises(FileNotFoundError):
             act(place)
 
 
-def test_few_requests(place: Place, elsewhere: Place) -> None:
+def test_few_requests(place: ItemPath, elsewhere: ItemPath) -> None:
     stores: list[CountingStore] = []
 
     def counting(store: Any) -> CountingStore:
@@ -279,7 +279,7 @@ def test_in_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class TestImages:
     """What needs ``cvcache.image.read.open``."""
 
-    def test_an_image_is_a_lazy_array(self, place: Place, elsewhere: Place) -> None:
+    def test_an_image_is_a_lazy_array(self, place: ItemPath, elsewhere: ItemPath) -> None:
         there = put_image(elsewhere, levels=2)
         FORM.write(place, there.url)
         pixels: Any = FORM.read(place)
@@ -291,7 +291,7 @@ class TestImages:
         np.testing.assert_array_equal(part.compute(), PIXELS[1, ::2])
 
     @pytest.mark.parametrize("text", ["[1, :20]", "%5B1,:20%5D"])
-    def test_a_part_of_an_image(self, place: Place, elsewhere: Place, text: str) -> None:
+    def test_a_part_of_an_image(self, place: ItemPath, elsewhere: ItemPath, text: str) -> None:
         there = put_image(elsewhere)
         FORM.write(place, f"{there.url}?slices={text}")
         assert content(place)["url"] == f"{there.url}?slices=[1,:20]"
@@ -299,14 +299,14 @@ class TestImages:
         pixels: Any = FORM.read(place)
         np.testing.assert_array_equal(pixels.compute(), PIXELS[1, :20])
 
-    def test_a_plain_zarr(self, place: Place, tmp_path: Path) -> None:
+    def test_a_plain_zarr(self, place: ItemPath, tmp_path: Path) -> None:
         zarr.save_array(tmp_path / "raw.zarr", PIXELS)
         FORM.write(place, tmp_path / "raw.zarr")
         pixels: Any = FORM.read(place)
         np.testing.assert_array_equal(pixels.compute(), PIXELS)
 
-    def test_a_zip(self, place: Place, tmp_path: Path) -> None:
-        there = Place(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
+    def test_a_zip(self, place: ItemPath, tmp_path: Path) -> None:
+        there = ItemPath(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
         ome_zarr_zip.write(there, PIXELS)
         FORM.write(place, there.path)
         pixels: Any = FORM.read(place)

@@ -19,7 +19,7 @@ from format_cases import CountingStore, FormatTests, assert_same, new_place
 
 from cvcache.errors import ItemDamaged, LeaseLost, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.write.downsample import local_mean, mode
 from cvcache.store.local import LocalStore
 
@@ -35,12 +35,12 @@ def image(*shape: int, dtype: str = "uint16") -> np.ndarray:
     return (values > 99 if dtype == "bool" else values).astype(dtype)
 
 
-def read_back(place: Place, meta: dict[str, Any], **options: Any) -> Any:
-    return FORM.read(Place(place.store, place.path, json.loads(json.dumps(meta))), **options)
+def read_back(place: ItemPath, meta: dict[str, Any], **options: Any) -> Any:
+    return FORM.read(ItemPath(place.store, place.path, json.loads(json.dumps(meta))), **options)
 
 
-def local_place(tmp_path: Path, name: str = "a.ome.zarr") -> Place:
-    return Place(LocalStore(), str(tmp_path / name))
+def local_place(tmp_path: Path, name: str = "a.ome.zarr") -> ItemPath:
+    return ItemPath(LocalStore(), str(tmp_path / name))
 
 
 class TestOmeZarr(FormatTests):
@@ -170,7 +170,7 @@ def test_without_metadata_it_reads_the_same() -> None:
     place = new_place("a.ome.zarr")
     lazy = da.from_array(image(70), chunks=((30, 1, 39),))
     meta = FORM.write(place, lazy)
-    assert_same(FORM.read(Place(place.store, place.path)), read_back(place, meta))
+    assert_same(FORM.read(ItemPath(place.store, place.path)), read_back(place, meta))
 
 
 def test_options_are_kept() -> None:
@@ -260,7 +260,7 @@ def test_every_put_runs_under_the_guard() -> None:
         yield
 
     with pytest.raises(LeaseLost):
-        FORM.write(Place(place.store, place.path, guard=guard), da.zeros((300, 300)), chunks=(64, 64))
+        FORM.write(ItemPath(place.store, place.path, guard=guard), da.zeros((300, 300)), chunks=(64, 64))
     assert "zarr.json" not in place.find()
 
 
@@ -269,13 +269,13 @@ def test_other_processes_write_too(tmp_path: Path) -> None:
     shared: list[int] = []
     lazy = da.from_array(image(20, 300, 300), chunks=(7, 100, 300))
     with dask.config.set(scheduler="processes", num_workers=2):
-        meta = FORM.write(Place(place.store, place.path, share=lambda: shared.append(1)), lazy)
+        meta = FORM.write(ItemPath(place.store, place.path, share=lambda: shared.append(1)), lazy)
         again = read_back(place, meta)
         assert_same(lazy, again)
     assert shared == [1]
     assert FORM.describe(place).items() <= meta.items()
     shared.clear()
-    FORM.write(Place(place.store, place.path, share=lambda: shared.append(1)), lazy)
+    FORM.write(ItemPath(place.store, place.path, share=lambda: shared.append(1)), lazy)
     assert shared == []
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cvcache import CacheDir
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 
 def spots() -> pd.DataFrame:
@@ -52,7 +52,7 @@ class TestPointsParquet(FormatTests):
         "same name twice": lambda: pd.DataFrame([[1, 2]], columns=["x", "x"]),
     }
 
-    def test_what_is_read_is_writable(self, place: Place) -> None:
+    def test_what_is_read_is_writable(self, place: ItemPath) -> None:
         form = find_format(self.name)
         meta = form.write(place, np.zeros((3, 2)))
         form.read(type(place)(place.store, place.path, meta))[0] = 1  # type: ignore[index]
@@ -74,7 +74,7 @@ class TestPointsParquet(FormatTests):
         ],
         ids=str,
     )
-    def test_axes_that_do_not_fit_are_told_what_there_is(self, place: Place, obj: Any, axes: Any) -> None:
+    def test_axes_that_do_not_fit_are_told_what_there_is(self, place: ItemPath, obj: Any, axes: Any) -> None:
         with pytest.raises(UsageError, match=r"axes=.*does not fit (a table with the columns|an array of shape)"):
             find_format(self.name).write(place, obj, axes=axes)
         assert place.store.stat(place.path) is None

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image import ome_zarr, pyramid
 from cvcache.store.memory import MemoryStore
 
@@ -53,7 +53,7 @@ def test_too_many_files_are_said_with_the_way_out(caplog: pytest.LogCaptureFixtu
     def stop() -> Any:
         raise Enough
 
-    place = Place(MemoryStore(), "many/a.ome.zarr", guard=stop)
+    place = ItemPath(MemoryStore(), "many/a.ome.zarr", guard=stop)
     image = da.zeros((400, 16000, 1600), chunks=(400, 1600, 1600), dtype="uint8")
     with pytest.raises(Enough):
         ome_zarr.write(place, image, chunks=(4, 32, 32), shards=False, levels=1)

@@ -37,8 +37,8 @@ from servers.missing import unavailable
 
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
-from cvcache.protocol.record import Record, loads
-from cvcache.store.layout import PLAIN
+from cvcache.protocol.record import Record, load_record
+from cvcache.store.layout import IN_PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -166,11 +166,11 @@ def _check_result(case: StoreCase, name: str, way: Way, reference: Reference) ->
     url = case.child(name)
     records = _records(case, name)
     assert [record.state for record in records] == ["claimed"] * (KILLS + 1) + ["committed"]
-    assert [record.root == PLAIN for record in records[:-1]] == [way.plain or not n for n in range(KILLS + 1)]
+    assert [record.root == IN_PLACE for record in records[:-1]] == [way.plain or not n for n in range(KILLS + 1)]
     root = records[-2].root
-    path = ITEM if root == PLAIN else f"{root}/{ITEM}"
+    path = ITEM if root == IN_PLACE else f"{root}/{ITEM}"
     assert _objects(case, f"{name}/{path}") == reference.objects
-    if root != PLAIN and way.store == "local":
+    if root != IN_PLACE and way.store == "local":
         parts = [part for part in Path(url, path).rglob("*") if part.is_file()]
         assert any(part.stat().st_nlink > 1 for part in parts), "what the dead had written is linked"
     before = case.snapshot()
@@ -189,7 +189,7 @@ def _objects(case: StoreCase, path: str) -> dict[str, str]:
 
 def _records(case: StoreCase, name: str) -> list[Record]:
     log = sorted(key for key in case.snapshot() if key.startswith(f"{name}/_cvcache/log/"))
-    return [loads(case.read(key), key) for key in log]
+    return [load_record(case.read(key), key) for key in log]
 
 
 def _check_unshare() -> None:
@@ -403,7 +403,7 @@ class TestInOneProcess:
         assert root == "new" or counter.since(before) >= BLOCKS
         self.write(local_case, "undisturbed")
         record = _records(local_case, "node")[-1]
-        assert (record.root == PLAIN) == (root == "plain")
+        assert (record.root == IN_PLACE) == (root == "plain")
         path = ITEM if root == "plain" else f"{record.root}/{ITEM}"
         assert _objects(local_case, f"node/{path}") == _objects(local_case, f"undisturbed/{ITEM}")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.arrays.codec import parse_compressor
 from cvcache.image.arrays.spec import ArraySpec
 from cvcache.image.read.stored_array import StoredArray, whole
@@ -31,7 +31,7 @@ def stored(
     codec = parse_compressor("zstd")
     spec = ArraySpec("0", pixels.shape, chunks, shards, pixels.dtype.newbyteorder("<").str, codec)
     path = f"test/{uuid.uuid4().hex}/x.ome.zarr"
-    place = Place(CountingStore(), path, pin=f"{path}/{pin}" if pin else "")
+    place = ItemPath(CountingStore(), path, pin=f"{path}/{pin}" if pin else "")
     for index in spec.units():
         region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.unit, strict=True))
         place.put_parts(spec.encode(pixels[region]), spec.key(index))

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
 from cvcache.formats import Format, registry
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.arrays import zip_store, zip_write
 from cvcache.image.arrays.zip_store import TAIL, ZipStore
 from cvcache.image.arrays.zip_write import zip_directory
@@ -408,7 +408,7 @@ def test_a_pin_notices_that_the_zip_was_replaced(put: Any) -> None:
         with pytest.raises(NodeReplaced):
             act()
     with pytest.raises(NodeReplaced):
-        Place(store, "", pin=pin).check_pin(now=True)
+        ItemPath(store, "", pin=pin).check_pin(now=True)
     outer.store.delete([pin])
 
 
@@ -571,13 +571,13 @@ class TestItem:
     """The format ``.ome.zarr.zip``."""
 
     @pytest.fixture
-    def place(self, tmp_path: Path) -> Place:
-        return Place(CountingStore(LocalStore()), f"{tmp_path}/node/cells.ome.zarr.zip")
+    def place(self, tmp_path: Path) -> ItemPath:
+        return ItemPath(CountingStore(LocalStore()), f"{tmp_path}/node/cells.ome.zarr.zip")
 
-    def later(self, place: Place, meta: Any) -> Place:
-        return Place(place.store, place.path, json.loads(json.dumps(meta)))
+    def later(self, place: ItemPath, meta: Any) -> ItemPath:
+        return ItemPath(place.store, place.path, json.loads(json.dumps(meta)))
 
-    def left(self, place: Place) -> list[str]:
+    def left(self, place: ItemPath) -> list[str]:
         return sorted(place.store.find(place.path.rpartition("/")[0]))
 
     @pytest.mark.parametrize(
@@ -593,18 +593,18 @@ class TestItem:
         ],
         ids=["numpy", "bool labels", "line", "dask", "shards", "0.4", "no pixels"],
     )
-    def test_it_comes_back_as_it_went_in(self, place: Place, make: Any, options: Any) -> None:
+    def test_it_comes_back_as_it_went_in(self, place: ItemPath, make: Any, options: Any) -> None:
         meta = FORM.write(place, make(), **options)
         assert self.left(place) == ["cells.ome.zarr.zip"]
         raw = place.store.get(place.path)
         assert (meta["bytes"], meta["size"], meta["sha256"]) == (len(raw), len(raw), hashlib.sha256(raw).hexdigest())
-        for there in (self.later(place, meta), Place(place.store, place.path)):
+        for there in (self.later(place, meta), ItemPath(place.store, place.path)):
             assert_same(FORM.read(there), make())
         less = {"size", "sha256", "range", "histogram"}
         told = {name: value for name, value in meta.items() if name not in less}
-        assert FORM.describe(Place(place.store, place.path)) == told
+        assert FORM.describe(ItemPath(place.store, place.path)) == told
 
-    def test_levels_and_slices(self, place: Place) -> None:
+    def test_levels_and_slices(self, place: ItemPath) -> None:
         meta = FORM.write(place, lazy_pixels(), chunks=(1, 64, 64), shards=(3, 128, 128), levels=2)
         there = self.later(place, meta)
         part: Any = FORM.read(there, slices="[-1, 5:200:3, ...]")
@@ -613,13 +613,13 @@ class TestItem:
         with pytest.raises(UsageError, match=r"cells\.ome\.zarr\.zip has no level 2"):
             FORM.read(there, level=2)
 
-    def test_equal_images_are_equal_zips(self, place: Place) -> None:
+    def test_equal_images_are_equal_zips(self, place: ItemPath) -> None:
         first = FORM.write(place, PIXELS)
-        other = Place(place.store, place.path.replace("/node/", "/other/"))
+        other = ItemPath(place.store, place.path.replace("/node/", "/other/"))
         assert FORM.write(other, PIXELS) == first
         assert FORM.write(place, PIXELS) == first
 
-    def test_it_names_itself_and_not_the_scratch(self, place: Place) -> None:
+    def test_it_names_itself_and_not_the_scratch(self, place: ItemPath) -> None:
         FORM.write(place, PIXELS)
         with zipfile.ZipFile(place.path) as other:
             assert other.namelist()[0] == "zarr.json"
@@ -628,44 +628,44 @@ class TestItem:
         with zarr.storage.ZipStore(place.path, mode="r") as store:
             np.testing.assert_array_equal(zarr.open_group(store, mode="r")["0"][:], PIXELS)
 
-    def test_a_chunk_costs_one_request(self, place: Place) -> None:
+    def test_a_chunk_costs_one_request(self, place: ItemPath) -> None:
         meta = FORM.write(place, lazy_pixels(), chunks=(1, 64, 64))
         there = self.later(place, meta)
         store: Any = place.store
         store.reset()
-        pixels: Any = FORM.read(Place(store, place.path, there.meta, pin=f"{place.path}.successor"))
+        pixels: Any = FORM.read(ItemPath(store, place.path, there.meta, pin=f"{place.path}.successor"))
         assert store.total == 0
         pixels[0, :64, :64].compute(scheduler="sync")
         assert [verb for verb, path in store.log if path == place.path] == ["stat", "get", "get"]
         pixels[3, 64:128, :64].compute(scheduler="sync")
         assert [verb for verb, path in store.log if path == place.path] == ["stat", "get", "get", "get"]
 
-    def test_a_lazy_image_crosses_a_pickle(self, place: Place) -> None:
+    def test_a_lazy_image_crosses_a_pickle(self, place: ItemPath) -> None:
         meta = FORM.write(place, lazy_pixels())
         pixels: Any = pickle.loads(pickle.dumps(FORM.read(self.later(place, meta))))  # noqa: S301
         np.testing.assert_array_equal(pixels.compute(), PIXELS)
 
-    def test_the_zip_may_lie_anywhere(self, place: Place) -> None:
+    def test_the_zip_may_lie_anywhere(self, place: ItemPath) -> None:
         meta = FORM.write(place, lazy_pixels())
         store, path = MemoryStore(), f"zips/{uuid.uuid4().hex}/cells.ome.zarr.zip"
         store.put(path, place.store.get(place.path))
-        assert_same(FORM.read(self.later(Place(store, path), meta)), lazy_pixels())
+        assert_same(FORM.read(self.later(ItemPath(store, path), meta)), lazy_pixels())
         store.delete([path])
 
-    def test_another_zip_in_its_place_is_another_dask_array(self, place: Place) -> None:
+    def test_another_zip_in_its_place_is_another_dask_array(self, place: ItemPath) -> None:
         FORM.write(place, lazy_pixels())
-        first: Any = FORM.read(Place(place.store, place.path))
-        assert first.name == FORM.read(Place(place.store, place.path)).name  # type: ignore[attr-defined]
+        first: Any = FORM.read(ItemPath(place.store, place.path))
+        assert first.name == FORM.read(ItemPath(place.store, place.path)).name  # type: ignore[attr-defined]
         FORM.write(place, lazy_pixels() + 1)
-        second: Any = FORM.read(Place(place.store, place.path))
+        second: Any = FORM.read(ItemPath(place.store, place.path))
         assert first.name != second.name
         assert_same(second, lazy_pixels() + 1)
 
     def test_it_is_written_on_a_disk_only(self) -> None:
         with pytest.raises(UsageError, match=r"write 'a\.ome\.zarr' here, or"):
-            FORM.write(Place(MemoryStore(), "bucket/node/a.ome.zarr.zip"), PIXELS)
+            FORM.write(ItemPath(MemoryStore(), "bucket/node/a.ome.zarr.zip"), PIXELS)
 
-    def test_what_cannot_be_written_leaves_nothing(self, place: Place) -> None:
+    def test_what_cannot_be_written_leaves_nothing(self, place: ItemPath) -> None:
         def fail(block: Any) -> Any:
             raise RuntimeError(str(block.shape))
 
@@ -678,7 +678,7 @@ class TestItem:
         assert self.left(place) == []
         assert not (place.store.list(place.path.rpartition("/")[0] + "/_cvcache/tmp"))
 
-    def test_every_write_is_guarded(self, place: Place) -> None:
+    def test_every_write_is_guarded(self, place: ItemPath) -> None:
         entered: list[int] = []
 
         @contextlib.contextmanager
@@ -688,16 +688,16 @@ class TestItem:
                 raise LeaseLost(place.url)
             yield
 
-        before = FORM.write(Place(place.store, place.path, guard=guard), PIXELS)
+        before = FORM.write(ItemPath(place.store, place.path, guard=guard), PIXELS)
         total = len(entered)
         for last in (0, 1, total - 1):
             entered.clear()
             with pytest.raises(LeaseLost):
-                FORM.write(Place(place.store, place.path, guard=lambda last=last: guard(last)), PIXELS + 1)
+                FORM.write(ItemPath(place.store, place.path, guard=lambda last=last: guard(last)), PIXELS + 1)
             assert self.left(place) == ["cells.ome.zarr.zip"]
             assert hashlib.sha256(place.store.get(place.path)).hexdigest() == before["sha256"]
 
-    def test_what_is_no_image(self, place: Place) -> None:
+    def test_what_is_no_image(self, place: ItemPath) -> None:
         for act in (FORM.read, FORM.describe):
             with pytest.raises(FileNotFoundError):
                 act(place)
@@ -707,7 +707,7 @@ class TestItem:
                 with pytest.raises(ItemDamaged, match=r"cells\.ome\.zarr\.zip"):
                     act(place)
 
-    def test_a_missing_or_changed_chunk_is_damage(self, place: Place) -> None:
+    def test_a_missing_or_changed_chunk_is_damage(self, place: ItemPath) -> None:
         meta = FORM.write(place, PIXELS, chunks=(9, 300, 310), levels=1)
         raw = place.store.get(place.path)
         at = raw.index(b"0/c/0/0/0") + 500

@@ -17,8 +17,9 @@ import sys
 import uuid
 from typing import Any
 
-from cvcache.keys import key_form
-from cvcache.keys.canonical import Canonical, digest
+from cvcache.keys import canonical_key
+from cvcache.keys.canonical import Canonical
+from cvcache.keys.digest import digest
 
 LEVEL = 3
 
@@ -117,7 +118,7 @@ def of_numpy() -> dict[str, Any]:
 
 def digests(only: str = "") -> dict[str, str]:
     values = plain() | ({} if only == "plain" else of_numpy())
-    return {name: digest(key_form(value)) for name, value in values.items()}
+    return {name: digest(canonical_key(value)) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import key_form
-from cvcache.keys.canonical import Canonical, digest, dumps, register_key
+from cvcache.keys import canonical_key
+from cvcache.keys.canonical import Canonical, register_key
+from cvcache.keys.digest import digest, dumps
 from cvcache.keys.explain import explain
 from cvcache.keys.values.numpy_array import LARGE
 
@@ -108,21 +109,21 @@ def same(a: Any, b: Any) -> bool:
 @settings(deadline=None)  # the first value with an enum reads the source of its class
 @given(VALUES, VALUES)
 def test_values_share_a_digest_exactly_if_they_are_the_same(a: object, b: object) -> None:
-    assert (digest(key_form(a)) == digest(key_form(b))) == same(a, b)
+    assert (digest(canonical_key(a)) == digest(canonical_key(b))) == same(a, b)
 
 
 @settings(deadline=None)
 @given(VALUES)
 def test_a_form_is_json_that_comes_back_and_never_changes(value: object) -> None:
-    form = key_form(value)
-    assert dumps(json.loads(dumps(form))) == dumps(form) == dumps(key_form(value))
+    form = canonical_key(value)
+    assert dumps(json.loads(dumps(form))) == dumps(form) == dumps(canonical_key(value))
     assert explain(form, json.loads(dumps(form))) == []
 
 
 @settings(deadline=None)
 @given(VALUES, VALUES)
 def test_a_difference_is_always_told(a: object, b: object) -> None:
-    old, new = key_form({"args": a}), key_form({"args": b})
+    old, new = canonical_key({"args": a}), canonical_key({"args": b})
     lines = explain(old, new)
     assert bool(lines) == (dumps(old) != dumps(new))
     assert all(line.startswith("args") and "\n" not in line for line in lines)
@@ -131,15 +132,15 @@ def test_a_difference_is_always_told(a: object, b: object) -> None:
 @settings(deadline=None)
 @given(VALUES)
 def test_the_form_of_a_value_is_never_mistaken_for_it(value: object) -> None:
-    form = key_form(value)
-    if dumps(key_form(form)) == dumps(form):
+    form = canonical_key(value)
+    if dumps(canonical_key(form)) == dumps(form):
         assert same(form, value)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(NAMES | st.integers(), PLAIN, max_size=6))
 def test_the_order_of_a_dict_does_not_matter(value: dict[Any, object]) -> None:
-    assert dumps(key_form(value)) == dumps(key_form(dict(reversed(value.items()))))
+    assert dumps(canonical_key(value)) == dumps(canonical_key(dict(reversed(value.items()))))
 
 
 DIFFERENT: list[object] = [
@@ -233,15 +234,15 @@ DIFFERENT: list[object] = [
 def test_no_two_of_many_kinds_share_a_digest() -> None:
     seen: dict[str, object] = {}
     for value in DIFFERENT:
-        other = seen.setdefault(digest(key_form(value)), value)
+        other = seen.setdefault(digest(canonical_key(value)), value)
         assert other is value, f"{value!r} and {other!r}"
 
 
 def test_an_array_counts_by_content_not_by_memory_layout_or_byte_order() -> None:
     a = np.arange(12, dtype="<i4").reshape(3, 4)
-    forms = [key_form(b) for b in (a, np.asfortranarray(a), a.astype(">i4"), np.repeat(a, 2, axis=1)[:, ::2])]
+    forms = [canonical_key(b) for b in (a, np.asfortranarray(a), a.astype(">i4"), np.repeat(a, 2, axis=1)[:, ::2])]
     assert all(form == forms[0] for form in forms)
-    assert key_form(a.T.copy()) != key_form(a.reshape(4, 3))
+    assert canonical_key(a.T.copy()) != canonical_key(a.reshape(4, 3))
 
 
 @pytest.mark.parametrize("count", [LARGE // 8 - 1, LARGE // 8, LARGE // 8 + 1, 3 * LARGE])
@@ -249,19 +250,19 @@ def test_a_large_array_counts_by_content_not_by_memory_layout_or_byte_order(coun
     a = np.arange(count * 2.0).reshape(2, -1)
     wide = np.repeat(a, 2, axis=1)
     others = (np.asfortranarray(a), a.astype(">f8"), wide[:, ::2], a[::-1].copy()[::-1], a.T.copy().T)
-    form = key_form(a)
-    assert all(key_form(b) == form for b in others)
-    assert key_form(a.reshape(-1, 2)) != form != key_form(a.T)
+    form = canonical_key(a)
+    assert all(canonical_key(b) == form for b in others)
+    assert canonical_key(a.reshape(-1, 2)) != form != canonical_key(a.T)
     a[1, -1] += 1
-    assert key_form(a) != form
+    assert canonical_key(a) != form
 
 
 @pytest.mark.parametrize("turn", [lambda a: a[:, ::2], lambda a: a.T, lambda a: a.astype(">u2"), lambda a: a[None, 0]])
 def test_an_array_is_not_copied_as_a_whole(turn: Callable[[np.ndarray], np.ndarray]) -> None:
     array = turn(np.zeros((64, 1024, 1024), "u2"))
-    key_form(np.zeros((2, LARGE)))  # loads what it needs
+    canonical_key(np.zeros((2, LARGE)))  # loads what it needs
     tracemalloc.start()
-    key_form(array)
+    canonical_key(array)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 24 << 20
@@ -269,22 +270,22 @@ def test_an_array_is_not_copied_as_a_whole(turn: Callable[[np.ndarray], np.ndarr
 
 def test_a_memmap_is_the_array_in_the_file(tmp_path: pathlib.Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6.0))
-    assert key_form(np.load(tmp_path / "a.npy", mmap_mode="r")) == key_form(np.arange(6.0))
+    assert canonical_key(np.load(tmp_path / "a.npy", mmap_mode="r")) == canonical_key(np.arange(6.0))
 
 
 def test_a_long_value_is_replaced_by_its_size_and_digest() -> None:
-    form = key_form({"args": {"ids": list(range(400)), "text": "x" * 2000, "few": [1, 2]}})
+    form = canonical_key({"args": {"ids": list(range(400)), "text": "x" * 2000, "few": [1, 2]}})
     assert form["args"]["few"] == [1, 2]
     assert form["args"]["ids"]["$long"] == "list"
     assert form["args"]["ids"]["len"] == 400
     assert len(dumps(form)) < 500
-    assert form != key_form({"args": {"ids": [*range(399), 0], "text": "x" * 2000, "few": [1, 2]}})
+    assert form != canonical_key({"args": {"ids": [*range(399), 0], "text": "x" * 2000, "few": [1, 2]}})
 
 
 def test_a_dict_is_kept_until_it_is_much_longer() -> None:
-    assert "$long" not in dumps(key_form({"args": {f"name{i}": i for i in range(500)}}))
-    assert key_form({"args": {f"name{i}": i for i in range(2000)}})["args"]["$long"] == "dict"
-    assert len(dumps(key_form({f"name{i}": "x" * 900 for i in range(1000)}))) < 200
+    assert "$long" not in dumps(canonical_key({"args": {f"name{i}": i for i in range(500)}}))
+    assert canonical_key({"args": {f"name{i}": i for i in range(2000)}})["args"]["$long"] == "dict"
+    assert len(dumps(canonical_key({f"name{i}": "x" * 900 for i in range(1000)}))) < 200
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_a_dict_is_kept_until_it_is_much_longer() -> None:
 )
 def test_a_type_without_a_form_is_refused_with_its_place_and_the_ways_out(value: object, place: str) -> None:
     with pytest.raises(UnkeyableValue) as caught:
-        key_form(value)
+        canonical_key(value)
     message = str(caught.value)
     assert message.startswith(place)
     assert "register_key(" in message
@@ -311,21 +312,21 @@ def test_a_type_without_a_form_is_refused_with_its_place_and_the_ways_out(value:
 
 def test_the_place_starts_with_what_the_caller_calls_it() -> None:
     with pytest.raises(UnkeyableValue, match=r"^args\.roi\[0\] \(object\)"):
-        key_form({"roi": [object()]}, "args")
+        canonical_key({"roi": [object()]}, "args")
 
 
 def test_a_value_that_contains_itself_or_is_nested_without_end_is_refused() -> None:
     loop: list[object] = [1]
     loop.append({"again": loop})
     with pytest.raises(UnkeyableValue, match=r"\[1\]\.again .*contains itself"):
-        key_form(loop)
+        canonical_key(loop)
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(UnkeyableValue, match="nested too deeply"):
-        key_form(deep)
+        canonical_key(deep)
     twice = [1]
-    assert key_form([twice, twice]) == [[1], [1]]
+    assert canonical_key([twice, twice]) == [[1], [1]]
 
 
 def test_a_class_says_with_a_method_what_stands_for_it() -> None:
@@ -340,10 +341,10 @@ def test_a_class_says_with_a_method_what_stands_for_it() -> None:
         def __cvcache_key__(self) -> object:
             return (self.zoom,)
 
-    assert key_form([Item()]) == [{"$item": "raw.ome.zarr", "version": "3f2a"}]
-    assert key_form(Lens(3)) == key_form(Lens(3)) != key_form(Lens(4))
-    assert key_form(Lens(3)) != key_form((3,))
-    assert key_form({"$item": "raw.ome.zarr", "version": "3f2a"}) != key_form(Item())
+    assert canonical_key([Item()]) == [{"$item": "raw.ome.zarr", "version": "3f2a"}]
+    assert canonical_key(Lens(3)) == canonical_key(Lens(3)) != canonical_key(Lens(4))
+    assert canonical_key(Lens(3)) != canonical_key((3,))
+    assert canonical_key({"$item": "raw.ome.zarr", "version": "3f2a"}) != canonical_key(Item())
 
 
 def test_register_key_serves_a_type_and_its_subclasses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,19 +358,19 @@ def test_register_key_serves_a_type_and_its_subclasses(monkeypatch: pytest.Monke
         pass
 
     register_key(Base, lambda value: {"size": value.size})
-    assert key_form(Base(1)) == key_form(Base(1)) != key_form(Base(2))
-    assert key_form(Derived(1)) != key_form(Base(1)) != key_form({"size": 1})
+    assert canonical_key(Base(1)) == canonical_key(Base(1)) != canonical_key(Base(2))
+    assert canonical_key(Derived(1)) != canonical_key(Base(1)) != canonical_key({"size": 1})
     register_key(Base, lambda value: [value])
     with pytest.raises(UnkeyableValue, match="contains itself"):
-        key_form(Base(1))
+        canonical_key(Base(1))
 
 
 def test_a_method_counts_with_what_it_is_bound_to() -> None:
-    assert key_form("a".join) != key_form("b".join)
-    assert key_form([1].index) != key_form([2].index)
-    assert key_form(Params(1.0).__repr__) != key_form(Params(2.0).__repr__)
+    assert canonical_key("a".join) != canonical_key("b".join)
+    assert canonical_key([1].index) != canonical_key([2].index)
+    assert canonical_key(Params(1.0).__repr__) != canonical_key(Params(2.0).__repr__)
     with pytest.raises(UnkeyableValue, match="Plain"):
-        key_form(Plain().method)
+        canonical_key(Plain().method)
 
 
 SCRIPT = """
@@ -398,7 +399,7 @@ def test_a_digest_is_equal_in_every_process_and_python_and_needs_nothing_heavy(p
     run = subprocess.run(
         [python, "-S", "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == [digest(key_form(eval(VALUE)))]  # noqa: S307 - the text above
+    assert run.stdout.split() == [digest(canonical_key(eval(VALUE)))]  # noqa: S307 - the text above
 
 
 RECORD = {"name": "step", "ast": "a" * 32, "uses": {"pipeline:smooth_edges": "b" * 32, "SIGMA": {"value": 3}}}
@@ -432,7 +433,7 @@ ITEM = {"$item": "raw.ome.zarr", "version": "3f2a0000" * 4}
     ],
 )
 def test_explain_says_each_difference_in_a_line(old: object, new: object, lines: list[str]) -> None:
-    assert explain(key_form({"args": old}), key_form({"args": new})) == lines
+    assert explain(canonical_key({"args": old}), canonical_key({"args": new})) == lines
 
 
 def test_explain_names_the_helper_and_the_constant_that_changed() -> None:
@@ -447,16 +448,16 @@ def test_explain_names_the_helper_and_the_constant_that_changed() -> None:
 
 
 def test_explain_cuts_what_is_long() -> None:
-    (line,) = explain(key_form({"a": np.zeros((3, 4))}), key_form({"a": list(range(999))}))
+    (line,) = explain(canonical_key({"a": np.zeros((3, 4))}), canonical_key({"a": list(range(999))}))
     assert line.startswith("a: array <f8 [3, 4] (")
     assert " -> list of 999 (" in line
-    (line,) = explain(key_form({"a": "x" * 900}), key_form({"a": "y"}))
+    (line,) = explain(canonical_key({"a": "x" * 900}), canonical_key({"a": "y"}))
     assert len(line) < 100
 
 
 def test_explain_of_no_key_before_and_of_a_plain_key() -> None:
-    assert explain(None, key_form({"a": 1})) == ["no key before"]
-    assert explain(key_form(3), key_form(4)) == ["key: 3 -> 4"]
-    assert explain(key_form([3]), key_form([4])) == ["[0]: 3 -> 4"]
-    assert explain(key_form({"a": 1}), None) == ['key: {"a":1} -> null']
+    assert explain(None, canonical_key({"a": 1})) == ["no key before"]
+    assert explain(canonical_key(3), canonical_key(4)) == ["key: 3 -> 4"]
+    assert explain(canonical_key([3]), canonical_key([4])) == ["[0]: 3 -> 4"]
+    assert explain(canonical_key({"a": 1}), None) == ['key: {"a":1} -> null']
     assert explain(None, None) == []

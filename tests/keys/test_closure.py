@@ -18,7 +18,7 @@ import pytest
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import key_form
+from cvcache.keys import canonical_key
 from cvcache.keys.canonical import register_key
 from cvcache.keys.explain import explain
 from cvcache.keys.functions.closure import code_of
@@ -107,8 +107,8 @@ def test_what_does_not_change_the_result_does_not_change_the_code(load: Callable
 def test_what_changes_the_result_changes_the_code_and_is_named(
     load: Callable[..., Any], old: str, new: str, lines: list[str]
 ) -> None:
-    before = key_form({"code": load(pipeline=STEP).step})
-    after = key_form({"code": load(pipeline=STEP.replace(old, new)).step})
+    before = canonical_key({"code": load(pipeline=STEP).step})
+    after = canonical_key({"code": load(pipeline=STEP.replace(old, new)).step})
     assert explain(before, after) == lines
 
 
@@ -276,14 +276,14 @@ HELPERS = {
 )
 def test_a_helper_is_found_however_it_is_reached(load: Callable[..., Any], imports: str) -> None:
     source = imports + "\ndef step(out, x):\n    return smooth(x)"
-    before = key_form({"code": load(pkg__steps=source, **HELPERS).step})
-    assert before == key_form({"code": load(pkg__steps=source, **HELPERS).step})
+    before = canonical_key({"code": load(pkg__steps=source, **HELPERS).step})
+    assert before == canonical_key({"code": load(pkg__steps=source, **HELPERS).step})
     name, old, new = ("pkg__filters", "base.double(x)", "base.double(x) + 1")
-    after = key_form({"code": load(pkg__steps=source, **HELPERS | {name: HELPERS[name].replace(old, new)}).step})
+    after = canonical_key({"code": load(pkg__steps=source, **HELPERS | {name: HELPERS[name].replace(old, new)}).step})
     assert any("in pkg.filters" in line for line in explain(before, after))
     if "getattr" not in imports:  # a module used as a whole counts with its own text, and no further
         deep = HELPERS | {"pkg__base": "def double(x):\n    return 3 * x"}
-        after = key_form({"code": load(pkg__steps=source, **deep).step})
+        after = canonical_key({"code": load(pkg__steps=source, **deep).step})
         assert explain(before, after) == ["code: changed (helper double in pkg.base)"]
 
 
@@ -301,8 +301,8 @@ def test_what_is_installed_counts_by_name(load: Callable[..., Any]) -> None:
     codes = [code_of(load(pipeline=source.format(*names)).step) for names in norms]
     assert all(code["uses"] == {} for code in codes)
     assert len({code["ast"] for code in codes}) == len(norms)
-    assert key_form(np.linalg.norm) == {"$name": "numpy.linalg:norm"}
-    assert key_form(math.sqrt) == {"$name": "math:sqrt"}
+    assert canonical_key(np.linalg.norm) == {"$name": "numpy.linalg:norm"}
+    assert canonical_key(math.sqrt) == {"$name": "math:sqrt"}
 
 
 def make(sigma: object, size: int = 1) -> Callable[[int], object]:
@@ -316,7 +316,7 @@ def test_the_values_a_function_encloses_count() -> None:
     assert code_of(make(1)) == code_of(make(1)) != code_of(make(2))
     assert code_of(make(1, 0)) == code_of(make(1, 0)) != code_of(make(2, 0))
     assert code_of(make(1)) != code_of(make(1, 0))
-    assert explain(key_form({"f": make(1)}), key_form({"f": make(2)})) == [
+    assert explain(canonical_key({"f": make(1)}), canonical_key({"f": make(2)})) == [
         "f: changed (constant make.<locals>.smooth.sigma: 1 -> 2)"
     ]
     adders = [lambda x, i=i: x + i for i in range(2)]
@@ -356,7 +356,7 @@ def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Calla
     def step(out):
         return smooth(1)
     """
-    before = key_form({"code": load(pipeline=source).step})
+    before = canonical_key({"code": load(pipeline=source).step})
     lines = {
         "TIMES = 2": ("TIMES = 3", "constant TIMES: 2 -> 3"),
         "return x": ("return -x", "helper smooth"),
@@ -364,7 +364,7 @@ def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Calla
     }
     for old, (new, line) in lines.items():
         assert f"code: changed ({line})" in explain(
-            before, key_form({"code": load(pipeline=source.replace(old, new)).step})
+            before, canonical_key({"code": load(pipeline=source.replace(old, new)).step})
         )
     assert code_of(load(pipeline=source).smooth)["name"] == "smooth"
 
@@ -448,7 +448,7 @@ def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(lo
             return 2 * self.sigma
     """
     forms = [
-        key_form(load(pipeline=text).Params(3.0))
+        canonical_key(load(pipeline=text).Params(3.0))
         for text in (
             source,
             source.replace("Doc", "Text"),
@@ -520,10 +520,10 @@ def test_a_class_made_by_a_call_counts_by_what_it_holds(load: Callable[..., Any]
     def step(out, x):
         return Pair(1, 2), Mode(x), Params()
     """
-    before = key_form({"code": load(pipeline=source).step})
-    assert before == key_form({"code": load(pipeline=source).step})
+    before = canonical_key({"code": load(pipeline=source).step})
+    assert before == canonical_key({"code": load(pipeline=source).step})
     for old, new in {"x y": "y x", "FAST GOOD": "GOOD FAST", "int, 1": "int, 2"}.items():
-        after = key_form({"code": load(pipeline=source.replace(old, new)).step})
+        after = canonical_key({"code": load(pipeline=source.replace(old, new)).step})
         assert [line[:22] for line in explain(before, after)] == ["code: changed (helper "]
 
 
@@ -535,8 +535,8 @@ def test_the_code_of_an_installed_pipeline_counts_too(load: Callable[..., Any], 
     forms = []
     for n, text in enumerate(("x", "x  # note", "-x")):
         (site / f"lab{n}.py").write_text(source.format(text))
-        forms.append(key_form({"code": importlib.import_module(f"lab{n}").step.__wrapped__}))
-        assert key_form(importlib.import_module(f"lab{n}").smooth) == {"$name": f"lab{n}:smooth"}
+        forms.append(canonical_key({"code": importlib.import_module(f"lab{n}").step.__wrapped__}))
+        assert canonical_key(importlib.import_module(f"lab{n}").smooth) == {"$name": f"lab{n}:smooth"}
     assert forms[0] == forms[1]
     assert explain(forms[1], forms[2]) == ["code: changed (helper smooth)"]
 

@@ -10,7 +10,7 @@ import pytest
 
 import cvcache
 from cvcache import testing
-from cvcache.keys import key_form
+from cvcache.keys import canonical_key
 from cvcache.keys.digest import digest, dumps
 
 ROOT = cvcache.cdir("memory://frozen/run")
@@ -77,9 +77,9 @@ FROZEN = {
 
 @pytest.mark.parametrize("function", FROZEN, ids=lambda function: function.__name__)
 def test_a_key_is_what_it_was(function: Any) -> None:
-    assert digest(key_form(function)) == FROZEN[function]
+    assert digest(canonical_key(function)) == FROZEN[function]
 
 
 @pytest.mark.parametrize("value", [inner, inner_later, bound, cvcache.CacheDir, cvcache.Item, cvcache.open_image])
 def test_no_key_names_a_module_of_cvcache(value: object) -> None:
-    assert not re.findall(r"cvcache\.\w+\.", dumps(key_form(value)))
+    assert not re.findall(r"cvcache\.\w+\.", dumps(canonical_key(value)))

@@ -16,8 +16,8 @@ from test_lineage import HELPER, SCRIPT, held_by_a_cluster, run
 
 from cvcache import cdir, cdir_init, cdir_query, open_image, step
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import key_form
-from cvcache.keys.canonical import dumps
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import dumps
 from cvcache.keys.explain import explain
 from cvcache.keys.graphs.lineage import lineage
 
@@ -34,7 +34,7 @@ def root(tmp_path: pathlib.Path) -> CacheDir:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_key_has_the_lineage_of_a_collection(name: str) -> None:
-    assert key_form({"args": {"x": CASES[name]()}}) == {"args": {"x": lineage(CASES[name]())}}
+    assert canonical_key({"args": {"x": CASES[name]()}}) == {"args": {"x": lineage(CASES[name]())}}
 
 
 def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathlib.Path) -> None:
@@ -69,23 +69,23 @@ def test_a_notebook_cell_counts_the_same_in_two_kernels() -> None:
         linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
         scope: dict[str, Any] = {"__name__": "__main__"}
         exec(compile(cell, name, "exec"), scope)  # noqa: S102 - as a notebook does
-        return key_form(scope["x"])
+        return canonical_key(scope["x"])
 
     assert kernel(1, 1) == kernel(2, 1) != kernel(3, 2)
 
 
 def test_a_seeded_generator_agrees_and_one_without_a_seed_does_not() -> None:
     seeded, other = (lambda seed=seed: da.random.default_rng(seed).random(4) for seed in (7, None))
-    assert key_form(seeded()) == key_form(seeded())
-    assert key_form(other()) != key_form(other())
+    assert canonical_key(seeded()) == canonical_key(seeded())
+    assert canonical_key(other()) != canonical_key(other())
     kept = other()
-    assert key_form(kept) == key_form(kept)
+    assert canonical_key(kept) == canonical_key(kept)
 
 
 def test_an_impure_delayed_counts_by_its_call() -> None:
     draw = [dask.delayed(power, pure=False)(2, exponent=n) for n in (1, 1, 2)]
     assert draw[0].key != draw[1].key
-    assert key_form(draw[0]) == key_form(draw[1]) != key_form(draw[2])
+    assert canonical_key(draw[0]) == canonical_key(draw[1]) != canonical_key(draw[2])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_an_impure_delayed_counts_by_its_call() -> None:
     ],
 )
 def test_the_first_layer_that_differs_is_told(make: Any, line: str) -> None:
-    first, second = (key_form({"args": {"image": make(n)}}) for n in (1, 2))
+    first, second = (canonical_key({"args": {"image": make(n)}}) for n in (1, 2))
     (told,) = explain(first, second)
     assert told == line or told.startswith(line.partition(" layer")[0])
     if "ones_like" not in line:
@@ -111,9 +111,9 @@ def test_a_graph_without_a_reproducible_form_names_the_argument_the_layer_and_th
         r"args\.image \(dask\.array.*\) cannot be part of a key: layer 'x' .*persisted on a cluster.*as an item first"
     )
     with pytest.raises(UnkeyableValue, match=match):
-        key_form({"args": {"image": held_by_a_cluster()}})
+        canonical_key({"args": {"image": held_by_a_cluster()}})
     with pytest.raises(UnkeyableValue, match=r"args\.image.*layer 'power'.*seed"):
-        key_form({"args": {"image": ones().map_blocks(power, object(), dtype=float, meta=np.ones(0))}})
+        canonical_key({"args": {"image": ones().map_blocks(power, object(), dtype=float, meta=np.ones(0))}})
 
 
 def test_a_file_that_a_task_is_given_by_name_counts_with_size_and_time(tmp_path: pathlib.Path) -> None:
@@ -122,7 +122,7 @@ def test_a_file_that_a_task_is_given_by_name_counts_with_size_and_time(tmp_path:
 
     def forms() -> list[Any]:
         load = dask.delayed(np.load, pure=True)
-        return [key_form(da.from_delayed(load(name), (64, 64), "u2")) for name in (str(file), file)]
+        return [canonical_key(da.from_delayed(load(name), (64, 64), "u2")) for name in (str(file), file)]
 
     before = forms()
     assert forms() == before
@@ -146,7 +146,7 @@ def test_an_array_read_from_an_item_stands_for_its_version_wherever_it_lies(
     root: CacheDir, tmp_path: pathlib.Path
 ) -> None:
     def form(root: CacheDir, value: int = 0) -> Any:
-        return key_form(raw(root, value).read("raw.ome.zarr")[:32] + 1)
+        return canonical_key(raw(root, value).read("raw.ome.zarr")[:32] + 1)
 
     first = form(root)
     assert form(root) == first
@@ -155,7 +155,11 @@ def test_an_array_read_from_an_item_stands_for_its_version_wherever_it_lies(
     assert explain({"image": first}, {"image": second}) == ["image: layer 'original-cvcache-image' changed"]
     assert form(root, 0) == first
     image = raw(root).read("raw.ome.zarr")
-    assert key_form(image) != key_form(raw(root).read("raw.ome.zarr", slices="[:32]")) != key_form(image[:32])
+    assert (
+        canonical_key(image)
+        != canonical_key(raw(root).read("raw.ome.zarr", slices="[:32]"))
+        != canonical_key(image[:32])
+    )
 
 
 def test_a_node_keyed_by_a_lazy_array_knows_what_it_was_made_from(root: CacheDir) -> None:
@@ -176,11 +180,11 @@ def test_what_is_made_of_a_lazy_array_takes_over_its_scale(root: CacheDir) -> No
 def test_a_stored_image_in_a_key_counts_by_what_lies_there(tmp_path: pathlib.Path) -> None:
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(str(tmp_path / "a.zarr"), data=PIXELS, chunks=(32, 32))
-    before = key_form({"image": open_image(tmp_path / "a.zarr")})
-    assert key_form({"image": open_image(f"{tmp_path}/a.zarr")}) == before
-    assert key_form({"image": open_image(tmp_path / "a.zarr", slices="[:5]")}) != before
+    before = canonical_key({"image": open_image(tmp_path / "a.zarr")})
+    assert canonical_key({"image": open_image(f"{tmp_path}/a.zarr")}) == before
+    assert canonical_key({"image": open_image(tmp_path / "a.zarr", slices="[:5]")}) != before
     array[:32] = 0
-    after = key_form({"image": open_image(tmp_path / "a.zarr")})
+    after = canonical_key({"image": open_image(tmp_path / "a.zarr")})
     assert explain(before, after) == ["image: layer 'original-cvcache-image' changed"]
 
 
@@ -188,8 +192,8 @@ def test_a_stored_image_in_a_key_counts_by_what_lies_there(tmp_path: pathlib.Pat
 def test_an_image_in_a_bucket_is_in_a_key_without_credentials(s3_case: Any) -> None:
     raw(cdir(s3_case.url, **s3_case.options))
     image = open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options)
-    form = key_form(image)
-    assert form == key_form(open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options))
+    form = canonical_key(image)
+    assert form == canonical_key(open_image(f"{s3_case.url}/raw/raw.ome.zarr", **s3_case.options))
     assert not [value for value in s3_case.options.values() if isinstance(value, str) and value in dumps(form)]
 
 
@@ -203,14 +207,14 @@ def labelled(xr: Any, *, scale: float = 0.5, name: str = "raw", fill: int = 0, l
 def test_an_xarray_object_counts_by_its_dims_coords_and_data(lazy: bool) -> None:  # noqa: FBT001 - a parameter
     xr = pytest.importorskip("xarray")
     image = labelled(xr, lazy=lazy)
-    before = key_form({"image": image})
-    assert key_form({"image": labelled(xr, lazy=lazy).assign_attrs(made="tomorrow")}) == before
+    before = canonical_key({"image": image})
+    assert canonical_key({"image": labelled(xr, lazy=lazy).assign_attrs(made="tomorrow")}) == before
     others = [labelled(xr, scale=1, lazy=lazy), labelled(xr, name="x", lazy=lazy), labelled(xr, fill=1, lazy=lazy)]
     others += [image.T, image.to_dataset(), image.variable, image.data, image.drop_vars("stain")]
-    assert len({dumps(key_form({"image": part})) for part in [image, *others]}) == 9
-    (line,) = explain(before, key_form({"image": others[0]}))
+    assert len({dumps(canonical_key({"image": part})) for part in [image, *others]}) == 9
+    (line,) = explain(before, canonical_key({"image": others[0]}))
     assert line.startswith("image.coords.y.data: array <f8 [8]")
-    (line,) = explain(before, key_form({"image": others[2]}))
+    (line,) = explain(before, canonical_key({"image": others[2]}))
     assert line.startswith("image.data: ")
 
 
@@ -219,7 +223,7 @@ def test_an_array_made_by_xarray_counts_by_its_function() -> None:
 
     def apply(exponent: int) -> Any:
         options = {"kwargs": {"exponent": exponent}, "dask": "parallelized", "output_dtypes": [float]}
-        return key_form({"image": xr.apply_ufunc(power, labelled(xr), vectorize=True, **options)})
+        return canonical_key({"image": xr.apply_ufunc(power, labelled(xr), vectorize=True, **options)})
 
     assert apply(2) == apply(2)
     assert explain(apply(2), apply(3)) == ["image.data: layer 'vectorize_power' changed"]

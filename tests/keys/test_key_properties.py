@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cvcache.keys import key_form
-from cvcache.keys.canonical import digest
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import digest
 
 TEXTS = st.text(max_size=6) | st.sampled_from(
     ["", "1", "x.tif", "a/b", "doi://x", "$tuple", "$dict", "$long", "$ndarray", "sha256", "\ud800", "é"]
@@ -48,7 +48,7 @@ VALUES = st.recursive(
         | st.lists(inner, max_size=3).map(tuple)
         | st.dictionaries(KEYS, inner, max_size=3)
         | st.builds(functools.partial, st.sampled_from([max, min]), inner)
-        | inner.map(key_form)
+        | inner.map(canonical_key)
     ),
     max_leaves=8,
 )
@@ -79,7 +79,7 @@ QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, Hea
 @QUIET
 @given(VALUES, VALUES)
 def test_two_values_share_a_key_exactly_if_they_are_equal(a: object, b: object) -> None:
-    assert (digest(key_form(a)) == digest(key_form(b))) == (told(a) == told(b))
+    assert (digest(canonical_key(a)) == digest(canonical_key(b))) == (told(a) == told(b))
 
 
 @settings(QUIET, max_examples=30, phases=[Phase.generate])
@@ -87,19 +87,19 @@ def test_two_values_share_a_key_exactly_if_they_are_equal(a: object, b: object) 
 def test_no_two_of_many_values_share_a_key(values: list[object]) -> None:
     keys: dict[str, object] = {}
     for value in values:
-        assert told(keys.setdefault(digest(key_form(value)), value)) == told(value)
+        assert told(keys.setdefault(digest(canonical_key(value)), value)) == told(value)
 
 
 @QUIET
 @given(VALUES)
 def test_a_key_survives_json(value: object) -> None:
-    form = key_form(value)
+    form = canonical_key(value)
     assert digest(json.loads(json.dumps(form))) == digest(form)
 
 
 def run(python: str, seed: int, *, only: str = "", path: str = "") -> dict[str, str]:
     """Return the digest of every case in another process."""
-    package = pathlib.Path(key_form.__code__.co_filename).parents[2]
+    package = pathlib.Path(canonical_key.__code__.co_filename).parents[2]
     paths = os.pathsep.join(filter(None, [str(pathlib.Path(key_cases.__file__).parent), path, str(package)]))
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

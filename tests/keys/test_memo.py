@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.keys import key_form
-from cvcache.keys.canonical import dumps
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import dumps
 from cvcache.keys.functions import closure, memo
 from cvcache.keys.functions.closure import code_of
 
@@ -128,10 +128,10 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 def test_a_change_is_seen_at_once(pipeline: Any, change: str) -> None:
     before = code_of(pipeline.step)
     assert before == code_of(pipeline.step)
-    argument = key_form([pipeline.step])
+    argument = canonical_key([pipeline.step])
     CHANGES[change](pipeline)
     assert dumps(code_of(pipeline.step)) != dumps(before)
-    assert dumps(key_form([pipeline.step])) != dumps(argument)
+    assert dumps(canonical_key([pipeline.step])) != dumps(argument)
 
 
 def test_an_edited_helper_is_seen_after_a_reload(pipeline: Any, tmp_path: Path) -> None:

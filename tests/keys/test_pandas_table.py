@@ -9,8 +9,9 @@ pd = pytest.importorskip("pandas")
 import numpy as np  # noqa: E402 - after the skip
 
 from cvcache.errors import UnkeyableValue  # noqa: E402
-from cvcache.keys import key_form  # noqa: E402
-from cvcache.keys.canonical import digest, register_key  # noqa: E402
+from cvcache.keys import canonical_key  # noqa: E402
+from cvcache.keys.canonical import register_key  # noqa: E402
+from cvcache.keys.digest import digest  # noqa: E402
 
 DAYS = pd.date_range("2026-01-01", periods=3, freq="D")
 DIFFERENT = [
@@ -100,7 +101,7 @@ DIFFERENT = [
 def test_no_two_of_many_tables_columns_and_scalars_share_a_key() -> None:
     seen: dict[str, object] = {}
     for value in DIFFERENT:
-        other = seen.setdefault(digest(key_form(value)), value)
+        other = seen.setdefault(digest(canonical_key(value)), value)
         assert other is value, f"{value!r} and {other!r}"
 
 
@@ -108,35 +109,37 @@ def test_no_two_of_many_tables_columns_and_scalars_share_a_key() -> None:
     "value", [value for value in DIFFERENT if hasattr(value, "copy")], ids=lambda v: type(v).__name__
 )
 def test_a_copy_has_the_same_key(value: object) -> None:
-    assert key_form(value.copy()) == key_form(value)  # type: ignore[attr-defined]  # asked for above
+    assert canonical_key(value.copy()) == canonical_key(value)  # type: ignore[attr-defined]  # asked for above
 
 
 def test_a_table_counts_by_content_however_it_was_made() -> None:
     table = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     joined = pd.concat([table[["a"]], table[["b"]]], axis=1)
     assert (
-        key_form(joined) == key_form(table) == key_form(pd.DataFrame(np.array([[1.0, 3], [2, 4]]), columns=["a", "b"]))
+        canonical_key(joined)
+        == canonical_key(table)
+        == canonical_key(pd.DataFrame(np.array([[1.0, 3], [2, 4]]), columns=["a", "b"]))
     )
     unused = pd.MultiIndex.from_product([[1, 2, 3], ["a", "b"]])[:2]
-    assert key_form(unused) == key_form(pd.MultiIndex.from_tuples([(1, "a"), (1, "b")]))
+    assert canonical_key(unused) == canonical_key(pd.MultiIndex.from_tuples([(1, "a"), (1, "b")]))
     masked = pd.array([1, 2, 3], "Int64")
     masked[1] = None
-    assert key_form(masked) == key_form(pd.array([1, None, 3], "Int64"))
+    assert canonical_key(masked) == canonical_key(pd.array([1, None, 3], "Int64"))
 
 
 def test_a_large_table_leaves_a_short_key() -> None:
     table = pd.DataFrame({"x": np.arange(1e5), "name": [f"cell {n}" for n in range(100_000)]})
-    form = key_form({"table": table})
+    form = canonical_key({"table": table})
     assert len(str(form)) < 2000
     table.loc[99_999, "name"] = "another"
-    assert key_form({"table": table}) != form
+    assert canonical_key({"table": table}) != form
 
 
 def test_attributes_of_a_table_count() -> None:
     table = pd.DataFrame({"a": [1]})
-    plain = key_form(table)
+    plain = canonical_key(table)
     table.attrs["scale"] = 2
-    assert key_form(table) != plain
+    assert canonical_key(table) != plain
 
 
 def test_what_derives_from_a_table_is_refused_until_it_has_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,11 +149,11 @@ def test_what_derives_from_a_table_is_refused_until_it_has_a_hook(monkeypatch: p
         pass
 
     with pytest.raises(UnkeyableValue, match=r"args\.t \(.*Geo\).*register_key"):
-        key_form({"args": {"t": Geo({"a": [1]})}})
+        canonical_key({"args": {"t": Geo({"a": [1]})}})
     register_key(Geo, pd.DataFrame)
-    assert key_form(Geo({"a": [1]})) == key_form(Geo({"a": [1]})) != key_form(Geo({"a": [2]}))
+    assert canonical_key(Geo({"a": [1]})) == canonical_key(Geo({"a": [1]})) != canonical_key(Geo({"a": [2]}))
 
 
 def test_an_object_without_a_form_in_a_column_is_named() -> None:
     with pytest.raises(UnkeyableValue, match=r"args\.t\[1\]\[0\] \(object\)"):
-        key_form({"args": {"t": pd.DataFrame({"a": [1], "b": [object()]})}})
+        canonical_key({"args": {"t": pd.DataFrame({"a": [1], "b": [object()]})}})

@@ -14,8 +14,8 @@ import pytest
 
 from cvcache import cdir
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import key_form
-from cvcache.keys.canonical import digest, dumps
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import digest, dumps
 from cvcache.keys.explain import explain
 from cvcache.keys.values import paths
 from cvcache.store.base import instrument
@@ -56,21 +56,21 @@ SPELLINGS: list[Callable[[str], object]] = [
 def test_a_file_counts_with_size_and_time(here: pathlib.Path, spell: Callable[[str], object]) -> None:
     file = here / "data/x.tif"
     touch(file, 1_000_000_000)
-    forms = [key_form(spell("data/x.tif"))]
-    assert key_form(spell("data/x.tif")) == forms[0]
+    forms = [canonical_key(spell("data/x.tif"))]
+    assert canonical_key(spell("data/x.tif")) == forms[0]
     touch(file, 1_000_000_001)
-    forms.append(key_form(spell("data/x.tif")))
+    forms.append(canonical_key(spell("data/x.tif")))
     file.write_bytes(b"1234")
     touch(file, 1_000_000_001)
-    forms.append(key_form(spell("data/x.tif")))
+    forms.append(canonical_key(spell("data/x.tif")))
     file.unlink()
-    forms.append(key_form(spell("data/x.tif")))
+    forms.append(canonical_key(spell("data/x.tif")))
     assert len({dumps(form) for form in forms}) == 4
 
 
 def test_a_change_of_a_file_is_told(here: pathlib.Path) -> None:
     def form() -> Any:
-        return key_form({"args": {"image": "data/x.tif", "path": pathlib.Path("data/x.tif")}})
+        return canonical_key({"args": {"image": "data/x.tif", "path": pathlib.Path("data/x.tif")}})
 
     touch(here / "data/x.tif", 1_000_000_000)
     first = form()
@@ -89,15 +89,15 @@ def test_an_image_counts_with_its_metadata(here: pathlib.Path, root: str, spell:
     metadata = here / "data/a.zarr" / root
     (here / "data/a.zarr/zarr.json").rename(metadata)
     touch(metadata, 1_000_000_000)
-    before = key_form(spell("data/a.zarr"))
+    before = canonical_key(spell("data/a.zarr"))
     (here / "data/a.zarr/0/c").write_bytes(b"1")
-    assert key_form(spell("data/a.zarr")) == before
+    assert canonical_key(spell("data/a.zarr")) == before
     touch(metadata, 1_000_000_001)
-    assert key_form(spell("data/a.zarr")) != before
+    assert canonical_key(spell("data/a.zarr")) != before
 
 
 def test_another_part_of_an_image_is_another_value(here: pathlib.Path) -> None:
-    forms = [key_form(f"{here}/data/a.zarr{query}") for query in ("", "?slices=[0]", "?slices=[1]")]
+    forms = [canonical_key(f"{here}/data/a.zarr{query}") for query in ("", "?slices=[0]", "?slices=[1]")]
     assert len({dumps(form) for form in forms}) == 3
 
 
@@ -106,48 +106,48 @@ def test_another_part_of_an_image_is_another_value(here: pathlib.Path) -> None:
     "text", ["data", "a text", "x.tif", "nothing/here.tif", "4.5", "a\n/b.c", ".", "/", "x" * 5000]
 )
 def test_a_text_that_names_no_file_or_image_is_a_text(text: str) -> None:
-    assert key_form(text) == key_form(text, paths="text")
+    assert canonical_key(text) == canonical_key(text, paths="text")
 
 
 def test_a_directory_given_as_a_path_counts_with_what_is_in_it_by_name(here: pathlib.Path) -> None:
     touch(here / "data", 1_000_000_000)
-    before = key_form(here / "data")
+    before = canonical_key(here / "data")
     (here / "data/y.tif").write_bytes(b"1")
-    assert key_form(here / "data") != before
-    assert key_form(here) != key_form(str(here))
+    assert canonical_key(here / "data") != before
+    assert canonical_key(here) != canonical_key(str(here))
 
 
 @pytest.mark.usefixtures("here")
 def test_a_path_a_text_and_a_dict_that_looks_like_one_differ() -> None:
     values = ["data/x.tif", pathlib.Path("data/x.tif"), pathlib.PurePosixPath("data/x.tif")]
     values += ["nothing.tif", pathlib.Path("nothing.tif"), pathlib.PurePosixPath("nothing.tif")]
-    forms = [key_form(value) for value in values]
-    forms += [key_form(form) for form in forms if isinstance(form, dict)]
+    forms = [canonical_key(value) for value in values]
+    forms += [canonical_key(form) for form in forms if isinstance(form, dict)]
     assert len({digest(form) for form in forms}) == len(forms)
 
 
 def test_any_object_with_a_path_counts(here: pathlib.Path) -> None:
     (entry,) = (entry for entry in os.scandir(here / "data") if entry.name == "x.tif")
-    before = key_form(entry)
+    before = canonical_key(entry)
     touch(here / "data/x.tif", 5)
-    assert key_form(entry) != before
+    assert canonical_key(entry) != before
 
 
 def test_a_path_in_the_code_of_a_function_is_a_text(here: pathlib.Path) -> None:
     def load() -> pathlib.Path:
         return pathlib.Path("data/x.tif")
 
-    before = key_form(load)
+    before = canonical_key(load)
     touch(here / "data/x.tif", 5)
-    assert key_form(load) == before
+    assert canonical_key(load) == before
 
 
 def test_names_and_labels_are_no_paths(here: pathlib.Path) -> None:
     import numpy as np
 
-    before = [key_form({"data/x.tif": 1, ("data/x.tif",): 2}), key_form(np.str_("data/x.tif"))]
+    before = [canonical_key({"data/x.tif": 1, ("data/x.tif",): 2}), canonical_key(np.str_("data/x.tif"))]
     touch(here / "data/x.tif", 5)
-    assert before == [key_form({"data/x.tif": 1, ("data/x.tif",): 2}), key_form(np.str_("data/x.tif"))]
+    assert before == [canonical_key({"data/x.tif": 1, ("data/x.tif",): 2}), canonical_key(np.str_("data/x.tif"))]
 
 
 def test_an_object_in_a_store_counts_by_one_request() -> None:
@@ -161,14 +161,16 @@ def test_an_object_in_a_store_counts_by_one_request() -> None:
         return counters[-1]
 
     with instrument(counted):
-        first = [key_form(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
+        first = [
+            canonical_key(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")
+        ]
     assert [counter.total for counter in counters] == [1, 1, 1, 2]
     node.store.put("keys/x/a.tif", b"124")
     node.store.put("keys/x/b.zarr/zarr.json", b"[]")
-    second = [key_form(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
+    second = [canonical_key(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
     assert [a == b for a, b in zip(first, second, strict=True)] == [False, False, False, True]
     assert first[3] == {"$url": "memory://keys/x/no.tif", "absent": True}
-    assert key_form("memory:///keys/x/a.tif") == {**second[0], "$url": "memory:///keys/x/a.tif"}
+    assert canonical_key("memory:///keys/x/a.tif") == {**second[0], "$url": "memory:///keys/x/a.tif"}
 
 
 @pytest.mark.server
@@ -176,16 +178,16 @@ def test_an_object_in_a_bucket_counts_by_its_etag(s3_case: Any) -> None:
     s3_case.put("x.tif", b"123")
     cdir(s3_case.url, **s3_case.options).store.stat("opens/the/store")
     url = f"{s3_case.url}/x.tif"
-    first = key_form({"image": url})
+    first = canonical_key({"image": url})
     assert first["image"].keys() == {"$url", "etag"}
     upath = type("S3Path", (SimpleNamespace,), {"__fspath__": lambda self: self.url, "__str__": lambda self: self.url})
     path = upath(url=url, protocol="s3", storage_options=s3_case.options)
-    assert key_form(path)["etag"] == first["image"]["etag"]
-    assert str(s3_case.options.get("endpoint_url")) not in dumps(key_form(path))
+    assert canonical_key(path)["etag"] == first["image"]["etag"]
+    assert str(s3_case.options.get("endpoint_url")) not in dumps(canonical_key(path))
     s3_case.put("x.tif", b"124")
-    (line,) = explain(first, key_form({"image": url}))
+    (line,) = explain(first, canonical_key({"image": url}))
     assert line.startswith(f"image: {url}: etag ")
-    assert key_form(path)["etag"] != first["image"]["etag"]
+    assert canonical_key(path)["etag"] != first["image"]["etag"]
 
 
 @contextlib.contextmanager
@@ -213,7 +215,7 @@ def test_an_object_on_a_web_server_counts_by_its_etag() -> None:
     forms: list[Any] = []
     for headers in answers:
         with web_server(headers) as server:
-            forms.append(key_form(f"{server}/x.tif?slices=[0]"))
+            forms.append(canonical_key(f"{server}/x.tif?slices=[0]"))
     assert forms[0]["etag"] == "one"
     assert forms[1]["etag"] == "two"
     assert forms[2]["modified"].startswith("Sat")
@@ -222,7 +224,7 @@ def test_an_object_on_a_web_server_counts_by_its_etag() -> None:
 
 def test_a_signed_url_is_asked_and_its_signature_left_out() -> None:
     with web_server({"ETag": '"one"'}) as server:
-        form = key_form(f"{server}/x.tif?X-Amz-Signature={CANARY}")
+        form = canonical_key(f"{server}/x.tif?X-Amz-Signature={CANARY}")
     assert form == {"$url": f"{server}/x.tif", "etag": "one"}
 
 
@@ -230,12 +232,12 @@ def test_a_signed_url_is_asked_and_its_signature_left_out() -> None:
     "url", ["doi://10.5281/zenodo.1", "nowhere+x://a/b", "s3://", "memory://a/../b", "http://127.0.0.1:1/x.tif"]
 )
 def test_a_url_that_cannot_be_asked_counts_by_its_text(url: str) -> None:
-    assert key_form({"image": url}) == {"image": url}
+    assert canonical_key({"image": url}) == {"image": url}
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
     paths._silent.clear()
-    forms = [key_form([f"http://127.0.0.1:1/{name}.tif"]) for name in "ab"]
+    forms = [canonical_key([f"http://127.0.0.1:1/{name}.tif"]) for name in "ab"]
     assert forms == [["http://127.0.0.1:1/a.tif"], ["http://127.0.0.1:1/b.tif"]]
     assert [record.getMessage().partition(":1/")[2] for record in caplog.records] == [
         "a.tif counts in a key by its text alone: nobody could be asked (URLError)"
@@ -253,7 +255,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again_at_once(caplog: pytest
 )
 def test_a_secret_in_a_url_that_cannot_be_asked_is_refused_with_the_way_out(url: str) -> None:
     with pytest.raises(UnkeyableValue, match=r"args\.image: .* holds a secret.*by the environment.*ignore=") as caught:
-        key_form({"args": {"image": url}})
+        canonical_key({"args": {"image": url}})
     assert CANARY not in str(caught.value)
     assert caught.value.__context__ is None
 
@@ -261,11 +263,11 @@ def test_a_secret_in_a_url_that_cannot_be_asked_is_refused_with_the_way_out(url:
 def test_the_directory_of_a_node_counts_by_its_newest_record(store_case: StoreCase) -> None:
     node = cdir(store_case.url, **store_case.options) / "raw"
     node.store.stat(node.location)  # opens the bucket, with the credentials it lends to URLs
-    forms = [dumps(key_form(node.url))]
+    forms = [dumps(canonical_key(node.url))]
     for value in (1, 2):
         with node.init({"value": value}) as d:
             d.write("value.json", value)
-        forms += [dumps(key_form(node.url)), dumps(key_form(node.url))]
+        forms += [dumps(canonical_key(node.url)), dumps(canonical_key(node.url))]
     assert forms[1] == forms[2]
     assert forms[3] == forms[4]
     assert len(set(forms)) == 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
-from cvcache.logs import capture
+from cvcache.logs.capture import capture_log
 from cvcache.protocol.attempt import open_attempt
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ def test_a_log_that_cannot_be_written_costs_no_result_and_hides_no_failure(
         raise OSError(28, "No space left on device")
 
     attempt = open_attempt(cvcache.cdir_init(f"{memory_case.url}/a").url)
-    with capture.capture(attempt, "run.log", full):
+    with capture_log(attempt, "run.log", full):
         say("fine until here")
     assert "run.log could not be written" in caplog.text
     caplog.clear()
-    with pytest.raises(ZeroDivisionError), capture.capture(attempt, "run.log", full):
+    with pytest.raises(ZeroDivisionError), capture_log(attempt, "run.log", full):
         say(str(1 // 0))
     assert "run.log could not be written" in caplog.text
 

@@ -18,8 +18,8 @@ import pytest
 from distributed import Client, LocalCluster, wait
 
 from cvcache import cdir_init
-from cvcache.keys import key_form
-from cvcache.keys.canonical import digest
+from cvcache.keys import canonical_key
+from cvcache.keys.digest import digest
 from cvcache.logs.worker import ALLOWANCE, MESSAGE, Speaker, pieces
 
 if TYPE_CHECKING:
@@ -114,9 +114,9 @@ def test_an_array_made_before_the_step_counts_by_where_it_is_computed(client: Cl
 
 
 def test_an_array_made_in_a_step_has_the_key_of_one_made_outside(client: Client, local_case: LocalCase) -> None:  # noqa: ARG001 - it is the current one
-    outside = digest(key_form(talking("K")))
+    outside = digest(canonical_key(talking("K")))
     with cdir_init(local_case.child("a")) as node, node.log():
-        inside = digest(key_form(talking("K")))
+        inside = digest(canonical_key(talking("K")))
     assert inside == outside
 
 

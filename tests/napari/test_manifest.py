@@ -16,7 +16,7 @@ from npe2 import PluginManifest
 import cvcache
 from cvcache.napari.reader import DEMO, SCHEMES
 from cvcache.napari.settings import Settings, settings, tolerant
-from cvcache.store.urls import parse
+from cvcache.store.urls import parse_url
 
 MANIFEST = Path(cvcache.__file__).with_name("napari") / "napari.yaml"
 
@@ -44,7 +44,7 @@ def test_every_command_exists(manifest: PluginManifest) -> None:
 
 def test_the_patterns_are_those_the_reader_takes(manifest: PluginManifest) -> None:
     (reader,) = manifest.contributions.readers
-    remote = {parse(pattern).scheme for pattern in reader.filename_patterns if pattern.endswith("://*")}
+    remote = {parse_url(pattern).scheme for pattern in reader.filename_patterns if pattern.endswith("://*")}
     assert remote == set(SCHEMES)
     assert DEMO in reader.filename_patterns
     assert not any(pattern.startswith("http") for pattern in reader.filename_patterns)

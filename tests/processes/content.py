@@ -15,7 +15,7 @@ from cvcache.errors import CvcacheError
 if TYPE_CHECKING:
     from cvcache import CacheDir
     from cvcache.formats import FormatModule
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 __all__ = ["NAMES", "PIECES", "block", "judge", "judge_files", "write_items"]
 
@@ -28,16 +28,16 @@ NAMES = ("block.bin", "cells.pieces.dir", "run.log", "table.json")
 class _Pieces:
     """A directory item of several objects, each holding the same bytes."""
 
-    def write(self, place: Place, obj: object, /, *, pieces: int = PIECES) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: object, /, *, pieces: int = PIECES) -> dict[str, Any]:
         assert isinstance(obj, bytes)
         for number in range(pieces):
             place.put(obj, f"{number}/piece")
         return {"kind": "array", "pieces": pieces}
 
-    def read(self, place: Place, /) -> list[bytes]:
+    def read(self, place: ItemPath, /) -> list[bytes]:
         return [place.get(f"{number}/piece") for number in range(int(place.meta["pieces"]))]
 
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         return {"kind": "array", "pieces": len(place.find())}
 
 

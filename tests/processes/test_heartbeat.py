@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.protocol.record import loads
-from cvcache.store.layout import PLAIN
+from cvcache.protocol.record import load_record
+from cvcache.store.layout import IN_PLACE
 from processes.figures import Figures
 from processes.herd import Herd
 
@@ -69,5 +69,5 @@ def test_a_process_whose_first_thread_has_ended_is_not_dead(tmp_path: Path) -> N
         rival.join()
         owner.kill()
         assert owner.wait_gone() == -signal.SIGKILL
-    records = [loads(path.read_bytes()) for path in sorted((tmp_path / "node/_cvcache/log").iterdir())]
-    assert [(record.state, record.root) for record in records] == [("claimed", PLAIN), ("committed", PLAIN)]
+    records = [load_record(path.read_bytes()) for path in sorted((tmp_path / "node/_cvcache/log").iterdir())]
+    assert [(record.state, record.root) for record in records] == [("claimed", IN_PLACE), ("committed", IN_PLACE)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.protocol.record import Record, loads
-from cvcache.store.layout import PLAIN
+from cvcache.protocol.record import Record, load_record
+from cvcache.store.layout import IN_PLACE
 from processes.content import NAMES, PIECES
 from processes.doom import KILL_POINTS
 from processes.figures import Figures
@@ -124,13 +124,13 @@ class _Round:
     def _check_log(self) -> list[Record]:
         """Exactly one commit a generation, and never a reason to leave the plain path."""
         paths = sorted((self.node / "_cvcache/log").iterdir())
-        records = [loads(path.read_bytes(), str(path)) for path in paths]
+        records = [load_record(path.read_bytes(), str(path)) for path in paths]
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
         committed = [record for record in records if record.state == "committed"]
         assert len(committed) == self.generation
         assert len({record.digest for record in committed}) == self.generation
         assert records[-1].state == "committed"
-        assert {(record.root, record.unproven) for record in records} == {(PLAIN, ())}
+        assert {(record.root, record.unproven) for record in records} == {(IN_PLACE, ())}
         return records
 
     def _check_leftovers(self) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.missing import unavailable
 
-from cvcache.protocol.record import Record, loads
-from cvcache.store.layout import PLAIN
+from cvcache.protocol.record import Record, load_record
+from cvcache.store.layout import IN_PLACE
 from processes.figures import Figures
 from processes.herd import Herd
 
@@ -84,7 +84,9 @@ def test_a_killed_owner_elsewhere_is_given_up_for_its_silence(
         heir.join()
         assert (done["computed"], done["wrong"]) == (True, [])
         claims = [record for record in _records(node) if record.state == "claimed"]
-        assert [record.root == PLAIN for record in claims] == [True, False], "silence is no proof: the heir keeps out"
+        assert [record.root == IN_PLACE for record in claims] == [True, False], (
+            "silence is no proof: the heir keeps out"
+        )
         assert claims[1].unproven == (claims[0].attempt,)
         figures.add("rounds").add("taken over into a root of its own")
     figures.tell()
@@ -97,4 +99,4 @@ def _rounds(herds: tuple[Herd, Herd], folder: Path) -> list[tuple[Path, Herd, He
 
 
 def _records(node: Path) -> list[Record]:
-    return [loads(path.read_bytes(), str(path)) for path in sorted((node / "_cvcache/log").iterdir())]
+    return [load_record(path.read_bytes(), str(path)) for path in sorted((node / "_cvcache/log").iterdir())]

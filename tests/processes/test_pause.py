@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cvcache import cdir_query
-from cvcache.protocol.record import Record, loads
-from cvcache.store.layout import PLAIN
+from cvcache.protocol.record import Record, load_record
+from cvcache.store.layout import IN_PLACE
 from processes import content
 from processes.doom import NEED_LEFTOVERS, STOP_POINTS
 from processes.figures import Figures
@@ -90,11 +90,11 @@ def _play(herd: Herd, node: Path, *, point: str, leftovers: bool, early: bool) -
     again = first.wait_for("done")
     wrong = watched["wrong"] + done["wrong"] + again["wrong"]
     assert not wrong, (url, point, leftovers, early, wrong)
-    assert lost["root"] == PLAIN
+    assert lost["root"] == IN_PLACE
     assert lost["times"] >= 2, "its commit was refused, and refused again"
     records = _records(node)
     assert [record.state for record in records[-3:]] == ["claimed", "claimed", "committed"]
-    assert records[-1].root != PLAIN, "the second kept out of the way of the first"
+    assert records[-1].root != IN_PLACE, "the second kept out of the way of the first"
     assert {done["attempt"], again["attempt"]} == {records[-1].attempt}
     return {
         "rounds": 1,
@@ -127,4 +127,4 @@ def test_a_stopped_remover_does_no_harm(tmp_path: Path) -> None:
 
 
 def _records(node: Path) -> list[Record]:
-    return [loads(path.read_bytes(), str(path)) for path in sorted((node / "_cvcache/log").iterdir())]
+    return [load_record(path.read_bytes(), str(path)) for path in sorted((node / "_cvcache/log").iterdir())]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, seeded
 
-from cvcache.protocol.record import loads
+from cvcache.protocol.record import load_record
 from processes.figures import Figures
 from processes.herd import Herd
 
@@ -75,7 +75,7 @@ def test_nothing_is_lost_on_a_bad_network(
     keys = set(server.keys(bucket))
     for name in names:
         log_keys = sorted(key for key in keys if key.startswith(f"{name}/_cvcache/log/"))
-        states = [loads(server.get(bucket, key)).state for key in log_keys]
+        states = [load_record(server.get(bucket, key)).state for key in log_keys]
         assert states == ["claimed", "committed"], (name, states)
         figures.add("commits").add("LeaseLost", 0)
     if kind == "s3":

@@ -16,19 +16,19 @@ from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_recor
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.node.commit import Commit
 from cvcache.protocol.record import (
-    MAX_BYTES,
     MAX_ITEM_BYTES,
+    MAX_RECORD_BYTES,
     SCHEMA,
     STATES,
     Owner,
     Record,
     dump_inventory,
-    dumps,
+    dump_record,
     load_inventory,
-    loads,
+    load_record,
 )
 from cvcache.protocol.strict_json import MAX_DEPTH
-from cvcache.store.layout import PLAIN, attempt_root, parse_record_name, record_name
+from cvcache.store.layout import IN_PLACE, attempt_root, parse_record_name, record_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ def records(draw: st.DrawFn) -> Record:
         state=draw(st.sampled_from(STATES)),
         attempt=attempt,
         nonce=draw(ids),
-        root=draw(st.sampled_from([PLAIN, attempt_root(attempt)])),
+        root=draw(st.sampled_from([IN_PLACE, attempt_root(attempt)])),
         time=draw(words),
         owner=Owner(draw(words), draw(words), draw(words), draw(st.integers()), draw(words), draw(words)),
         ttl=draw(st.floats(0.001, 1e8)),
@@ -109,12 +109,12 @@ def records(draw: st.DrawFn) -> Record:
 
 @given(records())
 def test_a_record_comes_back(record: Record) -> None:
-    assert loads(dumps(record)) == record
+    assert load_record(dump_record(record)) == record
     Commit.of(record)
 
 
 def test_all_fields_come_back() -> None:
-    assert loads(dumps(FULL)) == FULL
+    assert load_record(dump_record(FULL)) == FULL
     assert all(
         getattr(FULL, f.name) != f.default for f in dataclasses.fields(Record) if f.name in {"key", "items", "duration"}
     )
@@ -129,16 +129,16 @@ def test_names_in_the_log() -> None:
 
 def test_too_many_items_stay_in_the_inventory() -> None:
     rows = {f"{number:05d}.json": {"size": number, "note": "x" * 40} for number in range(1000)}
-    data = dumps(dataclasses.replace(FULL, items=rows))
-    assert len(data) < MAX_BYTES - MAX_ITEM_BYTES
-    assert loads(data).items is None
+    data = dump_record(dataclasses.replace(FULL, items=rows))
+    assert len(data) < MAX_RECORD_BYTES - MAX_ITEM_BYTES
+    assert load_record(data).items is None
     assert load_inventory(dump_inventory(ATTEMPT, rows), ATTEMPT, "inventory") == rows
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"key": "x" * MAX_BYTES},
+        {"key": "x" * MAX_RECORD_BYTES},
         {"meta": {1: "a", "1": "b"}},
         {"meta": json.loads('{"deep": ' + "[" * 300 + "]" * 300 + "}")},
     ],
@@ -146,29 +146,31 @@ def test_too_many_items_stay_in_the_inventory() -> None:
 )
 def test_what_nobody_could_read_is_not_written(changes: dict[str, Any]) -> None:
     with pytest.raises(BadRecord):
-        dumps(dataclasses.replace(FULL, **changes))
+        dump_record(dataclasses.replace(FULL, **changes))
 
 
 def test_half_a_character_is_written_as_a_question_mark() -> None:
     """A failure may quote a file name that is no text; its record must not fail too."""
-    assert loads(dumps(dataclasses.replace(FULL, error={"message": "no \udc80"}))).error == {"message": "no ?"}
+    assert load_record(dump_record(dataclasses.replace(FULL, error={"message": "no \udc80"}))).error == {
+        "message": "no ?"
+    }
 
 
 # -- nothing else is believed -----------------------------------------------------------------------
 
 
 def row(**changes: Any) -> bytes:
-    return json.dumps({**json.loads(dumps(FULL)), **changes}).encode()
+    return json.dumps({**json.loads(dump_record(FULL)), **changes}).encode()
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert loads(row(colour="blue", owner={"host": "h", "mood": "good"})).owner == Owner(host="h")
+    assert load_record(row(colour="blue", owner={"host": "h", "mood": "good"})).owner == Owner(host="h")
 
 
 @pytest.mark.parametrize("version", [SCHEMA + 1, 10**30])
 def test_a_newer_schema_says_upgrade(version: int) -> None:
     with pytest.raises(NewerRecord, match="upgrade"):
-        loads(row(v=version, state="unheard-of"))
+        load_record(row(v=version, state="unheard-of"))
 
 
 @pytest.mark.parametrize(
@@ -194,29 +196,29 @@ def test_a_newer_schema_says_upgrade(version: int) -> None:
 )  # fmt: skip
 def test_an_impossible_field_is_refused(field: str, value: Any) -> None:
     with pytest.raises(BadRecord) as caught:
-        loads(row(**{field: value}), "s3://b/n/log/1")
+        load_record(row(**{field: value}), "s3://b/n/log/1")
     assert str(caught.value).startswith("s3://b/n/log/1 ")
     assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("field", ["seq", "after", "state", "attempt", "nonce", "v"])
 def test_a_missing_field_is_refused(field: str) -> None:
-    kept = json.loads(dumps(FULL))
+    kept = json.loads(dump_record(FULL))
     del kept[field]
     with pytest.raises(BadRecord):
-        loads(json.dumps(kept).encode())
+        load_record(json.dumps(kept).encode())
 
 
-START = dumps(claim_record())[:-1]
+START = dump_record(claim_record())[:-1]
 HOSTILE = {
     "nothing": b"",
-    "half": dumps(FULL)[: len(dumps(FULL)) // 2],
+    "half": dump_record(FULL)[: len(dump_record(FULL)) // 2],
     "nested": b"[" * 200_000,
-    "nested within the limit": b"[" * (MAX_BYTES - 1),
+    "nested within the limit": b"[" * (MAX_RECORD_BYTES - 1),
     "nested and closed": b"[" * 30_000 + b"]" * 30_000,
     "nested in a field": START + b',"key":' + b"[" * 900 + b"]" * 900 + b"}",
     "nested objects": START + b',"key":' + b'{"a":' * 600 + b"1" + b"}" * 600 + b"}",
-    "too long": dumps(claim_record()) + b" " * MAX_BYTES,
+    "too long": dump_record(claim_record()) + b" " * MAX_RECORD_BYTES,
     "a number without end": START + b',"duration":' + b"9" * 60_000 + b"}",
     "a number of 4,000 digits": START + b',"duration":' + b"9" * 4_000 + b"}",
     "a schema of 4,000 digits": b'{"v":' + b"9" * 4_000 + b"}",
@@ -228,20 +230,20 @@ HOSTILE = {
     "a key twice inside": START + b',"meta":{"a":1,"a":2}}',
     "a lone surrogate": START + b',"digest":"\\ud800"}',
     "a lone surrogate as a key": START + b',"meta":{"\\udc00":1}}',
-    "UTF-16": dumps(claim_record()).decode().encode("utf-16"),
-    "a byte order mark": b"\xef\xbb\xbf" + dumps(claim_record()),
+    "UTF-16": dump_record(claim_record()).decode().encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf" + dump_record(claim_record()),
     "invalid UTF-8": START + b',"digest":"\xff"}',
     "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
     "a list": b"[]",
     "null": b"null",
-    "two records": dumps(FULL) + dumps(FULL),
+    "two records": dump_record(FULL) + dump_record(FULL),
     "NUL": b"\0" * 1000,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_bytes_are_a_bad_record_soon(data: bytes) -> None:
-    for read in (loads, lambda data: load_inventory(data, ATTEMPT, "inventory")):
+    for read in (load_record, lambda data: load_inventory(data, ATTEMPT, "inventory")):
         began = time.process_time()
         with pytest.raises(BadRecord) as caught:
             read(data)
@@ -251,32 +253,32 @@ def test_hostile_bytes_are_a_bad_record_soon(data: bytes) -> None:
 
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
-    assert loads(START + b',"digest":"\\ud83d\\ude00"}').digest == "\U0001f600"
+    assert load_record(START + b',"digest":"\\ud83d\\ude00"}').digest == "\U0001f600"
 
 
 def test_a_deep_key_within_the_limit_can_be_written_on() -> None:
     deep: Any = 1
     for _ in range(MAX_DEPTH - 10):
         deep = [deep]
-    record = loads(dumps(dataclasses.replace(FULL, key=deep)))
-    assert loads(dumps(record.next("removing", "0" * 16, ""))).key == deep
+    record = load_record(dump_record(dataclasses.replace(FULL, key=deep)))
+    assert load_record(dump_record(record.next("removing", "0" * 16, ""))).key == deep
 
 
 def test_what_is_changed_in_a_record_is_not_in_the_next_one_read() -> None:
-    data = dumps(FULL)
-    first = loads(data)
+    data = dump_record(FULL)
+    first = load_record(data)
     first.key["args"]["sigma"] = 5.0
     first.items["a.json"]["size"] = 4
     first.meta["who"] = "me"
     first.inputs[0]["version"] = "w"
-    assert loads(data) == FULL
-    assert loads(data) is not loads(data)
+    assert load_record(data) == FULL
+    assert load_record(data) is not load_record(data)
 
 
 def test_bytes_that_are_no_record_are_said_to_lie_where_they_do() -> None:
     for where in ("here", "there"):
         with pytest.raises(BadRecord, match=f"^{where} "):
-            loads(b"{}", where)
+            load_record(b"{}", where)
 
 
 @pytest.mark.parametrize(
@@ -347,9 +349,9 @@ def _swapped(chance: random.Random) -> bytes:
 
 
 _SEEDS = [
-    dumps(FULL),
-    dumps(claim_record()),
-    dumps(dataclasses.replace(FULL, state="failed", root=attempt_root(ATTEMPT))),
+    dump_record(FULL),
+    dump_record(claim_record()),
+    dump_record(dataclasses.replace(FULL, state="failed", root=attempt_root(ATTEMPT))),
 ]
 
 
@@ -361,12 +363,12 @@ def _fuzz(count: int, seed: int) -> None:
         data = makers[number % len(makers)](chance)
         began = time.process_time()
         try:
-            record = loads(data)
+            record = load_record(data)
         except BadRecord:
             pass
         else:
             accepted += 1
-            assert loads(dumps(record)) == record, data
+            assert load_record(dump_record(record)) == record, data
             Commit.of(record)
         slowest = max(slowest, time.process_time() - began)
     assert accepted > count / 1000
@@ -387,7 +389,7 @@ def test_a_million_fuzzed_inputs() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_record_or_bad(data: bytes) -> None:
     with pytest.raises(BadRecord):
-        loads(data)
+        load_record(data)
     with pytest.raises(BadRecord):
         load_inventory(data, ATTEMPT, "inventory")
 
@@ -396,10 +398,10 @@ def test_any_bytes_are_a_record_or_bad(data: bytes) -> None:
 
 UNREADABLE = {
     "empty": (b"", BadRecord, "is not a record"),
-    "torn": (dumps(claim_record())[:100], BadRecord, "is not a record"),
-    "newer": (dumps(claim_record()).replace(b'"v":1', b'"v":99'), NewerRecord, "upgrade"),
-    "long": (dumps(claim_record())[:-1] + b" " * MAX_BYTES + b"}", BadRecord, "over 65536 bytes"),
-    "renamed": (dumps(claim_record(seq=2, after=ATTEMPT)), BadRecord, "renamed"),
+    "torn": (dump_record(claim_record())[:100], BadRecord, "is not a record"),
+    "newer": (dump_record(claim_record()).replace(b'"v":1', b'"v":99'), NewerRecord, "upgrade"),
+    "long": (dump_record(claim_record())[:-1] + b" " * MAX_RECORD_BYTES + b"}", BadRecord, "over 65536 bytes"),
+    "renamed": (dump_record(claim_record(seq=2, after=ATTEMPT)), BadRecord, "renamed"),
 }
 
 

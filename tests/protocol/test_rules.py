@@ -21,17 +21,17 @@ from cvcache.protocol.rules import (
     Decision,
     FinishRemoval,
     Liveness,
+    Observation,
     OnStale,
     Refuse,
     Request,
     Sibling,
     Use,
-    View,
     Wait,
     decide,
     decide_removal,
 )
-from cvcache.store.layout import PLAIN, attempt_root
+from cvcache.store.layout import IN_PLACE, attempt_root
 
 ATTEMPT, EARLIER = "a" * 16, "e" * 16
 KEY, OTHER_KEY = "digest of the key", "digest of another key"
@@ -41,7 +41,7 @@ KEY, OTHER_KEY = "digest of the key", "digest of another key"
 class Case:
     """One row: what was seen and what is wanted, in the words of the rules."""
 
-    view: View
+    view: Observation
     request: Request
 
     @property
@@ -97,7 +97,7 @@ class Case:
     def newest_may_still_write(self) -> bool:
         """Whether the newest attempt, or what it gave work to, may write at the plain root from now on."""
         record = self.record
-        if record is None or record.root != PLAIN or self.committed:
+        if record is None or record.root != IN_PLACE or self.committed:
             return False
         if not self.held:
             return record.shared
@@ -115,7 +115,7 @@ def _records() -> list[Record | None]:
     states = [(state, KEY) for state in STATES] + [("committed", None)]
     found: list[Record | None] = [None]
     for (state, digest), root, unproven, shared in itertools.product(
-        states, (PLAIN, attempt_root(ATTEMPT)), ((), (EARLIER,), (EARLIER, ATTEMPT)), (False, True)
+        states, (IN_PLACE, attempt_root(ATTEMPT)), ((), (EARLIER,), (EARLIER, ATTEMPT)), (False, True)
     ):
         found.append(
             Record(
@@ -136,7 +136,7 @@ def _records() -> list[Record | None]:
 @functools.cache
 def _cases() -> tuple[tuple[Case, Decision], ...]:
     yes_no = (False, True)
-    views = [View(*row) for row in itertools.product(_records(), Liveness, yes_no, yes_no)]
+    views = [Observation(*row) for row in itertools.product(_records(), Liveness, yes_no, yes_no)]
     requests = [Request(*row) for row in itertools.product((KEY, OTHER_KEY, None), yes_no, yes_no, OnStale)]
     cases = (Case(view, request) for view in views for request in requests)
     return tuple((case, decide(case.view, case.request)) for case in cases)
@@ -145,7 +145,7 @@ def _cases() -> tuple[tuple[Case, Decision], ...]:
 @functools.cache
 def _removals() -> tuple[tuple[Case, bool, Decision], ...]:
     yes_no = (False, True)
-    views = [View(*row) for row in itertools.product(_records(), Liveness, yes_no, yes_no)]
+    views = [Observation(*row) for row in itertools.product(_records(), Liveness, yes_no, yes_no)]
     return tuple((Case(v, Request()), force, decide_removal(v, force=force)) for v in views for force in yes_no)
 
 
@@ -347,17 +347,17 @@ def test_force_removes_only_what_a_live_owner_holds() -> None:
 # -- rows by name ----------------------------------------------------------------------------------
 
 
-def _seen(state: str, liveness: Liveness = Liveness.ALIVE, *, shared: bool = False, **fields: Any) -> View:
+def _seen(state: str, liveness: Liveness = Liveness.ALIVE, *, shared: bool = False, **fields: Any) -> Observation:
     record = Record(seq=3, after="b" * 16, state=state, attempt=ATTEMPT, nonce="c" * 16, digest=KEY, **fields)
-    return View(record, liveness, shared)
+    return Observation(record, liveness, shared)
 
 
 MINE, DEAD, EXPIRED = Liveness.MINE, Liveness.DEAD, Liveness.EXPIRED
 OWN_ROOT = {"root": attempt_root(ATTEMPT)}
 
-ROWS: dict[str, tuple[View, Request, Decision]] = {
-    "a first run": (View(), Request(KEY), Claim(plain=True)),
-    "somebody's thesis": (View(foreign=True), Request(KEY, force=True), Refuse(NotACacheDir)),
+ROWS: dict[str, tuple[Observation, Request, Decision]] = {
+    "a first run": (Observation(), Request(KEY), Claim(plain=True)),
+    "somebody's thesis": (Observation(foreign=True), Request(KEY, force=True), Refuse(NotACacheDir)),
     "a hit": (_seen("committed"), Request(KEY), Use()),
     "a hit without an opinion": (_seen("committed"), Request(None), Use()),
     "a hit after a shared attempt": (_seen("committed", shared=True), Request(KEY), Use()),
@@ -417,4 +417,4 @@ def test_row(row: str) -> None:
 
 def test_failed_with_workers_about_is_not_taken_over_in_place() -> None:
     record = Record(seq=2, after=ATTEMPT, state="failed", attempt=ATTEMPT, nonce="c" * 16, shared=True)
-    assert decide(View(record), Request(KEY)) == Claim(plain=False, unproven=(ATTEMPT,))
+    assert decide(Observation(record), Request(KEY)) == Claim(plain=False, unproven=(ATTEMPT,))

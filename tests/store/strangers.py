@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cvcache.protocol.record import Owner, Record, dumps
+from cvcache.protocol.record import Owner, Record, dump_record
 from cvcache.store.layout import record_name
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def claim_record(**changes: Any) -> Record:
 
 def put_record(case: StoreCase, record: Record, node: str = "") -> None:
     """Put a record where it belongs in the log of `node`."""
-    case.put(log_key(record.seq, record.after, node), dumps(record))
+    case.put(log_key(record.seq, record.after, node), dump_record(record))
 
 
 def log_key(seq: int, after: str, node: str = "") -> str:

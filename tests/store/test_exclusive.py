@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NotExclusive, Policy, cdir, cdir_init, cdir_query
-from cvcache.protocol.record import loads
+from cvcache.protocol.record import load_record
 from cvcache.store.open import open_store
 from store.strangers import log_key
 
@@ -56,7 +56,7 @@ def test_insisting_works_warns_and_marks_the_records(
     bucket = url.split("/")[2]
     keys = sorted(key for key in rclone_server.keys(bucket) if "/log/" in key)
     assert keys[0] == f"root/{log_key(1, 'root', 'node')}"
-    assert [loads(rclone_server.get(bucket, key)).exclusive for key in keys] == [False, False]
+    assert [load_record(rclone_server.get(bucket, key)).exclusive for key in keys] == [False, False]
     assert cdir_query(f"{url}/node", **options).read("a.json") == {"a": 1}
 
 

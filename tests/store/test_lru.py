@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache import CacheDir
-from cvcache.store.lru import _OVERHEAD, Ram
+from cvcache.store.lru import ENTRY_OVERHEAD, MemoryCache
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def test_it_belongs_to_a_tree_and_its_nodes_share_it(memory_case: MemoryCase, co
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 900))), st.integers(1, 3000))
 def test_it_is_bounded_and_keeps_what_was_used_last(puts: list[tuple[int, int]], limit: int) -> None:
-    ram = Ram(limit)
+    ram = MemoryCache(limit)
     for name, size in puts:
         ram.put((name, size), bytes(size))
         assert ram.size <= limit
-        if size + _OVERHEAD <= limit:
+        if size + ENTRY_OVERHEAD <= limit:
             assert ram.get((name, size)) == bytes(size)
 
 
@@ -154,7 +154,11 @@ def test_a_limit_that_is_none_is_refused(limit: object) -> None:
 
 
 def test_sizes_are_spelled_as_people_do() -> None:
-    assert (Ram("4GB").limit, Ram("512MiB").limit, Ram(7).limit) == (4_000_000_000, 512 << 20, 7)
+    assert (MemoryCache("4GB").limit, MemoryCache("512MiB").limit, MemoryCache(7).limit) == (
+        4_000_000_000,
+        512 << 20,
+        7,
+    )
 
 
 def test_arrays_that_a_graph_holds_read_the_right_commit(memory_case: MemoryCase) -> None:

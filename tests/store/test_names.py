@@ -22,7 +22,7 @@ from cvcache.store.names import (
     node_path,
 )
 from cvcache.store.open import location_of
-from cvcache.store.urls import parse, redact
+from cvcache.store.urls import parse_url, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ WIDE = "\u00fc" * (MAX_SEGMENT_BYTES // 2 + 1)
 
 def settled(url: object) -> tuple[str, str]:
     """Give scheme and key as a handle has them, but for what is made of a local path where it is opened."""
-    location = parse(url)
+    location = parse_url(url)
     return location.scheme, node_path(location)
 
 
@@ -142,12 +142,12 @@ def test_a_secret_in_a_url_is_refused_and_not_repeated(url: str) -> None:
         with pytest.raises(InvalidName, match="secret") as caught:
             act(url)
         assert "canary" not in str(caught.value)
-    assert "canary" not in redact(url) + repr(parse(url))
+    assert "canary" not in redact_url(url) + repr(parse_url(url))
 
 
 @pytest.mark.parametrize("url", ["/data/a@b?token=1", "s3://b/a:b@c/d", "memory://a@b", "run"])
 def test_what_is_no_secret_is_shown(url: str) -> None:
-    assert redact(url).endswith(url.rpartition("@")[2].partition("?")[0])
+    assert redact_url(url).endswith(url.rpartition("@")[2].partition("?")[0])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_is_no_secret_is_shown(url: str) -> None:
     ],
 )
 def test_any_url_parses_be_it_a_node_or_not(url: str, scheme: str, path: str, bucket: str) -> None:
-    location = parse(url)
+    location = parse_url(url)
     assert (*location, location.bucket) == (scheme, path, url, bucket)
 
 

@@ -20,7 +20,7 @@ from cvcache.testing import FormatTests
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 HERE = Path(__file__).parent
 
@@ -52,21 +52,21 @@ def test_the_tools_for_tests_need_no_pytest() -> None:
 class Good:
     """A format of lists of numbers, with nothing wrong."""
 
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         if type(obj) is not list:
             raise NotReproducible(f"{place.url} was not written: it is no list; pass list(obj)")
         data = json.dumps(obj).encode()
         place.put(data)
         return {"kind": "json", "bytes": len(data)}
 
-    def read(self, place: Place, /) -> list[int]:
+    def read(self, place: ItemPath, /) -> list[int]:
         try:
             found: list[int] = json.loads(place.get())
         except ValueError as error:
             raise ItemDamaged(f"{place.url} is damaged") from error
         return found
 
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         info = place.store.stat(place.path)
         if info is None:
             raise FileNotFoundError(place.url)
@@ -74,71 +74,71 @@ class Good:
 
 
 class LosesTypes(Good):
-    def read(self, place: Place, /) -> Any:
+    def read(self, place: ItemPath, /) -> Any:
         return tuple(super().read(place))
 
 
 class FirstIsNotLater(Good):
-    def read(self, place: Place, /) -> Any:
+    def read(self, place: ItemPath, /) -> Any:
         return super().read(place) if place.pin == "" else [*super().read(place), 3]
 
 
 class RefusesTooLate(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         place.put(b"[]")
         return super().write(place, obj)
 
 
 class TakesAll(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         return super().write(place, list(obj))
 
 
 class ChangesItsObject(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         meta = super().write(place, obj)
         obj.sort()
         return meta
 
 
 class TellsTooMuch(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         return {**super().write(place, obj), "content": json.dumps([0] * 9999)}
 
 
 class TellsOtherThanItsBytes(Good):
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         return {**super().describe(place), "bytes": 7}
 
 
 class UnknownKind(Good):
-    def describe(self, place: Place) -> dict[str, Any]:
+    def describe(self, place: ItemPath) -> dict[str, Any]:
         return {**super().describe(place), "kind": "numbers"}
 
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         return {**super().write(place, obj), "kind": "numbers"}
 
 
 class LeavesThePlace(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         meta = super().write(place, obj)
         place.store.put(f"{place.path}.more", b"")
         return meta
 
 
 class WritesTwice(Good):
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         super().write(place, obj)
         return super().write(place, obj)
 
 
 class RaisesAnything(Good):
-    def read(self, place: Place, /) -> Any:
+    def read(self, place: ItemPath, /) -> Any:
         return json.loads(place.get())
 
 
 class MissingIsEmpty(Good):
-    def read(self, place: Place, /) -> Any:
+    def read(self, place: ItemPath, /) -> Any:
         try:
             return super().read(place)
         except FileNotFoundError:
@@ -148,11 +148,11 @@ class MissingIsEmpty(Good):
 class KnownHereOnly(Good):
     told: ClassVar[list[int]] = []
 
-    def write(self, place: Place, obj: Any, /) -> dict[str, Any]:
+    def write(self, place: ItemPath, obj: Any, /) -> dict[str, Any]:
         self.told.append(1)
         return super().write(place, obj)
 
-    def read(self, place: Place, /) -> Any:
+    def read(self, place: ItemPath, /) -> Any:
         return super().read(place) if self.told else []
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.item_bytes import place_of
 from cvcache.browse.layer_data.settings import colormap, geometry, is_range, label, saved
 from cvcache.errors import UsageError
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.ome_metadata import COLORS
 from cvcache.image.read.describe import Level
 from cvcache.image.read.level import described, lazy, stored_level
@@ -55,7 +55,7 @@ class Subject:
         What of it is to be shown.
     """
 
-    place: Place
+    place: ItemPath
     name: str
     title: str
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -115,14 +115,14 @@ class _Image:
         return [slice(0, end) for i, end in enumerate(ends) if i not in self.meta["added"]]
 
 
-def watched_place(row: Row) -> Place:
+def watched_place(row: Row) -> ItemPath:
     """Return where the pixels of an item lie; read from it, those of another attempt are an error, also on a bucket."""
     place = place_of(row)
     place.strict = True
     return place
 
 
-def place_under(layer: LayerData) -> Place | None:
+def place_under(layer: LayerData) -> ItemPath | None:
     """Return where the pixels of a layer come from as they are seen; None where they are in memory."""
     data, attributes, _ = layer
     graph = getattr(data[0] if attributes.get("multiscale") else data, "dask", None)

@@ -13,7 +13,7 @@ from cvcache.browse.layer_data.tables import MOST_BYTES, array_layers, attempt_o
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.formats.messages import damage
 from cvcache.image.read.url import ZIPPED, Location, locate
 from cvcache.node.items import Item
@@ -218,7 +218,7 @@ def _of_location(target: Location, name: str | None, options: Mapping[str, Any])
     *above, last = path.split("/")
     about = {"url": url, "node": "", "item": last, "path": "", "state": "foreign", "commit": ""}
     title = name or "/".join([*above[-1:], _stem(last)]).lstrip("/")
-    return Subject(Place(target.store, path), last, title, about, None, target.slices)
+    return Subject(ItemPath(target.store, path), last, title, about, None, target.slices)
 
 
 def _row_at(target: Location, options: Mapping[str, Any]) -> Row | None:

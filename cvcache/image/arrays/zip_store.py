@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.formats.messages import damage
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.fileobj import Guard, RangeReader
@@ -75,7 +75,7 @@ class _Archive:
     url: str
     pin: str
     info: ObjectInfo
-    place: Place = field(compare=False)
+    place: ItemPath = field(compare=False)
 
 
 class ZipStore(Store):
@@ -113,7 +113,7 @@ class ZipStore(Store):
 
     def __init__(self, store: Store, path: str, pin: str = "") -> None:
         self.shared = store.shared  # type: ignore[misc]  # it is as far-reaching as what it lies in
-        self._outer = Place(store, path, pin=pin)
+        self._outer = ItemPath(store, path, pin=pin)
         self._known: dict[str, _Member] | None = None
         self._began: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -298,7 +298,7 @@ class _Bounded(RangeReader):
         return data
 
 
-def _read_directory(outer: Place) -> dict[str, _Member]:
+def _read_directory(outer: ItemPath) -> dict[str, _Member]:
     """Return the members of a zip; one STAT and, where the directory is not remembered, one or two GET."""
     info = outer.store.stat(outer.path)
     if info is None:

@@ -23,7 +23,7 @@ from cvcache.store.gather import gather
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 MAX_METADATA = 16 << 20
 """Bytes of one metadata document that are read; a longer one does not parse."""
@@ -84,7 +84,7 @@ class Level:
         return self.spec.shards if self.spec else None
 
 
-def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
+def look(place: ItemPath) -> tuple[dict[str, Any], list[Level]]:
     """Return the metadata of an image, but for its object count and size, and its levels.
 
     Raises
@@ -123,7 +123,7 @@ def look(place: Place) -> tuple[dict[str, Any], list[Level]]:
         raise damage(place, why) from error
 
 
-def _group(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _group(place: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     """Return the attributes of the item, what its arrays call their metadata, and those documents it repeats."""
     try:
         document = _document(place, "zarr.json")
@@ -135,7 +135,7 @@ def _group(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[s
     return document.get("attributes") or {}, "zarr.json", inline
 
 
-def _group2(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _group2(place: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     try:
         attributes = _document(place, ".zattrs")
         if _multiscale(attributes) is not None:
@@ -150,7 +150,7 @@ def _group2(place: Place) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[
         raise
 
 
-def _document(place: Place, key: str) -> Mapping[str, Any]:
+def _document(place: ItemPath, key: str) -> Mapping[str, Any]:
     try:
         document = json.loads(place.get(key, 0, MAX_METADATA))
     except FileNotFoundError:

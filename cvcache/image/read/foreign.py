@@ -11,7 +11,7 @@ import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath
 
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.formats.messages import damage
 from cvcache.image.arrays.codec import Codec
 from cvcache.image.arrays.spec import ArraySpec
@@ -33,7 +33,7 @@ class PlaceStore(Store):
     supports_deletes = False
     supports_listing = True
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ItemPath) -> None:
         super().__init__(read_only=True)
         self.place = place
 
@@ -113,7 +113,7 @@ class ZarrArray(StoredArray):
     @classmethod
     def of(
         cls,
-        place: Place,
+        place: ItemPath,
         level: Level,
         window: Window,
         dtype: np.dtype,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image.read.describe import Level
 
 MOST_TASKS = 1_000_000
@@ -31,7 +31,9 @@ _graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
 """Name, chunks, store and memory tier -> the graph made for them, and what keeps these ids theirs."""
 
 
-def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:
+def open_level(
+    place: ItemPath, level: int, *parts: Sequence[Any] | str | None
+) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at `place`, or a part of it, and the image's metadata.
 
     Parameters
@@ -57,13 +59,13 @@ def open_level(place: Place, level: int, *parts: Sequence[Any] | str | None) -> 
     return stored_level(place, meta, levels, level, *parts), meta
 
 
-def described(place: Place) -> tuple[Mapping[str, Any], Sequence[Level]]:
+def described(place: ItemPath) -> tuple[Mapping[str, Any], Sequence[Level]]:
     """Return the metadata of the image at `place`, and its levels where that takes a look; see `open_level`."""
     return (place.meta, ()) if place.meta.get("stored") else look(place)
 
 
 def stored_level(
-    place: Place,
+    place: ItemPath,
     meta: Mapping[str, Any],
     levels: Sequence[Level],
     level: int,
@@ -98,7 +100,7 @@ def stored_level(
     return ZarrArray.of(place, levels[level], window, dtype, seen_as, version)
 
 
-def _version(place: Place, levels: Sequence[Level], *, fresh: bool) -> str:
+def _version(place: ItemPath, levels: Sequence[Level], *, fresh: bool) -> str:
     """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
     if place.pin:
         return ""

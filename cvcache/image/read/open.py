@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.read.level import lazy, open_level
 from cvcache.image.read.stored_array import StoredArray
 from cvcache.image.read.url import ZIPPED, Location, locate
@@ -63,11 +63,11 @@ def stored_at(
     target: Location, level: int, slices: Sequence[Any] | str | None
 ) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
-    place = Place(target.store, target.path)
+    place = ItemPath(target.store, target.path)
     if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
         from cvcache.image.arrays.zip_store import ZipStore
 
-        place = Place(ZipStore(target.store, target.path), "")
+        place = ItemPath(ZipStore(target.store, target.path), "")
     try:
         return open_level(place, level, target.slices, slices)
     except FileNotFoundError:

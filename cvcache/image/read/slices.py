@@ -8,7 +8,7 @@ from types import EllipsisType
 from urllib.parse import unquote_plus
 
 from cvcache.errors import UsageError
-from cvcache.store.urls import parse
+from cvcache.store.urls import parse_url
 
 Slices = tuple[int | slice | EllipsisType, ...]
 """What `parse_slices` returns: one entry per axis, with at most one ``...`` for the axes left out."""
@@ -76,7 +76,7 @@ def split_slices(url: str) -> tuple[str, Slices | None]:
     UsageError
         The parameter is there twice, or is no slices.
     """
-    if parse(url).scheme == "file":
+    if parse_url(url).scheme == "file":
         path, found, text = url.partition("?slices=")
         return (path, parse_slices(unquote_plus(text))) if found else (url, None)
     address, mark, query = url.partition("?")

@@ -18,7 +18,7 @@ from cvcache.store.gather import gather
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image.arrays.spec import ArraySpec
 
 Window = tuple[int | slice, ...]
@@ -58,7 +58,7 @@ class StoredArray:
         Axes, scale, translation and unit of what is seen, for whoever writes an image made of it.
     """
 
-    place: Place
+    place: ItemPath
     spec: ArraySpec
     window: Window
     dtype: np.dtype
@@ -203,7 +203,7 @@ class StoredArray:
 
 
 @contextlib.contextmanager
-def _named(place: Place, key: str) -> Iterator[None]:
+def _named(place: ItemPath, key: str) -> Iterator[None]:
     """Say which chunk it is whose bytes are refused."""
     try:
         yield
@@ -211,18 +211,18 @@ def _named(place: Place, key: str) -> Iterator[None]:
         raise _damaged(place, f"its chunk {key} is corrupt ({error})") from error
 
 
-def missing(place: Place, key: str) -> ItemDamaged:
+def missing(place: ItemPath, key: str) -> ItemDamaged:
     """Return the error for a chunk that is not there although it was written."""
     return _damaged(place, f"its chunk {key} is missing")
 
 
-def _damaged(place: Place, what: str) -> ItemDamaged:
+def _damaged(place: ItemPath, what: str) -> ItemDamaged:
     vouched = place.pin or place.until
     way_out = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
     return ItemDamaged(f"{place.url} is damaged: {what}; {way_out}")
 
 
-def _get(place: Place, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
+def _get(place: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
     try:
         return place.get(key, start, end)
     except FileNotFoundError:
@@ -250,7 +250,7 @@ class _Indexed:
     url: str
     shard: tuple[int, ...]
     complete: bool
-    place: Place = field(compare=False)
+    place: ItemPath = field(compare=False)
     spec: ArraySpec = field(compare=False)
 
 

@@ -11,7 +11,7 @@ from cvcache.errors import InvalidName
 from cvcache.image.read.slices import Slices, format_slices, split_slices
 from cvcache.store.base import Store
 from cvcache.store.open import open_store
-from cvcache.store.urls import as_text, parse
+from cvcache.store.urls import as_text, parse_url
 
 ZIPPED = ".zarr.zip"
 """How the name of a file ends that is an image."""
@@ -44,7 +44,7 @@ def locate(where: object, options: Mapping[str, Any] | None = None) -> Location:
     """
     text, carried = as_text(where)
     bare, slices = split_slices(text)
-    place = parse(bare).checked()
+    place = parse_url(bare).checked()
     if _CONTROL.search(bare) or not bare:
         msg = f"{place.shown!r} is no place of an image: it is empty or has control characters"
         raise InvalidName(f"{msg}; give the URL of one image or file")

@@ -11,14 +11,14 @@ from cvcache.image.read.describe import look, spec_of
 from cvcache.store.gather import gather
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image.arrays.spec import ArraySpec
 
 AT_ONCE = 64
 """Objects that are in memory together."""
 
 
-def damaged(place: Place) -> Iterator[tuple[str, str]]:
+def damaged(place: ItemPath) -> Iterator[tuple[str, str]]:
     """Yield the key of each object that is missing or corrupt, and what is wrong with it.
 
     Notes
@@ -42,7 +42,7 @@ def damaged(place: Place) -> Iterator[tuple[str, str]]:
         yield from _damaged_chunks(place, spec, set(there))
 
 
-def _damaged_chunks(place: Place, spec: ArraySpec, there: set[str]) -> Iterator[tuple[str, str]]:
+def _damaged_chunks(place: ItemPath, spec: ArraySpec, there: set[str]) -> Iterator[tuple[str, str]]:
     def look_at(key: str) -> str:
         return _fault(place, spec, key) if key in there else "missing"
 
@@ -53,7 +53,7 @@ def _damaged_chunks(place: Place, spec: ArraySpec, there: set[str]) -> Iterator[
         yield from ((key, fault) for key, fault in zip(keys, faults, strict=True) if fault)
 
 
-def _fault(place: Place, spec: ArraySpec, key: str) -> str:
+def _fault(place: ItemPath, spec: ArraySpec, key: str) -> str:
     """Return what is wrong with one object; empty for nothing."""
     try:
         data = place.get(key)

@@ -15,7 +15,7 @@ from cvcache.image.read.level import overview
 from cvcache.image.write.options import is_lazy
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 logger = logging.getLogger("cvcache")
 
@@ -78,7 +78,7 @@ def lineage_of(array: object) -> str | None:
     """
     if not is_lazy(array):
         return None
-    from cvcache.keys.canonical import digest
+    from cvcache.keys.digest import digest
     from cvcache.keys.graphs.lineage import lineage
 
     try:
@@ -88,7 +88,7 @@ def lineage_of(array: object) -> str | None:
         return None
 
 
-def inherited(place: Place, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+def inherited(place: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
 
     That is an image of the same shape among those the array was read from, or, where nobody can tell what it was

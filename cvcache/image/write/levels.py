@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
 FAN_IN = 64
 """Tallies that one task adds up."""
@@ -133,7 +133,7 @@ def is_distributed(source: da.Array) -> bool:
     return getattr(get, "__self__", None) is not None and hasattr(get.__self__, "scheduler")
 
 
-def needs_share(place: Place, source: da.Array) -> bool:
+def needs_share(place: ItemPath, source: da.Array) -> bool:
     """Whether computing `source` hands tasks to other processes.
 
     Raises

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
 
     Array = np.ndarray | da.Array
 
@@ -30,7 +30,7 @@ def is_lazy(obj: object) -> TypeGuard[da.Array]:
     return type_name(obj) == "dask.array.core.Array"
 
 
-def check_numbers(place: Place, obj: object) -> Array:
+def check_numbers(place: ItemPath, obj: object) -> Array:
     """Return `obj` if it is a numpy or dask array of numbers that zarr brings back as they are."""
     import numpy as np
 
@@ -48,7 +48,7 @@ def check_numbers(place: Place, obj: object) -> Array:
     return array
 
 
-def check_array(place: Place, obj: object, kind: str) -> Array:
+def check_array(place: ItemPath, obj: object, kind: str) -> Array:
     """Return `obj` if it is an array that OME-Zarr brings back as it is."""
     array = check_numbers(place, obj)
     if kind == "labels" and array.dtype.kind not in "biu":

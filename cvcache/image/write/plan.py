@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.image.arrays.codec import Codec
     from cvcache.image.pyramid import Level
 
@@ -34,7 +34,7 @@ MANY_FILES = 100_000
 
 
 def make_plan(
-    place: Place,
+    place: ItemPath,
     image: Array,
     axes: Sequence[str],
     pyramid: Sequence[Level],
@@ -94,7 +94,7 @@ def announcement(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dic
     return told
 
 
-def log_plan(place: Place, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
+def log_plan(place: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
     """Say what is about to be written, and warn of what a file system suffers from."""
     from dask.utils import format_bytes
 
@@ -130,7 +130,7 @@ def _times(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
 
 
-def share(place: Place, image: Array) -> None:
+def share(place: ItemPath, image: Array) -> None:
     """Announce that other processes will write parts of the item, where they will."""
     if is_lazy(image) and needs_share(place, image):
         place.share()
@@ -146,7 +146,7 @@ def compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[
     return write_pyramid(plan, source, kept, scheduler="threads", report=report)
 
 
-def put_json(place: Place, key: str, document: Mapping[str, Any]) -> int:
+def put_json(place: ItemPath, key: str, document: Mapping[str, Any]) -> int:
     """Write one metadata document and return its size."""
     data = json.dumps(document, indent=2).encode()
     place.put(data, key)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvcache.formats.item_path import Place
+from cvcache.formats.item_path import ItemPath
 from cvcache.image.arrays.spec import ArraySpec
 from cvcache.image.pyramid import grid
 from cvcache.image.write.histogram import Histogram
@@ -68,7 +68,7 @@ class Plan:
         Topic on which a distributed worker says that a task is done; empty for none.
     """
 
-    place: Place
+    place: ItemPath
     dtype: str
     specs: tuple[ArraySpec, ...]
     steps: tuple[Index, ...]

@@ -26,7 +26,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.canonical import BRANCH, Form, canonical, digest, dumps, type_name
+from cvcache.keys.canonical import BRANCH, canonical, type_name
+from cvcache.keys.digest import CanonicalJson, digest, dumps
 from cvcache.keys.functions.callables import (
     COMPREHENSION,
     Cells,
@@ -46,7 +47,7 @@ from cvcache.keys.functions.syntax import dump_tree
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["callable_form", "code_of"]
+__all__ = ["canonical_callable", "code_of"]
 
 EXAMPLES = {"cvcache.cli.demo", "cvcache.cli.demo_image"}  # what of cvcache itself counts as a project
 _OF_THE_FILE = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__", "__package__", "__spec__"}
@@ -55,7 +56,7 @@ _PLUMBING = {"_contextvars", "_thread", "contextvars", "logging", "threading", "
 _SHAPE = {"_field_defaults", "_fields", "_member_map_", "__annotations__"}  # what a class made by a call consists of
 
 
-def code_of(function: Any) -> dict[str, Form]:
+def code_of(function: Any) -> dict[str, CanonicalJson]:
     """Return the canonical form of the code of a function or class.
 
     Parameters
@@ -84,19 +85,21 @@ def code_of(function: Any) -> dict[str, Form]:
     return {**form, "uses": {**form["uses"]}}
 
 
-def _code(function: Any) -> tuple[Form, Witnesses]:
+def _code(function: Any) -> tuple[CanonicalJson, Witnesses]:
     home = module_of(innermost(function))
     closure = _Closure(home, home.partition(".")[0])
     return closure.record(function), closure.seen
 
 
-def callable_form(value: Any) -> Form:
+def canonical_callable(value: Any) -> CanonicalJson:
     """Return what stands for a callable in a key: a name if it is installed, else its code; None if it is neither."""
-    form: Form = copy.deepcopy(remembered("callable", value, _callable))  # what is remembered is nobody's to change
+    form: CanonicalJson = copy.deepcopy(
+        remembered("callable", value, _callable)
+    )  # what is remembered is nobody's to change
     return form
 
 
-def _callable(value: Any) -> tuple[Form, Witnesses]:
+def _callable(value: Any) -> tuple[CanonicalJson, Witnesses]:
     home, name = module_of(innermost(value)), qualified_name(value)
     by_name = is_installed(home) and (public_name(value) or "<locals>" in name)  # else a decorator took its place there
     closure = _Closure(home, "" if by_name else home.partition(".")[0])
@@ -120,13 +123,13 @@ class _Closure:
         self.home, self.project = home, project
         self.labels: dict[int, str] = {}
         self.found: list[tuple[str, Any]] = []  # keeps the objects alive, so that an id stays theirs
-        self.uses: dict[str, Form] = {}
+        self.uses: dict[str, CanonicalJson] = {}
         self.written: set[tuple[int, str]] = set()
         self.sourceless: set[str] = set()
         self.times: Counter[str] = Counter()
         self.seen = Witnesses()
 
-    def record(self, value: Any) -> dict[str, Form]:
+    def record(self, value: Any) -> dict[str, CanonicalJson]:
         root = self.reference(value)
         if root is None:
             root = canonical(value, "function", self.reference, paths="text")
@@ -139,9 +142,9 @@ class _Closure:
         source = {"source": "bytecode"} if label in self.sourceless else {}
         return {"name": qualified_name(innermost(value)), "ast": own, "uses": uses, **source}
 
-    def by_module(self) -> dict[str, Form]:
+    def by_module(self) -> dict[str, CanonicalJson]:
         """Return one digest per module, where naming each helper would fill a record."""
-        modules: dict[str, dict[str, Form]] = {}
+        modules: dict[str, dict[str, CanonicalJson]] = {}
         for name, form in self.uses.items():
             modules.setdefault(name.rpartition(":")[0], {})[name] = form
         return {f"{module}:*": digest(forms) for module, forms in modules.items()}
@@ -151,7 +154,7 @@ class _Closure:
             return module in EXAMPLES
         return module.partition(".")[0] == self.project or not is_installed(module)
 
-    def reference(self, value: Any) -> Form:
+    def reference(self, value: Any) -> CanonicalJson:
         """Return the label of a callable of the project, the name of an installed one, or None for anything else."""
         ours = self.own(module_of(value)) or self.own(getattr(value, "__module__", None) or "builtins")
         public, state = public_name(value), getattr(value, "__dict__", {})
@@ -186,7 +189,7 @@ class _Closure:
             self.found.append((label, value))
         return self.labels[id(value)]
 
-    def value(self, value: object, place: str) -> Form:
+    def value(self, value: object, place: str) -> CanonicalJson:
         self.seen.value(value)
         try:
             return canonical(value, place, self.reference, paths="text")
@@ -204,7 +207,7 @@ class _Closure:
             )
             raise UnkeyableValue(msg) from error
 
-    def entity(self, label: str, value: Any) -> Form:
+    def entity(self, label: str, value: Any) -> CanonicalJson:
         """Return the own code of one function or class, together with what the names in it mean."""
         functions, cells = functions_of(value), cast("Any", Cells(value))
         self.watch(value, functions)
@@ -215,7 +218,9 @@ class _Closure:
                 made_with = {**made_with, **{f"for {type_name(kind)}": part for kind, part in registry.items()}}
             for name in cells.all:
                 self.seen.look(cells, name)
-            parts: dict[str, Form] = {name: self.value(part, f"{label}.{name}") for name, part in made_with.items()}
+            parts: dict[str, CanonicalJson] = {
+                name: self.value(part, f"{label}.{name}") for name, part in made_with.items()
+            }
             return {"name": label, "cells": parts}
         module = functions[0].__globals__ if functions else vars(sys.modules.get(value.__module__, builtins))
         node, code = find_source(value, functions, module)
@@ -223,13 +228,13 @@ class _Closure:
         if node is None:
             self.sourceless.add(label)
         scope = ChainMap(self.imports(node, module), cells, module)
-        names: dict[str, Form] = {}
+        names: dict[str, CanonicalJson] = {}
         for root in sorted(read.loads | {"__class__"} & cells.keys() | scope.maps[0].keys()):
             for chain in sorted(read.chains.get(root, {()} if root == "__class__" else ())):
                 name, found = self.follow(root, chain, scope, read.written)
                 if root not in _OF_THE_FILE and not (found is MISSING and hasattr(builtins, root)):
                     names[name] = self.named(label, name, found, read)
-        form: dict[str, Form] = {"code": read.form, "names": names}
+        form: dict[str, CanonicalJson] = {"code": read.form, "names": names}
         form["defaults"] = [
             {"$state": type_name(type(part))}
             if name in read.written
@@ -264,7 +269,7 @@ class _Closure:
         self.seen.look(owner, part, by_type=bool(is_state))
         return name, found
 
-    def named(self, label: str, name: str, found: Any, read: Read) -> Form:
+    def named(self, label: str, name: str, found: Any, read: Read) -> CanonicalJson:
         writes = _writes(name, read.written)
         if found is MISSING:
             return "?"
@@ -290,7 +295,7 @@ class _Closure:
         self.uses[place] = {"value": form}
         return {"$use": place}
 
-    def module(self, module: ModuleType) -> Form:
+    def module(self, module: ModuleType) -> CanonicalJson:
         """Return the name of a module; one of the project that is used as a whole counts with all its text."""
         file = getattr(module, "__file__", None)
         if file and self.own(module.__name__):
@@ -334,9 +339,9 @@ class _Closure:
         finally:
             self.seen.look(sys.modules, name)
 
-    def members(self, kind: Any, label: str, *, all_of_it: bool) -> Form:
+    def members(self, kind: Any, label: str, *, all_of_it: bool) -> CanonicalJson:
         """Return the plain values a class or function has now as attributes, which its text need not show."""
-        forms: dict[str, Form] = {}
+        forms: dict[str, CanonicalJson] = {}
         for name, member in sorted(vars(kind).items()):
             machinery = name.startswith("__") or (name[0] == name[-1] == "_")  # of Python, or of enum
             plain = type(member) in _PLAIN and not machinery

@@ -16,7 +16,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.canonical import canonical, dumps
+from cvcache.keys.canonical import canonical
+from cvcache.keys.digest import dumps
 
 __all__ = ["MISSING", "Witnesses", "remembered"]
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from cvcache.keys.canonical import Form, canonical, digest
+from cvcache.keys.canonical import canonical
+from cvcache.keys.digest import CanonicalJson, digest
 from cvcache.keys.functions.callables import attribute, module_of, real_name
 from cvcache.keys.functions.syntax import MUTATORS, chains_of, dotted, dump_tree, written_in
 
@@ -26,7 +27,7 @@ _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOB
 class Read(NamedTuple):
     """What is read of one function or class, from its syntax tree or its bytecode."""
 
-    form: Form
+    form: CanonicalJson
     chains: dict[str, set[tuple[str, ...]]]  # each name, with the attributes that follow it
     written: set[str]  # dotted names it assigns to, or calls a mutating method of
     loads: set[str]  # names it takes from outside
@@ -136,7 +137,7 @@ def _code_digest(code: CodeType) -> str:
     return digest(_bytecode(code))
 
 
-def _bytecode(code: CodeType, doc: str | None = None) -> Form:
+def _bytecode(code: CodeType, doc: str | None = None) -> CanonicalJson:
     """Return the form of a code object without positions, file, future flags and, if `doc` is given, docstring."""
     consts = [None if doc is not None and const == doc and i == 0 else const for i, const in enumerate(code.co_consts)]
     return [

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cvcache.keys.canonical import Form, canonical
+from cvcache.keys.canonical import canonical
+from cvcache.keys.digest import CanonicalJson
 
 __all__ = ["MUTATORS", "chains_of", "dotted", "dump_tree", "written_in"]
 
@@ -53,7 +54,7 @@ def _is_idle(parent: ast.AST, node: ast.AST) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-def dump_tree(node: Any, skip: Iterable[ast.AST]) -> Form:
+def dump_tree(node: Any, skip: Iterable[ast.AST]) -> CanonicalJson:
     """Return a syntax tree as JSON that is the same for every Python version that can read the source."""
     if isinstance(node, list):
         return [dump_tree(part, skip) for part in node]

@@ -16,7 +16,7 @@ from collections import ChainMap
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from cvcache.keys.canonical import Form, digest
+from cvcache.keys.digest import CanonicalJson, digest
 from cvcache.keys.graphs.tokens import BRACKETS, KEYS, LEGACY, Leaves, Texts, known_texts
 
 _TOKEN = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -163,7 +163,7 @@ class Graph:
         tasks = {name: layer for name, layer in self.layers.items() if name not in self.rules}
         return name if name in self.rules else next((name for name, layer in tasks.items() if key in layer), "")
 
-    def layer_digests(self) -> list[list[Form]]:
+    def layer_digests(self) -> list[list[CanonicalJson]]:
         """Return label and digest of each layer the result needs, each after those it reads; the same in every run."""
         depths: dict[str, int] = {}
         inputs = {name: set(self.dependencies.get(name, ())) & self.layers.keys() for name in self.layers}

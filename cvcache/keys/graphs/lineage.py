@@ -17,19 +17,20 @@ from types import FunctionType
 from typing import Any
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.canonical import Form, Walk, canonical, digest, type_name
+from cvcache.keys.canonical import Walk, canonical, type_name
+from cvcache.keys.digest import CanonicalJson, digest
 from cvcache.keys.functions.callables import Cells, public_name
-from cvcache.keys.functions.closure import callable_form
+from cvcache.keys.functions.closure import canonical_callable
 from cvcache.keys.graphs.graph import Graph, label_of
 from cvcache.keys.graphs.tokens import quote
-from cvcache.keys.values.paths import local_form
+from cvcache.keys.values.paths import canonical_local_path
 
-__all__ = ["form_of", "lineage", "sources"]
+__all__ = ["canonical_collection", "lineage", "sources"]
 
 KEPT = 32  # layers with a digest of their own; a record has room for about 600 of them
 
 
-def form_of(walk: Walk, collection: Any) -> Form:
+def canonical_collection(walk: Walk, collection: Any) -> CanonicalJson:
     """Return the lineage of a dask collection that is a value in a key; None for anything else of dask's."""
     if not hasattr(collection, "__dask_graph__"):
         return None
@@ -41,7 +42,7 @@ def form_of(walk: Walk, collection: Any) -> Form:
         raise UnkeyableValue(f"{walk.place} ({name}) cannot be part of a key: {error}") from error
 
 
-def lineage(collection: Any) -> Form:
+def lineage(collection: Any) -> CanonicalJson:
     """Return the canonical form of what a dask collection would compute.
 
     Parameters
@@ -70,7 +71,7 @@ def lineage(collection: Any) -> Form:
         raise UnkeyableValue(f"{name} has parts beside its dask graph; pass the dask array in it, such as its .data")
     graph = Graph(collection, _Leaves())
     try:
-        own: list[Form] = [type(collection).__name__, graph.result(graph.keys)]
+        own: list[CanonicalJson] = [type(collection).__name__, graph.result(graph.keys)]
         if hasattr(type(collection), "chunks"):  # they decide where the blocks of a written image end
             own.append(graph.text((collection.chunks, collection.dtype)))
     except UnkeyableValue as error:
@@ -109,12 +110,12 @@ class _Leaves:
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[object, str]] = {}  # keeps the objects alive, so that an id stays theirs
-        self.codes: dict[int, tuple[object, Form]] = {}
+        self.codes: dict[int, tuple[object, CanonicalJson]] = {}
 
     def word(self, value: str) -> str:
         if "/" not in value and "." not in value and "\\" not in value:
             return quote(value)
-        form = local_form(value)
+        form = canonical_local_path(value)
         return quote(value) if type(form) is str else f"#{digest(form)}"
 
     def text(self, value: object) -> str:
@@ -123,10 +124,10 @@ class _Leaves:
             known = self.known[id(value)] = value, "#" + digest(canonical(value, code=self.code, paths="local"))
         return known[1]
 
-    def code(self, value: object) -> Form:
+    def code(self, value: object) -> CanonicalJson:
         known = self.codes.get(id(value))
         if known is None:
-            known = self.codes[id(value)] = value, _name(value) or callable_form(value)
+            known = self.codes[id(value)] = value, _name(value) or canonical_callable(value)
         return known[1]
 
     def absent(self, key: object) -> str:
@@ -135,12 +136,12 @@ class _Leaves:
         raise UnkeyableValue(msg)
 
 
-def _name(value: Any) -> Form:
+def _name(value: Any) -> CanonicalJson:
     """Return the name of a function of dask or numpy, also of one that a decorator has hidden from an import."""
     if not isinstance(value, FunctionType) or "<" in value.__qualname__:
         return None
     module = str(value.__globals__.get("__name__"))
-    around: list[Form] = [public_name(part) for part in Cells(value).values()]
+    around: list[CanonicalJson] = [public_name(part) for part in Cells(value).values()]
     if module.partition(".")[0] not in {"dask", "numpy"} or not all(around):
         return None
     return {"$name": f"{module}:{value.__qualname__}", "around": around}
@@ -165,7 +166,7 @@ class _Sources(_Leaves):
         return "@"
 
 
-def _fold(rows: list[list[Form]]) -> Form:
+def _fold(rows: list[list[CanonicalJson]]) -> CanonicalJson:
     if len(rows) > KEPT:
         early = rows[: 1 - KEPT]
         rows = [[f"{len(early)} earlier layers", digest(list(early))], *rows[1 - KEPT :]]

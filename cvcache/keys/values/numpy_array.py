@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cvcache.keys.canonical import Form, Walk
+from cvcache.keys.canonical import Walk
+from cvcache.keys.digest import CanonicalJson
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["form_of"]
+__all__ = ["canonical_array"]
 
 LARGE = 1 << 20
 """Bytes from which BLAKE3 on all cores is faster than SHA-256; digests depend on it."""
@@ -19,7 +20,7 @@ SLAB = 1 << 20
 """Bytes of an array that are copied at a time, where it is not contiguous or not little endian."""
 
 
-def form_of(walk: Walk, value: Any) -> Form:
+def canonical_array(walk: Walk, value: Any) -> CanonicalJson:
     """Return the form of an array, scalar or dtype; None for anything else of numpy's."""
     import numpy
 
@@ -33,9 +34,9 @@ def form_of(walk: Walk, value: Any) -> Form:
         return None
     if type(value) not in {numpy.ndarray, numpy.memmap}:
         raise walk.refusal(value, "it is an ndarray with something added, such as a mask or a unit")
-    shape: list[Form] = list(value.shape)
+    shape: list[CanonicalJson] = list(value.shape)
     if value.dtype.names:
-        columns: list[Form] = [[name, walk.form(value[name], f"[{name!r}]")] for name in value.dtype.names]
+        columns: list[CanonicalJson] = [[name, walk.form(value[name], f"[{name!r}]")] for name in value.dtype.names]
         return {"$ndarray": columns, "shape": shape}
     if value.dtype.hasobject or value.dtype.kind == "T":
         raise walk.refusal(value, "its elements are Python objects, of which only the addresses are in the array")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvcache.keys.canonical import Form, Walk
+from cvcache.keys.canonical import Walk
+from cvcache.keys.digest import CanonicalJson
 
-__all__ = ["form_of"]
+__all__ = ["canonical_table"]
 
 
-def form_of(walk: Walk, value: Any) -> Form:
+def canonical_table(walk: Walk, value: Any) -> CanonicalJson:
     """Return the form of a table, column, index, array, scalar or dtype; None for anything else of pandas'.
 
     What derives from one of them elsewhere, as a GeoDataFrame does, has something added and no form here.
@@ -22,12 +23,19 @@ def form_of(walk: Walk, value: Any) -> Form:
     if kind.__module__.partition(".")[0] != "pandas":
         return None
     if kind is pd.DataFrame:
-        columns: list[Form] = [_array(walk, value.iloc[:, i].array, f"[{i}]") for i in range(value.shape[1])]
-        rows: Form = len(value)
-        frame: dict[str, Form] = {"$frame": columns, "rows": rows, "columns": _index(walk, value.columns, ".columns")}
+        columns: list[CanonicalJson] = [_array(walk, value.iloc[:, i].array, f"[{i}]") for i in range(value.shape[1])]
+        rows: CanonicalJson = len(value)
+        frame: dict[str, CanonicalJson] = {
+            "$frame": columns,
+            "rows": rows,
+            "columns": _index(walk, value.columns, ".columns"),
+        }
         return {**frame, "index": _index(walk, value.index, ".index"), **_attrs(walk, value)}
     if kind is pd.Series:
-        series: dict[str, Form] = {"$series": _array(walk, value.array), "name": walk.by_text(value.name, ".name")}
+        series: dict[str, CanonicalJson] = {
+            "$series": _array(walk, value.array),
+            "name": walk.by_text(value.name, ".name"),
+        }
         return {**series, "index": _index(walk, value.index, ".index"), **_attrs(walk, value)}
     if isinstance(value, pd.Index):
         return _index(walk, value)
@@ -38,7 +46,7 @@ def form_of(walk: Walk, value: Any) -> Form:
     return _scalar(walk, value, pd)
 
 
-def _scalar(walk: Walk, value: Any, pd: Any) -> Form:
+def _scalar(walk: Walk, value: Any, pd: Any) -> CanonicalJson:
     kind = type(value)
     if kind is pd.Timestamp:
         zone = str(getattr(value.tzinfo, "key", value.tzinfo or ""))
@@ -52,35 +60,35 @@ def _scalar(walk: Walk, value: Any, pd: Any) -> Form:
     return None
 
 
-def _attrs(walk: Walk, value: Any) -> dict[str, Form]:
+def _attrs(walk: Walk, value: Any) -> dict[str, CanonicalJson]:
     return {"attrs": walk.form(value.attrs, ".attrs")} if value.attrs else {}
 
 
-def _dtype(walk: Walk, dtype: Any) -> Form:
+def _dtype(walk: Walk, dtype: Any) -> CanonicalJson:
     """Return the form of a dtype; that of categories and of strings shows only a part of itself in its name."""
     if hasattr(dtype, "categories"):
         return ["category", None if dtype.categories is None else _index(walk, dtype.categories), dtype.ordered]
     return repr(dtype) if hasattr(dtype, "na_value") and hasattr(dtype, "storage") else str(dtype)
 
 
-def _index(walk: Walk, index: Any, step: str = "") -> Form:
+def _index(walk: Walk, index: Any, step: str = "") -> CanonicalJson:
     """Return the form of the labels of an axis."""
     import pandas as pd
 
-    names: Form = walk.by_text(list(index.names), f"{step}.names")
+    names: CanonicalJson = walk.by_text(list(index.names), f"{step}.names")
     kind = type(index).__name__
     if isinstance(index, pd.RangeIndex):
         return {"$index": [index.start, index.stop, index.step], "kind": kind, "names": names}
     if isinstance(index, pd.MultiIndex):
-        levels: list[Form] = [
+        levels: list[CanonicalJson] = [
             _array(walk, index.get_level_values(i).array, f"{step}[{i}]") for i in range(index.nlevels)
         ]
         return {"$index": levels, "kind": kind, "names": names}
-    more: dict[str, Form] = {"freq": str(index.freqstr)} if getattr(index, "freq", None) is not None else {}
+    more: dict[str, CanonicalJson] = {"freq": str(index.freqstr)} if getattr(index, "freq", None) is not None else {}
     return {"$index": _array(walk, index.array, step), "kind": kind, "names": names, **more}
 
 
-def _array(walk: Walk, array: Any, step: str = "") -> Form:
+def _array(walk: Walk, array: Any, step: str = "") -> CanonicalJson:
     """Return the form of a column: numpy's values as they are, categories by number, others one by one."""
     import pandas as pd
 

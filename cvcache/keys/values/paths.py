@@ -19,11 +19,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
-from cvcache.keys.canonical import Form, Walk, text_form, type_name
+from cvcache.keys.canonical import Walk, text_form, type_name
+from cvcache.keys.digest import CanonicalJson
 from cvcache.store.layout import log
-from cvcache.store.urls import Location, parse, redact
+from cvcache.store.urls import Location, parse_url, redact_url
 
-__all__ = ["form_of", "local_form"]
+__all__ = ["canonical_local_path", "canonical_path"]
 
 ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """The metadata of a directory that is an image or array, the one that is written last first."""
@@ -38,17 +39,17 @@ _silent: dict[tuple[str, str], float] = {}
 logger = logging.getLogger("cvcache")
 
 
-def form_of(walk: Walk, value: Any) -> Form:
+def canonical_path(walk: Walk, value: Any) -> CanonicalJson:
     """Return the form of a path, or of a text that may be one."""
     if type(value) is str:
         if _URL.fullmatch(value):
             return _url(walk, "$url", value) if walk.paths == "all" else text_form(value)
-        return local_form(value)
+        return canonical_local_path(value)
     kind = type(value)
     remote = getattr(value, "protocol", "") not in {"", "file", "local"}
     text = str(value) if remote else value.as_posix() if hasattr(value, "as_posix") else os.fsdecode(value)
     known = kind.__module__.partition(".")[0] in {"pathlib", "upath"}
-    more: dict[str, Form] = {} if known else {"type": type_name(kind)}
+    more: dict[str, CanonicalJson] = {} if known else {"type": type_name(kind)}
     if walk.paths == "text" or (isinstance(value, pathlib.PurePath) and not isinstance(value, pathlib.Path)):
         return {"$path": text_form(text), **more}
     if not remote:
@@ -57,7 +58,7 @@ def form_of(walk: Walk, value: Any) -> Form:
     return {**(form if isinstance(form, dict) else {"$path": form}), **more}
 
 
-def local_form(text: str) -> Form:
+def canonical_local_path(text: str) -> CanonicalJson:
     """Return the form of a text, with size and time of the file or image on this machine that has this name, if any."""
     name = text.partition("?slices=")[0]
     plain = os.sep not in name and "/" not in name and not os.path.splitext(name)[1]
@@ -65,7 +66,7 @@ def local_form(text: str) -> Form:
     return {"$file": text_form(text), **facts} if facts else text_form(text)
 
 
-def _local(path: str, *, any_directory: bool = False) -> dict[str, Form] | None:
+def _local(path: str, *, any_directory: bool = False) -> dict[str, CanonicalJson] | None:
     """Return size and time of a file, or of the metadata of an image or array; None where there is none."""
     try:
         info = os.stat(path)
@@ -89,9 +90,9 @@ def _moment(nanoseconds: int) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
-def _url(walk: Walk, tag: str, url: str, options: Mapping[str, Any] | None = None) -> Form:
+def _url(walk: Walk, tag: str, url: str, options: Mapping[str, Any] | None = None) -> CanonicalJson:
     """Return the form of a URL; a secret in it is used to ask, and is left out."""
-    shown = redact(url)
+    shown = redact_url(url)
     facts = _asked(_SLICES.sub("", url), options or {})
     if facts is not None:
         return {tag: text_form(shown), **facts}
@@ -104,9 +105,9 @@ def _url(walk: Walk, tag: str, url: str, options: Mapping[str, Any] | None = Non
     return text_form(url)
 
 
-def _asked(url: str, options: Mapping[str, Any]) -> dict[str, Form] | None:
+def _asked(url: str, options: Mapping[str, Any]) -> dict[str, CanonicalJson] | None:
     """Return etag, or size and time, of what lies at a URL; None where nobody can tell."""
-    location = parse(url)
+    location = parse_url(url)
     host = (location.scheme, location.bucket)
     if time.monotonic() < _silent.get(host, 0.0):
         return None
@@ -127,7 +128,7 @@ def _asked(url: str, options: Mapping[str, Any]) -> dict[str, Form] | None:
         return None
 
 
-def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, Form]:
+def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, CanonicalJson]:
     from cvcache.store.open import open_store
 
     path = location.path
@@ -142,7 +143,7 @@ def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, Form]
     return {"log": max(records)} if records else {"absent": True}
 
 
-def _on_web(url: str) -> dict[str, Form] | None:
+def _on_web(url: str) -> dict[str, CanonicalJson] | None:
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 

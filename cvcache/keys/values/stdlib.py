@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cvcache.keys.canonical import Form, Walk, short
+from cvcache.keys.canonical import Walk, short
+from cvcache.keys.digest import CanonicalJson
 
-__all__ = ["form_of"]
+__all__ = ["canonical_stdlib"]
 
 
-def form_of(walk: Walk, value: Any) -> Form:
+def canonical_stdlib(walk: Walk, value: Any) -> CanonicalJson:
     """Return the form of a value of one of the types below; None for any other."""
     kind = type(value)
     make = _BY_TYPE.get(f"{kind.__module__}.{kind.__qualname__}")
     return make(walk, value) if make else None
 
 
-def _hex(tag: str, value: bytes) -> Form:
+def _hex(tag: str, value: bytes) -> CanonicalJson:
     return short(tag, len(value), {f"${tag}": value.hex()})
 
 
-def _time(tag: str, value: Any) -> Form:
+def _time(tag: str, value: Any) -> CanonicalJson:
     zone = getattr(getattr(value, "tzinfo", None), "key", "")
     return {f"${tag}": f"{value.isoformat()}{f'[{zone}]' * bool(zone)}{'/fold' * getattr(value, 'fold', 0)}"}
 
 
-def _simple(tag: str, parts: Callable[[Any], Any]) -> Callable[[Walk, Any], Form]:
+def _simple(tag: str, parts: Callable[[Any], Any]) -> Callable[[Walk, Any], CanonicalJson]:
     return lambda walk, value: {f"${tag}": walk.form(parts(value))}
 
 
 _method = _simple("method", lambda v: [v.__self__, v.__func__])
-_BY_TYPE: dict[str, Callable[[Walk, Any], Form]] = {
+_BY_TYPE: dict[str, Callable[[Walk, Any], CanonicalJson]] = {
     "argparse.Namespace": _simple("Namespace", vars),
     "builtins.int": lambda _, v: short("int", v.bit_length(), {"$int": hex(v)}),
     "builtins.float": lambda _, v: {"$float": str(v)},

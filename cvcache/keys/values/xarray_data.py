@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvcache.keys.canonical import Form, Walk
+from cvcache.keys.canonical import Walk
+from cvcache.keys.digest import CanonicalJson
 
-__all__ = ["form_of"]
+__all__ = ["canonical_xarray"]
 
 
-def form_of(walk: Walk, value: Any) -> Form:
+def canonical_xarray(walk: Walk, value: Any) -> CanonicalJson:
     """Return the form of a DataArray, Dataset or Variable; None for anything else of xarray's."""
     import xarray
 

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from cvcache.errors import CvcacheError
 from cvcache.store.open import read_option
-from cvcache.store.urls import parse
+from cvcache.store.urls import parse_url
 
 LINES = 4
 """Empty lines to begin with."""
@@ -53,7 +53,7 @@ class RememberedOptions:
 def bucket_of(url: str) -> tuple[str, str] | None:
     """Return scheme and bucket of a URL; None for a local path, which takes no options, and for what is no URL."""
     try:
-        location = parse(url).checked()
+        location = parse_url(url).checked()
     except CvcacheError:
         return None
     return None if location.scheme == "file" else (location.scheme, location.bucket)

@@ -18,7 +18,7 @@ from cvcache.store import layout
 if TYPE_CHECKING:
     from cvcache.browse.layer_data.images import LayerData
     from cvcache.browse.rows import Row
-    from cvcache.formats.item_path import Place
+    from cvcache.formats.item_path import ItemPath
     from cvcache.napari.layers.viewport import View
     from cvcache.node.items import Item
 
@@ -85,7 +85,7 @@ class Made:
     item: str
     layers: list[LayerData] = dataclasses.field(default_factory=list)
     cost: int = 0
-    others: tuple[Place, ...] = ()
+    others: tuple[ItemPath, ...] = ()
     read: bool = False
     error: Exception | None = None
 
@@ -192,7 +192,7 @@ def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str
     return read(made) if made.cost <= order.most else made
 
 
-def _others(layers: list[LayerData], node: CacheDir) -> Iterator[Place]:
+def _others(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
     """Yield where pixels of other nodes lie."""
     from cvcache.browse.layer_data.images import place_under
 
@@ -243,7 +243,7 @@ def replaced(made: Sequence[Made]) -> list[str]:
     -----
     Two STATs a node, at once: of its record and of the one that can follow. One for a node that others vouch for.
     """
-    nodes: dict[str, CacheDir | Place] = {one.node.url: one.node for one in made}
+    nodes: dict[str, CacheDir | ItemPath] = {one.node.url: one.node for one in made}
     asked = {**nodes, **{_record_url(place): place for one in made for place in one.others}}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         gone = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
@@ -255,16 +255,16 @@ def _gone_of(one: Made, gone: set[str]) -> str:
     return one.node.url if one.node.url in gone else next(others, "")
 
 
-def _record_url(place: Place) -> str:
+def _record_url(place: ItemPath) -> str:
     return place.store.url(place.next_record)
 
 
-def owner_of(place: Place) -> str:
+def owner_of(place: ItemPath) -> str:
     """Return the URL of the node whose commit vouches for the pixels there."""
     return str(place.origin.get("node") or place.url)
 
 
-def _is_newest(source: CacheDir | Place) -> bool:
+def _is_newest(source: CacheDir | ItemPath) -> bool:
     try:
         if isinstance(source, CacheDir):
             return source.is_newest() and _is_recorded(source)

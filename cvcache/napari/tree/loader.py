@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from cvcache.browse.locate import Landing, land
+from cvcache.browse.locate import Landing, open_url
 from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import MOST_CHILDREN, Tree
 from cvcache.napari.jobs import Job, Jobs
@@ -256,9 +256,9 @@ def open_tree(url: str, options: Mapping[str, Any], memory: int) -> Landing:
 
     Notes
     -----
-    What `cvcache.browse.locate.land` costs.
+    What `cvcache.browse.locate.open_url` costs.
     """
-    return land(url, **{"ram": memory * 10**6, **options})
+    return open_url(url, **{"ram": memory * 10**6, **options})
 
 
 def read_again(tree: Tree, levels: Sequence[str], rows: Sequence[str]) -> News:
