@@ -38,34 +38,47 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cvcache.formats import register_format
-    from cvcache.image.read.open import open_image
-    from cvcache.keys.canonical import register_key
-    from cvcache.node.cachedir import CacheDir
-    from cvcache.node.commit import Commit
-    from cvcache.node.items import Item
-    from cvcache.protocol.policy import Policy
-    from cvcache.tree.api import cdir, cdir_commit, cdir_init, cdir_query
-    from cvcache.tree.copy_tree import cdir_copy
-    from cvcache.tree.plan import plan
-    from cvcache.tree.step import step
-    from cvcache.tree.verify import Damage, cdir_verify
-    from cvcache.tree.walk import cdir_remove, cdir_walk, cdir_why
+    from cvcache.image import open_image
+    from cvcache.keys import register_key
+    from cvcache.node import CacheDir, Commit, Item
+    from cvcache.protocol import Policy
+    from cvcache.tree import (
+        Damage,
+        cdir,
+        cdir_commit,
+        cdir_copy,
+        cdir_init,
+        cdir_query,
+        cdir_remove,
+        cdir_verify,
+        cdir_walk,
+        cdir_why,
+        plan,
+        step,
+    )
 
 _HOME = {
-    **dict.fromkeys(("cdir", "cdir_commit", "cdir_init", "cdir_query"), "tree.api"),
-    **dict.fromkeys(("cdir_remove", "cdir_walk", "cdir_why"), "tree.walk"),
-    **dict.fromkeys(("Damage", "cdir_verify"), "tree.verify"),
-    "CacheDir": "node.cachedir",
-    "Commit": "node.commit",
-    "Item": "node.items",
-    "Policy": "protocol.policy",
-    "cdir_copy": "tree.copy_tree",
-    "open_image": "image.read.open",
-    "plan": "tree.plan",
-    "register_format": "formats",
-    "register_key": "keys.canonical",
-    "step": "tree.step",
+    "formats": ["register_format"],
+    "image": ["open_image"],
+    "keys": ["register_key"],
+    "node": ["CacheDir", "Commit", "Item"],
+    "protocol": ["Policy"],
+    "tree": [
+        "Damage",
+        "cdir",
+        "cdir_commit",
+        "cdir_copy",
+        "cdir_init",
+        "cdir_query",
+        "cdir_remove",
+        "cdir_verify",
+        "cdir_walk",
+        "cdir_why",
+        "plan",
+        "step",
+    ],
 }
+"""Face -> what this one takes from it; all else is an error."""
 
 __all__ = [
     "BadRecord",
@@ -129,7 +142,8 @@ def __getattr__(name: str) -> Any:
             # ``from cvcache import cidr_commit`` would replace the text of an AttributeError by its own.
             raise ImportError(msg)
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(f"cvcache.{_HOME.get(name, 'errors')}"), name)
+    home = next((home for home, names in _HOME.items() if name in names), "errors")
+    value = getattr(importlib.import_module(f"cvcache.{home}"), name)
     globals()[name] = value
     return value
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.memory import MemoryStore
-from cvcache.testing.equal import same
-from cvcache.testing.format_tests import FormatTests as PublicTests
+from cvcache.formats import ItemPath, find_format
+from cvcache.store import MemoryStore
+from cvcache.testing import FormatTests as PublicTests
+from cvcache.testing import same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

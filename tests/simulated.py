@@ -20,10 +20,8 @@ from servers.store_cases import LocalCase, MemoryCase
 
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, register_format
 from cvcache.node import handle
-from cvcache.protocol import attempt, claim, heartbeat, observe
-from cvcache.protocol.record import Owner
-from cvcache.store.local import LocalStore
-from cvcache.store.open import location_of, open_store
+from cvcache.protocol import Owner, attempt, claim, heartbeat, observe
+from cvcache.store import LocalStore, location_of, open_store
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from servers.store_cases import StoreCase
 
     from cvcache import CacheDir
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 TTL = 60.0
 REQUEST_TIMEOUT = 10.0

@@ -11,10 +11,9 @@ from servers.fault_proxy import FaultProxy, scripted
 
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
 from cvcache.protocol import observe
-from cvcache.store.open import location_of, open_store
-from cvcache.store.s3 import S3Store
+from cvcache.store import S3Store, location_of, open_store
 from cvcache.testing import CountingStore, instrument, lay_tree
-from cvcache.tree.walk import read_tree
+from cvcache.tree import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from servers.object_stores import S3Server
     from servers.store_cases import LocalCase, StoreCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 class Counted:

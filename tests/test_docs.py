@@ -18,7 +18,7 @@ import pytest
 import windows
 
 import cvcache
-from cvcache.cli.main import cli
+from cvcache.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from store.strangers import claim_record, log_key, put_record
 
 import cvcache
 from cvcache import Policy, cdir, cdir_init, cdir_query, cdir_remove, errors, plan
-from cvcache.store.base import instrument
+from cvcache.store import instrument
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:

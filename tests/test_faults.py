@@ -38,7 +38,7 @@ from simulated import (
 )
 
 from cvcache import Contention, NodeReplaced, cdir, cdir_init, cdir_query
-from cvcache.protocol.remove import remove_node
+from cvcache.protocol import remove_node
 from cvcache.testing import FAULTS, FaultyStore
 
 if TYPE_CHECKING:

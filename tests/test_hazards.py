@@ -40,10 +40,8 @@ from cvcache import (
     cdir_remove,
     cdir_walk,
 )
-from cvcache.protocol.owner import this_owner
-from cvcache.store.base import instrument
-from cvcache.store.names import check_item_name, check_node_name
-from cvcache.store.open import location_of, open_store
+from cvcache.protocol import this_owner
+from cvcache.store import check_item_name, check_node_name, instrument, location_of, open_store
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:

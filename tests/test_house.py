@@ -9,17 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import house
 import pytest
 
-import cvcache.browse
-import cvcache.testing
 from cvcache.formats import registry
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 PROJECT = house.PACKAGE.parent
 LINT_IMPORTS = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
@@ -107,7 +101,6 @@ def test_a_circle_and_its_floor_are_counted() -> None:
 
 BY_NAME = {
     "cvcache": "the face",
-    "cvcache.browse": "the face",
     "cvcache.formats.messages": "an optional package",
     "cvcache.formats.registry": "the table of formats, and those of others",
     "cvcache.image.write.progress": "distributed, where the script has loaded it",
@@ -121,7 +114,6 @@ BY_NAME = {
     "cvcache.node.provenance": "what was loaded",
     "cvcache.protocol.claim": "multiprocessing, where the script has loaded it",
     "cvcache.protocol.opener": "asyncio, where the script has loaded it",
-    "cvcache.testing": "the face",
 }
 """Modules that reach another one by its name in a string, and which."""
 
@@ -164,30 +156,98 @@ def test_the_table_of_formats_names_modules_that_are_there() -> None:
     assert named == formats, "each module with the three verbs has a suffix"
 
 
-FACES: list[tuple[ModuleType, dict[str, str]]] = [
-    (cvcache, {name: f"cvcache.{cvcache._HOME.get(name, 'errors')}" for name in cvcache.__all__}),
-    (cvcache.browse, {name: f"cvcache.browse.{home}" for name, home in cvcache.browse._HOME.items()}),
-    (cvcache.testing, cvcache.testing._NEED_PYTEST),
-]
+# -- faces ------------------------------------------------------------------------------------------
+
+FACES = {name: importlib.import_module(name) for name in house.packages(house.imports(), "cvcache")}
 
 
-@pytest.mark.parametrize(("face", "homes"), FACES, ids=lambda part: getattr(part, "__name__", ""))
-def test_a_lazy_face_says_to_type_checkers_what_it_does(face: ModuleType, homes: dict[str, str]) -> None:
-    (block,) = [
-        node
-        for node in house.modules()[face.__name__].body
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    ]
-    said = {name.rpartition(".")[2]: name.rpartition(".")[0] for name in house.imported(block)}
-    assert said == homes
+def told_to_type_checkers(face: str) -> dict[str, str]:
+    """Give the names that a face imports at once, or for type checkers, and whence."""
+    tree = house.modules()[face]
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    nodes = [node for part in (tree, *blocks) for node in part.body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in nodes if str(node.module).split(".")[0] == "cvcache"]
+    return {alias.name: str(node.module) for node in ours for alias in node.names}
+
+
+@pytest.mark.parametrize("face", sorted(FACES))
+def test_a_lazy_face_says_to_type_checkers_what_it_does(face: str) -> None:
+    if face.startswith("cvcache.napari"):
+        pytest.importorskip("qtpy")
+        pytest.importorskip("napari")
+    homes = told_to_type_checkers(face)
+    assert sorted(FACES[face].__all__) == sorted(homes)
     for name, home in homes.items():
-        assert getattr(importlib.import_module(home), name) is getattr(face, name)
+        module = importlib.import_module(home)
+        assert getattr(FACES[face], name) is (sys.modules[f"{face}.{name}"] if home == face else getattr(module, name))
 
 
-@pytest.mark.parametrize(("face", "homes"), FACES, ids=lambda part: getattr(part, "__name__", ""))
-def test_no_module_hides_what_a_lazy_face_names(face: ModuleType, homes: dict[str, str]) -> None:
-    members = house.rooms(house.imports(), face.__name__)
-    assert not homes.keys() & members.keys()
+def past_a_face(tree: ast.AST, package: str = "") -> list[str]:
+    """Give what a module of a package, or a test, imports that no face names.
+
+    A module sees the modules of each package that it is in, and of another one the face: of the outermost that it is
+    not in. A test sees the face of every package.
+    """
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names if name.name.startswith("cvcache.") and name.name not in FACES]
+        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("cvcache."):
+            source = str(node.module)
+            home = source if source in FACES else source.rpartition(".")[0]
+            if home == "cvcache" or f"{package}.".startswith(f"{home}."):
+                continue
+            ways = [name for name in sorted(FACES) if f"{home}.".startswith(f"{name}.")]
+            face = next(name for name in ways if not f"{package}.".startswith(f"{name}.")) if package else home
+            found += [
+                f"{source}.{name.name}" for name in node.names if source != face or name.name not in FACES[face].__all__
+            ]
+    return found
+
+
+def test_nobody_imports_past_a_face() -> None:
+    inside = {
+        name: past_a_face(tree, name if name in FACES else name.rpartition(".")[0])
+        for name, tree in house.modules().items()
+        if name not in FACES
+    }
+    tests = {
+        str(path.relative_to(PROJECT)): past_a_face(ast.parse(path.read_text()))
+        for folder in ("tests", "docs")
+        for path in sorted((PROJECT / folder).rglob("*.py"))
+    }
+    assert {name: found for name, found in (inside | tests).items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("from cvcache.protocol.rules import decide", "cvcache.node"),
+        ("import cvcache.protocol.rules", "cvcache.node"),
+        ("def late():\n    from cvcache.image.read import StoredArray", "cvcache.node"),
+        ("from cvcache.image.read.open import open_image", "cvcache.image.write"),
+        ("from cvcache.protocol import _private", "cvcache.node"),
+        ("from cvcache.protocol.rules import decide", ""),
+        ("from cvcache.protocol import strict_json", ""),
+    ],
+)
+def test_an_import_past_a_face_is_seen(text: str, package: str) -> None:
+    assert past_a_face(ast.parse(text), package)
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("from cvcache.protocol import decide", "cvcache.node"),
+        ("from cvcache.protocol.rules import decide", "cvcache.protocol"),
+        ("from cvcache.image.pyramid import grid", "cvcache.image.write"),
+        ("from cvcache.image.read import open_image", "cvcache.image.write"),
+        ("from cvcache.image.read import open_image", ""),
+        ("from cvcache.errors import CvcacheError", ""),
+    ],
+)
+def test_an_import_by_a_face_is_not(text: str, package: str) -> None:
+    assert past_a_face(ast.parse(text), package) == []
 
 
 # -- the layout on disk -----------------------------------------------------------------------------

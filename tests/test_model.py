@@ -30,13 +30,13 @@ from simulated import (
 )
 
 from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol.remove import remove_node
+from cvcache.protocol import remove_node
 
 if TYPE_CHECKING:
     from simulated import Process
 
     from cvcache import CacheDir
-    from cvcache.protocol.attempt import Attempt
+    from cvcache.protocol import Attempt
 
 CLIENTS = 5
 PARTS = {FILE: ("",), PAIR: ("/a", "/b")}

@@ -35,11 +35,8 @@ from test_faults import (
 )
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import claim, finish, observe, rules
-from cvcache.protocol.record import Record, dump_inventory
-from cvcache.store import layout
-from cvcache.store.layout import parse_record_name
-from cvcache.store.memory import MemoryStore
+from cvcache.protocol import Record, claim, dump_inventory, finish, observe, rules
+from cvcache.store import MemoryStore, layout, parse_record_name
 from cvcache.testing import FaultyStore, WrapperStore
 
 if TYPE_CHECKING:
@@ -48,8 +45,8 @@ if TYPE_CHECKING:
     from servers.store_cases import StoreCase
     from simulated import World
 
-    from cvcache.protocol.attempt import Attempt
-    from cvcache.store.base import Store
+    from cvcache.protocol import Attempt
+    from cvcache.store import Store
 
 __all__ = ["stage", "world"]
 
@@ -217,7 +214,7 @@ def check_late_commit(world: World) -> None:
 
 
 def _commit_by_put(patch: pytest.MonkeyPatch) -> None:
-    real = finish.finish
+    real = finish.finish_attempt
 
     class Overwriting(WrapperStore):
         def put_new(self, path: str, data: bytes) -> bool:
@@ -228,7 +225,7 @@ def _commit_by_put(patch: pytest.MonkeyPatch) -> None:
         attempt.store = Overwriting(attempt.store)
         return real(attempt, state, **fields)
 
-    patch.setattr(finish, "finish", mutant)
+    patch.setattr(finish, "finish_attempt", mutant)
 
 
 def test_a_commit_that_overwrites_is_caught_by_a_late_commit(world: World) -> None:
@@ -306,11 +303,11 @@ def check_large_commits(world: World) -> None:
 
 def _inventory_last(patch: pytest.MonkeyPatch) -> None:
     def mutant(attempt: Attempt, rows: Any, meta: Any, _: Any) -> Record:
-        record = finish.finish(attempt, "committed", items=rows, meta=meta)
+        record = finish.finish_attempt(attempt, "committed", items=rows, meta=meta)
         attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
         return record
 
-    patch.setattr("cvcache.node.cachedir.commit", mutant)
+    patch.setattr("cvcache.node.cachedir.commit_attempt", mutant)
 
 
 def test_an_inventory_after_the_commit_is_caught_by_a_crash(world: World) -> None:
@@ -362,7 +359,7 @@ def check_impatient_clock(world: World) -> None:
 
 
 def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
-    def mutant(self: observe.Watch, store: Store, path: str, record: Record) -> bool:
+    def mutant(self: observe.LeaseWatch, store: Store, path: str, record: Record) -> bool:
         try:
             beat = store.get(f"{path}/_cvcache/beat/{record.attempt}")
         except FileNotFoundError:
@@ -371,7 +368,7 @@ def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
             self._seen, self._since = (record.attempt, beat), self._policy.clock()
         return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
 
-    patch.setattr(observe.Watch, "expired", mutant)
+    patch.setattr(observe.LeaseWatch, "expired", mutant)
 
 
 def test_a_clock_read_after_the_look_is_caught_by_a_stopped_waiter(world: World) -> None:

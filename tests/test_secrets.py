@@ -29,8 +29,8 @@ from cvcache import (
     cdir_remove,
     cdir_walk,
 )
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.redaction import redact_secrets, secrets_of
+from cvcache.formats import ItemPath
+from cvcache.store import redact_secrets, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,78 +1,67 @@
 """The tree for people: rows, previews and layer data, read as they are looked at. No Qt, no napari."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 if TYPE_CHECKING:
+    from cvcache.browse import text
     from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
     from cvcache.browse.compare import difference
-    from cvcache.browse.find import matches, search
-    from cvcache.browse.layer_data.layers import cost, layers, with_contrast
-    from cvcache.browse.pictures.pictures import picture, thumbnail
-    from cvcache.browse.pictures.png import Picture, Refused
-    from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
+    from cvcache.browse.find import MOST_FOUND, matches, search
+    from cvcache.browse.item_bytes import TROUBLE, told
+    from cvcache.browse.layer_data import LayerData, cost, layers, place_under, with_contrast
+    from cvcache.browse.locate import Landing, cleaned, nothing_at, open_url
+    from cvcache.browse.pictures import MOST_PIXELS, Picture, Refused, has_picture, picture, thumbnail
+    from cvcache.browse.previews import Histogram, follow_log, histogram, log_tail, text_head
     from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
-    from cvcache.browse.rows import Level, Row
-    from cvcache.browse.table_preview import table_head
-    from cvcache.browse.tree import Tree
+    from cvcache.browse.rows import Level, Row, item_row, node_row, unseen_row
+    from cvcache.browse.table_preview import TableHead, table_head
+    from cvcache.browse.text import (
+        TIP_LINE,
+        environment_lines,
+        fields,
+        line,
+        lines,
+        number_text,
+        plain,
+        row_bytes,
+        shape_text,
+        size_text,
+        tip,
+        value_text,
+    )
+    from cvcache.browse.tree import MOST_CHILDREN, Tree
 
-_HOME = {
-    **dict.fromkeys(("error_text", "facts", "key_text", "stale_because", "why"), "row_facts"),
-    **dict.fromkeys(("Removal", "as_python", "removal", "remove", "withdraw"), "actions"),
-    "difference": "compare",
-    **dict.fromkeys(("matches", "search"), "find"),
-    **dict.fromkeys(("cost", "layers", "with_contrast"), "layer_data.layers"),
-    **dict.fromkeys(("Picture", "Refused", "picture", "thumbnail"), "pictures.pictures"),
-    **dict.fromkeys(("follow_log", "histogram", "log_tail", "text_head"), "previews"),
-    **dict.fromkeys(("Level", "Row"), "rows"),
-    "table_head": "table_preview",
-    "Tree": "tree",
-}
-
-__all__ = [
-    "Level",
-    "Picture",
-    "Refused",
-    "Removal",
-    "Row",
-    "Tree",
-    "as_python",
-    "cost",
-    "difference",
-    "error_text",
-    "facts",
-    "follow_log",
-    "histogram",
-    "key_text",
-    "layers",
-    "log_tail",
-    "matches",
-    "picture",
-    "removal",
-    "remove",
-    "search",
-    "stale_because",
-    "table_head",
-    "text_head",
-    "thumbnail",
-    "why",
-    "with_contrast",
-    "withdraw",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        from cvcache.errors import did_you_mean
-
-        msg = f"cvcache.browse has no {name!r}{did_you_mean(name, __all__)}"
-        raise AttributeError(msg)
-    value = getattr(importlib.import_module(f"cvcache.browse.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["text"],
+    submod_attrs={
+        "actions": ["Removal", "as_python", "removal", "remove", "withdraw"],
+        "compare": ["difference"],
+        "find": ["MOST_FOUND", "matches", "search"],
+        "item_bytes": ["TROUBLE", "told"],
+        "layer_data": ["LayerData", "cost", "layers", "place_under", "with_contrast"],
+        "locate": ["Landing", "cleaned", "nothing_at", "open_url"],
+        "pictures": ["MOST_PIXELS", "Picture", "Refused", "has_picture", "picture", "thumbnail"],
+        "previews": ["Histogram", "follow_log", "histogram", "log_tail", "text_head"],
+        "row_facts": ["error_text", "facts", "key_text", "stale_because", "why"],
+        "rows": ["Level", "Row", "item_row", "node_row", "unseen_row"],
+        "table_preview": ["TableHead", "table_head"],
+        "text": [
+            "TIP_LINE",
+            "environment_lines",
+            "fields",
+            "line",
+            "lines",
+            "number_text",
+            "plain",
+            "row_bytes",
+            "shape_text",
+            "size_text",
+            "tip",
+            "value_text",
+        ],
+        "tree": ["MOST_CHILDREN", "Tree"],
+    },
+)

@@ -11,8 +11,8 @@ from cvcache.browse.rows import Row
 from cvcache.browse.text import plain, row_bytes, size_text
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
-from cvcache.protocol.remove import check_removal, remove_node
-from cvcache.tree.walk import cdir_remove, read_tree
+from cvcache.protocol import check_removal, remove_node
+from cvcache.tree import cdir_remove, read_tree
 
 _NAMED = 20
 """Nodes that a question names."""

@@ -9,11 +9,11 @@ from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.row_facts import duration_text
 from cvcache.browse.text import row_bytes, shape_text, size_text
-from cvcache.keys.explain import explain
+from cvcache.keys import explain
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.protocol.record import Record
+    from cvcache.protocol import Record
 
 MOST_LINES = 500
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse.text import line, row_bytes
 from cvcache.errors import CvcacheError, ItemDamaged
-from cvcache.formats.item_path import ItemPath
-from cvcache.protocol.observe import raise_if_replaced
-from cvcache.store.layout import is_item_dir
+from cvcache.formats import ItemPath
+from cvcache.protocol import raise_if_replaced
+from cvcache.store import is_item_dir
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

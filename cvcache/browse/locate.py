@@ -9,9 +9,7 @@ from typing import Any
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
-from cvcache.store.bucket import check_scheme
-from cvcache.store.layout import above_control, is_item_dir
-from cvcache.store.urls import parse_url, redact_url
+from cvcache.store import above_control, check_scheme, is_item_dir, parse_url, redact_url
 
 MOST_ABOVE = 4
 """Directories above a place with nothing that are asked whether there is something."""

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, Raw, head, tail, told
 from cvcache.browse.text import row_bytes, size_text
-from cvcache.image.ome_metadata import COLORS
-from cvcache.logs.parts import read_last_parts
-from cvcache.logs.tail import Tail
-from cvcache.store.layout import is_item_dir
-from cvcache.store.names import check_item_name
-from cvcache.store.urls import redact_url
+from cvcache.image import COLORS
+from cvcache.logs import Tail, read_last_parts
+from cvcache.store import check_item_name, is_item_dir, redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import CacheDir
 
 TEXT_BYTES = 64 << 10
 LOG_BYTES = 256 << 10

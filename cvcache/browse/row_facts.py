@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.text import environment_lines, row_bytes, shape_text, size_text
-from cvcache.node.init import resolve
-from cvcache.protocol.messages import describe_owner
-from cvcache.protocol.observe import read_newest
-from cvcache.protocol.record import Record
-from cvcache.store.urls import redact_url
+from cvcache.node import resolve
+from cvcache.protocol import Record, describe_owner, read_newest
+from cvcache.store import redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

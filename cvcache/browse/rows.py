@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.text import row_bytes
 from cvcache.node import item_io
-from cvcache.protocol.messages import describe_owner
-from cvcache.store import layout
-from cvcache.store.layout import is_item_dir
+from cvcache.protocol import describe_owner
+from cvcache.store import is_item_dir, layout
 
 if TYPE_CHECKING:
-    from cvcache.node.cachedir import CacheDir
-    from cvcache.protocol.record import Record
-    from cvcache.store.base import Listing
+    from cvcache.node import CacheDir
+    from cvcache.protocol import Record
+    from cvcache.store import Listing
 
 NO_NODE = ("absent", "folder", "foreign")
 """What a directory without a log is: nothing, one that only leads to others, or one that holds files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from cvcache.browse.rows import Row
-from cvcache.node.cachedir import CacheDir
+from cvcache.node import CacheDir
 
 Version = tuple[bool, str]
 """Whether a node is committed, and its version."""

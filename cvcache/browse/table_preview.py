@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.item_bytes import TROUBLE, head, place_of, told
 from cvcache.browse.text import count, line, size_text, value_text
 from cvcache.errors import DataError
-from cvcache.store.fileobj import RangeReader
+from cvcache.store import RangeReader
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row

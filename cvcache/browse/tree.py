@@ -22,12 +22,9 @@ from cvcache.browse.rows import (
 )
 from cvcache.browse.staleness import Lineages, version_of
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.node import item_io
-from cvcache.node.cachedir import CacheDir
-from cvcache.store.base import CONCURRENCY, Listing
-from cvcache.store.layout import is_control, is_item_dir
-from cvcache.store.names import child_names
-from cvcache.tree.api import cdir
+from cvcache.node import CacheDir, item_io
+from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
+from cvcache.tree import cdir
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -233,8 +230,8 @@ class Tree:
         if record is not None:
             meta = item_io.planned(row.node.store, row.node.location, record, row.name)
         else:
-            from cvcache.formats.item_path import ItemPath
-            from cvcache.image.read.describe import look
+            from cvcache.formats import ItemPath
+            from cvcache.image import look
 
             meta, _ = look(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
         return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)

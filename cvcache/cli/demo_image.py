@@ -6,9 +6,7 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.store.base import Store
-from cvcache.store.open import open_store
-from cvcache.store.urls import parse_url
+from cvcache.store import Store, open_store, parse_url
 
 AS_SEEN: dict[str, Any] = {
     "channels": [
@@ -125,7 +123,7 @@ def _read_file(image: str) -> Any:
 
 
 def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
     from cvcache.image import ome_zarr
 
     if (store_path := _in_store(image)) is None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from cvcache.browse.text import plain
+from cvcache.browse import plain
 from cvcache.cli.terminal import complain, prepare, print_json, print_line, progress
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
-from cvcache.store.open import read_option
+from cvcache.store import read_option
 
 if TYPE_CHECKING:
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import CacheDir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,8 +66,7 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
     """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
     from cvcache.cli.demo import pipeline
     from cvcache.cli.demo_image import image_version
-    from cvcache.tree.api import cdir
-    from cvcache.tree.walk import read_tree
+    from cvcache.tree import cdir, read_tree
 
     root = cdir(url, **_options(options))
     root.store  # noqa: B018 - opened here, it lends its options to an --image in the same bucket
@@ -104,7 +103,7 @@ def _failure_told(root: CacheDir) -> Iterator[None]:
         msg = f"{error}; the demo works with what this brings: pip install 'cvcache[demo]'"
         raise ImportError(msg) from error
     except Exception as error:  # noqa: BLE001 - a step may raise anything
-        from cvcache.tree.walk import read_tree
+        from cvcache.tree import read_tree
 
         failed = [entry.node.url for entry in read_tree(root).flat() if entry.state == "failed"]
         complain(f"{type(error).__name__}: {error}")
@@ -119,7 +118,7 @@ def _failure_told(root: CacheDir) -> Iterator[None]:
 @_common
 def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show the nodes at and below URL: state, items, shape, size, time."""
-    from cvcache.tree.walk import read_tree
+    from cvcache.tree import read_tree
 
     top = read_tree(url, depth=depth, **_options(options))
     present = bool(top.children) or top.state not in {"absent", "folder"} or (depth == 0 and bool(top.node.children()))
@@ -136,7 +135,7 @@ def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool
 @_common
 def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """List the items and the child nodes of the node at URL."""
-    from cvcache.tree.api import cdir_query
+    from cvcache.tree import cdir_query
 
     node = cdir_query(url, **_options(options))
     rows, children = node.rows(), [child.name for child in node.children()]
@@ -161,7 +160,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
     from cvcache.cli.text import node_json, node_text
-    from cvcache.tree.api import cdir_query
+    from cvcache.tree import cdir_query
 
     node = cdir_query(url, **_options(options))
     report = node_json(node)
@@ -178,7 +177,7 @@ def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 @_common
 def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Print where ITEM of the node at URL lies, for another tool to open."""
-    from cvcache.tree.api import cdir_query
+    from cvcache.tree import cdir_query
 
     node = cdir_query(url, **_options(options))
     meta = node.item_meta(item)
@@ -195,8 +194,8 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 @_common
 def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_json: bool) -> None:
     """Print the log of the node at URL, also while its step runs, and of an attempt that failed or died."""
-    from cvcache.logs.tail import read_log
-    from cvcache.tree.api import cdir, cdir_query
+    from cvcache.logs import read_log
+    from cvcache.tree import cdir, cdir_query
 
     if following:
         _follow(cdir(url, **_options(options)), name, as_json=as_json)
@@ -215,7 +214,7 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
 
 def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
     """Print a log as it comes; as JSON one object a line, the last one with the state."""
-    from cvcache.logs.tail import follow
+    from cvcache.logs import follow
 
     says = f"{node.url} is not computed yet; waiting for it"
     text = follow(node.store, node.location, name, waiting=lambda: complain(says))
@@ -247,7 +246,7 @@ def view(url: str, options: tuple[str, ...]) -> None:
 @_common
 def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Say why the node at URL was computed last."""
-    from cvcache.tree.api import cdir_query
+    from cvcache.tree import cdir_query
 
     node = cdir_query(url, **_options(options))
     if as_json:
@@ -268,7 +267,7 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
 
     What the script prints goes to stderr.
     """
-    from cvcache.tree.plan import run_script
+    from cvcache.tree import run_script
 
     with redirect_stdout(sys.stderr):
         planned = run_script(script, arguments)
@@ -289,9 +288,7 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
 @_common
 def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Read all that was committed at URL and below it; exit with 1 if something is damaged."""
-    from cvcache.tree.api import cdir_query
-    from cvcache.tree.verify import cdir_verify
-    from cvcache.tree.walk import place_state
+    from cvcache.tree import cdir_query, cdir_verify, place_state
 
     top = cdir_query(url, **_options(options))
     if place_state(top) in {"absent", "foreign"}:
@@ -309,7 +306,7 @@ def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _nothing_at(node: CacheDir) -> NoReturn:
-    from cvcache.tree.walk import place_state
+    from cvcache.tree import place_state
 
     hint = {
         "folder": f"; there are nodes below it: cvcache tree {node.url}",

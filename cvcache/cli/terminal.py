@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from cvcache.browse.text import plain
+from cvcache.browse import plain
 
 
 def print_line(text: str) -> None:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cvcache.browse.text import environment_lines, plain, row_bytes, shape_text, size_text
-from cvcache.node.cachedir import CacheDir
-from cvcache.tree.walk import Entry, place_state
+from cvcache.browse import environment_lines, plain, row_bytes, shape_text, size_text
+from cvcache.node import CacheDir
+from cvcache.tree import Entry, place_state
 
 _ITEMS_SHOWN = 4
 _PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}

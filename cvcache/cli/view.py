@@ -54,7 +54,7 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     ItemNotFound
         There is nothing at `url`.
     """
-    from cvcache.napari.reader import is_image, show_tree
+    from cvcache.napari import is_image, show_tree
 
     check_window(url)
     image = is_image(url)
@@ -73,7 +73,7 @@ def view(url: str, options: Mapping[str, Any]) -> None:
 
 
 def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    from cvcache.napari.reader import image_layers
+    from cvcache.napari import image_layers
 
     try:
         return image_layers(url, options)
@@ -83,7 +83,7 @@ def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 def _check_there(url: str, options: Mapping[str, Any]) -> None:
     """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
-    from cvcache.browse.locate import nothing_at, open_url
+    from cvcache.browse import nothing_at, open_url
 
     found = open_url(url, **options)
     try:

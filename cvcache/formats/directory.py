@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import InvalidName, ItemDamaged, UnknownFormat, UsageError
 from cvcache.formats.item_path import sha256
 from cvcache.formats.messages import damage, refusal, type_name
-from cvcache.store.gather import gather
-from cvcache.store.layout import DIRECTORY_INDEX as INDEX
-from cvcache.store.names import check_item_name
+from cvcache.store import DIRECTORY_INDEX as INDEX
+from cvcache.store import check_item_name, gather
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
-from cvcache.store.base import ObjectInfo, Store
-from cvcache.store.lru import MemoryCache
-from cvcache.store.open import open_store
+from cvcache.store import MemoryCache, ObjectInfo, Store, open_store
 
 logger = logging.getLogger("cvcache")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cvcache.errors import InvalidName, UnknownFormat, check_options, did_you_mean
-from cvcache.store.layout import is_item_dir
+from cvcache.store import is_item_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats.messages import damage, refusal, type_name
-from cvcache.image.read.url import ZIPPED, Location, locate
-from cvcache.store import layout
-from cvcache.store.layout import node_of
-from cvcache.store.urls import as_text, redact_url
+from cvcache.formats import damage, refusal, type_name
+from cvcache.image.read import ZIPPED, Location, locate
+from cvcache.store import as_text, layout, node_of, redact_url
 
 if TYPE_CHECKING:
     import dask.array as da
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 MAX_LINK = 64 << 10
 """Bytes of a link that are read; a longer one does not parse."""
@@ -91,7 +89,7 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
     """
     kind, target = follow(place)
     if kind == "image":
-        from cvcache.image.read.open import open_image
+        from cvcache.image.read import open_image
 
         pixels: da.Array = open_image(target.url, level=level, slices=slices)
         return pixels
@@ -130,7 +128,7 @@ def _meta(link: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 def _shows(target: Location) -> dict[str, Any]:
     """Return shape, dtype, axes and place of what a link to an image shows; nothing if that cannot be read."""
-    from cvcache.image.read.open import stored_at
+    from cvcache.image.read import stored_at
 
     try:
         stored, _ = stored_at(target, 0, None)

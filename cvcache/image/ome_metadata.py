@@ -9,7 +9,7 @@ from cvcache.image.pyramid import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cvcache.image.arrays.spec import ArraySpec
+    from cvcache.image.arrays import ArraySpec
     from cvcache.image.pyramid import Level
 
 COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
-from cvcache.image.arrays.codec import parse_compressor
+from cvcache.image.arrays import parse_compressor
 from cvcache.image.ome_metadata import group_attributes, group_documents, ome_metadata, omero_metadata
 from cvcache.image.pyramid import check_axes, check_factors, default_axes, per_axis, plan_levels, storage_axes
 from cvcache.image.read import describe as described
-from cvcache.image.read.level import lazy, open_level
-from cvcache.image.write.inputs import as_array, inherited
-from cvcache.image.write.options import (
+from cvcache.image.read import lazy, open_level
+from cvcache.image.write import (
+    announcement,
+    as_array,
     axis_names,
     check_array,
     check_channels,
@@ -21,17 +22,23 @@ from cvcache.image.write.options import (
     check_contrast,
     check_layer,
     check_method,
+    check_progress,
     check_unit,
+    compute,
+    contrast_windows,
     dtype_limits,
+    inherited,
+    log_plan,
+    make_plan,
+    measurements,
     numbers,
+    put_json,
+    share,
     spread,
     whole,
     wholes,
 )
-from cvcache.image.write.plan import announcement, compute, log_plan, make_plan, put_json, share
-from cvcache.image.write.progress import check_progress
-from cvcache.image.write.statistics import contrast_windows, measurements
-from cvcache.store.gather import gather
+from cvcache.store import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,8 +46,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
-    from cvcache.image.write.task import Plan
+    from cvcache.formats import ItemPath
+    from cvcache.image.write import Plan
 
     Array = np.ndarray | da.Array
 
@@ -255,8 +262,8 @@ def _check_shards(
 
 def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
     """Hand over a small picture of the image, made of its last level."""
-    from cvcache.image.read.stored_array import StoredArray, whole
-    from cvcache.image.write.thumbnail import render
+    from cvcache.image.read import StoredArray, whole
+    from cvcache.image.write import render
 
     spec = plan.specs[-1]
     last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats.item_path import ItemPath
-from cvcache.formats.messages import stored_bytes
+from cvcache.formats import ItemPath, stored_bytes
 from cvcache.image import ome_zarr
-from cvcache.image.arrays.zip_store import ZipStore
-from cvcache.image.arrays.zip_write import zip_directory
-from cvcache.store.layout import node_of, temporary
+from cvcache.image.arrays import ZipStore, zip_directory
+from cvcache.store import node_of, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

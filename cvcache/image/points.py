@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats import csv_table, parquet
-from cvcache.formats.messages import check_frame, need, refusal, type_name
+from cvcache.formats import check_frame, csv_table, need, parquet, refusal, type_name
 from cvcache.image.ome_metadata import long_unit
 from cvcache.image.pyramid import per_axis
-from cvcache.image.read.level import overview
-from cvcache.image.write.options import axis_names, check_unit, numbers
+from cvcache.image.read import overview
+from cvcache.image.write import axis_names, check_unit, numbers
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 logger = logging.getLogger("cvcache")
 
@@ -111,7 +110,7 @@ def describe(place: ItemPath) -> dict[str, Any]:
 def _recorded(place: ItemPath) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    from cvcache.formats.frame import own_of
+    from cvcache.formats import own_of
 
     with place.store.open(place.path, "rb") as opened:
         found: dict[str, Any] = own_of(pq.read_schema(opened)).get("points", {})

@@ -7,22 +7,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
-from cvcache.formats.messages import refusal
-from cvcache.image.arrays.codec import parse_compressor
-from cvcache.image.arrays.spec import ArraySpec
+from cvcache.formats import refusal
+from cvcache.image.arrays import ArraySpec, parse_compressor
 from cvcache.image.ome_zarr import describe, read
 from cvcache.image.pyramid import CHUNK_BYTES, Level, blocks, default_shards
 from cvcache.image.read import describe as described
-from cvcache.image.write.inputs import as_array
-from cvcache.image.write.options import check_numbers, wholes
-from cvcache.image.write.plan import announcement, compute, log_plan, put_json, share
-from cvcache.image.write.progress import check_progress
-from cvcache.image.write.task import Plan
+from cvcache.image.write import (
+    Plan,
+    announcement,
+    as_array,
+    check_numbers,
+    check_progress,
+    compute,
+    log_plan,
+    put_json,
+    share,
+    wholes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 __all__ = ["describe", "read", "write"]
 

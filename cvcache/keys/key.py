@@ -53,48 +53,48 @@ def canonical_key_with_items(value: object) -> tuple[CanonicalJson, list[Any]]:
 
 
 def _code(value: object) -> CanonicalJson:
-    from cvcache.keys.functions.closure import canonical_callable  # brings ast and inspect, which few values need
+    from cvcache.keys.functions import canonical_callable  # brings ast and inspect, which few values need
 
     return canonical_callable(value)
 
 
 @register_package("dask")
 def _dask() -> FormMaker:
-    from cvcache.keys.graphs.lineage import canonical_collection
+    from cvcache.keys.graphs import canonical_collection
 
     return canonical_collection
 
 
 @register_package("numpy")
 def _numpy() -> FormMaker:
-    from cvcache.keys.values.numpy_array import canonical_array
+    from cvcache.keys.values import canonical_array
 
     return canonical_array
 
 
 @register_package("pandas")
 def _pandas() -> FormMaker:
-    from cvcache.keys.values.pandas_table import canonical_table
+    from cvcache.keys.values import canonical_table
 
     return canonical_table
 
 
 @register_package("pathlib", "upath")
 def _paths() -> FormMaker:
-    from cvcache.keys.values.paths import canonical_path
+    from cvcache.keys.values import canonical_path
 
     return canonical_path
 
 
 @register_package("stdlib")
 def _stdlib() -> FormMaker:
-    from cvcache.keys.values.stdlib import canonical_stdlib
+    from cvcache.keys.values import canonical_stdlib
 
     return canonical_stdlib
 
 
 @register_package("xarray")
 def _xarray() -> FormMaker:
-    from cvcache.keys.values.xarray_data import canonical_xarray
+    from cvcache.keys.values import canonical_xarray
 
     return canonical_xarray

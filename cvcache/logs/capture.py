@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from cvcache.logs import route
 from cvcache.logs.cluster import heard
 from cvcache.logs.spool import LogSpool, show, stop_showing
-from cvcache.protocol.attempt import Attempt
+from cvcache.protocol import Attempt
 
 logger = logging.getLogger("cvcache")
 

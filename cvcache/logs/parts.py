@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cvcache.store import layout
-from cvcache.store.base import Store
+from cvcache.store import Store, layout
 
 
 def read_parts(store: Store, path: str, attempt: str, item: str, *, after: int = 0) -> list[bytes]:

@@ -39,7 +39,7 @@ class _Nowhere:
 
 
 _NOWHERE = _Nowhere()
-_current: contextvars.ContextVar[Log | None] = contextvars.ContextVar("cvcache_log", default=None)
+current_log: contextvars.ContextVar[Log | None] = contextvars.ContextVar("cvcache_log", default=None)
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 _lock = threading.RLock()
 _users = 0
@@ -62,7 +62,7 @@ def destination() -> Log | None:
     That is the log of the innermost step around it. A task of a cluster belongs to who submitted it, not to whatever
     context its worker was started in.
     """
-    log = _current.get()
+    log = current_log.get()
     task = current_task()
     if task is None or (log is not None and log.task == task):
         return None if log is _NOWHERE else log
@@ -76,22 +76,22 @@ def destination() -> Log | None:
 @contextlib.contextmanager
 def routed(log: Log) -> Iterator[None]:
     """Let the output of the code in this context go to `log` too, that of threads it starts included."""
-    token = _current.set(log)
+    token = current_log.set(log)
     install()
     try:
         yield
     finally:
         uninstall()
-        _current.reset(token)
+        current_log.reset(token)
 
 
 def _carried(log: Log | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a function in a pool's thread as the one who submitted it."""
-    token = _current.set(log)
+    token = current_log.set(log)
     try:
         return function(*args, **kwargs)
     finally:
-        _current.reset(token)
+        current_log.reset(token)
 
 
 class _Tee:
@@ -194,7 +194,7 @@ def _started(original: Callable[..., Any]) -> Callable[..., Any]:
             def run_as_starter() -> None:
                 self.run = run  # type: ignore[method-assign]  # a thread that is kept does not keep the log
                 # never reset: what the thread raises is printed after its run() has ended
-                _current.set(log)
+                current_log.set(log)
                 run()
 
             self.run = run_as_starter  # type: ignore[method-assign]  # of this thread alone

@@ -10,7 +10,7 @@ import time
 
 from cvcache.errors import CvcacheError
 from cvcache.logs.route import current_task
-from cvcache.protocol.attempt import Attempt
+from cvcache.protocol import Attempt
 from cvcache.store import layout
 
 logger = logging.getLogger("cvcache")

@@ -8,13 +8,8 @@ from collections.abc import Callable, Generator
 
 from cvcache.errors import ItemNotFound
 from cvcache.logs.parts import read_parts
-from cvcache.protocol.messages import describe_owner
-from cvcache.protocol.observe import read_newest
-from cvcache.protocol.owner import is_dead
-from cvcache.protocol.record import Record
-from cvcache.store.base import Store
-from cvcache.store.layout import attempt_root, root, successor
-from cvcache.store.names import check_item_name
+from cvcache.protocol import Record, describe_owner, is_dead, read_newest
+from cvcache.store import Store, attempt_root, check_item_name, root, successor
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at a log: right after something new, and after a long silence."""
@@ -130,13 +125,13 @@ class Tail:
         kept = f"{self._path}/{attempt_root(record.attempt)}"
         for where in dict.fromkeys([kept if record.state == "claimed" else root(self._path, record), kept]):
             try:
-                return _after(self._store.get(f"{where}/{self._name}"), self._bytes)
+                return bytes_after(self._store.get(f"{where}/{self._name}"), self._bytes)
             except FileNotFoundError:
                 continue
         return self._new_parts()
 
 
-def _after(whole: bytes, seen: int) -> bytes:
+def bytes_after(whole: bytes, seen: int) -> bytes:
     """Return what follows the first `seen` bytes of a log, whose middle may be left out."""
     cut = _CUT.search(whole)
     if cut is None or seen <= cut.start():

@@ -5,8 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
 from qtpy.QtGui import QImage, QImageReader
 
-from cvcache.browse.pictures.png import MOST_PIXELS, Picture, Refused
-from cvcache.browse.text import line
+from cvcache.browse import MOST_PIXELS, Picture, Refused, line
 
 SIDE = 1600
 """Pixels of the longer side that a panel keeps, at most."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal, Slot
 
-from cvcache.browse.item_bytes import told
+from cvcache.browse import told
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget

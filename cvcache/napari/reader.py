@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.napari.sample import demo
-from cvcache.store.layout import control
-from cvcache.store.urls import parse_url
+from cvcache.store import control, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,9 +57,8 @@ def read(path: str | Sequence[str]) -> LayerData:
 
 def image_layers(url: str, options: Mapping[str, Any] | None = None) -> list[Any]:
     """Return the layers of an image by its URL, with what will be seen first at hand."""
-    from cvcache.browse.layer_data.layers import layers, with_contrast
-    from cvcache.napari.layers.prefetch import read_ahead
-    from cvcache.napari.layers.viewport import View
+    from cvcache.browse import layers, with_contrast
+    from cvcache.napari.layers import View, read_ahead
 
     viewer = current_viewer()
     view = View.of(viewer) if viewer is not None else View()

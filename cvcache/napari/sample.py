@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from cvcache.browse.text import lines
+from cvcache.browse import lines
 
 LAST_LINES = 12
 """Of what a demo that failed has printed."""

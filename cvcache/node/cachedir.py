@@ -12,19 +12,26 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
-from cvcache.formats.json_value import plain_values
-from cvcache.logs.capture import capture_log
+from cvcache.formats import plain_values
+from cvcache.logs import capture_log
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
 from cvcache.node.provenance import environment
-from cvcache.protocol.attempt import Attempt, open_attempt, running
-from cvcache.protocol.claim import obtain
-from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
-from cvcache.protocol.observe import read_newest
-from cvcache.protocol.request import NodeRequest
-from cvcache.protocol.rules import OnStale, Sibling
-from cvcache.store.names import check_item_name
+from cvcache.protocol import (
+    Attempt,
+    NodeRequest,
+    OnStale,
+    Sibling,
+    commit_attempt,
+    finish_attempt,
+    obtain,
+    open_attempt,
+    read_newest,
+    release_attempt,
+    running,
+)
+from cvcache.store import check_item_name
 
 _TRACEBACK_CHARACTERS = 8192
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.protocol.record import Record
+from cvcache.protocol import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cvcache.protocol.policy import Policy
-from cvcache.store.base import Store
-from cvcache.store.lru import MemoryCache
-from cvcache.store.open import open_store
+from cvcache.protocol import Policy
+from cvcache.store import MemoryCache, Store, open_store
 
 
 @dataclass(slots=True)

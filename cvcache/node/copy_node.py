@@ -7,16 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats.item_path import sha256
+from cvcache.formats import sha256
 from cvcache.node.items import NodeItems
-from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.finish import commit_attempt, release_attempt
-from cvcache.protocol.observe import raise_if_replaced
-from cvcache.protocol.record import Record
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.gather import gather
-from cvcache.store.layout import is_item_dir
+from cvcache.protocol import Attempt, Record, commit_attempt, raise_if_replaced, release_attempt
+from cvcache.store import Store, gather, is_item_dir, layout
 
 WHOLE = 64 << 20
 """Bytes of an object that are copied through memory at once; a longer one in pieces."""

@@ -8,19 +8,12 @@ from dataclasses import replace
 from typing import Any, Self
 
 from cvcache.errors import NotOpen
-from cvcache.keys.canonical import Canonical
+from cvcache.keys import Canonical
 from cvcache.node import init
 from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext
-from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.messages import describe_owner
-from cvcache.protocol.observe import read_newest
-from cvcache.protocol.owner import is_dead
-from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import Record
-from cvcache.store.base import Store
-from cvcache.store.lru import MemoryCache
-from cvcache.store.names import check_key, check_node_name, child_names
+from cvcache.protocol import Attempt, Policy, Record, describe_owner, is_dead, read_newest
+from cvcache.store import MemoryCache, Store, check_key, check_node_name, child_names
 
 logger = logging.getLogger("cvcache")
 

@@ -8,15 +8,9 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.keys import canonical_key_with_items
-from cvcache.keys.digest import digest
-from cvcache.protocol.attempt import open_attempt
-from cvcache.protocol.observe import read_newest
-from cvcache.protocol.request import NodeRequest, Sources
-from cvcache.protocol.rules import OnStale, Request
-from cvcache.store.base import Store
-from cvcache.store.layout import is_control
-from cvcache.store.names import check_node_name
+from cvcache.keys import canonical_key_with_items, digest
+from cvcache.protocol import NodeRequest, OnStale, Request, Sources, open_attempt, read_newest
+from cvcache.store import Store, check_node_name, is_control
 
 _LABEL_CHARACTERS = 60
 _ON_STALE = {choice.value: choice for choice in OnStale}
@@ -80,7 +74,7 @@ def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, w
 
 
 def _explain(before: Any, now: Any) -> list[str]:
-    from cvcache.keys.explain import explain  # only where something differs
+    from cvcache.keys import explain  # only where something differs
 
     return explain(before, now)
 
@@ -117,7 +111,7 @@ def _leaves(met: Iterable[Any]) -> Iterator[Any]:
         if hasattr(type(value), "__cvcache_input__"):
             yield value
         else:
-            from cvcache.keys.graphs.lineage import sources
+            from cvcache.keys import sources
 
             yield from sources(value)
 

@@ -12,19 +12,9 @@ from contextlib import AbstractContextManager
 from typing import IO, Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath, sha256
-from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.item_write import Turn
-from cvcache.protocol.observe import raise_if_replaced
-from cvcache.protocol.record import Record, load_inventory, load_made
-from cvcache.protocol.resume import resume
-from cvcache.protocol.sweep import delete_item
-from cvcache.store import layout
-from cvcache.store.base import Listing, Store
-from cvcache.store.layout import is_item_dir, successor
-from cvcache.store.lru import MemoryCache
-from cvcache.store.names import item_names
+from cvcache.formats import ItemPath, find_format, sha256
+from cvcache.protocol import Attempt, Record, Turn, delete_item, load_inventory, load_made, raise_if_replaced, resume
+from cvcache.store import Listing, MemoryCache, Store, is_item_dir, item_names, layout, successor
 
 logger = logging.getLogger("cvcache")
 
@@ -118,7 +108,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
         plan = json.loads(data)["plan"]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return {}
-    from cvcache.image.read.describe import planned_metadata
+    from cvcache.image import planned_metadata
 
     return planned_metadata(plan)
 

@@ -6,12 +6,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.formats.item_path import ItemPath
-from cvcache.keys.canonical import Canonical
+from cvcache.formats import ItemPath
+from cvcache.keys import Canonical
 from cvcache.node import item_io
 from cvcache.node.handle import NodeHandle
-from cvcache.store import layout
-from cvcache.store.names import check_item_name
+from cvcache.store import check_item_name, layout
 
 
 class Item:

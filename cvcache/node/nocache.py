@@ -13,17 +13,14 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from cvcache.errors import NodeCommitted
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.formats.json_value import plain_values
+from cvcache.formats import ItemPath, find_format, plain_values
 from cvcache.node import init, item_io
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext
 from cvcache.node.items import Item
 from cvcache.node.provenance import environment
-from cvcache.store.names import check_item_name, check_node_name
-from cvcache.store.open import open_store
+from cvcache.store import check_item_name, check_node_name, open_store
 
 
 class NoCache(CacheDir):

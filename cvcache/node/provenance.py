@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import Any
 
-from cvcache.keys.functions.callables import is_installed
+from cvcache.keys import is_installed
 
 _GIT_SECONDS = 2.0
 

@@ -21,9 +21,7 @@ from cvcache.protocol.opener import current_task, current_thread, weak_task
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
 from cvcache.protocol.sweep import delete_item
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import IN_PLACE, is_item_dir, parse_record_name
+from cvcache.store import IN_PLACE, Store, is_item_dir, layout, parse_record_name
 
 running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""

@@ -21,9 +21,7 @@ from cvcache.protocol.remove import finish_removal
 from cvcache.protocol.request import NodeRequest, is_forced, version_of
 from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
 from cvcache.protocol.sweep import wipe
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import IN_PLACE, attempt_root
+from cvcache.store import IN_PLACE, Store, attempt_root, layout
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")

@@ -13,8 +13,7 @@ from cvcache.protocol.owner import new_id, now
 from cvcache.protocol.record import Record, dump_inventory, dump_record
 from cvcache.protocol.rules import Observation
 from cvcache.protocol.sweep import forget_items
-from cvcache.store import layout
-from cvcache.store.base import Store
+from cvcache.store import Store, layout
 
 logger = logging.getLogger("cvcache")
 

@@ -13,9 +13,7 @@ from cvcache.protocol.owner import is_dead, this_owner
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
 from cvcache.protocol.rules import Liveness, Observation
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import is_control, is_item_dir, parse_record_name, record_name
+from cvcache.store import Store, is_control, is_item_dir, layout, parse_record_name, record_name
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 10.0

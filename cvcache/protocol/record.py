@@ -16,8 +16,7 @@ from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
 from cvcache.protocol.strict_json import bad, parse_json, short
-from cvcache.store.layout import IN_PLACE, attempt_root, record_name
-from cvcache.store.names import check_item_name
+from cvcache.store import IN_PLACE, attempt_root, check_item_name, record_name
 
 SCHEMA = 1
 MAX_RECORD_BYTES = 64 * 1024

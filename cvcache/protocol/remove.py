@@ -15,9 +15,7 @@ from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.rules import FinishRemoval, Liveness, Observation, Refuse, Use, decide_removal
 from cvcache.protocol.sweep import past_attempts, wipe
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import IN_PLACE
+from cvcache.store import IN_PLACE, Store, layout
 
 
 def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:

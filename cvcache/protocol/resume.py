@@ -15,9 +15,7 @@ from cvcache.protocol.attempt import Attempt
 from cvcache.protocol.observe import read_record
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
-from cvcache.store import layout
-from cvcache.store.gather import gather
-from cvcache.store.layout import IN_PLACE, attempt_root, log_entries
+from cvcache.store import IN_PLACE, attempt_root, gather, layout, log_entries
 
 logger = logging.getLogger("cvcache")
 

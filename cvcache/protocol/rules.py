@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol.record import Record
-from cvcache.store.layout import IN_PLACE
+from cvcache.store import IN_PLACE
 
 
 class Liveness(Enum):

@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from cvcache.errors import InvalidName
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import attempt_root, is_item_dir, log_entries
-from cvcache.store.names import check_item_name
+from cvcache.store import Store, attempt_root, check_item_name, is_item_dir, layout, log_entries
 
 _KEPT_PARTS = 64
 """Parts of the log of an attempt that died which are kept, the last ones: 4 MiB or more."""

@@ -1,34 +1,26 @@
 """Tools for testing stores, formats and scripts that use cvcache; `StoreTests` and `FormatTests` need pytest."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from cvcache.store.base import instrument
-from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, SimulatedCrash, WrapperStore
-from cvcache.testing.trees import lay_tree
+from cvcache.store import instrument
 
 if TYPE_CHECKING:
+    from cvcache.testing.equal import same
     from cvcache.testing.format_tests import FormatTests
-    from cvcache.testing.store_tests import StoreTests
+    from cvcache.testing.store_tests import StoreTests, overrides
+    from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, SimulatedCrash, WrapperStore
+    from cvcache.testing.trees import lay_tree
 
-__all__ = [
-    "FAULTS",
-    "CountingStore",
-    "FaultyStore",
-    "FormatTests",
-    "SimulatedCrash",
-    "StoreTests",
-    "WrapperStore",
-    "instrument",
-    "lay_tree",
-]
-
-_NEED_PYTEST = {"FormatTests": "cvcache.testing.format_tests", "StoreTests": "cvcache.testing.store_tests"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NEED_PYTEST:
-        return getattr(importlib.import_module(_NEED_PYTEST[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "equal": ["same"],
+        "format_tests": ["FormatTests"],
+        "store_tests": ["StoreTests", "overrides"],
+        "stores": ["CountingStore", "FAULTS", "FaultyStore", "SimulatedCrash", "WrapperStore"],
+        "trees": ["lay_tree"],
+    },
+)
+__all__ += ["instrument"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.formats.messages import type_name
+from cvcache.formats import type_name
 
 
 def settled(value: Any) -> Any:
@@ -29,7 +29,7 @@ def same(a: Any, b: Any) -> bool:
     if kind == "numpy.ndarray":
         return _same_array(a, b)
     if kind.startswith("pandas.") and hasattr(a, "columns"):
-        from cvcache.formats.frame import difference
+        from cvcache.formats import difference
 
         return not difference(a, b)
     if kind == "pyarrow.lib.Table":

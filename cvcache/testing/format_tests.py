@@ -24,12 +24,9 @@ import pytest
 
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
-from cvcache.formats import KINDS, Format, find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.node.cachedir import CacheDir
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.layout import above_control, is_control
+from cvcache.formats import KINDS, Format, ItemPath, find_format
+from cvcache.node import CacheDir
+from cvcache.store import Store, above_control, is_control, layout
 from cvcache.testing.equal import same, settled
 from cvcache.testing.other_process import dtype_of, read_elsewhere
 from cvcache.testing.store_tests import ConformanceTests

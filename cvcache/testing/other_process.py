@@ -13,7 +13,7 @@ from cvcache.formats import find_format, register_format
 from cvcache.testing.equal import settled
 
 if TYPE_CHECKING:
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import CacheDir
 
 
 def dtype_of(value: object) -> str:

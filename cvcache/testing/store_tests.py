@@ -21,8 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cvcache.store.base import Store
-from cvcache.store.layout import is_control
+from cvcache.store import Store, is_control
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar
 
-from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.fileobj import Guard, WholeObject
+from cvcache.store import Guard, Listing, ObjectInfo, Store, WholeObject
 
 T = TypeVar("T")
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from cvcache.protocol.owner import new_id, now, this_owner
-from cvcache.protocol.record import Record, dump_record
-from cvcache.store import layout
-from cvcache.store.base import Store
-from cvcache.store.open import location_of, open_store
+from cvcache.protocol import Record, dump_record, new_id, now, this_owner
+from cvcache.store import Store, layout, location_of, open_store
 
 
 def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:

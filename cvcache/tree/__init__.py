@@ -1,1 +1,25 @@
 """What one does with many nodes: steps, plans, walks, copies, checks."""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from cvcache.tree.api import cdir, cdir_commit, cdir_init, cdir_query
+    from cvcache.tree.copy_tree import cdir_copy
+    from cvcache.tree.plan import plan, run_script
+    from cvcache.tree.step import step
+    from cvcache.tree.verify import Damage, cdir_verify
+    from cvcache.tree.walk import AT_ONCE, Entry, cdir_remove, cdir_walk, cdir_why, place_state, read_tree
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "api": ["cdir", "cdir_commit", "cdir_init", "cdir_query"],
+        "copy_tree": ["cdir_copy"],
+        "plan": ["plan", "run_script"],
+        "step": ["step"],
+        "verify": ["Damage", "cdir_verify"],
+        "walk": ["AT_ONCE", "Entry", "cdir_remove", "cdir_walk", "cdir_why", "place_state", "read_tree"],
+    },
+)

@@ -7,13 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.commit import Commit
-from cvcache.node.context import TreeContext
-from cvcache.node.nocache import NoCache
-from cvcache.protocol.policy import Policy
-from cvcache.store.lru import MemoryCache
-from cvcache.store.open import location_of
+from cvcache.node import CacheDir, Commit, NoCache, TreeContext
+from cvcache.protocol import Policy
+from cvcache.store import MemoryCache, location_of
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 

@@ -7,12 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.copy_node import fill
-from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.claim import obtain
-from cvcache.protocol.request import NodeRequest, Sources
-from cvcache.protocol.rules import Request
+from cvcache.node import CacheDir, fill
+from cvcache.protocol import Attempt, NodeRequest, Request, Sources, obtain
 from cvcache.tree.api import cdir
 from cvcache.tree.walk import cdir_walk
 

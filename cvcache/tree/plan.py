@@ -13,16 +13,26 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from cvcache.errors import NotComputed, UsageError
-from cvcache.keys.explain import explain
-from cvcache.node import init
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.commit import Commit
-from cvcache.protocol.messages import describe_owner, refusal, why_claimed
-from cvcache.protocol.observe import LeaseWatch, observe_node
-from cvcache.protocol.owner import new_id, now
-from cvcache.protocol.record import Record
-from cvcache.protocol.request import NodeRequest, version_of
-from cvcache.protocol.rules import OnStale, Refuse, Sibling, Use, Wait, decide
+from cvcache.keys import explain
+from cvcache.node import CacheDir, Commit, init
+from cvcache.protocol import (
+    LeaseWatch,
+    NodeRequest,
+    OnStale,
+    Record,
+    Refuse,
+    Sibling,
+    Use,
+    Wait,
+    decide,
+    describe_owner,
+    new_id,
+    now,
+    observe_node,
+    refusal,
+    version_of,
+    why_claimed,
+)
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -13,13 +13,10 @@ from types import MethodType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.keys.canonical import Canonical
-from cvcache.keys.functions.closure import code_of
-from cvcache.logs.capture import capture_log_async
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.init import check_on_stale
-from cvcache.protocol.attempt import open_attempt
-from cvcache.protocol.opener import acting_for_opener
+from cvcache.keys import Canonical, code_of
+from cvcache.logs import capture_log_async
+from cvcache.node import CacheDir, check_on_stale
+from cvcache.protocol import acting_for_opener, open_attempt
 from cvcache.tree.plan import plan
 
 Function = Callable[..., Any]

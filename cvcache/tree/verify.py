@@ -6,12 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath, sha256
-from cvcache.node import item_io
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.nocache import NoCache
-from cvcache.store.layout import is_item_dir
+from cvcache.formats import ItemPath, find_format, sha256
+from cvcache.node import CacheDir, NoCache, item_io
+from cvcache.store import is_item_dir
 from cvcache.tree.api import cdir
 from cvcache.tree.walk import cdir_walk
 
@@ -82,7 +79,7 @@ def _damages(node: CacheDir) -> Iterator[Damage]:
 def _faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the damaged parts of one item, each with what is wrong."""
     if row.get("complete") and is_item_dir(place.name):
-        from cvcache.image.read.verify import damaged
+        from cvcache.image import damaged
 
         yield from damaged(place)
     elif is_item_dir(place.name):
@@ -93,7 +90,7 @@ def _faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]
             told = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
             yield "", f"incomplete: {told}" if parts else "missing"
         elif "index" in row and find_format(place.name).suffix == "dir":
-            from cvcache.formats.directory import damaged as damaged_files
+            from cvcache.formats import damaged as damaged_files
 
             yield from damaged_files(place)
     else:

@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import BadRecord, UsageError
-from cvcache.node import init, item_io
-from cvcache.node.cachedir import CacheDir
-from cvcache.node.nocache import NoCache
-from cvcache.protocol.observe import is_foreign
-from cvcache.protocol.remove import check_removal, remove_node
-from cvcache.store.layout import is_control
-from cvcache.store.names import child_names
+from cvcache.node import CacheDir, NoCache, init, item_io
+from cvcache.protocol import check_removal, is_foreign, remove_node
+from cvcache.store import child_names, is_control
 from cvcache.tree.api import cdir
 
 AT_ONCE = 16

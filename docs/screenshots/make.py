@@ -23,7 +23,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 import cvcache
-from cvcache.napari.dock.dock import CacheTree
+from cvcache.napari.dock import CacheTree
 
 SIZE = (1500, 930)
 PATIENCE = 60.0

@@ -86,7 +86,7 @@ def served(nodes: int, fan_out: int) -> Iterator[Mapping[float, tuple[Any, Mappi
 
 def looks(proxy: Any, options: Mapping[str, Any]) -> dict[str, Look]:
     """Open a tree as a window does, then a node of it, each with what can be seen of it."""
-    from cvcache.browse.tree import Tree
+    from cvcache.browse import Tree
 
     tree = Tree("s3://bucket/tree", **options)
     tree.top.store.stat(f"{tree.top.location}/nothing")  # connections are there in all but the very first window

@@ -21,8 +21,7 @@ import dask.array as da
 import numpy as np
 
 import cvcache
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest
+from cvcache.keys import canonical_key, digest
 
 try:
     import joblib

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest
-from cvcache.keys.functions.closure import code_of
+from cvcache.keys import canonical_key, digest
+from cvcache.keys.functions import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
-from cvcache.browse.tree import Tree
+from cvcache.browse import Removal, Tree, as_python, removal, remove, withdraw
 from cvcache.errors import NodeBusy, UsageError
 
 if TYPE_CHECKING:

@@ -16,19 +16,17 @@ import pandas as pd
 import pytest
 
 import cvcache
-from cvcache.browse.find import search
-from cvcache.browse.tree import MOST_CHILDREN, Tree
+from cvcache.browse import MOST_CHILDREN, Tree, search
 from cvcache.errors import CvcacheError
-from cvcache.testing import CountingStore, instrument, lay_tree
-from cvcache.testing.stores import WrapperStore
+from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from servers.store_cases import LocalCase, StoreCase
 
-    from cvcache.browse.rows import Row
-    from cvcache.store.base import Store
+    from cvcache.browse import Row
+    from cvcache.store import Store
 
 
 @cvcache.step

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvcache
-from cvcache.browse.compare import difference
-from cvcache.browse.rows import Row, item_row, node_row
+from cvcache.browse import Row, difference, item_row, node_row
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
-from cvcache.browse.find import matches, search
-from cvcache.browse.rows import Level, Row, item_row, unseen_row
-from cvcache.browse.tree import Tree
+from cvcache.browse import Level, Row, Tree, item_row, matches, search, unseen_row
 from cvcache.testing import lay_tree
 
 if TYPE_CHECKING:

@@ -21,16 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cvcache.formats.item_path
-import cvcache.image.pyramid
 from cvcache import CacheDir, cdir, cdir_init, cdir_query
-from cvcache.browse.layer_data.layers import cost, layers, with_contrast
-from cvcache.browse.layer_data.settings import UNITS, saved
-from cvcache.browse.rows import item_row
+from cvcache.browse import item_row
+from cvcache.browse.layer_data import UNITS, cost, layers, saved, with_contrast
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.local import LocalStore
+from cvcache.formats import ItemPath, find_format, item_path
+from cvcache.image import pyramid
+from cvcache.store import LocalStore
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -39,9 +36,9 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
-    from cvcache.browse.layer_data.layers import LayerData
-    from cvcache.browse.rows import Row
-    from cvcache.store.base import Store
+    from cvcache.browse import Row
+    from cvcache.browse.layer_data import LayerData
+    from cvcache.store import Store
 
 STACK = np.random.default_rng(0).integers(0, 4000, (8, 96, 128)).astype("uint16")
 LABELS = (np.arange(STACK.size).reshape(STACK.shape) // 4096).astype("int32")
@@ -361,7 +358,7 @@ def test_layers_of_a_committed_image_ask_for_nothing(calls: Calls) -> None:
 def test_a_plane_reads_its_chunks_and_nothing_else(
     calls: Calls, monkeypatch: pytest.MonkeyPatch, shards: Any, value: np.ndarray
 ) -> None:
-    monkeypatch.setattr(cvcache.formats.item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
     how = {"axes": "zyx", "levels": 2, "chunks": (1, 32, 32), "shards": shards}
     node = filled(calls.case.child("n"), ("x.ome.zarr", value, how), **calls.case.options)
     (layer,) = layers(node["x.ome.zarr"])
@@ -467,7 +464,7 @@ def test_importing_the_layers_loads_nothing_heavy() -> None:
 @pytest.fixture
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look at the log of a bucket hold for ever, but for who asks for one after each part."""
-    monkeypatch.setattr(cvcache.formats.item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
 
 
 @pytest.mark.usefixtures("_no_second_look")
@@ -546,7 +543,7 @@ def test_a_replaced_node_is_an_error_and_no_mix(store_case: StoreCase) -> None:
 def test_an_image_that_is_being_written_shows_what_is_there(
     store_case: StoreCase, viewer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cvcache.image.pyramid, "BLOCK_BYTES", 0)  # a task a chunk
+    monkeypatch.setattr(pyramid, "BLOCK_BYTES", 0)  # a task a chunk
     began, go_on = threading.Event(), threading.Event()
 
     def block(block_id: tuple[int, ...]) -> np.ndarray:
@@ -589,7 +586,7 @@ def test_an_image_that_is_being_written_shows_what_is_there(
 
 
 def test_a_failed_write_shows_what_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cvcache.image.pyramid, "BLOCK_BYTES", 0)
+    monkeypatch.setattr(pyramid, "BLOCK_BYTES", 0)
     chunk = tmp_path / "n" / "x.ome.zarr" / "0" / "c" / "0"
 
     def block(block_id: tuple[int, ...]) -> np.ndarray:
@@ -927,7 +924,7 @@ def test_every_unit_of_ome_zarr_is_one_of_the_viewers() -> None:
 
 def test_every_known_colormap_is_one_of_the_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
     colormaps = pytest.importorskip("napari.utils.colormaps")
-    from cvcache.browse.layer_data.settings import COLORMAPS
+    from cvcache.browse.layer_data import COLORMAPS
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in sorted(COLORMAPS):

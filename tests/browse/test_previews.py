@@ -19,15 +19,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvcache
+from cvcache.browse import (
+    Row,
+    Tree,
+    difference,
+    error_text,
+    facts,
+    follow_log,
+    histogram,
+    item_row,
+    key_text,
+    log_tail,
+    node_row,
+    plain,
+    stale_because,
+    table_head,
+    text_head,
+    unseen_row,
+    why,
+)
 from cvcache.browse import text as words
-from cvcache.browse.compare import difference
-from cvcache.browse.pictures.pictures import picture, thumbnail
-from cvcache.browse.previews import follow_log, histogram, log_tail, text_head
-from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
-from cvcache.browse.rows import Row, item_row, node_row, unseen_row
-from cvcache.browse.table_preview import table_head
-from cvcache.browse.text import plain
-from cvcache.browse.tree import Tree
+from cvcache.browse.pictures import picture, thumbnail
 from cvcache.errors import BadRecord
 from cvcache.testing import CountingStore, instrument
 

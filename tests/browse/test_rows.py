@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cvcache
-from cvcache.browse.rows import item_row
+from cvcache.browse import item_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import cvcache
-from cvcache.browse.pictures.pictures import picture, thumbnail
-from cvcache.browse.pictures.png import MOST_BYTES, Picture, Refused, check_png
-from cvcache.browse.rows import item_row, node_row
-from cvcache.image.write.thumbnail import png
+from cvcache.browse import item_row, node_row
+from cvcache.browse.pictures import MOST_BYTES, Picture, Refused, check_png, picture, thumbnail
+from cvcache.image.write import png
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import BucketCase, StoreCase
 
-    from cvcache.browse.rows import Row
+    from cvcache.browse import Row
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RED = png(np.full((4, 4, 3), (255, 0, 0), "uint8"))

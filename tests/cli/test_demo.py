@@ -17,7 +17,7 @@ import pytest
 from command_line import HEAVY, Done, in_process, loaded_by, options_of
 
 import cvcache
-import cvcache.cli.demo
+from cvcache.cli import demo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def blobs(shape: tuple[int, ...] = (96, 96), seed: int = 0) -> np.ndarray:
 
 
 def test_the_source_is_short_enough_to_copy() -> None:
-    assert len(Path(cvcache.cli.demo.__file__).read_text().splitlines()) <= 80
+    assert len(Path(demo.__file__).read_text().splitlines()) <= 80
 
 
 def test_the_first_run_computes_the_second_nothing_and_a_change_what_follows_it(
@@ -204,7 +204,7 @@ def test_a_web_page_as_a_picture(tmp_path: Path) -> None:
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
     from threading import Thread
 
-    from cvcache.cli.demo_image import image_version, read_image
+    from cvcache.cli import image_version, read_image
 
     class Quiet(SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
@@ -236,7 +236,7 @@ def test_a_step_that_fails_is_told_in_one_sentence(run: Run, tmp_path: Path, mon
         msg = f"cannot count in {out.name}"
         raise ValueError(msg)
 
-    monkeypatch.setattr(cvcache.cli.demo, "pipeline", lambda root, *_: iter([fails(root / "count")]))
+    monkeypatch.setattr(demo, "pipeline", lambda root, *_: iter([fails(root / "count")]))
     done = run(tmp_path / "tree")
     assert (done.code, done.out) == (1, "")
     log = f"its log has the traceback: cvcache logs {tmp_path}/tree/count"
@@ -248,7 +248,7 @@ def test_a_full_disk_is_told_with_the_way_out(run: Run, tmp_path: Path, monkeypa
     def fills(out: cvcache.CacheDir) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), out.name)
 
-    monkeypatch.setattr(cvcache.cli.demo, "pipeline", lambda root, *_: iter([fills(root / "count")]))
+    monkeypatch.setattr(demo, "pipeline", lambda root, *_: iter([fills(root / "count")]))
     done = run(tmp_path / "tree")
     assert done.code == 1
     assert done.err.startswith(f"cvcache: {tmp_path}/tree: No space left on device; free some and run the same")
@@ -265,8 +265,8 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
 
 def test_the_pipeline_runs_without_a_cache(tmp_path: Path) -> None:
     write_tiff(tmp_path / "gray.tif", blobs())
-    nodes = list(cvcache.cli.demo.pipeline(cvcache.cdir(None), str(tmp_path / "gray.tif"), None, 1.5, 5))
-    again = list(cvcache.cli.demo.pipeline(cvcache.cdir(tmp_path / "tree"), str(tmp_path / "gray.tif"), None, 1.5, 5))
+    nodes = list(demo.pipeline(cvcache.cdir(None), str(tmp_path / "gray.tif"), None, 1.5, 5))
+    again = list(demo.pipeline(cvcache.cdir(tmp_path / "tree"), str(tmp_path / "gray.tif"), None, 1.5, 5))
     assert [node.name for node in nodes] == NODES
     assert nodes[-1].read("nuclei.csv").equals(again[-1].read("nuclei.csv"))
     assert nodes[1]["stains.ome.zarr"].meta["scale"] == again[1]["stains.ome.zarr"].meta["scale"]

@@ -83,7 +83,7 @@ def test_where_nothing_is_no_window_opens(
 
 
 def _read_without_napari(url: str, options: dict[str, object]) -> object:
-    from cvcache.browse.layer_data.layers import layers
+    from cvcache.browse.layer_data import layers
 
     return layers(url, **options)
 

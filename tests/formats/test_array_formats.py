@@ -15,7 +15,7 @@ from cvcache.errors import ItemDamaged, NotReproducible
 from cvcache.formats import find_format
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 STRUCTURED = np.dtype([("id", "<i4"), ("xy", "<f8", (2,))])
 

@@ -15,15 +15,14 @@ from format_cases import FormatTests, new_place
 
 from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
-from cvcache.formats import Format, find_format, registry
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.base import instrument
+from cvcache.formats import Format, ItemPath, find_format, registry
+from cvcache.store import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 FORM = find_format("chips.dir")
 CHIPS = {"a.tif": b"one", "deep/er/b.tif": b"two", "empty": b""}

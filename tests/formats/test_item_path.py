@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NodeReplaced
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.lru import MemoryCache
-from cvcache.store.open import location_of, open_store
-from cvcache.testing.stores import WrapperStore
+from cvcache.formats import ItemPath
+from cvcache.store import MemoryCache, location_of, open_store
+from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servers.store_cases import BucketCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 class Slow(WrapperStore):

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from cvcache import cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.store.base import instrument
+from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 FORM = find_format("cells.parquet")
 

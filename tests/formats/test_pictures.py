@@ -17,13 +17,12 @@ from matplotlib.figure import Figure
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.testing import WrapperStore, instrument
-from cvcache.testing.equal import same
+from cvcache.testing import WrapperStore, instrument, same
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 
 def pixels(dtype: str, *shape: int) -> np.ndarray:

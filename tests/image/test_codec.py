@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.arrays.codec import DEFAULTS, Codec, crc32c, parse_compressor, without_crc
-from cvcache.image.arrays.spec import ArraySpec, parse_document
+from cvcache.image.arrays import DEFAULTS, ArraySpec, Codec, crc32c, parse_compressor, parse_document, without_crc
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,9 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.store.local import LocalStore
+from cvcache.formats import ItemPath, find_format
+from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -523,7 +522,7 @@ def test_nor_does_one_that_zarr_decodes(old_image: Image, name: str) -> None:
     ids=str,
 )
 def test_the_index_of_a_shard_is_not_believed(tmp_path: Path, entry: tuple[int, int]) -> None:
-    from cvcache.image.arrays.codec import crc32c
+    from cvcache.image.arrays import crc32c
 
     image = Image(tmp_path, ours=True, shards=(16, 16))
     path = image.root / "0" / "c" / "0" / "0"

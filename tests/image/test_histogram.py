@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvcache.image.write.histogram import BINS, HUGE, KEPT_BINS, Histogram, count
+from cvcache.image.write import BINS, HUGE, KEPT_BINS, Histogram, count
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
 

@@ -10,8 +10,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
-import cvcache.formats.item_path
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, open_image
+from cvcache.formats import item_path
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 LEVELS, SIDE, CHUNK = 6, 256, 32
 PIXELS = np.arange(SIDE * SIDE, dtype="uint16").reshape(SIDE, SIDE)
@@ -56,7 +56,7 @@ class Calls:
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.server)])
 def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     # a bucket's log is looked at once in this time: on a slow machine a test may take longer than a second
-    monkeypatch.setattr(cvcache.formats.item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
     calls = Calls(request.getfixturevalue(f"{request.param}_case"))
     with instrument(calls.wrap):
         yield calls

@@ -15,8 +15,7 @@ from format_cases import new_place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
+from cvcache.formats import ItemPath, find_format
 
 FORM = find_format("x.ome.zarr")
 DTYPES = (

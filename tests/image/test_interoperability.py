@@ -20,10 +20,9 @@ import numpy as np
 import pytest
 from interop_cases import MISSING, OK, READERS, WRITERS, attempt, equal, facts_of, keep, pixels_of, same
 
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.write.downsample import downsample
-from cvcache.store.local import LocalStore
+from cvcache.formats import ItemPath, find_format
+from cvcache.image.write import downsample
+from cvcache.store import LocalStore
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "reference" / "interoperability.md"

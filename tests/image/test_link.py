@@ -16,15 +16,11 @@ import zarr
 
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, registry
-from cvcache.formats.item_path import ItemPath
+from cvcache.formats import Format, ItemPath, registry
 from cvcache.image import ome_zarr, ome_zarr_zip
 from cvcache.image.read import slices as slices_module
-from cvcache.store.base import instrument
-from cvcache.store.local import LocalStore
-from cvcache.store.memory import MemoryStore
-from cvcache.testing import FormatTests
-from cvcache.testing.stores import CountingStore
+from cvcache.store import LocalStore, MemoryStore, instrument
+from cvcache.testing import CountingStore, FormatTests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

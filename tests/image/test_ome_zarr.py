@@ -18,10 +18,9 @@ import zarr
 from format_cases import CountingStore, FormatTests, assert_same, new_place
 
 from cvcache.errors import ItemDamaged, LeaseLost, NotReproducible, UsageError
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.write.downsample import local_mean, mode
-from cvcache.store.local import LocalStore
+from cvcache.formats import ItemPath, find_format
+from cvcache.image.write import local_mean, mode
+from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

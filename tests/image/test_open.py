@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from cvcache import ItemDamaged, NodeReplaced, UsageError, cdir, cdir_commit, cdir_init, cdir_query, open_image
-from cvcache.keys.graphs.lineage import lineage
+from cvcache.keys.graphs import lineage
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase

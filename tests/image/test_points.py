@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cvcache import CacheDir
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 
 def spots() -> pd.DataFrame:

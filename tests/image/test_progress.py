@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
-from cvcache.formats.item_path import ItemPath
+from cvcache.formats import ItemPath
 from cvcache.image import ome_zarr, pyramid
-from cvcache.store.memory import MemoryStore
+from cvcache.store import MemoryStore
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 200, 300)).astype("uint16")
 

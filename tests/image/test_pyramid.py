@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.pyramid import (
+from cvcache.image import (
     check_axes,
     default_axes,
     default_chunks,

@@ -37,8 +37,8 @@ from servers.missing import unavailable
 
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
-from cvcache.protocol.record import Record, load_record
-from cvcache.store.layout import IN_PLACE
+from cvcache.protocol import Record, load_record
+from cvcache.store import IN_PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.read.slices import format_slices, parse_slices, split_slices, window
+from cvcache.image.read import format_slices, parse_slices, split_slices, window
 
 EXTENTS = st.integers(0, 9)
 BOUNDS = st.none() | st.integers(-12, 12)

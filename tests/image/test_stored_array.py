@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.arrays.codec import parse_compressor
-from cvcache.image.arrays.spec import ArraySpec
-from cvcache.image.read.stored_array import StoredArray, whole
+from cvcache.formats import ItemPath
+from cvcache.image.arrays import ArraySpec, parse_compressor
+from cvcache.image.read import StoredArray, whole
 
 
 def stored(

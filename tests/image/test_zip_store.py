@@ -23,20 +23,16 @@ from hypothesis import strategies as st
 
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, registry
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.arrays import zip_store, zip_write
-from cvcache.image.arrays.zip_store import TAIL, ZipStore
-from cvcache.image.arrays.zip_write import zip_directory
-from cvcache.store.local import LocalStore
-from cvcache.store.memory import MemoryStore
-from cvcache.testing.stores import CountingStore
+from cvcache.formats import Format, ItemPath, registry
+from cvcache.image.arrays import TAIL, ZipStore, zip_directory, zip_store, zip_write
+from cvcache.store import LocalStore, MemoryStore
+from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 CONTENT = {
     "zarr.json": b'{"zarr_format": 3}',

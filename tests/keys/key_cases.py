@@ -17,9 +17,7 @@ import sys
 import uuid
 from typing import Any
 
-from cvcache.keys import canonical_key
-from cvcache.keys.canonical import Canonical
-from cvcache.keys.digest import digest
+from cvcache.keys import Canonical, canonical_key, digest
 
 LEVEL = 3
 

@@ -20,8 +20,8 @@ import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from cvcache.keys.canonical import Canonical
-from cvcache.keys.graphs.lineage import lineage, sources
+from cvcache.keys import Canonical
+from cvcache.keys.graphs import lineage, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,10 +18,8 @@ import pytest
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key
-from cvcache.keys.canonical import register_key
-from cvcache.keys.explain import explain
-from cvcache.keys.functions.closure import code_of
+from cvcache.keys import canonical_key, explain, register_key
+from cvcache.keys.functions import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,7 @@ import pytest
 
 import cvcache
 from cvcache import testing
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest, dumps
+from cvcache.keys import canonical_key, digest, dumps
 
 ROOT = cvcache.cdir("memory://frozen/run")
 ITEM = ROOT["x.json"]

@@ -16,10 +16,8 @@ from test_lineage import HELPER, SCRIPT, held_by_a_cluster, run
 
 from cvcache import cdir, cdir_init, cdir_query, open_image, step
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import dumps
-from cvcache.keys.explain import explain
-from cvcache.keys.graphs.lineage import lineage
+from cvcache.keys import canonical_key, dumps, explain
+from cvcache.keys.graphs import lineage
 
 if TYPE_CHECKING:
     from cvcache import CacheDir
@@ -38,7 +36,9 @@ def test_a_key_has_the_lineage_of_a_collection(name: str) -> None:
 
 
 def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathlib.Path) -> None:
-    script = SCRIPT.replace("cvcache.keys.graphs.lineage import lineage", "cvcache.keys import key_form as lineage")
+    script = SCRIPT.replace(
+        "cvcache.keys.graphs.lineage import lineage", "cvcache.keys import canonical_key as lineage"
+    )
 
     def run_with(script: str, helper: str, name: str = "script.py") -> Any:
         (tmp_path / "helper.py").write_text(helper)
@@ -53,8 +53,8 @@ def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathli
 
 
 def test_a_program_on_the_command_line_counts_like_a_script(tmp_path: pathlib.Path) -> None:
-    program = "import dask.array as da, json\nfrom cvcache.keys import key_form\n{}\n"
-    program += "print(json.dumps(key_form(da.ones(4).map_blocks(lambda block: block + {}))))\n"
+    program = "import dask.array as da, json\nfrom cvcache.keys import canonical_key\n{}\n"
+    program += "print(json.dumps(canonical_key(da.ones(4).map_blocks(lambda block: block + {}))))\n"
     (tmp_path / "script.py").write_text(program.format("", 1))
     as_script = run("script.py", folder=tmp_path)
     assert run("-c", program.format("# a comment", 1), folder=tmp_path) == as_script

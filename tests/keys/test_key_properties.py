@@ -18,8 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest
+from cvcache.keys import canonical_key, digest
 
 TEXTS = st.text(max_size=6) | st.sampled_from(
     ["", "1", "x.tif", "a/b", "doi://x", "$tuple", "$dict", "$long", "$ndarray", "sha256", "\ud800", "é"]

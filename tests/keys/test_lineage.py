@@ -21,7 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 from lineage_cases import CASES, Image, adder, numbers, ones, power
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.graphs.lineage import KEPT, lineage, sources
+from cvcache.keys.graphs import KEPT, lineage, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import dumps
-from cvcache.keys.functions import closure, memo
-from cvcache.keys.functions.closure import code_of
+from cvcache.keys import canonical_key, dumps
+from cvcache.keys.functions import closure, code_of, memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable

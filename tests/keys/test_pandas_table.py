@@ -9,9 +9,7 @@ pd = pytest.importorskip("pandas")
 import numpy as np  # noqa: E402 - after the skip
 
 from cvcache.errors import UnkeyableValue  # noqa: E402
-from cvcache.keys import canonical_key  # noqa: E402
-from cvcache.keys.canonical import register_key  # noqa: E402
-from cvcache.keys.digest import digest  # noqa: E402
+from cvcache.keys import canonical_key, digest, register_key  # noqa: E402
 
 DAYS = pd.date_range("2026-01-01", periods=3, freq="D")
 DIFFERENT = [

@@ -14,11 +14,9 @@ import pytest
 
 from cvcache import cdir
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest, dumps
-from cvcache.keys.explain import explain
+from cvcache.keys import canonical_key, digest, dumps, explain
 from cvcache.keys.values import paths
-from cvcache.store.base import instrument
+from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
-from cvcache.logs.capture import capture_log
-from cvcache.protocol.attempt import open_attempt
+from cvcache.logs import capture_log
+from cvcache.protocol import open_attempt
 
 if TYPE_CHECKING:
     from servers.store_cases import MemoryCase, StoreCase

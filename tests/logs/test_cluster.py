@@ -18,9 +18,8 @@ import pytest
 from distributed import Client, LocalCluster, wait
 
 from cvcache import cdir_init
-from cvcache.keys import canonical_key
-from cvcache.keys.digest import digest
-from cvcache.logs.worker import ALLOWANCE, MESSAGE, Speaker, pieces
+from cvcache.keys import canonical_key, digest
+from cvcache.logs import ALLOWANCE, MESSAGE, Speaker, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

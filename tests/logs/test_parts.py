@@ -17,10 +17,8 @@ from command_line import in_process, options_of, own_process
 
 import cvcache
 from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove
-from cvcache.logs import spool
-from cvcache.logs.parts import read_parts
-from cvcache.logs.tail import Tail, follow, read_log
-from cvcache.store.base import instrument
+from cvcache.logs import Tail, follow, read_log, read_parts, spool
+from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import LocalCase, MemoryCase, StoreCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 def say(text: str) -> None:
@@ -391,12 +389,11 @@ def test_a_look_is_one_list_and_one_get(memory_case: MemoryCase) -> None:
 
 @pytest.mark.parametrize("seen", [0, 1, 40, 999, 5000, 8000, 10_000])
 def test_a_follower_finds_its_place_in_a_log_without_its_middle(seen: int) -> None:
-    from cvcache.logs.spool import cut
-    from cvcache.logs.tail import _after
+    from cvcache.logs import bytes_after, cut
 
     text = b"".join(b"%04d\n" % i for i in range(2000))
     whole = cut(text[:1000], text[-1003:], len(text)).encode()
-    rest = _after(whole, seen)
+    rest = bytes_after(whole, seen)
     assert rest.endswith(b"1999\n") or seen == len(text)
     if seen >= len(text) - 1000 or seen == 0:
         assert rest == (text[seen:] if seen else whole)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cvcache import cdir_init
-from cvcache.logs.route import routed
+from cvcache.logs import routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,14 +246,14 @@ class _no_log:  # noqa: N801 - reads as a function
     """Be outside any step for a while, as another thread is."""
 
     def __enter__(self) -> None:
-        from cvcache.logs.route import _current
+        from cvcache.logs import current_log
 
-        self.token = _current.set(None)
+        self.token = current_log.set(None)
 
     def __exit__(self, *_: object) -> None:
-        from cvcache.logs.route import _current
+        from cvcache.logs import current_log
 
-        _current.reset(self.token)
+        current_log.reset(self.token)
 
 
 def test_a_thread_that_outlives_its_step_says_nothing_to_it(memory_case: MemoryCase) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from cvcache.browse.rows import Row
-    from cvcache.napari.jobs import Jobs
-    from cvcache.napari.layers.adder import Adder
+    from cvcache.browse import Row
+    from cvcache.napari import Jobs
+    from cvcache.napari.layers import Adder
 
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
@@ -110,7 +110,7 @@ class Window:
 
     def rows(self, url: str, **options: Any) -> dict[str, Row]:
         """Read all rows of a tree of one level."""
-        from cvcache.browse.tree import Tree
+        from cvcache.browse import Tree
 
         tree = Tree(url, **options)
         tree.open()
@@ -142,8 +142,8 @@ def window(qtbot: QtBot) -> Iterator[Window]:
     from napari.components import ViewerModel
     from napari.settings import get_settings
 
-    from cvcache.napari.jobs import Jobs
-    from cvcache.napari.layers.adder import Adder
+    from cvcache.napari import Jobs
+    from cvcache.napari.layers import Adder
 
     viewer, jobs = ViewerModel(), Jobs()
     adder = Adder(viewer, jobs)

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import cvcache
-from cvcache.browse.tree import Tree
-from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel.panel import Panel
+from cvcache.browse import Tree
+from cvcache.napari import Jobs
+from cvcache.napari.panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cvcache.browse.rows import Row
-    from cvcache.napari.panel.page import Page
+    from cvcache.browse import Row
+    from cvcache.napari.panel import Page
 
 PREVIEW, LOG, PLOTS, TABLE, KEY, MADE = range(6)
 

@@ -12,9 +12,8 @@ import pytest
 from napari.settings import get_settings
 
 from cvcache import cdir_init
-from cvcache.napari.jobs import Jobs
-from cvcache.napari.layers.adder import Adder
-from cvcache.napari.settings import Settings, background_loading, set_background_loading
+from cvcache.napari import Jobs, Settings, background_loading, set_background_loading
+from cvcache.napari.layers import Adder
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ def test_layers_whose_units_have_nothing_in_common_live_together(window: Any, tr
 
 
 def test_much_is_read_only_after_a_yes(window: Any, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cvcache.napari.layers.adder as module
+    from cvcache.napari.layers import adder as module
 
     row = window.rows(str(tree))["raw/plane.ome.zarr"]
     monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), ask_above=0))

@@ -11,9 +11,7 @@ from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
 import cvcache
-from cvcache.napari.dock.address_bar import MOST_KEPT, AddressBar, History
-from cvcache.napari.dock.dock import CacheTree
-from cvcache.napari.dock.storage_options import OptionsDialog, RememberedOptions, bucket_of
+from cvcache.napari.dock import MOST_KEPT, AddressBar, CacheTree, History, OptionsDialog, RememberedOptions, bucket_of
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

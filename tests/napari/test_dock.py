@@ -17,13 +17,10 @@ from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import QApplication, QMainWindow
 
 import cvcache
-from cvcache.browse.tree import Tree
-from cvcache.napari.dock.confirm import question_box
-from cvcache.napari.dock.dock import CacheTree
-from cvcache.napari.tree.cells import sentence
-from cvcache.napari.tree.search import find
-from cvcache.testing import CountingStore, instrument, lay_tree
-from cvcache.testing.stores import WrapperStore
+from cvcache.browse import Tree
+from cvcache.napari.dock import CacheTree, question_box
+from cvcache.napari.tree import find, sentence
+from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from servers.store_cases import BucketCase, LocalCase, StoreCase
 
-    from cvcache.browse.rows import Row
-    from cvcache.store.base import Store
+    from cvcache.browse import Row
+    from cvcache.store import Store
 
 
 @cvcache.step

@@ -13,7 +13,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QLabel
 
-from cvcache.napari.jobs import AT_ONCE, MOST_THREADS, Jobs
+from cvcache.napari import AT_ONCE, MOST_THREADS, Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,11 +12,10 @@ from panel_bench import KEY, LOG, PREVIEW, Bench, bench_on, fail, write_bytes
 from qtpy.QtWidgets import QPlainTextEdit
 
 import cvcache
-from cvcache.browse.tree import Tree
-from cvcache.logs.tail import Tail
-from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel.log_page import Attempt, Follower
-from cvcache.napari.panel.text_view import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, TextView, readable
+from cvcache.browse import Tree
+from cvcache.logs import Tail
+from cvcache.napari import Jobs
+from cvcache.napari.panel import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, Attempt, Follower, TextView, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,8 @@ import pytest
 from npe2 import PluginManifest
 
 import cvcache
-from cvcache.napari.reader import DEMO, SCHEMES
-from cvcache.napari.settings import Settings, settings, tolerant
-from cvcache.store.urls import parse_url
+from cvcache.napari import DEMO, SCHEMES, Settings, settings, tolerant
+from cvcache.store import parse_url
 
 MANIFEST = Path(cvcache.__file__).with_name("napari") / "napari.yaml"
 

@@ -17,9 +17,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QImage
 
 import cvcache
-from cvcache.browse.previews import Histogram
-from cvcache.napari.panel.histogram_view import Curves
-from cvcache.napari.panel.picture_view import PictureView
+from cvcache.browse import Histogram
+from cvcache.napari.panel import Curves, PictureView
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:

@@ -18,11 +18,10 @@ from qtpy.QtGui import QFont, QImage
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QWidget
 
 import cvcache
-from cvcache.browse.pictures.png import Picture, Refused
-from cvcache.napari.decode import MOST_SIDE, decode
-from cvcache.napari.panel.facts_view import FactsView
-from cvcache.napari.panel.picture_view import PictureWindow
-from cvcache.napari.tree.cells import tip
+from cvcache.browse import tip
+from cvcache.browse.pictures import Picture, Refused
+from cvcache.napari import MOST_SIDE, decode
+from cvcache.napari.panel import FactsView, PictureWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers.utils.layer_utils import compute_multiscale_level_and_corners, expand_corners_to_chunk_boundaries
 
-from cvcache.napari.layers.prefetch import Ahead, read_ahead
-from cvcache.napari.layers.viewport import Frame, View
+from cvcache.napari.layers import Ahead, Frame, View, read_ahead
 
 SHAPE = (5, 40, 60)
 PIXELS = np.arange(np.prod(SHAPE), dtype="u2").reshape(SHAPE)

@@ -17,8 +17,8 @@ from napari.components import ViewerModel
 
 from cvcache import cdir, cdir_init, cdir_remove
 from cvcache.errors import CvcacheError
+from cvcache.napari import get_reader, read
 from cvcache.napari import reader as module
-from cvcache.napari.reader import get_reader, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,7 @@ def test_a_tree_without_a_window_is_said_and_no_error(tree: Path, caplog: pytest
 def test_the_demo_fills_the_tree_that_is_shown(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("skimage")
     from cvcache.napari import sample
-    from cvcache.napari.dock.dock import CacheTree
+    from cvcache.napari.dock import CacheTree
 
     dock = CacheTree()
     qtbot.addWidget(dock)
@@ -145,7 +145,7 @@ def test_a_demo_that_fails_is_told_with_what_it_printed_last(
     from napari.utils import notifications
 
     from cvcache.napari import sample
-    from cvcache.napari.dock.dock import CacheTree
+    from cvcache.napari.dock import CacheTree
 
     place = tmp_path / "cvcache" / "demo"
     place.mkdir(parents=True)

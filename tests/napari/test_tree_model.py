@@ -16,14 +16,10 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtTest import QAbstractItemModelTester
 
 from cvcache import cdir
-from cvcache.browse.find import matches
-from cvcache.browse.rows import Level, Row, unseen_row
-from cvcache.browse.text import tip
-from cvcache.napari.dock.actions import BAR
-from cvcache.napari.icons import KINDS, SIZES, action_icon, kind_icon, state_icon
-from cvcache.napari.tree.cells import COLUMNS, NAME, STATE, age_text, cell_text, row_tip
-from cvcache.napari.tree.lines import Line, changes
-from cvcache.napari.tree.model import MIME, TreeModel
+from cvcache.browse import Level, Row, matches, tip, unseen_row
+from cvcache.napari import KINDS, SIZES, action_icon, kind_icon, state_icon
+from cvcache.napari.dock import BAR
+from cvcache.napari.tree import COLUMNS, MIME, NAME, STATE, Line, TreeModel, age_text, cell_text, changes, row_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from cvcache import cdir
-from cvcache.browse.rows import Level, Row, unseen_row
-from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN
-from cvcache.napari.tree.lines import Said
-from cvcache.napari.tree.model import TreeModel
-from cvcache.napari.tree.view import TreeView
+from cvcache.browse import Level, Row, unseen_row
+from cvcache.napari.tree import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN, Said, TreeModel, TreeView
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

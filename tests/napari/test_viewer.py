@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QPlainTextEdit
 from servers.fault_proxy import Fault, FaultProxy
 
 from cvcache import Policy, cdir, cdir_init
-from cvcache.napari.reader import show_tree
+from cvcache.napari import show_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

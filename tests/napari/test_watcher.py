@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from napari.settings import get_settings
 
-import cvcache.napari.layers.prefetch as ahead_module
-import cvcache.napari.layers.watcher as module
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
-from cvcache.napari.layers.prefetch import Ahead
-from cvcache.napari.settings import Settings
+from cvcache.napari import Settings
+from cvcache.napari.layers import Ahead
+from cvcache.napari.layers import prefetch as ahead_module
+from cvcache.napari.layers import watcher as module
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:

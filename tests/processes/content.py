@@ -14,8 +14,7 @@ from cvcache.errors import CvcacheError
 
 if TYPE_CHECKING:
     from cvcache import CacheDir
-    from cvcache.formats import FormatModule
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import FormatModule, ItemPath
 
 __all__ = ["NAMES", "PIECES", "block", "judge", "judge_files", "write_items"]
 

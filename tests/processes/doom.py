@@ -11,14 +11,13 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 from cvcache.store import local
-from cvcache.testing.stores import WrapperStore
+from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from io import FileIO
 
-    from cvcache.store.base import Store
-    from cvcache.store.fileobj import Guard
+    from cvcache.store import Guard, Store
 
 __all__ = ["KILL_POINTS", "NEED_LEFTOVERS", "POINTS", "STOP_POINTS", "Doom"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.protocol.record import load_record
-from cvcache.store.layout import IN_PLACE
+from cvcache.protocol import load_record
+from cvcache.store import IN_PLACE
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.protocol.record import Record, load_record
-from cvcache.store.layout import IN_PLACE
+from cvcache.protocol import Record, load_record
+from cvcache.store import IN_PLACE
 from processes.content import NAMES, PIECES
 from processes.doom import KILL_POINTS
 from processes.figures import Figures

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.missing import unavailable
 
-from cvcache.protocol.record import Record, load_record
-from cvcache.store.layout import IN_PLACE
+from cvcache.protocol import Record, load_record
+from cvcache.store import IN_PLACE
 from processes.figures import Figures
 from processes.herd import Herd
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cvcache import cdir_query
-from cvcache.protocol.record import Record, load_record
-from cvcache.store.layout import IN_PLACE
+from cvcache.protocol import Record, load_record
+from cvcache.store import IN_PLACE
 from processes import content
 from processes.doom import NEED_LEFTOVERS, STOP_POINTS
 from processes.figures import Figures

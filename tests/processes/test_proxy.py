@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, seeded
 
-from cvcache.protocol.record import load_record
+from cvcache.protocol import load_record
 from processes.figures import Figures
 from processes.herd import Herd
 

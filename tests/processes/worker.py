@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache import CacheDir, Policy, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import CvcacheError, LeaseLost
-from cvcache.store import layout
-from cvcache.store.base import instrument
+from cvcache.store import instrument, layout
 from processes import content
 from processes.doom import Doom
 

@@ -11,8 +11,7 @@ import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
 from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import finish, observe, remove
-from cvcache.protocol.attempt import Attempt, open_attempt
+from cvcache.protocol import Attempt, finish, observe, open_attempt, remove
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> Non
     thread.start()
     thread.join()
     slower = cdir(local_case.url)
-    seen = observe.look(slower.store, slower.location, observe.Watch(Policy()))
+    seen = observe.observe_node(slower.store, slower.location, observe.LeaseWatch(Policy()))
     faster = cdir_init(local_case.url)
     assert finish.stop_older(slower.store, slower.location, seen, "the slower one was here")
     faster.write(FILE, {})
@@ -287,6 +286,6 @@ def test_a_removal_takes_nothing_at_the_plain_path_that_was_announced_for_anothe
     with silent.stopped(), world.process():
         compute(local_case.url, None, world.policy)
         local_case.put(FILE, b"mine")
-        remove.remove(quiet_store(local_case.url), local_case.url, world.policy)
+        remove.remove_node(quiet_store(local_case.url), local_case.url, world.policy)
     assert local_case.read(FILE) == b"mine"
     assert cdir_query(local_case.url).state == "absent"

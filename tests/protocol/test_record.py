@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_record
 
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
-from cvcache.node.commit import Commit
-from cvcache.protocol.record import (
+from cvcache.node import Commit
+from cvcache.protocol import (
+    MAX_DEPTH,
     MAX_ITEM_BYTES,
     MAX_RECORD_BYTES,
     SCHEMA,
@@ -27,8 +28,7 @@ from cvcache.protocol.record import (
     load_inventory,
     load_record,
 )
-from cvcache.protocol.strict_json import MAX_DEPTH
-from cvcache.store.layout import IN_PLACE, attempt_root, parse_record_name, record_name
+from cvcache.store import IN_PLACE, attempt_root, parse_record_name, record_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -445,6 +445,6 @@ def test_a_log_that_nobody_began_is_foreign(store_case: StoreCase) -> None:
 
 def test_the_owner_elsewhere_is_elsewhere() -> None:
     """What the strangers of these tests rely on."""
-    from cvcache.protocol.owner import is_dead
+    from cvcache.protocol import is_dead
 
     assert not is_dead(ELSEWHERE)

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from cvcache import NodeBusy, NodeStale, NotACacheDir, RecursiveNode
-from cvcache.protocol.record import STATES, Record
-from cvcache.protocol.rules import (
+from cvcache.protocol import (
+    STATES,
     Claim,
     Decision,
     FinishRemoval,
     Liveness,
     Observation,
     OnStale,
+    Record,
     Refuse,
     Request,
     Sibling,
@@ -31,7 +32,7 @@ from cvcache.protocol.rules import (
     decide,
     decide_removal,
 )
-from cvcache.store.layout import IN_PLACE, attempt_root
+from cvcache.store import IN_PLACE, attempt_root
 
 ATTEMPT, EARLIER = "a" * 16, "e" * 16
 KEY, OTHER_KEY = "digest of the key", "digest of another key"

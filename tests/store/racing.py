@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from typing import TYPE_CHECKING, Any
 
-from cvcache.store.open import open_store
+from cvcache.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

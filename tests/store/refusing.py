@@ -9,7 +9,7 @@ from cvcache.testing import CountingStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 WRITES = ("put", "put_new", "delete")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cvcache.protocol.record import Owner, Record, dump_record
-from cvcache.store.layout import record_name
+from cvcache.protocol import Owner, Record, dump_record
+from cvcache.store import record_name
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase

@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.store.bucket import BucketStore
-from cvcache.store.local import LocalStore
-from cvcache.store.memory import MemoryStore
-from cvcache.store.open import location_of, open_store
-from cvcache.testing import CountingStore, FaultyStore
-from cvcache.testing.store_tests import StoreTests, overrides
+from cvcache.store import BucketStore, LocalStore, MemoryStore, location_of, open_store
+from cvcache.testing import CountingStore, FaultyStore, StoreTests, overrides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
     from servers.object_stores import S3Server
     from servers.store_cases import BucketCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 class TestLocal(StoreTests):

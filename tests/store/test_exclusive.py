@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NotExclusive, Policy, cdir, cdir_init, cdir_query
-from cvcache.protocol.record import load_record
-from cvcache.store.open import open_store
+from cvcache.protocol import load_record
+from cvcache.store import open_store
 from store.strangers import log_key
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_insisting_works_warns_and_marks_the_records(
 def test_the_probe_is_sent_once_a_bucket(rclone_server: S3Server) -> None:
     from servers.fault_proxy import FaultProxy, scripted
 
-    from cvcache.store.s3 import S3Store
+    from cvcache.store import S3Store
 
     bucket = rclone_server.new_bucket()
     with FaultProxy(rclone_server.port, scripted()) as proxy:

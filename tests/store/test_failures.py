@@ -13,10 +13,17 @@ import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
 from cvcache import InvalidName, cdir, cdir_init, cdir_query
-from cvcache.store.gcs import GcsStore
-from cvcache.store.open import location_of, open_store
-from cvcache.store.retry import http_status, is_denied, is_lost, is_transient, retrying
-from cvcache.store.s3 import S3Store
+from cvcache.store import (
+    GcsStore,
+    S3Store,
+    http_status,
+    is_denied,
+    is_lost,
+    is_transient,
+    location_of,
+    open_store,
+    retrying,
+)
 from store.stub_http import Answer, Call, answering, s3_error
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 
     from servers.object_stores import ObjectServer
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 S3_OPTIONS = {"key": "test", "secret": "testtest", "client_kwargs": {"region_name": "us-east-1"}}
 EXISTS = s3_error(412, "PreconditionFailed", condition="If-None-Match")
@@ -265,7 +272,7 @@ def test_an_endpoint_of_the_environment_is_checked_too(monkeypatch: pytest.Monke
 
 def test_an_endpoint_behind_a_proxy_is_not_checked(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     """Only the proxy can say whether it is there."""
-    from cvcache.store.endpoint import check_endpoint
+    from cvcache.store import check_endpoint
 
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache import CacheDir
-from cvcache.store.lru import ENTRY_OVERHEAD, MemoryCache
+from cvcache.store import ENTRY_OVERHEAD, MemoryCache
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import BucketCase, MemoryCase, StoreCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 class Counted:

@@ -11,18 +11,20 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cvcache import InvalidName, cdir
-from cvcache.store.layout import is_item_dir, node_of
-from cvcache.store.names import (
+from cvcache.store import (
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
     check_item_name,
     check_node_name,
     child_names,
+    is_item_dir,
     item_names,
+    location_of,
+    node_of,
     node_path,
+    parse_url,
+    redact_url,
 )
-from cvcache.store.open import location_of
-from cvcache.store.urls import parse_url, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.store.open import location_of
+from cvcache.store import location_of
 from store.racing import race
 
 if TYPE_CHECKING:

@@ -8,14 +8,12 @@ import fsspec
 import pytest
 
 from cvcache import cdir, cdir_init, cdir_query
-from cvcache.store.gcs import GcsStore
-from cvcache.store.open import location_of
-from cvcache.store.s3 import S3Store
+from cvcache.store import GcsStore, S3Store, location_of
 
 if TYPE_CHECKING:
     from servers.store_cases import BucketCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 ALTERNATIONS = 50
 

@@ -20,7 +20,7 @@ from cvcache.testing import FormatTests
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 HERE = Path(__file__).parent
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from servers.store_cases import MemoryCase, StoreCase
 
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 runs: list[str] = []
 

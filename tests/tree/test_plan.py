@@ -10,7 +10,7 @@ import cvcache
 from cvcache import CacheDir, Item
 from cvcache.store import Store
 from cvcache.testing import CountingStore, instrument
-from cvcache.tree.plan import run_script
+from cvcache.tree import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

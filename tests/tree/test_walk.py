@@ -9,7 +9,7 @@ import pytest
 
 import cvcache
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
-from cvcache.tree.walk import AT_ONCE, place_state, read_tree
+from cvcache.tree import AT_ONCE, place_state, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from servers.store_cases import LocalCase, MemoryCase, StoreCase
 
     from cvcache import CacheDir
-    from cvcache.store.base import Store
+    from cvcache.store import Store
 
 
 def fill(where: CacheDir, key: object = None, value: object = 1) -> CacheDir:

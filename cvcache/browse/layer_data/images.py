@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.item_bytes import place_of
 from cvcache.browse.layer_data.settings import colormap, geometry, is_range, label, saved
 from cvcache.errors import UsageError
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.ome_metadata import COLORS
-from cvcache.image.read.describe import Level
-from cvcache.image.read.level import described, lazy, stored_level
-from cvcache.image.read.slices import Slices
-from cvcache.image.read.stored_array import StoredArray
-from cvcache.image.read.url import ZIPPED
+from cvcache.formats import ItemPath
+from cvcache.image import COLORS, ZIPPED, Level, Slices, StoredArray, described, lazy, stored_level
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -148,7 +143,7 @@ def image_layers(subject: Subject) -> list[LayerData]:
     """
     place = subject.place
     if subject.name.endswith(ZIPPED) and (place.pin or place.store.stat(place.path) is not None):
-        from cvcache.image.ome_zarr_zip import inside
+        from cvcache.image import inside
 
         subject = replace(subject, place=inside(place))
     image = _Image(subject, *described(subject.place))

@@ -12,20 +12,17 @@ from cvcache.browse.layer_data.settings import LARGEST
 from cvcache.browse.layer_data.tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
-from cvcache.formats import find_format
-from cvcache.formats.item_path import ItemPath
-from cvcache.formats.messages import damage
-from cvcache.image.read.url import ZIPPED, Location, locate
-from cvcache.node.items import Item
-from cvcache.store import layout
-from cvcache.store.layout import is_control, node_of
-from cvcache.tree.api import cdir
+from cvcache.formats import ItemPath, damage, find_format
+from cvcache.image import ZIPPED, Location, locate
+from cvcache.node import Item
+from cvcache.store import is_control, layout, node_of
+from cvcache.tree import cdir
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import CacheDir
 
 __all__ = ["LayerData", "cost", "layers", "with_contrast"]
 
@@ -159,7 +156,7 @@ def _layers(subject: Subject) -> list[LayerData]:
 
 def _linked(subject: Subject) -> list[LayerData]:
     """Return the layers of what a link leads to."""
-    from cvcache.image.link import follow
+    from cvcache.image import follow
 
     if subject.place.meta.get("kind") not in {"image", None}:
         return []

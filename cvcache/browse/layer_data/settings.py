@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cvcache.browse.text import line
-from cvcache.image.ome_metadata import long_unit
+from cvcache.image import long_unit
 
 LONGEST = 120
 LARGEST = 1e38

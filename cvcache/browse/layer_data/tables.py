@@ -11,7 +11,7 @@ from cvcache.browse.layer_data.settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
-from cvcache.image.read.level import overview
+from cvcache.image import overview
 from cvcache.node import init
 
 if TYPE_CHECKING:

@@ -19,11 +19,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats.item_path import ItemPath
-from cvcache.formats.messages import damage
-from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.fileobj import Guard, RangeReader
-from cvcache.store.open import open_store
+from cvcache.formats import ItemPath, damage
+from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, open_store
 
 TAIL = (1 << 16) + 128
 """Bytes of the first request: the longest comment a zip can have, and the records before it."""

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple, cast
 
 from cvcache.errors import UsageError
 from cvcache.image.arrays.zip_store import MAX_ENTRIES, METADATA, name_fault
-from cvcache.store.base import Store
+from cvcache.store import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3

@@ -14,16 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.messages import damage
-from cvcache.image.arrays.codec import ZARR_3, Codec
-from cvcache.image.arrays.spec import ArraySpec, parse_document
+from cvcache.formats import damage
+from cvcache.image.arrays import ZARR_3, ArraySpec, Codec, parse_document
 from cvcache.image.pyramid import TYPES, default_axes
-from cvcache.store.gather import gather
+from cvcache.store import gather
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 MAX_METADATA = 16 << 20
 """Bytes of one metadata document that are read; a longer one does not parse."""

@@ -11,10 +11,8 @@ import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath
 
-from cvcache.formats.item_path import ItemPath
-from cvcache.formats.messages import damage
-from cvcache.image.arrays.codec import Codec
-from cvcache.image.arrays.spec import ArraySpec
+from cvcache.formats import ItemPath, damage
+from cvcache.image.arrays import ArraySpec, Codec
 from cvcache.image.read.stored_array import StoredArray, Window
 
 if TYPE_CHECKING:

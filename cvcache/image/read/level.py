@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
     from cvcache.image.read.describe import Level
 
 MOST_TASKS = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.item_path import ItemPath
+from cvcache.formats import ItemPath
 from cvcache.image.read.level import lazy, open_level
 from cvcache.image.read.stored_array import StoredArray
 from cvcache.image.read.url import ZIPPED, Location, locate
@@ -65,7 +65,7 @@ def stored_at(
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
     place = ItemPath(target.store, target.path)
     if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
-        from cvcache.image.arrays.zip_store import ZipStore
+        from cvcache.image.arrays import ZipStore
 
         place = ItemPath(ZipStore(target.store, target.path), "")
     try:

@@ -8,7 +8,7 @@ from types import EllipsisType
 from urllib.parse import unquote_plus
 
 from cvcache.errors import UsageError
-from cvcache.store.urls import parse_url
+from cvcache.store import parse_url
 
 Slices = tuple[int | slice | EllipsisType, ...]
 """What `parse_slices` returns: one entry per axis, with at most one ``...`` for the axes left out."""

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged
-from cvcache.keys.canonical import Canonical
-from cvcache.store.gather import gather
+from cvcache.keys import Canonical
+from cvcache.store import gather
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
-    from cvcache.image.arrays.spec import ArraySpec
+    from cvcache.formats import ItemPath
+    from cvcache.image.arrays import ArraySpec
 
 Window = tuple[int | slice, ...]
 """One per stored axis: the plane of an axis that is gone, or a slice with start, stop and a positive step."""

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
 from cvcache.image.read.slices import Slices, format_slices, split_slices
-from cvcache.store.base import Store
-from cvcache.store.open import open_store
-from cvcache.store.urls import as_text, parse_url
+from cvcache.store import Store, as_text, open_store, parse_url
 
 ZIPPED = ".zarr.zip"
 """How the name of a file ends that is an image."""

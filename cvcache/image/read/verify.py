@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cvcache.image.arrays.codec import ZARR_3
+from cvcache.image.arrays import ZARR_3
 from cvcache.image.read.describe import look, spec_of
-from cvcache.store.gather import gather
+from cvcache.store import gather
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import ItemPath
-    from cvcache.image.arrays.spec import ArraySpec
+    from cvcache.formats import ItemPath
+    from cvcache.image.arrays import ArraySpec
 
 AT_ONCE = 64
 """Objects that are in memory together."""

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnkeyableValue, UsageError
-from cvcache.formats.messages import type_name
+from cvcache.formats import type_name
 from cvcache.image.pyramid import TYPES
-from cvcache.image.read.level import overview
+from cvcache.image.read import overview
 from cvcache.image.write.options import is_lazy
 
 if TYPE_CHECKING:
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 logger = logging.getLogger("cvcache")
 
@@ -78,8 +78,7 @@ def lineage_of(array: object) -> str | None:
     """
     if not is_lazy(array):
         return None
-    from cvcache.keys.digest import digest
-    from cvcache.keys.graphs.lineage import lineage
+    from cvcache.keys import digest, lineage
 
     try:
         return digest(lineage(array))
@@ -124,7 +123,7 @@ def _leaves(array: Any) -> list[Mapping[str, Any]]:
     """Return what is known of each image, level or part of one that a dask array is read from."""
     if not is_lazy(array):
         return []
-    from cvcache.keys.graphs.lineage import sources
+    from cvcache.keys import sources
 
     return [leaf.meta for leaf in sources(array) if hasattr(leaf, "window")]
 

@@ -21,13 +21,13 @@ from cvcache.image.write.histogram import count
 from cvcache.image.write.present_chunks import Ledger
 from cvcache.image.write.progress import Report, tell, watching
 from cvcache.image.write.task import Index, Plan, Tally
-from cvcache.store.gather import gather
+from cvcache.store import gather
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
 FAN_IN = 64
 """Tallies that one task adds up."""
@@ -211,7 +211,7 @@ def _put(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> R
 
 def _read_block(plan: Plan, n: int, index: Index) -> Result:
     """Read one block back that an earlier attempt wrote, and hand on what the level above needs of it."""
-    from cvcache.image.read.stored_array import StoredArray
+    from cvcache.image.read import StoredArray
 
     spec = plan.specs[n]
     region = tuple(slice(part.start, part.stop, 1) for part in plan.region(n, index))

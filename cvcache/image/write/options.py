@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from cvcache.errors import UsageError, did_you_mean
-from cvcache.formats.messages import refusal, type_name
+from cvcache.formats import refusal, type_name
 from cvcache.image.write.downsample import INTEGER_ONLY, METHODS
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.formats import ItemPath
 
     Array = np.ndarray | da.Array
 

@@ -8,7 +8,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from cvcache.image.arrays.spec import ArraySpec
+from cvcache.image.arrays import ArraySpec
 from cvcache.image.pyramid import blocks, grid
 from cvcache.image.write.inputs import lineage_of
 from cvcache.image.write.levels import needs_share, write_pyramid
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats.item_path import ItemPath
-    from cvcache.image.arrays.codec import Codec
+    from cvcache.formats import ItemPath
+    from cvcache.image.arrays import Codec
     from cvcache.image.pyramid import Level
 
     Array = np.ndarray | da.Array

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvcache.formats.item_path import ItemPath
-from cvcache.image.arrays.spec import ArraySpec
+from cvcache.formats import ItemPath
+from cvcache.image.arrays import ArraySpec
 from cvcache.image.pyramid import grid
 from cvcache.image.write.histogram import Histogram
 

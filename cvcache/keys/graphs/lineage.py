@@ -19,11 +19,10 @@ from typing import Any
 from cvcache.errors import UnkeyableValue
 from cvcache.keys.canonical import Walk, canonical, type_name
 from cvcache.keys.digest import CanonicalJson, digest
-from cvcache.keys.functions.callables import Cells, public_name
-from cvcache.keys.functions.closure import canonical_callable
+from cvcache.keys.functions import Cells, canonical_callable, public_name
 from cvcache.keys.graphs.graph import Graph, label_of
 from cvcache.keys.graphs.tokens import quote
-from cvcache.keys.values.paths import canonical_local_path
+from cvcache.keys.values import canonical_local_path
 
 __all__ = ["canonical_collection", "lineage", "sources"]
 

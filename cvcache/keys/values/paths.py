@@ -21,8 +21,7 @@ from typing import Any
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.keys.canonical import Walk, text_form, type_name
 from cvcache.keys.digest import CanonicalJson
-from cvcache.store.layout import log
-from cvcache.store.urls import Location, parse_url, redact_url
+from cvcache.store import Location, log, parse_url, redact_url
 
 __all__ = ["canonical_local_path", "canonical_path"]
 
@@ -129,7 +128,7 @@ def _asked(url: str, options: Mapping[str, Any]) -> dict[str, CanonicalJson] | N
 
 
 def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, CanonicalJson]:
-    from cvcache.store.open import open_store
+    from cvcache.store import open_store
 
     path = location.path
     if "/" not in path or {"", ".", ".."} & set(path.split("/")):

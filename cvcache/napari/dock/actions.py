@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtGui import QIcon, QKeySequence
 from qtpy.QtWidgets import QAction, QHBoxLayout, QMenu, QToolButton, QWidget
 
-from cvcache.browse.rows import Row
+from cvcache.browse import Row
 from cvcache.napari.icons import action_icon
 
 BAR = ("add", "beside", "toggle", "reveal", "refresh")

@@ -9,15 +9,13 @@ from typing import Any
 from qtpy.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from cvcache.browse.locate import Landing, cleaned, nothing_at
-from cvcache.browse.text import line
+from cvcache.browse import Landing, cleaned, line, nothing_at
 from cvcache.napari.dock.status import StatusLine
 from cvcache.napari.dock.storage_options import OptionsDialog, RememberedOptions, bucket_of
 from cvcache.napari.icons import action_icon
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel.panel import HOW
-from cvcache.napari.tree.cells import sentence
-from cvcache.napari.tree.loader import open_tree
+from cvcache.napari.panel import HOW
+from cvcache.napari.tree import open_tree, sentence
 
 MOST_KEPT = 20
 LONGEST_KEPT = 2000

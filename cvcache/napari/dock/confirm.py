@@ -7,12 +7,9 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from cvcache.browse.actions import Removal, removal, remove, withdraw
-from cvcache.browse.rows import Row
-from cvcache.browse.text import line, lines
-from cvcache.browse.tree import Tree
+from cvcache.browse import Removal, Row, Tree, line, lines, removal, remove, withdraw
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.tree.cells import sentence
+from cvcache.napari.tree import sentence
 
 
 class Asker(QObject):

@@ -10,27 +10,17 @@ from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
-from cvcache.browse.actions import as_python
-from cvcache.browse.locate import Landing
-from cvcache.browse.rows import Row
-from cvcache.browse.text import line
-from cvcache.browse.tree import Tree
+from cvcache.browse import Landing, Row, Tree, as_python, line
 from cvcache.napari.dock.actions import Commands
 from cvcache.napari.dock.address_bar import AddressBar, Opening
 from cvcache.napari.dock.confirm import Asker
 from cvcache.napari.dock.status import StatusLine
 from cvcache.napari.dock.window import Closing, DropTarget, main_window_of
 from cvcache.napari.jobs import Jobs, window_of
-from cvcache.napari.layers.adder import Adder
-from cvcache.napari.panel.page import page_of
-from cvcache.napari.panel.panel import Panel
-from cvcache.napari.panel.widgets import GAP, column
+from cvcache.napari.layers import Adder
+from cvcache.napari.panel import GAP, Panel, column, page_of
 from cvcache.napari.settings import BackgroundBox, Settings, settings
-from cvcache.napari.tree.loader import Loader
-from cvcache.napari.tree.model import TreeModel
-from cvcache.napari.tree.search import Narrowing, SearchBar
-from cvcache.napari.tree.thumbnails import Thumbnails
-from cvcache.napari.tree.view import Revealer, TreeView
+from cvcache.napari.tree import Loader, Narrowing, Revealer, SearchBar, Thumbnails, TreeModel, TreeView
 
 HEIGHTS = (550, 450)
 """Of the tree and of the panel: how they share what there is."""

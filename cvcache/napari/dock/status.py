@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from cvcache.browse.text import line, tip
+from cvcache.browse import line, tip
 from cvcache.napari.icons import state_icon
 
 LONGEST = 600

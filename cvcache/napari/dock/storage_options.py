@@ -18,8 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from cvcache.errors import CvcacheError
-from cvcache.store.open import read_option
-from cvcache.store.urls import parse_url
+from cvcache.store import parse_url, read_option
 
 LINES = 4
 """Empty lines to begin with."""

@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from cvcache.napari.tree.model import MIME
+from cvcache.napari.tree import MIME
 
 _DRAGS = (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox
 
-from cvcache.browse.text import line, size_text
+from cvcache.browse import line, size_text
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.napari.jobs import Jobs, window_of
 from cvcache.napari.layers.layer_jobs import Made, Order, load_units, make, read, remake, replaced
@@ -17,7 +17,7 @@ from cvcache.napari.layers.watcher import Watcher, mark_of
 from cvcache.napari.settings import settings
 
 if TYPE_CHECKING:
-    from cvcache.browse.rows import Row
+    from cvcache.browse import Row
 
 OURS = {
     *("name", "metadata", "scale", "translate", "multiscale", "rgb", "visible", "features", "axis_labels", "units"),

@@ -10,17 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache.browse.text import line
+from cvcache.browse import line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
-from cvcache.node.cachedir import CacheDir
+from cvcache.node import CacheDir
 from cvcache.store import layout
 
 if TYPE_CHECKING:
-    from cvcache.browse.layer_data.images import LayerData
-    from cvcache.browse.rows import Row
-    from cvcache.formats.item_path import ItemPath
+    from cvcache.browse import LayerData, Row
+    from cvcache.formats import ItemPath
     from cvcache.napari.layers.viewport import View
-    from cvcache.node.items import Item
+    from cvcache.node import Item
 
 Key = tuple[str, str]
 """URL of a node, and the name of one of its items."""
@@ -123,7 +122,7 @@ def _nothing(order: Order, row: Row) -> Made:
 
 def read(made: Made) -> Made:
     """Read ahead what will be seen of an item; an error becomes part of the answer."""
-    from cvcache.browse.layer_data.layers import with_contrast
+    from cvcache.browse import with_contrast
     from cvcache.napari.layers.prefetch import read_ahead
 
     trouble = functools.partial(made.order.tell, made)
@@ -180,7 +179,7 @@ def _make(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -
 
 
 def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -> Made:
-    from cvcache.browse.layer_data.layers import cost, layers
+    from cvcache.browse import cost, layers
 
     made = Made(order, row, node, name)
     try:
@@ -194,7 +193,7 @@ def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str
 
 def _others(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
     """Yield where pixels of other nodes lie."""
-    from cvcache.browse.layer_data.images import place_under
+    from cvcache.browse import place_under
 
     for layer in layers:
         owner = (layer[1].get("metadata") or {}).get("cvcache", {}).get("node")

@@ -20,7 +20,7 @@ from cvcache.errors import CvcacheError
 from cvcache.napari.layers.viewport import PLANE, Frame, Span, View
 
 if TYPE_CHECKING:
-    from cvcache.browse.layer_data.images import LayerData
+    from cvcache.browse import LayerData
 
 Trouble = Callable[[Exception], object] | None
 Held = tuple[tuple[Span, ...], np.ndarray]

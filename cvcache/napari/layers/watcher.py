@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from cvcache.browse.text import line
+from cvcache.browse import line
 from cvcache.errors import NodeRemoved, NodeReplaced
 from cvcache.napari.layers.layer_jobs import Key, Made, owner_of, remake, replaced
 from cvcache.napari.settings import settings
@@ -18,7 +18,7 @@ from cvcache.napari.settings import settings
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
     from cvcache.napari.layers.viewport import View
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import CacheDir
 
 UNCOMMITTED = " (uncommitted)"
 FAILED = " (failed)"

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPalette, QTextCharFormat, QTextCursor, QTextLength, QTextOption, QTextTableFormat
 from qtpy.QtWidgets import QFrame, QSizePolicy, QTextEdit, QWidget
 
-from cvcache.browse.text import lines
+from cvcache.browse import lines
 from cvcache.napari.panel.widgets import PALE
 
 

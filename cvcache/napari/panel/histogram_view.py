@@ -9,8 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse.previews import Histogram
-from cvcache.browse.text import number_text
+from cvcache.browse import Histogram, number_text
 from cvcache.napari.panel.widgets import GAP, PALE, column
 
 HEIGHT = 110

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from cvcache.browse.item_bytes import TROUBLE, told
-from cvcache.browse.row_facts import key_text, stale_because, why
-from cvcache.browse.text import environment_lines, fields, line, value_text
+from cvcache.browse import TROUBLE, environment_lines, fields, key_text, line, stale_because, told, value_text, why
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.page import Page, Shown, has_record
 from cvcache.napari.panel.text_view import FindBar, TextView

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse.item_bytes import TROUBLE, told
-from cvcache.browse.previews import follow_log, log_tail
-from cvcache.browse.row_facts import error_text
-from cvcache.browse.text import line
-from cvcache.logs.tail import FIRST_PAUSE, LONGEST_PAUSE, Tail
+from cvcache.browse import TROUBLE, error_text, follow_log, line, log_tail, told
+from cvcache.logs import FIRST_PAUSE, LONGEST_PAUSE, Tail
 from cvcache.napari.panel.page import Page, Shown, has_record, items_of
 from cvcache.napari.panel.text_view import FindBar, TextView, readable
 from cvcache.napari.panel.widgets import GAP, SMALL, Sentence, column
 
 if TYPE_CHECKING:
-    from cvcache.browse.rows import Row
+    from cvcache.browse import Row
     from cvcache.napari.jobs import Jobs
 
 RUN_LOG = "run.log"

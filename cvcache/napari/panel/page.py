@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QStackedLayout, QWidget
 
-from cvcache.browse.item_bytes import told
-from cvcache.browse.rows import Row, item_row
-from cvcache.browse.text import line
+from cvcache.browse import Row, item_row, line, told
 from cvcache.napari.panel.widgets import Sentence
 
 if TYPE_CHECKING:
-    from cvcache.browse.tree import Tree
+    from cvcache.browse import Tree
     from cvcache.napari.jobs import Jobs
 
 WITHOUT_RECORD = frozenset({"", "absent", "folder", "foreign", "unreadable"})

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QTabWidget, QWidget
 
-from cvcache.browse.rows import Row
-from cvcache.browse.tree import Tree
+from cvcache.browse import Row, Tree
 from cvcache.napari.jobs import Jobs
 from cvcache.napari.panel.key_page import KeyPage, MadePage
 from cvcache.napari.panel.log_page import LogPage

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse.text import line
+from cvcache.browse import line
 
 _GROW = 4
 """How many times its size a small picture is drawn, at most."""

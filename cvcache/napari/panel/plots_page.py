@@ -9,10 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
-from cvcache.browse.pictures.pictures import has_picture, picture
-from cvcache.browse.pictures.png import Refused
-from cvcache.browse.rows import Row
-from cvcache.browse.text import line
+from cvcache.browse import Refused, Row, has_picture, line, picture
 from cvcache.napari.decode import MOST_SIDE, decode
 from cvcache.napari.panel.page import Page, Shown, items_of, known_items, may_have
 from cvcache.napari.panel.picture_view import PictureView, PictureWindow

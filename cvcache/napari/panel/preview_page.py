@@ -9,14 +9,21 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse.compare import difference
-from cvcache.browse.item_bytes import TROUBLE
-from cvcache.browse.pictures.pictures import picture, thumbnail
-from cvcache.browse.pictures.png import Refused
-from cvcache.browse.previews import Histogram, histogram, text_head
-from cvcache.browse.row_facts import facts
-from cvcache.browse.rows import Row
-from cvcache.browse.text import line, shape_text, size_text
+from cvcache.browse import (
+    TROUBLE,
+    Histogram,
+    Refused,
+    Row,
+    difference,
+    facts,
+    histogram,
+    line,
+    picture,
+    shape_text,
+    size_text,
+    text_head,
+    thumbnail,
+)
 from cvcache.napari.decode import decode
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.histogram_view import HistogramView

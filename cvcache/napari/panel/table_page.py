@@ -9,10 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
-from cvcache.browse.item_bytes import TROUBLE, told
-from cvcache.browse.rows import Row
-from cvcache.browse.table_preview import TableHead, table_head
-from cvcache.browse.text import line, tip
+from cvcache.browse import TROUBLE, Row, TableHead, line, table_head, tip, told
 from cvcache.napari.panel.page import Page, Shown, items_of, may_have
 from cvcache.napari.panel.widgets import SMALL, Sentence, column
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QTextCursor, QTextDocument
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QToolButton, QWidget
 
-from cvcache.browse.text import lines
+from cvcache.browse import lines
 from cvcache.napari.panel.widgets import GAP
 
 MOST_LINES = 20_000

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse.text import tip
+from cvcache.browse import tip
 
 SMALL, GAP = 6, 4
 """Pixels around things, and between them."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime
 
-from cvcache.browse.item_bytes import told
-from cvcache.browse.rows import Row
-from cvcache.browse.text import TIP_LINE, line, size_text, tip
+from cvcache.browse import TIP_LINE, Row, line, size_text, tip, told
 from cvcache.errors import CvcacheError
-from cvcache.store.layout import above_control
+from cvcache.store import above_control
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
 NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))

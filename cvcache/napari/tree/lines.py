@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cvcache.browse.rows import Row
+from cvcache.browse import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from cvcache.browse.locate import Landing, open_url
-from cvcache.browse.rows import Level, Row
-from cvcache.browse.tree import MOST_CHILDREN, Tree
+from cvcache.browse import MOST_CHILDREN, Landing, Level, Row, Tree, open_url
 from cvcache.napari.jobs import Job, Jobs
 from cvcache.napari.tree.cells import sentence
 from cvcache.napari.tree.model import TreeModel

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, QObject, Qt, Signal
 
-from cvcache.browse.find import matches
-from cvcache.browse.rows import Level, Row
-from cvcache.browse.text import line as plain_line
-from cvcache.browse.text import tip
+from cvcache.browse import Level, Row, matches, tip
+from cvcache.browse import line as plain_line
 from cvcache.napari.icons import kind_icon, state_icon
 from cvcache.napari.tree.cells import COLUMNS, NAME, SIZE, cell_text, row_tip
 from cvcache.napari.tree.lines import EMPTY, LOADING, Line, Said, changes, runs

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
 
-from cvcache.browse.find import MOST_FOUND, search
-from cvcache.browse.rows import Level, Row
-from cvcache.browse.tree import Tree
+from cvcache.browse import MOST_FOUND, Level, Row, Tree, search
 from cvcache.napari.icons import action_icon
 from cvcache.napari.jobs import Job, Jobs
 from cvcache.napari.tree.cells import sentence

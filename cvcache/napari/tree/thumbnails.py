@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 
-from cvcache.browse.pictures.pictures import thumbnail
-from cvcache.browse.rows import Row
+from cvcache.browse import Row, thumbnail
 from cvcache.napari.decode import decode
 from cvcache.napari.jobs import Jobs
 

@@ -9,8 +9,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QSi
 from qtpy.QtGui import QKeySequence, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QMenu, QTreeView, QWidget
 
-from cvcache.browse.rows import Row
-from cvcache.browse.text import line
+from cvcache.browse import Row, line
 from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, SIZE, STATE, TYPE, WHEN
 from cvcache.napari.tree.model import TreeModel
 
