@@ -101,7 +101,7 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : str, os.PathLike or mapping of str to bytes
         Names are relative, with ``/`` between. Of a directory its files at any depth are taken; empty directories have
         no place in a bucket and are left out.

@@ -26,7 +26,7 @@ def write(place: ItemPath, obj: object, /, *, transparent: bool = False) -> dict
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : matplotlib.figure.Figure, or str of SVG, or bytes of a PDF
     transparent : bool
         Leave the ground of a figure and its axes away.

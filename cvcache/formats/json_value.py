@@ -20,7 +20,7 @@ def write(place: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[st
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : object
     indent : int, optional
         Spaces per level; None puts everything on one line.

@@ -28,7 +28,7 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : dict, nbformat.NotebookNode, or str or os.PathLike
         Its content, of nbformat 4 or later, or the path of a local ``.ipynb``, whose bytes are kept as they are.
 

@@ -22,7 +22,7 @@ def write(place: ItemPath, obj: object, /, *, compress: bool = False) -> dict[st
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : dict of str to numpy.ndarray
     compress : bool
         Deflate each array.

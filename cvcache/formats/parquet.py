@@ -28,7 +28,7 @@ def write(place: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> 
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : pandas.DataFrame or pyarrow.Table
         It comes back as the same of the two; several levels of index, time zones, categories, nullable types and plain
         ``.attrs`` are kept.
@@ -59,7 +59,7 @@ def read(place: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> p
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     columns : sequence of str or int, optional
         Names of the columns to read, in the order wanted; the index of a DataFrame comes along.
 

@@ -24,7 +24,7 @@ def write(place: ItemPath, obj: object, /, *, dpi: float | None = None, transpar
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : matplotlib.figure.Figure or numpy.ndarray
         An array is gray (rows, columns) of bool, uint8 or uint16, or colour (rows, columns, 3 or 4) of
         uint8, red first, opacity last.

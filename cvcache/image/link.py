@@ -28,7 +28,7 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : str or os.PathLike
         URL or path of a zarr or OME-Zarr (a directory, or one zip), whole or with ``?slices=[0,:100]``, or of a
         file of any kind. A local path is made absolute, links in it followed.
@@ -70,7 +70,7 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     level : int
         Of an image: 0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional

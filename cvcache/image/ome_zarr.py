@@ -81,7 +81,7 @@ def write(
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of any integer, float, complex or bool dtype; axes in the order t, c, z, y, x as far as present.
     axes : sequence of str, optional
@@ -203,7 +203,7 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional

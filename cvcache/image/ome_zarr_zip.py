@@ -40,7 +40,7 @@ def write(place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
         On a disk.
     obj : array
         See `cvcache.image.ome_zarr.write`.
@@ -94,7 +94,7 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional

@@ -41,7 +41,7 @@ def write(
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : pandas.DataFrame or numpy.ndarray
         One point a row: a table with a column of numbers for each axis, the other columns being features; or an array
         (points, axes) of integers or floats. It comes back as the same of the two.

@@ -49,7 +49,7 @@ def write(
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of rank 1 to 32 and any integer, float, complex or bool dtype.
     chunks : sequence of int, optional

@@ -50,7 +50,7 @@ class Record:
     Attributes
     ----------
     seq, after : int, str
-        Place in the chain: its number and the attempt of the record before it (``"root"`` for the first).
+        ItemPath in the chain: its number and the attempt of the record before it (``"root"`` for the first).
     state : str
         One of `STATES`.
     attempt : str

@@ -36,7 +36,7 @@ class Subject:
 
     Attributes
     ----------
-    place : Place
+    place : ItemPath
         Where it lies, with what is recorded of it.
     name : str
         Of the item or file; its ending says the format.

@@ -85,7 +85,7 @@ class ZipStore(Store):
     path : str
         The file's full key in it.
     pin : str
-        Full key, in `store`, of the record that would replace the commit the file belongs to (see `Place`); empty
+        Full key, in `store`, of the record that would replace the commit the file belongs to (see `ItemPath`); empty
         for none.
 
     Raises

@@ -1,4 +1,4 @@
-"""What only zarr can read, over a `Place`: every byte it reads passes ``place.get``."""
+"""What only zarr can read, over a `ItemPath`: every byte it reads passes ``place.get``."""
 
 from __future__ import annotations
 

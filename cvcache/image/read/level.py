@@ -38,7 +38,7 @@ def open_level(
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     *parts : slices, str or None

@@ -43,7 +43,7 @@ class StoredArray:
 
     Parameters
     ----------
-    place : Place
+    place : ItemPath
         Of the item.
     spec : ArraySpec
     window : tuple

@@ -49,7 +49,7 @@ class Plan:
 
     Attributes
     ----------
-    place : Place
+    place : ItemPath
         In another process without what ties it to this one.
     dtype : str
         Of the source's blocks.

@@ -71,7 +71,7 @@ class Made:
         LayerData tuples of napari.
     cost : int
         Bytes that one plane of each reads.
-    others : tuple of Place
+    others : tuple of ItemPath
         Where pixels lie that another node's commit vouches for: of a link, or of the labels a table goes with.
     read : bool
         Whether what will be seen was read ahead.
