@@ -35,7 +35,6 @@ handler can say what it wants to do rather than what happened.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -177,6 +176,8 @@ class NewerRecord(BadRecord):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of `known`, else an empty string."""
+    import difflib  # brings re: only a mistake needs it
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 

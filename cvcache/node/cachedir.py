@@ -13,11 +13,9 @@ from typing import IO, Any, Self
 
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.formats import plain_values
-from cvcache.logs import capture_log
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
-from cvcache.node.provenance import environment
 from cvcache.protocol import (
     Attempt,
     NodeRequest,
@@ -108,6 +106,8 @@ class CacheDir(NodeItems):
         rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
         plain_values(attempt.meta, f"the metadata of {self.url}")
+        from cvcache.node.provenance import environment  # only who commits needs it
+
         record = commit_attempt(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)
@@ -225,6 +225,8 @@ class CacheDir(NodeItems):
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
+        from cvcache.logs import capture_log  # brings tempfile and concurrent.futures, which only a log needs
+
         return capture_log(open_attempt(self.url), name, self.write)
 
     def _writable(self) -> Attempt:

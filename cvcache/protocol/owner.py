@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import functools
 import os
-import socket
 import threading
 
 from cvcache.protocol.record import Owner
@@ -18,6 +17,8 @@ from cvcache.protocol.record import Owner
 @functools.cache
 def _machine(pid: int) -> tuple[str, str, str, str]:
     """Return host, boot id, pid namespace and start time of this process; `pid` renews them after a fork."""
+    import socket  # a tenth of what a first verb may cost, once a process
+
     return socket.gethostname(), _read("/proc/sys/kernel/random/boot_id"), _namespace(), _start_time(pid)
 
 

@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, Self, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from cvcache.store.fileobj import Guard
+if TYPE_CHECKING:
+    from cvcache.store.fileobj import Guard
 
 CONCURRENCY = 48
 """Requests to a bucket under way in one process."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cvcache.store.base import CONCURRENCY
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,6 +19,8 @@ R = TypeVar("R")
 @functools.cache
 def _pool(size: int, process: int) -> ThreadPoolExecutor:
     """Return the threads of this process; a forked child has none of its parent's."""
+    from concurrent.futures import ThreadPoolExecutor  # only a bucket needs it
+
     return ThreadPoolExecutor(size, thread_name_prefix=f"cvcache-io-{process}")
 
 

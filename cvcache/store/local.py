@@ -17,12 +17,13 @@ from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.fileobj import Guard
 from cvcache.store.layout import control_dirs, node_of, temporary
 from cvcache.store.local_read import AT_ONCE, NO_FILES, READ, no_file, open_file, read
 
 if TYPE_CHECKING:
     from io import FileIO
+
+    from cvcache.store.fileobj import Guard
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.node import CacheDir, Commit, NoCache, TreeContext
+from cvcache.node import CacheDir, Commit, TreeContext
 from cvcache.protocol import Policy
 from cvcache.store import MemoryCache, location_of
 
@@ -48,6 +48,8 @@ def cdir(
         For a spelling no store keeps, and for places that must never be a node.
     """
     if where is None:
+        from cvcache.node import NoCache  # few scripts run without a cache
+
         return NoCache()
     _check_options(storage_options)
     if isinstance(also, (str, os.PathLike)):
