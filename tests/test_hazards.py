@@ -869,7 +869,7 @@ def test_an_open_before_a_removal_wins_or_loses_whole(guard: Guard) -> None:
     compute(guard.at("node"), 1, key={"k": 1})
 
     def another_machine() -> None:
-        newest = cdir_query(guard.at("node"))._newest()
+        newest = cdir_query(guard.at("node")).record()
         assert newest is not None
         put_record(guard.case, claim_record(seq=newest.seq + 1, after=newest.attempt, attempt="c" * 16), "node")
 

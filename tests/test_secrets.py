@@ -151,7 +151,7 @@ def test_a_secret_option_leaves_no_trace(case: BucketCase, log: io.StringIO) -> 
     commit = cdir_query(top).commit
     ears.objects(
         node=top, item=item, commit=commit, policy=top.policy, store=top.store, copy=copy.copy(top),
-        place=ItemPath(top.store, top.location), nodes=list(cdir_walk(top)), record=top.snapshot()._newest(),
+        place=ItemPath(top.store, top.location), nodes=list(cdir_walk(top)), record=top.snapshot().record(),
     )  # fmt: skip
     ears.assert_nothing_heard()
     with cdir_init(top, {"k": 3}) as node:
@@ -196,7 +196,7 @@ def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> N
         assert CANARY.encode() not in pickle.dumps(thing)
     again: CacheDir = pickle.loads(pickle.dumps(node))  # noqa: S301 - its own
     assert again == node
-    assert again._access.options == {}
+    assert again._context.options == {}
 
 
 # -- failures, as the libraries below word them ---------------------------------------------------------

@@ -111,7 +111,7 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     One LIST a directory, and for a node one more and a GET.
     """
     _check(row)
-    found = read_tree(row.node.reached(), depth=None if below else 0)
+    found = read_tree(row.node.with_context(), depth=None if below else 0)
     entries = [entry for entry in found.flat() if _is_node(entry.state)]
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)

@@ -39,7 +39,7 @@ def place_of(row: Row) -> ItemPath:
     node = row.node
     if row.state == "foreign":
         return ItemPath(node.store, f"{node.location}/{row.name}")
-    return node.item_place(row.name, row.meta)
+    return node.item_path(row.name, row.meta)
 
 
 def head(row: Row, limit: int) -> Raw:

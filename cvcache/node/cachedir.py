@@ -59,13 +59,13 @@ class CacheDir(NodeItems):
             return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
         node: CacheDir = self
         while isinstance(found := node._obtain(wish), Sibling):
-            node = node.beside(init.sibling(node.store, node.location, wish))
+            node = node.sibling(init.sibling(node.store, node.location, wish))
         return found
 
     def _obtain(self, wish: NodeRequest) -> CacheDir | Sibling:
         """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
-        found = obtain(self.store, self._path, wish, self.policy, lambda: self.serving(wish))
-        if isinstance(found, CacheDir) and (self._access.copy_on_read or self._would_hide(wish)):
+        found = obtain(self.store, self._path, wish, self.policy, lambda: self.find_result_for(wish))
+        if isinstance(found, CacheDir) and (self._context.copy_on_read or self._would_hide(wish)):
             other, found = found, obtain(self.store, self._path, wish, self.policy)
             if isinstance(found, Attempt):
                 found = copy_node.fill(found, other)
@@ -73,28 +73,28 @@ class CacheDir(NodeItems):
                 found = other
         if isinstance(found, CacheDir):
             logger.info("%s: read from %s", self.url, found.url)
-            return self.going_by(found)
+            return self.with_result_of(found)
         if isinstance(found, Sibling):
             return found
         if not isinstance(found, Attempt):
             if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
                 logger.info("%s: read, computed %s", self.url, found.time)
             return self.pinned_to(found)
-        node = type(self)(self._access, self._path, self._also)
+        node = type(self)(self._context, self._path, self._also)
         node._attempt = found  # noqa: SLF001 - the same class
         return node
 
     def _would_hide(self, wish: NodeRequest) -> bool:
-        """Whether another handle to this node would go by what this tree has, and not by what was found elsewhere."""
+        """Whether this tree has a record that later handles would read before the result of another tree."""
         return wish.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
 
-    def serving(self, wish: NodeRequest) -> CacheDir | None:
-        """Return the same node in another place, if its result fulfils `wish`; one LIST and one GET each."""
-        return None if wish.request.force else self.elsewhere(wish.request.digest)
+    def find_result_for(self, wish: NodeRequest) -> CacheDir | None:
+        """Return the same node in one of the `also` trees, if its result fulfils `wish`; one LIST and one GET each."""
+        return None if wish.request.force else self.find_in_other_trees(wish.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
-        self._newest()
+        self.record()
         attempt = self._attempt or open_attempt(self.url)
         if attempt is None:
             if (planner := init.current_planner()) is not None and planner.has(self):
@@ -123,7 +123,7 @@ class CacheDir(NodeItems):
 
         ``out.meta["nuclei"] = 241``. Of a committed node this is a copy. No store call.
         """
-        self._newest()
+        self.record()
         if self._attempt is not None:
             return self._attempt.meta
         return dict(self.commit.meta) if self.commit else {}
@@ -191,8 +191,8 @@ class CacheDir(NodeItems):
             msg = f"open({name!r}, {mode!r}): the mode is 'rb' or 'wb'; wrap the file in io.TextIOWrapper for text"
             raise UsageError(msg)
         if mode == "rb":
-            there = self._there
-            return item_io.open_item(there.store, there.location, self._newest(), name, self.item_meta(name))
+            node = self._result_node
+            return item_io.open_item(node.store, node.location, self.record(), name, self.item_meta(name))
         attempt = self._own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
@@ -230,7 +230,7 @@ class CacheDir(NodeItems):
         return capture_log(open_attempt(self.url), name, self.write)
 
     def _writable(self) -> Attempt:
-        record = self._newest()
+        record = self.record()
         if self._attempt is not None:
             return self._attempt
         if record is not None and record.state == "committed":

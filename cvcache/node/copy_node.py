@@ -37,7 +37,7 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
     -----
     Per object one GET and one PUT, or one copy request within a store; of a directory item one LIST per 1,000.
     """
-    source = source._there  # noqa: SLF001 - where the bytes are
+    source = source._result_node  # noqa: SLF001 - where the bytes are
     record = source.record()
     rows = {name: row for name, row in source.rows().items() if names is None or name in names}
     try:

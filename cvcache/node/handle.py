@@ -1,4 +1,4 @@
-"""A handle to a node: where it lies, by which record it goes, and what that says."""
+"""A handle to a node: its address, the record it is pinned to, and what that record says."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ logger = logging.getLogger("cvcache")
 
 
 class NodeHandle:
-    """The part of a `CacheDir` that knows where it lies and by which record it goes.
+    """The part of a `CacheDir` that has an address and a record.
 
     Parameters
     ----------
-    access : Access
+    context : TreeContext
         Of the tree the node is in.
     path : str
         Full key of the node in its store, without a scheme.
     also : tuple of NodeHandle
-        The same node in other trees, which are looked at where this one has no result.
+        The same node in other trees; they are read where this one has no result.
     """
 
-    def __init__(self, access: TreeContext, path: str, also: tuple[Self, ...] = ()) -> None:
-        self._access = access
+    def __init__(self, context: TreeContext, path: str, also: tuple[Self, ...] = ()) -> None:
+        self._context = context
         self._path = path
         self._also = also
-        self._found: Self | None = None  # the one of `also` whose record this handle goes by
+        self._result_from: Self | None = None  # the one of `also` whose result this handle shows
         self._attempt: Attempt | None = None
         self._record: Record | None = None
         self._looked = False
-        self._peeked = False  # looked at on the way, which says nothing of what it stands for
+        self._peeked = False  # only to answer a question; the handle may still mean a mere address
         self._computed = False
-        self._lent: tuple[Any, str | None] | None = None
+        self._inherited_key: tuple[Any, str | None] | None = None
 
     @property
-    def lent(self) -> tuple[Any, str | None] | None:
-        """Key and digest that a node opened here without one has from a node above, open in another process."""
-        return self._lent
+    def inherited_key(self) -> tuple[Any, str | None] | None:
+        """Key and digest of a node above that another process has open; a node opened here without a key gets them."""
+        return self._inherited_key
 
     @property
     def store(self) -> Store:
-        """The store that keeps the node."""
-        return self._access.store(self._path)
+        """The store that holds the node."""
+        return self._context.store(self._path)
 
     @property
     def location(self) -> str:
@@ -60,24 +60,24 @@ class NodeHandle:
 
     @property
     def policy(self) -> Policy:
-        """How long the node waits for whom."""
-        return self._access.policy
+        """How long to wait for other owners, and how often to ask the store."""
+        return self._context.policy
 
     @property
     def url(self) -> str:
-        """Where the node lies: a path on disk, or a URL; never with a secret."""
-        return self._access.url(self._path)
+        """The address of the node: a path on disk, or a URL; never with a secret."""
+        return self._context.url(self._path)
 
     @property
-    def kept(self) -> bool:
+    def is_persistent(self) -> bool:
         """Whether results outlive the handle; not so without a cache."""
-        return self._access.scheme != "none"
+        return self._context.scheme != "none"
 
     @property
-    def found_at(self) -> str:
-        """Where its result lies: `url`, or that of a place given as ``also=``; one LIST and one GET the first time."""
-        self._newest()
-        return self._there.url
+    def result_url(self) -> str:
+        """The address of its result: `url`, or one in a tree given as ``also=``; one LIST and one GET at first."""
+        self.record()
+        return self._result_node.url
 
     @property
     def name(self) -> str:
@@ -89,33 +89,33 @@ class NodeHandle:
         names = [check_node_name(part) for part in name.split("/")]
         return self._at(check_key("/".join([self._path.rstrip("/"), *names]), name), "/".join(names))
 
-    def beside(self, name: str) -> Self:
+    def sibling(self, name: str) -> Self:
         """Return the sibling `name`; no I/O."""
         return self._at(f"{self._path.rpartition('/')[0]}/{name}", f"../{name}")
 
     def _at(self, path: str, relative: str) -> Self:
-        """Return the node at `path`, which is at `relative` from here."""
+        """Return the node at `path`, which is `relative` to this one."""
         if not self._also:
-            return self._lending(type(self)(self._access, path))
-        also = ((other, init.resolve(other.location, relative)) for other in self._also)
-        others = tuple(other._at(found, relative) for other, found in also if found)  # noqa: SLF001 - the same class
-        return self._lending(type(self)(self._access, path, others))
+            return self._with_inherited_key(type(self)(self._context, path))
+        paths = ((other, init.resolve(other.location, relative)) for other in self._also)
+        others = tuple(other._at(found, relative) for other, found in paths if found)  # noqa: SLF001 - the same class
+        return self._with_inherited_key(type(self)(self._context, path, others))
 
-    def _lending(self, below: Self) -> Self:
-        below._lent = self._lent
-        return below
+    def _with_inherited_key(self, node: Self) -> Self:
+        node._inherited_key = self._inherited_key
+        return node
 
     @property
-    def is_place(self) -> bool:
-        """Whether this handle says only where a node lies: it was not looked at, or is not committed; no store call."""
-        record = self._newest() if self._looked or self._attempt is not None else None
+    def is_address(self) -> bool:
+        """Whether this handle means an address and no result: never read, or not committed; no store call."""
+        record = self.record() if self._looked or self._attempt is not None else None
         return self._peeked or record is None or record.state != "committed"
 
     def with_policy(self, policy: Policy) -> Self:
-        """Return a handle to the same node that waits and asks as `policy` says; no I/O."""
-        return self.reached(policy=policy)
+        """Return a handle to the same node with another policy; no I/O."""
+        return self.with_context(policy=policy)
 
-    def reached(
+    def with_context(
         self,
         *,
         policy: Policy | None = None,
@@ -123,38 +123,38 @@ class NodeHandle:
         also: Iterable[Self] = (),
         copy_on_read: bool = False,
     ) -> Self:
-        """Return a handle to the same node that is reached in another way, see `cdir`; what is not given stays."""
-        mine = self._access
-        access = replace(
-            mine,
-            policy=policy or mine.policy,
-            ram=ram or mine.ram,
-            copy_on_read=copy_on_read or mine.copy_on_read,
+        """Return a handle to the same node with another context, see `cdir`; what is not given stays."""
+        old = self._context
+        context = replace(
+            old,
+            policy=policy or old.policy,
+            ram=ram or old.ram,
+            copy_on_read=copy_on_read or old.copy_on_read,
         )
-        others = (other.reached(ram=access.ram) for other in also)
-        return type(self)(access, self._path, (*self._also, *others))
+        others = (other.with_context(ram=context.ram) for other in also)
+        return type(self)(context, self._path, (*self._also, *others))
 
     def snapshot(self) -> Self:
         """Return a handle to the node as it is now; one LIST and one GET."""
-        return type(self)(self._access, self._path, self._also).refresh()
+        return type(self)(self._context, self._path, self._also).refresh()
 
     def refresh(self) -> Self:
-        """Look at the node again and return this handle; one LIST and one GET, for each place that has no result."""
-        self._record, self._looked, self._found = read_newest(self.store, self._path), True, None
+        """Read the newest record and return this handle; one LIST and one GET, for each tree that has no result."""
+        self._record, self._looked, self._result_from = read_newest(self.store, self._path), True, None
         self._peeked = False
-        if self._also and self.own_state == "absent" and (there := self.elsewhere(None)) is not None:
-            self._found, self._record = there, there.record()
+        if self._also and self.own_state == "absent" and (other := self.find_in_other_trees(None)) is not None:
+            self._result_from, self._record = other, other.record()
         return self
 
-    def elsewhere(self, digest: str | None) -> Self | None:
-        """Return the same node in one of the other places, if it is complete there with this key digest (None: any).
+    def find_in_other_trees(self, digest: str | None) -> Self | None:
+        """Return the same node in one of the `also` trees, if it is complete there with this key digest (None: any).
 
         One LIST and one GET each.
         """
         for other in self._also:
             try:
                 node = other.snapshot()
-            except OSError as error:  # what cannot be reached has nothing for us
+            except OSError as error:  # a tree that cannot be read counts as empty
                 logger.warning("%s cannot be looked at (%s); going on without it", other.url, error)
                 continue
             if node.own_state == "committed" and digest in {None, node.digest}:
@@ -162,19 +162,19 @@ class NodeHandle:
         return None
 
     def pinned_to(self, record: Record) -> Self:
-        """Return a handle to this node that goes by `record`; no I/O."""
-        node = type(self)(self._access, self._path, self._also)
+        """Return a handle to this node that is pinned to `record`; no I/O."""
+        node = type(self)(self._context, self._path, self._also)
         node._record, node._looked = record, True  # noqa: SLF001 - the same class
         return node
 
-    def going_by(self, other: Self) -> Self:
-        """Return a handle to this node that takes the result of `other` for its own; no I/O."""
-        node = type(self)(self._access, self._path, self._also)
-        node._found, node._record, node._looked = other, other.record(), True  # noqa: SLF001 - the same class
+    def with_result_of(self, other: Self) -> Self:
+        """Return a handle to this node that shows the result of `other` as its own; no I/O."""
+        node = type(self)(self._context, self._path, self._also)
+        node._result_from, node._record, node._looked = other, other.record(), True  # noqa: SLF001 - the same class
         return node
 
-    def _newest(self) -> Record | None:
-        """Return the record this handle goes by, looking at the store only the first time."""
+    def record(self) -> Record | None:
+        """Return the record this handle shows; the store is read only the first time."""
         if self._attempt is not None and self._attempt.fate is not None:
             self._record, self._looked, self._attempt = self._attempt.fate, True, None
             self._computed = True
@@ -186,37 +186,37 @@ class NodeHandle:
         return self._record
 
     @property
-    def _there(self) -> Self:
-        """Where the result lies that this handle goes by."""
-        return self._found._there if self._found is not None else self  # noqa: SLF001 - the same class
+    def _result_node(self) -> Self:
+        """The node whose result this handle shows: this one, or one of the `also` trees."""
+        return self._result_from._result_node if self._result_from is not None else self  # noqa: SLF001 - the same class
 
     @property
     def commit(self) -> Commit | None:
         """The commit, or None while the node is not complete."""
-        record = self._newest()
+        record = self.record()
         return Commit.of(record) if record is not None and record.state == "committed" else None
 
     @property
     def committed(self) -> bool:
         """Whether the node is complete."""
-        record = self._newest()
+        record = self.record()
         return record is not None and record.state == "committed"
 
     @property
     def computed(self) -> bool:
-        """Whether the result was computed through this handle, and not found."""
+        """Whether the result was computed through this handle, and not read."""
         return self.committed and self._computed
 
     @property
     def reason(self) -> tuple[str, ...]:
-        """Why the newest attempt was begun, one difference a line; empty for a node never computed."""
-        record = self._newest()
+        """Why the newest attempt was started, one difference a line; empty for a node never computed."""
+        record = self.record()
         return record.reason if record else ()
 
     @property
     def error(self) -> Mapping[str, str] | None:
         """Type, message and traceback of the failure the newest attempt ended with; None if it did not."""
-        record = self._newest()
+        record = self.record()
         if record is None:
             return None
         if record.state == "claimed" and is_dead(record.owner):
@@ -225,8 +225,8 @@ class NodeHandle:
 
     @property
     def version(self) -> str:
-        """What a key that holds an item of this node stands for; of a node not committed, its attempt."""
-        record = self._newest()
+        """The version that an item of this node has in a key; of a node not committed, its attempt."""
+        record = self.record()
         if record is None:
             msg = f"{self.url} was never computed, so it cannot be part of a key; compute it first"
             raise NotOpen(msg)
@@ -235,7 +235,7 @@ class NodeHandle:
     @property
     def digest(self) -> str | None:
         """The digest of the key it was computed with; None if it had none."""
-        record = self._newest()
+        record = self.record()
         return record.digest if record else None
 
     @property
@@ -253,14 +253,14 @@ class NodeHandle:
 
     @property
     def inputs(self) -> tuple[Mapping[str, str], ...]:
-        """The items in the node's key: where their nodes lie relative to this one, and their versions."""
-        record = self._newest()
+        """The items in the node's key: the URLs of their nodes relative to this one, and their versions."""
+        record = self.record()
         return record.inputs if record else ()
 
     @property
     def own_state(self) -> str:
-        """`state` without a look at other nodes: a stale node is committed."""
-        record = self._newest()
+        """`state` without reading other nodes: a stale node is committed."""
+        record = self.record()
         if record is None or record.state in {"released", "removing", "removed"}:
             return "absent"
         if record.state == "claimed":
@@ -268,22 +268,18 @@ class NodeHandle:
         return record.state
 
     def sources(self) -> list[tuple[Self, str | None]]:
-        """Return the nodes of this store that the node's key holds items of, and the version of each in it; no I/O."""
-        found = []
+        """Return the nodes of this store whose items are in the node's key, each with the version of it; no I/O."""
+        nodes = []
         for source in self.inputs:
             url = source.get("url", "")
             path = init.resolve(self._path, url) if url else None
             if path is not None:
-                found.append((self._at(path, url), source.get("version")))
-        return found
+                nodes.append((self._at(path, url), source.get("version")))
+        return nodes
 
     def children(self) -> list[Self]:
         """Return the child nodes, sorted by name; one LIST."""
         return [self / name for name in child_names(self.store.list(self._path).dirs)]
-
-    def record(self) -> Record | None:
-        """Return the record this handle goes by."""
-        return self._newest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NodeHandle) and self.url == other.url
@@ -295,18 +291,25 @@ class NodeHandle:
         return f"CacheDir({self.url!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        record = self._newest() if self._looked or self._attempt else None
-        kept = {"_access": self._access, "_path": self._path, "_also": self._also, "_found": self._found}
-        lent = (record.key, record.digest) if self._attempt is not None and record is not None else self._lent
-        return {**kept, "_record": record, "_lent": lent}
+        record = self.record() if self._looked or self._attempt else None
+        key = (record.key, record.digest) if self._attempt is not None and record is not None else self._inherited_key
+        return {
+            "_context": self._context,
+            "_path": self._path,
+            "_also": self._also,
+            "_result_from": self._result_from,
+            "_record": record,
+            "_inherited_key": key,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        NodeHandle.__init__(self, state["_access"], state["_path"], state["_also"])
-        self._found, self._record, self._lent = state["_found"], state["_record"], state["_lent"]
+        NodeHandle.__init__(self, state["_context"], state["_path"], state["_also"])
+        self._result_from, self._record = state["_result_from"], state["_record"]
+        self._inherited_key = state["_inherited_key"]
         self._looked = self._record is not None
 
     def __cvcache_key__(self) -> Canonical:
         return Canonical({"$node": self.version})
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
-        return self.found_at, {"version": self.version}
+        return self.result_url, {"version": self.version}

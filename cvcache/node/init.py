@@ -20,7 +20,7 @@ class _Node(Protocol):
     @property
     def url(self) -> str: ...
     @property
-    def lent(self) -> tuple[Any, str | None] | None: ...
+    def inherited_key(self) -> tuple[Any, str | None] | None: ...
 
 
 class Planner(Protocol):
@@ -59,7 +59,7 @@ def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, w
     """Return the wish for `key`; the one of the nearest node above that is open here if there is none."""
     check_on_stale(on_stale)
     if key is None:
-        form, key_digest = _inherited(node.url) or node.lent or (None, None)
+        form, key_digest = _inherited(node.url) or node.inherited_key or (None, None)
         met: list[Any] = []
     else:
         form, met = canonical_key_with_items(key)

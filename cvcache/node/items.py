@@ -1,4 +1,4 @@
-"""The items of a node: lazy handles, what is recorded of them, and what they hold."""
+"""The items of a node: lazy handles, their metadata, their content."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Item:
 
     @property
     def url(self) -> str:
-        """Where the item lies."""
+        """The address of the item."""
         return self._node.item_url(self._name)
 
     @property
@@ -47,7 +47,7 @@ class Item:
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """What was recorded of the item: kind, and as fits shape, dtype, axes, scale, size in bytes."""
+        """The item's row in the record: kind, and where they apply shape, dtype, axes, scale, size in bytes."""
         return self._node.item_meta(self._name)
 
     def read(self, **options: Any) -> Any:
@@ -55,11 +55,11 @@ class Item:
         return self._node.read(self._name, **options)
 
     def thumbnail(self) -> bytes | None:
-        """Return the small PNG that was made of an image or a figure while it was written, or None; one GET."""
+        """Return the small PNG that an image or a figure got when it was written, or None; one GET."""
         return self._node.thumbnail(self._name)
 
     @property
-    def is_place(self) -> bool:
+    def is_address(self) -> bool:
         """Whether its node was never computed."""
         return self._node.own_state == "absent"
 
@@ -73,13 +73,13 @@ class Item:
         return f"Item({self.url!r})"
 
     def __cvcache_key__(self) -> Canonical:
-        again = self._node.written_again(self._name)
+        rewrites = self._node.rewrite_count(self._name)
         return Canonical(
-            {"$item": self._name, "version": self._node.version, **({"written_again": again} if again else {})}
+            {"$item": self._name, "version": self._node.version, **({"written_again": rewrites} if rewrites else {})}
         )
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
-        return self._node.found_at, {"item": self._name, "version": self._node.version}
+        return self._node.result_url, {"item": self._name, "version": self._node.version}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
         row = self._node.committed_rows().get(self._name, {})
@@ -87,7 +87,7 @@ class Item:
 
 
 class NodeItems(NodeHandle):
-    """The part of a `CacheDir` that reads."""
+    """The part of a `CacheDir` that reads items."""
 
     def __getitem__(self, name: str) -> Item:
         """Return the item `name`, which need not exist yet; no I/O."""
@@ -96,8 +96,8 @@ class NodeItems(NodeHandle):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and unicodedata.normalize("NFC", name) in self.rows()
 
-    def written_again(self, name: str) -> int:
-        """How often an item of a node that is open here was written after the first time."""
+    def rewrite_count(self, name: str) -> int:
+        """Return how often an item of a node that is open here was written after the first time."""
         return max(0, self._attempt.writes[name] - 1) if self._attempt is not None else 0
 
     def items(self) -> list[Item]:
@@ -105,10 +105,10 @@ class NodeItems(NodeHandle):
         return [Item(self, name) for name in sorted(self.rows())]
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return item name -> what was recorded of it; no store call for a committed node, one LIST for another."""
-        record = self._newest()
+        """Return item name -> row (its metadata); no store call for a committed node, one LIST for another."""
+        record = self.record()
         if record is not None and record.state in {"committed", "failed"}:
-            return item_io.committed_rows(self._there.store, self._there.location, record)
+            return item_io.committed_rows(self._result_node.store, self._result_node.location, record)
         if record is None or record.state != "claimed":
             return {}
         own = self._attempt.rows if self._attempt else {}
@@ -123,39 +123,41 @@ class NodeItems(NodeHandle):
             ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
             was under git ``git`` (``commit``, ``dirty``). Empty for a node that is not committed.
         """
-        record = self._newest()
+        record = self.record()
         if record is None or record.state != "committed":
             return {}
-        return item_io.read_made(self._there.store, self._there.location, record)
+        return item_io.read_made(self._result_node.store, self._result_node.location, record)
 
     def thumbnail(self, name: str) -> bytes | None:
         """Return the small PNG of the item `name`, or None where there is none; one GET."""
-        record = self._newest()
+        record = self.record()
         if record is None:
             return None
-        return item_io.read_thumbnail(self._there.store, self._there.location, record, check_item_name(name))
+        return item_io.read_thumbnail(
+            self._result_node.store, self._result_node.location, record, check_item_name(name)
+        )
 
     def is_newest(self) -> bool:
-        """Whether no record follows the one this handle goes by; one STAT."""
-        record, there = self._newest(), self._there
-        return record is None or there.store.stat(layout.successor(there.location, record)) is None
+        """Whether no record follows the one this handle is pinned to; one STAT."""
+        record, node = self.record(), self._result_node
+        return record is None or node.store.stat(layout.successor(node.location, record)) is None
 
     def item_url(self, name: str) -> str:
-        """Return where the item `name` lies, or would lie."""
-        record, there = self._newest(), self._there
-        return there.store.url(f"{layout.root(there.location, record)}/{name}")
+        """Return the address of the item `name`, which need not exist."""
+        record, node = self.record(), self._result_node
+        return node.store.url(f"{layout.root(node.location, record)}/{name}")
 
-    def item_place(self, name: str, row: Mapping[str, Any]) -> ItemPath:
-        """Return where the item `name`, of which `row` is recorded, lies; pinned to the commit this handle goes by.
+    def item_path(self, name: str, row: Mapping[str, Any]) -> ItemPath:
+        """Return the path of the item `name` with the metadata `row`, pinned to the commit of this handle.
 
         No store call, but one GET for the plan of an image that is being written.
         """
-        record, there = self._newest(), self._there
-        row = row if row or record is None else item_io.planned(there.store, there.location, record, name)
-        return item_io.committed_place(there.store, there.location, record, name, row, self._access.ram)
+        record, node = self.record(), self._result_node
+        row = row if row or record is None else item_io.planned(node.store, node.location, record, name)
+        return item_io.committed_place(node.store, node.location, record, name, row, self._context.ram)
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
-        """Return what was recorded of the item `name`.
+        """Return the metadata that was recorded of the item `name`.
 
         Raises
         ------
@@ -192,11 +194,11 @@ class NodeItems(NodeHandle):
         """
         name = check_item_name(name)
         row = self.item_meta(name)
-        there, ram = self._there, self._access.ram
-        return item_io.read_item(there.store, there.location, self._newest(), name, row, options, ram)
+        node, ram = self._result_node, self._context.ram
+        return item_io.read_item(node.store, node.location, self.record(), name, row, options, ram)
 
     def committed_rows(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return item name -> what was recorded of it; nothing of a node that is not committed."""
+        """Return item name -> row of a committed node; empty for another one."""
         return self.rows() if self.committed else {}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:

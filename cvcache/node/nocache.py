@@ -80,7 +80,7 @@ class NoCache(CacheDir):
     def snapshot(self) -> NoCache:
         return self
 
-    def reached(self, **_: Any) -> NoCache:
+    def with_context(self, **_: Any) -> NoCache:
         return self
 
     @property

@@ -63,12 +63,12 @@ def cdir(
         _refuse_options(where, storage_options)
         if policy is None and ram is None and not others and not copy_on_read:
             return where
-        return where.reached(
+        return where.with_context(
             policy=policy, ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read
         )
     scheme, path, carried = location_of(where)
     node = CacheDir(TreeContext(scheme, {**carried, **storage_options}, policy or Policy()), path)
-    return node.reached(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
+    return node.with_context(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
 
 
 def cdir_init(

@@ -60,7 +60,7 @@ def cdir_copy(
         below = node.location.removeprefix(top.location).strip("/")
         there = goal / below if below else goal
         present = there.snapshot()
-        if present.found_at == there.url and present.own_state == "committed" and present.version == node.version:
+        if present.result_url == there.url and present.own_state == "committed" and present.version == node.version:
             if names <= present.rows().keys():
                 continue
             names |= present.rows().keys() & node.rows().keys()

@@ -119,7 +119,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         """Return the node as the protocol would give it, or one that stands for its coming result."""
         if node.url in self._coming:
             return self._again(self._coming[node.url], wish)
-        if not node.kept:
+        if not node.is_persistent:
             return self._computed(node, wish, "compute", ["nothing is kept without a cache"], None)
         view = observe_node(node.store, node.location, LeaseWatch(node.policy))
         decision = decide(view, wish.request._replace(wait=True))
@@ -128,13 +128,13 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
             case Use():
                 return self._read(node.pinned_to(cast("Record", record)))
             case Sibling():
-                return self.ask(node.beside(init.sibling(node.store, node.location, wish)), wish)
+                return self.ask(node.sibling(init.sibling(node.store, node.location, wish)), wish)
             case Refuse():
                 raise decision.error(refusal(url, view, decision.error, wish))
             case Wait():
                 return self._computed(node, wish, "wait", [describe_owner(record)] if record else [], record)
-        if (there := node.serving(wish)) is not None:
-            return self._read(node.going_by(there))
+        if (there := node.find_result_for(wish)) is not None:
+            return self._read(node.with_result_of(there))
         why = why_claimed(view, wish)
         return self._computed(node, wish, "compute", why, record)
 
@@ -143,7 +143,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         return node.url in self._coming
 
     def _read(self, node: CacheDir) -> CacheDir:
-        self.rows.append(Planned(node.found_at, "read"))
+        self.rows.append(Planned(node.result_url, "read"))
         return node
 
     def _again(self, coming: PlannedNode, wish: NodeRequest) -> CacheDir:
@@ -152,7 +152,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         if same and not wish.request.force:
             return coming
         if not same and wish.request.on_stale is OnStale.NEW:
-            return self.ask(coming.beside(init.sibling_name(coming.name, coming.key, wish)), wish)
+            return self.ask(coming.sibling(init.sibling_name(coming.name, coming.key, wish)), wish)
         why = explain(coming.key, wish.key) or ["forced"]
         return self._computed(coming, wish, "compute", why, None)
 
@@ -210,7 +210,7 @@ class PlannedNode(CacheDir):
     def coming(cls, node: CacheDir, wish: NodeRequest, why: tuple[str, ...], old: Record | None) -> PlannedNode:
         """Return what stands for `node` once `wish` is fulfilled."""
         attempt = new_id()
-        planned = cls(node._access, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class
+        planned = cls(node._context, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class
         planned._record = Record(
             seq=1,
             after="root",
@@ -234,7 +234,7 @@ class PlannedNode(CacheDir):
         return self._record.key if self._record else None
 
     def _at(self, path: str, relative: str) -> CacheDir:  # type: ignore[override]  # nodes below it may well be there
-        return CacheDir(self._access, self.location, self._also)._at(path, relative)  # noqa: SLF001 - the same class
+        return CacheDir(self._context, self.location, self._also)._at(path, relative)  # noqa: SLF001 - the same class
 
     def refresh(self) -> Self:
         return self
@@ -242,7 +242,7 @@ class PlannedNode(CacheDir):
     def snapshot(self) -> Self:
         return self
 
-    def reached(self, **_: Any) -> Self:
+    def with_context(self, **_: Any) -> Self:
         return self
 
     @property

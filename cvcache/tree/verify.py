@@ -71,8 +71,10 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
 
 def _damages(node: CacheDir) -> Iterator[Damage]:
     for name, row in sorted(node.rows().items()):
-        there = node._there  # noqa: SLF001 - where the bytes are
-        for part, fault in _faults(item_io.committed_place(there.store, there.location, node.record(), name, row), row):
+        source = node._result_node  # noqa: SLF001 - where the bytes are
+        for part, fault in _faults(
+            item_io.committed_place(source.store, source.location, node.record(), name, row), row
+        ):
             yield Damage(node, name, part, fault)
 
 

@@ -417,7 +417,7 @@ def test_a_store_that_fails_is_an_error_at_the_top_and_a_state_below(
     tree.expand("")
     steps = tree.row("steps")
     assert steps is not None
-    tree.top._access._store = Missing(tree.top.store)
+    tree.top._context._store = Missing(tree.top.store)
     (row,) = tree.look(["steps"])
     assert row.state == "unreadable"
     assert "no network" in row.note
@@ -514,7 +514,7 @@ def test_opening_shows_the_first_rows_after_a_few_round_trips(memory_case: Store
 
 
 def test_several_threads_may_read_one_tree(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
-    lay_tree(root.url, 31, **root._access.options)
+    lay_tree(root.url, 31, **root._context.options)
     tree = make(root)
     tree.open()
     rows = [row.path for row in tree.expand("").rows]

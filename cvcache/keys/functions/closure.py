@@ -279,7 +279,7 @@ class _Closure:
             self.written |= {(id(found), write) for write in writes}
         elif writes:
             return {"$state": type_name(type(found))}
-        elif hasattr(type(found), "is_place") and found.is_place:  # of the type: a Delayed has every attribute
+        elif hasattr(type(found), "is_address") and found.is_address:  # of the type: a Delayed has every attribute
             return {"$type": type_name(type(found))}  # where a node lies is no code
         try:
             form = self.value(found, f"{label}: {name}")
