@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
 
 
-def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write bytes; one PUT.
 
     Raises
@@ -19,16 +19,16 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
         `obj` is not exactly ``bytes``.
     """
     if type(obj) is not bytes:
-        raise refusal(place, f"it is a {type_name(obj)}, not bytes", "pass bytes(obj), or choose .npy or .txt")
-    place.put(obj)
+        raise refusal(item, f"it is a {type_name(obj)}, not bytes", "pass bytes(obj), or choose .npy or .txt")
+    item.put(obj)
     return {"kind": "file", "bytes": len(obj)}
 
 
-def read(place: ItemPath, /) -> bytes:
+def read(item: ItemPath, /) -> bytes:
     """Return the bytes; one GET."""
-    return place.get()
+    return item.get()
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "file", "bytes": stored_bytes(place)}
+    return {"kind": "file", "bytes": stored_bytes(item)}

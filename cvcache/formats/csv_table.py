@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WAY_OUT = "convert the column with .astype(...), or write the table as .parquet"
 
 
-def write(place: ItemPath, obj: Any, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: Any, /) -> dict[str, Any]:
     """Write a table with plain columns; one PUT. It is read back and compared before that.
 
     Raises
@@ -29,20 +29,20 @@ def write(place: ItemPath, obj: Any, /) -> dict[str, Any]:
     NotReproducible
         `obj` is no DataFrame, has several levels of index or columns, or would come back changed.
     """
-    data, meta = encode(place, obj)
-    place.put(data)
+    data, meta = encode(item, obj)
+    item.put(data)
     return meta
 
 
-def encode(place: ItemPath, obj: Any) -> tuple[bytes, dict[str, Any]]:
+def encode(item: ItemPath, obj: Any) -> tuple[bytes, dict[str, Any]]:
     """Return a table as CSV, and the metadata that bring it back."""
-    pandas = need("pandas", "tables", place)
-    check_frame(place, obj)
+    pandas = need("pandas", "tables", item)
+    check_frame(item, obj)
     problem = _problem(pandas, obj)
     if problem:
-        raise refusal(place, *problem)
+        raise refusal(item, *problem)
     ranged = type(obj.index) is pandas.RangeIndex
-    data = _text(place, obj)
+    data = _text(item, obj)
     parts = ([] if ranged else [obj.index]) + [obj.iloc[:, i] for i in range(obj.shape[1])]
     meta = {
         "kind": "table",
@@ -57,11 +57,11 @@ def encode(place: ItemPath, obj: Any) -> tuple[bytes, dict[str, Any]]:
     try:
         pandas.testing.assert_frame_equal(obj, _decode(pandas, data, meta), check_exact=True)
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
-        raise refusal(place, f"it would come back changed: {' '.join(str(error).split())}", WAY_OUT) from error
+        raise refusal(item, f"it would come back changed: {' '.join(str(error).split())}", WAY_OUT) from error
     return data, meta
 
 
-def read(place: ItemPath, /) -> pd.DataFrame:
+def read(item: ItemPath, /) -> pd.DataFrame:
     """Return the table; one GET. One that cvcache did not write is read with pandas' defaults.
 
     Raises
@@ -69,42 +69,42 @@ def read(place: ItemPath, /) -> pd.DataFrame:
     ItemDamaged
         The bytes are not the table its metadata tells of.
     """
-    pandas = need("pandas", "tables", place)
-    data = place.get()
+    pandas = need("pandas", "tables", item)
+    data = item.get()
     try:
-        if "dtypes" in place.meta:
-            return _decode(pandas, data, place.meta)
+        if "dtypes" in item.meta:
+            return _decode(pandas, data, item.meta)
         frame: pd.DataFrame = pandas.read_csv(io.BytesIO(data))
     except (ValueError, TypeError) as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     return frame
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return kind, rows, columns (an index counts as one) and bytes; one STAT and one GET of everything."""
-    pandas = need("pandas", "tables", place)
+    pandas = need("pandas", "tables", item)
     try:
-        frame = pandas.read_csv(io.BytesIO(place.get()))
+        frame = pandas.read_csv(io.BytesIO(item.get()))
     except pandas.errors.EmptyDataError:
         frame = pandas.DataFrame()
     except ValueError as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     return {
         "kind": "table",
         "rows": len(frame),
         "columns": [str(name) for name in frame.columns],
-        "bytes": stored_bytes(place),
+        "bytes": stored_bytes(item),
     }
 
 
-def _text(place: ItemPath, frame: pd.DataFrame) -> bytes:
+def _text(item: ItemPath, frame: pd.DataFrame) -> bytes:
     import pandas as pd
 
     text: str = frame.to_csv(index=type(frame.index) is not pd.RangeIndex, lineterminator="\n")
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise refusal(place, str(error), WAY_OUT) from error
+        raise refusal(item, str(error), WAY_OUT) from error
 
 
 def _problem(pandas: Any, frame: pd.DataFrame) -> tuple[str, str] | None:

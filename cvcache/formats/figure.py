@@ -21,12 +21,12 @@ MOST_DPI = 1000
 """A figure of less than an inch is not drawn as large: its lines and letters would need memory without end."""
 
 
-def write(place: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
     """Write a figure, or what is such a file already; one PUT, and of a figure one more for its thumbnail.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : matplotlib.figure.Figure, or str of SVG, or bytes of a PDF
     transparent : bool
         Leave the ground of a figure and its axes away.
@@ -41,25 +41,25 @@ def write(place: ItemPath, obj: object, /, *, transparent: bool = False) -> dict
     The figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read is the text of the SVG or
     the bytes of the PDF, in the run that wrote it as in every later one.
     """
-    svg = _is_svg(place)
+    svg = _is_svg(item)
     if is_figure(obj):
         form, date = ("svg", "Date") if svg else ("pdf", "CreationDate")
         data = render(obj, form, metadata={date: None}, transparent=transparent)
     elif svg and type(obj) is str and "<svg" in obj:
-        data = text.encode(place, obj)
+        data = text.encode(item, obj)
     elif not svg and type(obj) is bytes and obj.startswith(PDF_MAGIC):
         data = obj
     else:
         form, made = ("SVG", "a str of SVG") if svg else ("PDF", "the bytes of a PDF")
         way_out = f"pass a matplotlib Figure (of axes: ax.figure) or {made}"
-        raise refusal(place, f"it is a {type_name(obj)} and no {form}", way_out)
-    place.put(data)
+        raise refusal(item, f"it is a {type_name(obj)} and no {form}", way_out)
+    item.put(data)
     if is_figure(obj):
-        place.illustrate(lambda: _thumbnail(obj, transparent=transparent))
+        item.illustrate(lambda: _thumbnail(obj, transparent=transparent))
     return {"kind": "plot", "bytes": len(data)}
 
 
-def read(place: ItemPath, /) -> str | bytes:
+def read(item: ItemPath, /) -> str | bytes:
     """Return the SVG as text, the PDF as bytes; one GET.
 
     Raises
@@ -67,17 +67,17 @@ def read(place: ItemPath, /) -> str | bytes:
     ItemDamaged
         The bytes are not UTF-8, or no PDF.
     """
-    if _is_svg(place):
-        return text.read(place)
-    data = place.get()
+    if _is_svg(item):
+        return text.read(item)
+    data = item.get()
     if not data.startswith(PDF_MAGIC):
-        raise damage(place, "it does not begin as a PDF does")
+        raise damage(item, "it does not begin as a PDF does")
     return data
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "plot", "bytes": stored_bytes(place)}
+    return {"kind": "plot", "bytes": stored_bytes(item)}
 
 
 def is_figure(obj: object) -> bool:
@@ -108,5 +108,5 @@ def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
             figure.set_layout_engine(layout)
 
 
-def _is_svg(place: ItemPath) -> bool:
-    return place.name.endswith(".svg")
+def _is_svg(item: ItemPath) -> bool:
+    return item.name.endswith(".svg")

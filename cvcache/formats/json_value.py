@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
 
 
-def write(place: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
     """Write dicts with str keys, lists, str, int, float, bool and None.
 
     NaN and the infinities are kept, spelled as Python, JavaScript sources and pandas spell them.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : object
     indent : int, optional
         Spaces per level; None puts everything on one line.
@@ -42,14 +42,12 @@ def write(place: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[st
     except (ValueError, RecursionError) as error:
         problem = f"$ {error}"
     if problem:
-        raise refusal(
-            place, problem, "convert it to plain JSON values first, or keep arrays as .npy and tables as .csv"
-        )
-    place.put(data)
+        raise refusal(item, problem, "convert it to plain JSON values first, or keep arrays as .npy and tables as .csv")
+    item.put(data)
     return {"kind": "json", "bytes": len(data)}
 
 
-def read(place: ItemPath, /) -> Any:
+def read(item: ItemPath, /) -> Any:
     """Return the value; one GET.
 
     Raises
@@ -57,17 +55,17 @@ def read(place: ItemPath, /) -> Any:
     ItemDamaged
         The bytes are not JSON.
     """
-    data = place.get()
+    data = item.get()
     try:
         # what cvcache wrote is UTF-8; of anything else json finds out by itself
-        return json.loads(data.decode() if "sha256" in place.meta else data)
+        return json.loads(data.decode() if "sha256" in item.meta else data)
     except ValueError as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "json", "bytes": stored_bytes(place)}
+    return {"kind": "json", "bytes": stored_bytes(item)}
 
 
 def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:

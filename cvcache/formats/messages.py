@@ -19,42 +19,42 @@ def type_name(obj: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def refusal(place: ItemPath, why: str, way_out: str) -> NotReproducible:
-    """Return the error for an object that `place` cannot keep."""
-    return NotReproducible(f"{place.url} was not written: {why}; {way_out}")
+def refusal(item: ItemPath, why: str, way_out: str) -> NotReproducible:
+    """Return the error for an object that `item` cannot keep."""
+    return NotReproducible(f"{item.url} was not written: {why}; {way_out}")
 
 
-def damage(place: ItemPath, error: object) -> ItemDamaged:
-    """Return the error for bytes at `place` that its format cannot read."""
+def damage(item: ItemPath, error: object) -> ItemDamaged:
+    """Return the error for bytes at `item` that its format cannot read."""
     way_out = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
-    if not (place.pin or place.until):
+    if not (item.pin or item.until):
         way_out = "no commit vouches for it: look at its bytes, and bring a good copy"
-    return ItemDamaged(f"{place.url} cannot be read as what its name says ({error}); {way_out}")
+    return ItemDamaged(f"{item.url} cannot be read as what its name says ({error}); {way_out}")
 
 
-def need(module: str, extra: str, place: ItemPath) -> Any:
+def need(module: str, extra: str, item: ItemPath) -> Any:
     """Import an optional package, or say how to get it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        msg = f"{place.name} needs {module.partition('.')[0]}: pip install 'cvcache[{extra}]'"
+        msg = f"{item.name} needs {module.partition('.')[0]}: pip install 'cvcache[{extra}]'"
         raise ImportError(msg, name=module) from error
 
 
-def check_frame(place: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
+def check_frame(item: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
     """Return `obj` if it is exactly a DataFrame, else raise `NotReproducible`; `others` may be passed too."""
-    pandas = need("pandas", "tables", place)
+    pandas = need("pandas", "tables", item)
     if type(obj) is not pandas.DataFrame:
         rows = isinstance(obj, list) and obj and isinstance(obj[0], dict)
         way_out = "pass pandas.DataFrame(rows)" if rows else f"pass a pandas.DataFrame{others} (.compute() a lazy one)"
-        raise refusal(place, f"it is a {type_name(obj)}, not a pandas.DataFrame", way_out)
+        raise refusal(item, f"it is a {type_name(obj)}, not a pandas.DataFrame", way_out)
     frame: pd.DataFrame = obj
     return frame
 
 
-def stored_bytes(place: ItemPath) -> int:
+def stored_bytes(item: ItemPath) -> int:
     """Return the size of a file item; one STAT."""
-    info = place.store.stat(place.path)
+    info = item.store.stat(item.path)
     if info is None:
-        raise FileNotFoundError(place.url)
+        raise FileNotFoundError(item.url)
     return info.size

@@ -23,12 +23,12 @@ CELLS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """The types of cells, and what each has beside ``metadata`` and ``source``."""
 
 
-def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a notebook; one PUT.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : dict, nbformat.NotebookNode, or str or os.PathLike
         Its content, of nbformat 4 or later, or the path of a local ``.ipynb``, whose bytes are kept as they are.
 
@@ -40,17 +40,17 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
         There is no file at that path.
     """
     if isinstance(obj, os.PathLike) or (type(obj) is str and obj.endswith(".ipynb")):
-        data = _bytes_at(place, os.fspath(obj))
+        data = _bytes_at(item, os.fspath(obj))
         content = _parsed(data)
     else:
-        content, data = _encoded(place, obj)
+        content, data = _encoded(item, obj)
     if fault := _fault(content):
-        raise refusal(place, fault, "pass the content of a notebook of nbformat 4, or its path")
-    place.put(data)
+        raise refusal(item, fault, "pass the content of a notebook of nbformat 4, or its path")
+    item.put(data)
     return _meta(content, len(data))
 
 
-def read(place: ItemPath, /) -> dict[str, Any]:
+def read(item: ItemPath, /) -> dict[str, Any]:
     """Return the content as plain dicts and lists, whatever it was written from; one GET.
 
     Raises
@@ -58,25 +58,25 @@ def read(place: ItemPath, /) -> dict[str, Any]:
     ItemDamaged
         The bytes are no notebook.
     """
-    content = _parsed(place.get())
+    content = _parsed(item.get())
     if fault := _fault(content):
-        raise damage(place, fault)
+        raise damage(item, fault)
     notebook: dict[str, Any] = content
     return notebook
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return kind, language, number of cells and bytes; one GET of everything and one STAT."""
-    return _meta(read(place), stored_bytes(place))
+    return _meta(read(item), stored_bytes(item))
 
 
-def _bytes_at(place: ItemPath, path: str | bytes) -> bytes:
+def _bytes_at(item: ItemPath, path: str | bytes) -> bytes:
     path = os.path.expanduser(os.fsdecode(path))
     try:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        msg = f"{place.url} was not written: the notebook {path!r} cannot be read ({error.strerror}); correct the path"
+        msg = f"{item.url} was not written: the notebook {path!r} cannot be read ({error.strerror}); correct the path"
         raise UsageError(msg) from error
 
 
@@ -89,7 +89,7 @@ def _plain(obj: Any) -> Any:
     return [_plain(part) for part in obj] if type(obj) is list else obj
 
 
-def _encoded(place: ItemPath, obj: object) -> tuple[Any, bytes]:
+def _encoded(item: ItemPath, obj: object) -> tuple[Any, bytes]:
     """Return the content of a notebook as plain values, and as JSON spelled as nbformat does."""
     content, data = None, b""
     try:
@@ -100,7 +100,7 @@ def _encoded(place: ItemPath, obj: object) -> tuple[Any, bytes]:
     except (ValueError, RecursionError) as error:
         problem = f"$ {error}"
     if problem:
-        raise refusal(place, problem, "convert it to plain JSON values first")
+        raise refusal(item, problem, "convert it to plain JSON values first")
     return content, data
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEADER = 64 * 1024
 
 
-def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write an array; one PUT.
 
     Raises
@@ -24,13 +24,13 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
         `obj` is not exactly a ``numpy.ndarray`` (masked, memory-mapped and lazy arrays are not), or
         its dtype would need pickle.
     """
-    checked = check(place, obj, "it")
+    checked = check(item, obj, "it")
     data = encode(checked)
-    place.put(data)
+    item.put(data)
     return {"kind": "array", "shape": list(checked.shape), "dtype": str(checked.dtype), "bytes": len(data)}
 
 
-def read(place: ItemPath, /) -> np.ndarray:
+def read(item: ItemPath, /) -> np.ndarray:
     """Return the array, writable and in memory; one GET.
 
     Raises
@@ -38,25 +38,25 @@ def read(place: ItemPath, /) -> np.ndarray:
     ItemDamaged
         The bytes are no ``.npy``, cut short, or hold pickled objects.
     """
-    return decode(place, place.get())
+    return decode(item, item.get())
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of the header."""
-    size = stored_bytes(place)
-    shape, dtype = header(place, place.get("", 0, min(size, HEADER)))
+    size = stored_bytes(item)
+    shape, dtype = header(item, item.get("", 0, min(size, HEADER)))
     return {"kind": "array", "shape": list(shape), "dtype": str(dtype), "bytes": size}
 
 
-def check(place: ItemPath, obj: object, what: str) -> np.ndarray:
+def check(item: ItemPath, obj: object, what: str) -> np.ndarray:
     """Return `obj` if a ``.npy`` brings it back as it is, else raise `NotReproducible`."""
     import numpy as np
 
     if type(obj) is not np.ndarray:
-        raise refusal(place, f"{what} is a {type_name(obj)}, not a numpy.ndarray", _cure(type_name(obj)))
+        raise refusal(item, f"{what} is a {type_name(obj)}, not a numpy.ndarray", _cure(type_name(obj)))
     if fault := _fault(obj.dtype):
         way_out = "convert it with .astype(...), or split it into plain arrays in a .npz"
-        raise refusal(place, f"{what} has the dtype {obj.dtype!r}, {fault}", way_out)
+        raise refusal(item, f"{what} has the dtype {obj.dtype!r}, {fault}", way_out)
     return obj
 
 
@@ -99,18 +99,18 @@ def encode(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode(place: ItemPath, data: bytes) -> np.ndarray:
+def decode(item: ItemPath, data: bytes) -> np.ndarray:
     """Return the array in the bytes of a ``.npy``."""
     import numpy as np
 
     try:
         array: np.ndarray = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     return array
 
 
-def header(place: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
+def header(item: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Return shape and dtype from the first bytes of a ``.npy``."""
     from numpy.lib import format as npy_format
 
@@ -120,5 +120,5 @@ def header(place: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
         parse = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
         shape, _, dtype = parse(stream, max_header_size=HEADER)
     except (ValueError, EOFError) as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     return tuple(shape), dtype

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write(place: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
     """Write a dict of arrays, in its order; one PUT. Equal dicts give equal bytes.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : dict of str to numpy.ndarray
     compress : bool
         Deflate each array.
@@ -33,23 +33,23 @@ def write(place: ItemPath, obj: object, /, *, compress: bool = False) -> dict[st
         `obj` is no dict, a key no str that a zip archive keeps, or a value no plain array.
     """
     if type(obj) is not dict:
-        raise refusal(place, f"it is a {type_name(obj)}, not a dict of arrays", "pass {'name': array}")
+        raise refusal(item, f"it is a {type_name(obj)}, not a dict of arrays", "pass {'name': array}")
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for key, value in obj.items():
             if type(key) is not str or not _kept(key):
-                raise refusal(place, f"the key {key!r} would not come back", "use plain str keys without odd letters")
+                raise refusal(item, f"the key {key!r} would not come back", "use plain str keys without odd letters")
             info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
             info.compress_type = method
-            archive.writestr(info, npy.encode(npy.check(place, value, f"[{key!r}]")))
+            archive.writestr(info, npy.encode(npy.check(item, value, f"[{key!r}]")))
     data = buffer.getvalue()
-    place.put(data)
+    item.put(data)
     arrays = {key: {"shape": list(value.shape), "dtype": str(value.dtype)} for key, value in obj.items()}
     return {"kind": "array", "arrays": arrays, "bytes": len(data)}
 
 
-def read(place: ItemPath, /) -> dict[str, np.ndarray]:
+def read(item: ItemPath, /) -> dict[str, np.ndarray]:
     """Return the arrays by name, all in memory; one GET.
 
     Raises
@@ -57,27 +57,27 @@ def read(place: ItemPath, /) -> dict[str, np.ndarray]:
     ItemDamaged
         The bytes are no ``.npz``, damaged, or hold pickled objects.
     """
-    data = place.get()
+    data = item.get()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {name.removesuffix(".npy"): npy.decode(place, archive.read(name)) for name in archive.namelist()}
+            return {name.removesuffix(".npy"): npy.decode(item, archive.read(name)) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of everything."""
     arrays = {}
-    data = place.get()
+    data = item.get()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
                 with archive.open(name) as member:
-                    shape, dtype = npy.header(place, member.read(npy.HEADER))
+                    shape, dtype = npy.header(item, member.read(npy.HEADER))
                 arrays[name.removesuffix(".npy")] = {"shape": list(shape), "dtype": str(dtype)}
     except zipfile.BadZipFile as error:
-        raise damage(place, error) from error
-    return {"kind": "array", "arrays": arrays, "bytes": stored_bytes(place)}
+        raise damage(item, error) from error
+    return {"kind": "array", "arrays": arrays, "bytes": stored_bytes(item)}
 
 
 def _kept(key: str) -> bool:

@@ -23,12 +23,12 @@ WAY_OUT = "convert or rename that (.astype(...), .rename(...)), or clear it wher
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", None)
 
 
-def write(place: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
+def write(item: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
     """Write a table. It is decoded and compared before that.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : pandas.DataFrame or pyarrow.Table
         It comes back as the same of the two; several levels of index, time zones, categories, nullable types and plain
         ``.attrs`` are kept.
@@ -49,17 +49,17 @@ def write(place: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> 
     if compression not in COMPRESSIONS:
         msg = f"compression={compression!r} is not one of {COMPRESSIONS}{did_you_mean(str(compression), _texts())}"
         raise UsageError(msg)
-    data = encode(place, obj, {}, compression)
-    place.put(data)
+    data = encode(item, obj, {}, compression)
+    item.put(data)
     return metadata(data)
 
 
-def read(place: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> pd.DataFrame | pa.Table:
+def read(item: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> pd.DataFrame | pa.Table:
     """Return the table as what it was written as; a file of others as a DataFrame.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     columns : sequence of str or int, optional
         Names of the columns to read, in the order wanted; the index of a DataFrame comes along.
 
@@ -75,36 +75,36 @@ def read(place: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> p
     One GET; with `columns` one STAT, one GET of the end of the file and one for each run of bytes that holds them.
     """
     if columns is None:
-        return decode(place, place.get())
-    parquet = need("pyarrow.parquet", "tables", place)
-    with place.store.open(place.path, "rb") as opened:
+        return decode(item, item.get())
+    parquet = need("pyarrow.parquet", "tables", item)
+    with item.store.open(item.path, "rb") as opened:
         try:
-            table, wanted = _some(place, parquet.ParquetFile(opened, page_checksum_verification=True), columns)
+            table, wanted = _some(item, parquet.ParquetFile(opened, page_checksum_verification=True), columns)
             result = _object(table, wanted)
         except (ValueError, TypeError, KeyError, OSError) as error:
-            raise _fault(place, error) from error
-    place.check_pin(now=True)
+            raise _fault(item, error) from error
+    item.check_pin(now=True)
     return result
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return kind, rows, columns, dtypes, index, row groups and bytes; one STAT, one or two GET of the file's end."""
-    parquet = need("pyarrow.parquet", "tables", place)
-    with place.store.open(place.path, "rb") as opened:
+    parquet = need("pyarrow.parquet", "tables", item)
+    with item.store.open(item.path, "rb") as opened:
         try:
             size = opened.seek(0, io.SEEK_END)
             opened.seek(0)
             return _meta(parquet.read_metadata(opened), size)
         except (ValueError, TypeError, KeyError, OSError) as error:
-            raise _fault(place, error) from error
+            raise _fault(item, error) from error
 
 
-def encode(place: ItemPath, obj: Any, kept: Mapping[str, Any], compression: str | None = "zstd") -> bytes:
+def encode(item: ItemPath, obj: Any, kept: Mapping[str, Any], compression: str | None = "zstd") -> bytes:
     """Return a table as the bytes of a Parquet file that brings it back; `kept` goes on record in it."""
-    arrow = need("pyarrow", "tables", place)
+    arrow = need("pyarrow", "tables", item)
     if type(obj) is arrow.Table:
-        return _encode_table(place, obj, compression)
-    frame = check_frame(place, obj, ", or a pyarrow.Table")
+        return _encode_table(item, obj, compression)
+    frame = check_frame(item, obj, ", or a pyarrow.Table")
     try:
         with warnings.catch_warnings():
             # what others only warn of is found by the comparison
@@ -114,19 +114,19 @@ def encode(place: ItemPath, obj: Any, kept: Mapping[str, Any], compression: str 
     # of KeyError: names that are equal as text
     except (ValueError, TypeError, NotImplementedError, AttributeError, KeyError, OverflowError) as error:
         why = " ".join(str(error).split())
-        raise refusal(place, f"Parquet has no form for it: {why}", WAY_OUT) from error
+        raise refusal(item, f"Parquet has no form for it: {why}", WAY_OUT) from error
     if changed:
-        raise refusal(place, f"it would come back changed: {changed}", WAY_OUT)
+        raise refusal(item, f"it would come back changed: {changed}", WAY_OUT)
     return data
 
 
-def decode(place: ItemPath, data: bytes) -> Any:
+def decode(item: ItemPath, data: bytes) -> Any:
     """Return the table in the bytes of a Parquet file."""
-    need("pyarrow", "tables", place)
+    need("pyarrow", "tables", item)
     try:
         return _object(_decoded(data), None)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
 
 
 def metadata(data: bytes) -> dict[str, Any]:
@@ -145,20 +145,20 @@ def own_of(data: bytes) -> dict[str, Any]:
     return frames.own_of(pq.read_schema(pa.BufferReader(data)))
 
 
-def _encode_table(place: ItemPath, table: pa.Table, compression: str | None) -> bytes:
+def _encode_table(item: ItemPath, table: pa.Table, compression: str | None) -> bytes:
     own = {frames.OWN: json.dumps({"type": "pyarrow.Table"}).encode()}
     if frames.OWN in (table.schema.metadata or {}):
-        raise refusal(place, "its schema's metadata has the key 'cvcache'", "take that away")
+        raise refusal(item, "its schema's metadata has the key 'cvcache'", "take that away")
     data = _bytes(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), compression)
     back: Any = _object(_decoded(data), None)
     for name, (mine, other) in zip(table.schema.names, zip(table.schema, back.schema, strict=True), strict=True):
         if not mine.equals(other, check_metadata=True):
             why = f"the column {name!r}, {mine.type}, would come back as {other.type}"
-            raise refusal(place, why, "cast it to a type that Parquet has, with table.cast(...)")
+            raise refusal(item, why, "cast it to a type that Parquet has, with table.cast(...)")
     for name, mine, other in zip(table.schema.names, table.columns, back.columns, strict=True):
         # NaN is no NaN's equal
         if not mine.equals(other) and repr(mine.to_pylist()) != repr(other.to_pylist()):
-            raise refusal(place, f"the column {name!r} would come back changed", "cast it, with table.cast(...)")
+            raise refusal(item, f"the column {name!r} would come back changed", "cast it, with table.cast(...)")
     return data
 
 
@@ -185,7 +185,7 @@ def _decoded(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
 
 
-def _some(place: ItemPath, file: Any, columns: Sequence[str | int]) -> tuple[pa.Table, list[str | int]]:
+def _some(item: ItemPath, file: Any, columns: Sequence[str | int]) -> tuple[pa.Table, list[str | int]]:
     """Return the part of a file with these columns and, of a DataFrame, the index."""
     if isinstance(columns, str):
         msg = f"columns={columns!r} must be a list of names, as in columns=[{columns!r}]"
@@ -195,7 +195,7 @@ def _some(place: ItemPath, file: Any, columns: Sequence[str | int]) -> tuple[pa.
     for name in wanted:
         if str(name) not in known:
             shown = ", ".join(known[:20])
-            msg = f"{place.url} has no column {name!r}{did_you_mean(str(name), known)} (it has: {shown})"
+            msg = f"{item.url} has no column {name!r}{did_you_mean(str(name), known)} (it has: {shown})"
             raise UsageError(msg)
     return file.read(columns=[*map(str, wanted), *_index_names(schema)]), wanted
 
@@ -233,9 +233,9 @@ def _meta(found: Any, size: int) -> dict[str, Any]:
     }
 
 
-def _fault(place: ItemPath, error: Exception) -> Exception:
+def _fault(item: ItemPath, error: Exception) -> Exception:
     """Return the error to raise for one met while parts of a file were read."""
-    return error if isinstance(error, UsageError) or getattr(error, "errno", None) else damage(place, error)
+    return error if isinstance(error, UsageError) or getattr(error, "errno", None) else damage(item, error)
 
 
 def _texts() -> list[str]:

@@ -19,12 +19,12 @@ DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
 CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
 
 
-def write(place: ItemPath, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
     """Write a figure as it looks, or an array pixel for pixel; one PUT.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : matplotlib.figure.Figure or numpy.ndarray
         An array is gray (rows, columns) of bool, uint8 or uint16, or colour (rows, columns, 3 or 4) of
         uint8, red first, opacity last.
@@ -48,16 +48,16 @@ def write(place: ItemPath, obj: object, /, *, dpi: float | None = None, transpar
     if is_figure(obj):
         data = render(obj, "png", dpi=dpi or "figure", transparent=transparent)
     elif dpi is not None or transparent:
-        msg = f"{place.url} was not written: dpi= and transparent= are for figures, and it is a {type_name(obj)}"
+        msg = f"{item.url} was not written: dpi= and transparent= are for figures, and it is a {type_name(obj)}"
         raise UsageError(msg)
     else:
-        data = _encode(place, obj)
-    meta = _meta(place, data, len(data))
-    place.put(data)
+        data = _encode(item, obj)
+    meta = _meta(item, data, len(data))
+    item.put(data)
     return meta
 
 
-def read(place: ItemPath, /) -> np.ndarray:
+def read(item: ItemPath, /) -> np.ndarray:
     """Return the pixels: (rows, columns) or (rows, columns, channels), as written; one GET.
 
     Raises
@@ -69,32 +69,32 @@ def read(place: ItemPath, /) -> np.ndarray:
     """
     import numpy as np
 
-    image = _open(place, place.get())
+    image = _open(item, item.get())
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     pixels: np.ndarray = np.array(image)
     return pixels.astype(DTYPES.get(image.mode, "uint8"), copy=False)
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of the header. A figure is told by its Software entry."""
-    size = stored_bytes(place)
+    size = stored_bytes(item)
     try:
-        return _meta(place, place.get("", 0, min(size, HEADER)), size)
-    except need("PIL.Image", "plots", place).DecompressionBombError:  # of a file that a tool wrote
+        return _meta(item, item.get("", 0, min(size, HEADER)), size)
+    except need("PIL.Image", "plots", item).DecompressionBombError:  # of a file that a tool wrote
         return {"kind": "image", "bytes": size}
 
 
-def _encode(place: ItemPath, obj: object) -> bytes:
+def _encode(item: ItemPath, obj: object) -> bytes:
     import numpy as np
 
     if type(obj) is not np.ndarray:
         way_out = "pass a matplotlib Figure (of axes: ax.figure) or numpy.asarray(image)"
-        raise refusal(place, f"it is a {type_name(obj)}", way_out)
+        raise refusal(item, f"it is a {type_name(obj)}", way_out)
     match obj.shape:
         case (_, _):
             fits = obj.dtype in (np.dtype(bool), np.dtype("uint8"), np.dtype("uint16"))
@@ -105,27 +105,27 @@ def _encode(place: ItemPath, obj: object) -> bytes:
     if not fits or obj.size == 0:
         why = f"a PNG cannot hold shape {obj.shape} of {obj.dtype}"
         way_out = "bool, uint8 or uint16 (rows, columns) and uint8 (rows, columns, 3 or 4) fit; .ome.zarr takes all"
-        raise refusal(place, why, way_out)
-    image_module = need("PIL.Image", "plots", place)
+        raise refusal(item, why, way_out)
+    image_module = need("PIL.Image", "plots", item)
     limit = image_module.MAX_IMAGE_PIXELS
     if limit and obj.shape[0] * obj.shape[1] > limit:
         why = f"{obj.shape[0] * obj.shape[1]} pixels are more than PIL.Image.MAX_IMAGE_PIXELS"
-        raise refusal(place, why, "write it as .ome.zarr")
+        raise refusal(item, why, "write it as .ome.zarr")
     buffer = io.BytesIO()
     image_module.fromarray(np.ascontiguousarray(obj)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
-def _open(place: ItemPath, data: bytes) -> Any:
-    image_module = need("PIL.Image", "plots", place)
+def _open(item: ItemPath, data: bytes) -> Any:
+    image_module = need("PIL.Image", "plots", item)
     try:
         return image_module.open(io.BytesIO(data), formats=["PNG"])
     except OSError as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
 
 
-def _meta(place: ItemPath, data: bytes, size: int) -> dict[str, Any]:
-    image = _open(place, data)
+def _meta(item: ItemPath, data: bytes, size: int) -> dict[str, Any]:
+    image = _open(item, data)
     channels = [CHANNELS[image.mode]] if image.mode in CHANNELS else []
     plot = str(image.info.get("Software", "")).lower().startswith("matplotlib")
     return {

@@ -37,17 +37,17 @@ class FormatModule(Protocol):
     ``write`` either writes `obj` so that ``read`` returns its equal (type, dtype, shape, key types),
     or raises `NotReproducible` before the first byte. It returns the item's metadata: "kind" and, as
     fits, shape, dtype, axes, scale, unit, levels, chunks, rows, columns, bytes; small plain JSON values.
-    A file format puts exactly one object, ``place.put(data)``. Options are keyword-only parameters of
+    A file format puts exactly one object, ``item.put(data)``. Options are keyword-only parameters of
     ``write`` and ``read``. ``describe`` returns the metadata from the stored bytes alone.
     """
 
-    def write(self, place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
+    def write(self, item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
         """Write `obj` and return the item's metadata."""
 
-    def read(self, place: ItemPath, /, **options: Any) -> object:
+    def read(self, item: ItemPath, /, **options: Any) -> object:
         """Return the object."""
 
-    def describe(self, place: ItemPath) -> dict[str, Any]:
+    def describe(self, item: ItemPath, /) -> dict[str, Any]:
         """Return the metadata from the stored bytes alone."""
 
 
@@ -85,8 +85,8 @@ class Format:
             raise UnknownFormat(msg)
         return cast("FormatModule", target)
 
-    def write(self, place: ItemPath, obj: object, /, **options: object) -> dict[str, Any]:
-        """Write `obj` to `place` and return the item's metadata.
+    def write(self, item: ItemPath, obj: object, /, **options: object) -> dict[str, Any]:
+        """Write `obj` to `item` and return the item's metadata.
 
         Raises
         ------
@@ -96,11 +96,11 @@ class Format:
             `obj` would not come back as it is; nothing was written.
         """
         if options:
-            check_options(options, _options(self.module.write), f"writing a .{self.suffix} ({place.name})")
-        return self.module.write(place, obj, **options)
+            check_options(options, _options(self.module.write), f"writing a .{self.suffix} ({item.name})")
+        return self.module.write(item, obj, **options)
 
-    def read(self, place: ItemPath, /, **options: object) -> object:
-        """Return the object stored at `place`.
+    def read(self, item: ItemPath, /, **options: object) -> object:
+        """Return the object stored at `item`.
 
         Raises
         ------
@@ -110,8 +110,8 @@ class Format:
             The stored bytes are not what this format writes.
         """
         if options:
-            check_options(options, self._read_options, f"reading a .{self.suffix} ({place.name})")
-        return self.module.read(place, **options)
+            check_options(options, self._read_options, f"reading a .{self.suffix} ({item.name})")
+        return self.module.read(item, **options)
 
     @functools.cached_property
     def _read_options(self) -> list[str]:
@@ -121,9 +121,9 @@ class Format:
         # what is cached holds modules, which do not pickle
         return Format, (self.suffix, self.target)
 
-    def describe(self, place: ItemPath) -> dict[str, Any]:
-        """Return the metadata of what is stored at `place`, whoever wrote it."""
-        return self.module.describe(place)
+    def describe(self, item: ItemPath) -> dict[str, Any]:
+        """Return the metadata of what is stored at `item`, whoever wrote it."""
+        return self.module.describe(item)
 
 
 def _options(function: object) -> list[str]:

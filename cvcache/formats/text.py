@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
 
 
-def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a str; one PUT.
 
     Raises
@@ -19,21 +19,21 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
         `obj` is no str, or holds lone surrogates, which UTF-8 has no form for.
     """
     if type(obj) is not str:
-        raise refusal(place, f"it is a {type_name(obj)}, not a str", "pass str(obj), or choose .json or .npy")
-    data = encode(place, obj)
-    place.put(data)
-    return _meta(place, len(data))
+        raise refusal(item, f"it is a {type_name(obj)}, not a str", "pass str(obj), or choose .json or .npy")
+    data = encode(item, obj)
+    item.put(data)
+    return _meta(item, len(data))
 
 
-def encode(place: ItemPath, text: str) -> bytes:
+def encode(item: ItemPath, text: str) -> bytes:
     """Return a text as UTF-8, or raise `NotReproducible`."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise refusal(place, str(error), "decode the text with errors='replace' first") from error
+        raise refusal(item, str(error), "decode the text with errors='replace' first") from error
 
 
-def read(place: ItemPath, /) -> str:
+def read(item: ItemPath, /) -> str:
     """Return the text; one GET. In a log, what is not UTF-8 (a tool's own output) is replaced.
 
     Raises
@@ -41,23 +41,23 @@ def read(place: ItemPath, /) -> str:
     ItemDamaged
         The bytes of a text are not UTF-8.
     """
-    data = place.get()
-    if _kind(place) == "log":
+    data = item.get()
+    if _kind(item) == "log":
         return data.decode(errors="replace")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return _meta(place, stored_bytes(place))
+    return _meta(item, stored_bytes(item))
 
 
-def _meta(place: ItemPath, size: int) -> dict[str, Any]:
-    return {"kind": _kind(place), "bytes": size}
+def _meta(item: ItemPath, size: int) -> dict[str, Any]:
+    return {"kind": _kind(item), "bytes": size}
 
 
-def _kind(place: ItemPath) -> str:
-    return "log" if place.name.endswith(".log") else "text"
+def _kind(item: ItemPath) -> str:
+    return "log" if item.name.endswith(".log") else "text"

@@ -23,12 +23,12 @@ _SHOWN = ("shape", "axes", "scale", "translation", "unit")
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
-def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     """Write a link to something that exists, with a fingerprint of it.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : str or os.PathLike
         URL or path of a zarr or OME-Zarr (a directory, or one zip), whole or with ``?slices=[0,:100]``, or of a
         file of any kind. A local path is made absolute, links in it followed.
@@ -48,29 +48,27 @@ def write(place: ItemPath, obj: object, /) -> dict[str, Any]:
     options are neither taken nor kept: whoever reads the link has credentials in the environment, or has opened that
     bucket with them.
     """
-    target = locate(_text(place, obj))
+    target = locate(_text(item, obj))
     kind, fingerprint = _look(target) or (None, None)
     if kind is None:
-        msg = (
-            f"{place.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
-        )
+        msg = f"{item.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
         raise UsageError(msg)
     if kind == "file" and target.slices is not None:
-        msg = f"{place.url} was not written: {redact_url(target.url)!r} is a file, which has no slices; leave them away"
+        msg = f"{item.url} was not written: {redact_url(target.url)!r} is a file, which has no slices; leave them away"
         raise UsageError(msg)
     shows = _shows(target) if kind == "image" else {}
     link = {"url": target.url, "kind": kind, "fingerprint": fingerprint, "shows": shows}
     data = f"{json.dumps(link, indent=2)}\n".encode()
-    place.put(data)
+    item.put(data)
     return _meta(link, len(data))
 
 
-def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
+def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
     """Return what the link leads to: an image as a lazy dask array, a file as its bytes.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     level : int
         Of an image: 0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional
@@ -87,38 +85,38 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
     -----
     One GET of the link, and one STAT and up to four GET of what is linked; then what reading that costs.
     """
-    kind, target = follow(place)
+    kind, target = follow(item)
     if kind == "image":
         from cvcache.image.read import open_image
 
         pixels: da.Array = open_image(target.url, level=level, slices=slices)
         return pixels
     if level or slices is not None:
-        msg = f"{place.url} leads to the file {redact_url(target.url)!r}, which has no levels and no slices"
+        msg = f"{item.url} leads to the file {redact_url(target.url)!r}, which has no levels and no slices"
         raise UsageError(f"{msg}; read it without them")
     return target.store.get(target.path)
 
 
-def follow(place: ItemPath) -> tuple[str, Location]:
+def follow(item: ItemPath) -> tuple[str, Location]:
     """Return the kind of what the link leads to, "image" or "file", and where that lies; raises as `read` does.
 
     Notes
     -----
     One GET of the link, and one STAT and up to four GET of what is linked.
     """
-    link = _parse(place, place.get())
+    link = _parse(item, item.get())
     try:
         target = locate(link["url"])
     except UsageError as error:
-        raise damage(place, error) from error
-    _check(place, target, link)
+        raise damage(item, error) from error
+    _check(item, target, link)
     return link["kind"], target
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one GET."""
-    data = place.get("", 0, MAX_LINK)
-    link = _parse(place, data)
+    data = item.get("", 0, MAX_LINK)
+    link = _parse(item, data)
     return _meta(link, len(data))
 
 
@@ -137,17 +135,17 @@ def _shows(target: Location) -> dict[str, Any]:
     return {"dtype": str(stored.dtype), **{name: stored.meta[name] for name in _SHOWN}}
 
 
-def _text(place: ItemPath, obj: object) -> str:
+def _text(item: ItemPath, obj: object) -> str:
     """Return a URL or a path as text."""
     text, options = as_text(obj)
     if options:
         msg = (
-            f"{place.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
+            f"{item.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
             "bucket with them in this process, as in cdir(url, **options), and link the URL as text"
         )
         raise UsageError(msg)
     if not isinstance(text, str):
-        raise refusal(place, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
+        raise refusal(item, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
     return text
 
 
@@ -173,28 +171,28 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
     return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
 
 
-def _parse(place: ItemPath, data: bytes) -> Mapping[str, Any]:
+def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
     """Return what a link says."""
     try:
         link = json.loads(data[:MAX_LINK])
     except ValueError as error:
-        raise damage(place, error) from error
+        raise damage(item, error) from error
     types = {"url": str, "kind": str, "fingerprint": dict}
     if not isinstance(link, dict) or not all(isinstance(link.get(name), kind) for name, kind in types.items()):
-        raise damage(place, "it is no link with url, kind and fingerprint")
+        raise damage(item, "it is no link with url, kind and fingerprint")
     if link["kind"] not in {"image", "file"}:
-        raise damage(place, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
+        raise damage(item, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
     return link
 
 
-def _check(place: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
+def _check(item: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
     """Raise `ItemDamaged` unless the link still leads to what it was made for."""
     found = _look(target)
     if found == (link["kind"], link["fingerprint"]):
         return
     what = "is gone" if found is None else "changed after the link was written"
     msg = (
-        f"{place.url} leads to {redact_url(target.url)!r}, which {what}; bring that back, or link what is there now by "
+        f"{item.url} leads to {redact_url(target.url)!r}, which {what}; bring that back, or link what is there now by "
         "computing this node again with cdir_init(..., force=True)"
     )
     raise ItemDamaged(msg)

@@ -56,7 +56,7 @@ VERSIONS = ("0.5", "0.4")
 
 
 def write(
-    place: ItemPath,
+    item: ItemPath,
     obj: object,
     /,
     *,
@@ -81,7 +81,7 @@ def write(
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of any integer, float, complex or bool dtype; axes in the order t, c, z, y, x as far as present.
     axes : sequence of str, optional
@@ -143,14 +143,14 @@ def write(
     chunks, levels = wholes("chunks", chunks), None if levels is None else whole("levels", levels)
     given, known = as_array(obj)
     if axes is None and "dims" in known:
-        msg = f"{place.url} was not written: its dimensions {known['dims']} are none of tczyx; say axes="
+        msg = f"{item.url} was not written: its dimensions {known['dims']} are none of tczyx; say axes="
         raise UsageError(msg)
-    image = check_array(place, given, kind)
+    image = check_array(item, given, kind)
     method = check_method(downsample, kind, image.dtype)
     told = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
     known = {**known, **{name: value for name, value in told.items() if value is not None}}
     if any(known.get(name) is None for name in ("axes", "scale", "translation", "unit")):
-        known = {**inherited(place, image, known.get("axes")), **known}
+        known = {**inherited(item, image, known.get("axes")), **known}
     report = check_progress(progress)
     names = check_axes(known.get("axes") or default_axes(image.ndim), image.ndim)
     full, added = storage_axes(names)
@@ -171,16 +171,16 @@ def write(
     count = stored.shape[full.index("c")] if "c" in full else 1
     shown, windows = check_channels(known.get("channels"), count), check_contrast(contrast, count)
     codec = parse_compressor(compressor)
-    plan = make_plan(place, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
+    plan = make_plan(item, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
     multiscale = ome_metadata(
-        place.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
+        item.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
     )
     own = {**described.own_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    kept = place.begin(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
-    log_plan(place, names, plan, kept)
-    share(place, stored)
+    kept = item.begin(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
+    log_plan(item, names, plan, kept)
+    share(item, stored)
     documents = {spec.document_key: spec.document() for spec in plan.specs}
-    written = gather(lambda pair: put_json(place, *pair), documents.items(), remote=place.remote)
+    written = gather(lambda pair: put_json(item, *pair), documents.items(), remote=item.remote)
     tally = compute(plan, stored, kept, report)
     omero = None
     if plan.measured:
@@ -189,7 +189,7 @@ def write(
     found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
     attributes = group_attributes(multiscale, own, omero, version)
     written += [
-        put_json(place, key, document) for key, document in group_documents(attributes, plan.specs, version).items()
+        put_json(item, key, document) for key, document in group_documents(attributes, plan.specs, version).items()
     ]
     meta = described.metadata(attributes, found)
     measured = measurements(tally, count) if plan.measured else {}
@@ -198,12 +198,12 @@ def write(
     return {**meta, **measured, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
 
 
-def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
+def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
     """Return one level: a dask array if one was written (level 0 with its chunks), else a numpy array.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional
@@ -221,14 +221,14 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
     No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
     write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
     """
-    stored, meta = open_level(place, whole("level", level), slices)
+    stored, meta = open_level(item, whole("level", level), slices)
     if meta["stored_as"] == "numpy":
         return stored[...]
     packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
     return lazy(stored, packed, meta["added"])
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata of an image, by whomever it was written; one GET for ours, and one LIST of everything.
 
     Raises
@@ -236,8 +236,8 @@ def describe(place: ItemPath) -> dict[str, Any]:
     ItemDamaged
         There is no multiscale image.
     """
-    meta, _ = described.look(place)
-    sizes = [info.size for info in place.find().values()]
+    meta, _ = described.look(item)
+    sizes = [info.size for info in item.find().values()]
     return {**meta, "objects": len(sizes), "bytes": sum(sizes)}
 
 
@@ -266,6 +266,6 @@ def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) 
     from cvcache.image.write import render
 
     spec = plan.specs[-1]
-    last = StoredArray(plan.place, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
+    last = StoredArray(plan.item, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
-    plan.place.illustrate(lambda: render(last, meta, colors))
+    plan.item.illustrate(lambda: render(last, meta, colors))

@@ -35,12 +35,12 @@ class _Scratch(ItemPath):
         return self.store.url(self.zipped)
 
 
-def write(place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
+def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     """Write an image and its pyramid into one zip; the options are those of ``.ome.zarr``.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
         On a disk.
     obj : array
         See `cvcache.image.ome_zarr.write`.
@@ -59,29 +59,29 @@ def write(place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     The image is first written as a directory in the node's ``_cvcache/tmp``, which needs its size once more on that
     disk until the zip is complete. After a crash it is computed anew.
     """
-    if place.store.scheme != "file":
+    if item.store.scheme != "file":
         msg = (
-            f"{place.url} was not written: a zip is put together on a disk; write {place.name.removesuffix('.zip')!r} "
+            f"{item.url} was not written: a zip is put together on a disk; write {item.name.removesuffix('.zip')!r} "
             "here, or the zip in a node on a disk, and copy the file"
         )
         raise UsageError(msg)
     scratch = _Scratch(
-        place.store,
-        f"{temporary(node_of(place.path))}/{os.urandom(8).hex()}.ome.zarr",
-        guard=place.guard,
-        share=place.share,
-        thumbnail=place.thumbnail,
-        inputs=place.inputs,
-        until=place.until,
-        zipped=place.path,
+        item.store,
+        f"{temporary(node_of(item.path))}/{os.urandom(8).hex()}.ome.zarr",
+        guard=item.guard,
+        share=item.share,
+        thumbnail=item.thumbnail,
+        inputs=item.inputs,
+        until=item.until,
+        zipped=item.path,
     )
     try:
         meta = ome_zarr.write(scratch, obj, **options)
-        with place.store.open(place.path, "wb", place.guard) as file:
-            zipped = zip_directory(place.store, scratch.path, file)
+        with item.store.open(item.path, "wb", item.guard) as file:
+            zipped = zip_directory(item.store, scratch.path, file)
     finally:
-        parts = place.store.find(scratch.path)
-        place.store.delete((f"{scratch.path}/{name}" for name in parts), within=scratch.path)
+        parts = item.store.find(scratch.path)
+        item.store.delete((f"{scratch.path}/{name}" for name in parts), within=scratch.path)
     return {**_of_file(meta, zipped.bytes), "size": zipped.bytes, "sha256": zipped.sha256}
 
 
@@ -89,12 +89,12 @@ def write(place: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
 write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-defined]
 
 
-def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
+def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
     """Return one level, as `cvcache.image.ome_zarr.read` does.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional
@@ -112,13 +112,13 @@ def read(place: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | No
     One STAT and one GET for the directory of the zip, one more where that is longer than 64 KiB; then one GET per
     object used.
     """
-    pixels = ome_zarr.read(inside(place), level=level, slices=slices)
+    pixels = ome_zarr.read(inside(item), level=level, slices=slices)
     if not hasattr(pixels, "dask"):
-        place.check_pin(now=True)
+        item.check_pin(now=True)
     return pixels
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata of the image, by whomever it was zipped; two STAT, and one GET more than it would take alone.
 
     Raises
@@ -126,17 +126,17 @@ def describe(place: ItemPath) -> dict[str, Any]:
     ItemDamaged
         There is no zip, or no image in it.
     """
-    return _of_file(ome_zarr.describe(inside(place)), stored_bytes(place))
+    return _of_file(ome_zarr.describe(inside(item)), stored_bytes(item))
 
 
-def inside(place: ItemPath) -> ItemPath:
+def inside(item: ItemPath) -> ItemPath:
     """Return where the image lies: at the top of the zip."""
-    meta = dict(place.meta)
-    if not place.pin and (info := place.store.stat(place.path)) is not None:
+    meta = dict(item.meta)
+    if not item.pin and (info := item.store.stat(item.path)) is not None:
         meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
-    store = ZipStore(place.store, place.path, place.next_record)
+    store = ZipStore(item.store, item.path, item.next_record)
     # the memory tier knows a part by its key, which is that of any other zip of the same commit: none is kept
-    return ItemPath(store, "", meta, pin=place.pin, until=place.until, origin=place.origin, strict=place.strict)
+    return ItemPath(store, "", meta, pin=item.pin, until=item.until, origin=item.origin, strict=item.strict)
 
 
 def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ AXES = "tzyx"
 
 
 def write(
-    place: ItemPath,
+    item: ItemPath,
     obj: Any,
     /,
     *,
@@ -41,7 +41,7 @@ def write(
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : pandas.DataFrame or numpy.ndarray
         One point a row: a table with a column of numbers for each axis, the other columns being features; or an array
         (points, axes) of integers or floats. It comes back as the same of the two.
@@ -67,25 +67,25 @@ def write(
     -----
     One PUT. The table is decoded and compared before that.
     """
-    pandas = need("pandas", "tables", place)
+    pandas = need("pandas", "tables", item)
     array = type_name(obj) == "numpy.ndarray"
-    if not array and not check_frame(place, obj, " or numpy.ndarray").columns.is_unique:
-        raise refusal(place, "two columns have the same name", "rename one of them")
-    names = _columns(place, obj, axes, array=array)
-    frame = pandas.DataFrame(_checked(place, obj), columns=list(names)) if array else obj
-    geometry = _geometry(place, list(names), scale, translation, unit)
+    if not array and not check_frame(item, obj, " or numpy.ndarray").columns.is_unique:
+        raise refusal(item, "two columns have the same name", "rename one of them")
+    names = _columns(item, obj, axes, array=array)
+    frame = pandas.DataFrame(_checked(item, obj), columns=list(names)) if array else obj
+    geometry = _geometry(item, list(names), scale, translation, unit)
     features = [label for label in frame.columns.tolist() if label not in names.values()]
     points = {**geometry, "coordinates": list(names.values()), "features": features, "array": array}
-    if _is_csv(place):
-        data, meta = csv_table.encode(place, frame)
+    if _is_csv(item):
+        data, meta = csv_table.encode(item, frame)
     else:
-        data = parquet.encode(place, frame, {"points": points})
+        data = parquet.encode(item, frame, {"points": points})
         meta = parquet.metadata(data)
-    place.put(data)
+    item.put(data)
     return {**meta, **points, "kind": "points"}
 
 
-def read(place: ItemPath, /) -> pd.DataFrame | np.ndarray:
+def read(item: ItemPath, /) -> pd.DataFrame | np.ndarray:
     """Return the points as what they were written as; one GET.
 
     Raises
@@ -93,32 +93,32 @@ def read(place: ItemPath, /) -> pd.DataFrame | np.ndarray:
     ItemDamaged
         The bytes are not the table that was written.
     """
-    if _is_csv(place):
-        return _object(csv_table.read(place), place.meta)
-    data = place.get()
-    frame = parquet.decode(place, data)
+    if _is_csv(item):
+        return _object(csv_table.read(item), item.meta)
+    data = item.get()
+    frame = parquet.decode(item, data)
     return _object(frame, parquet.own_of(data).get("points", {}))
 
 
-def describe(place: ItemPath) -> dict[str, Any]:
+def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata, of a CSV without geometry; as of a table."""
-    if _is_csv(place):
-        return {**csv_table.describe(place), "kind": "points"}
-    return {**parquet.describe(place), **_recorded(place), "kind": "points"}
+    if _is_csv(item):
+        return {**csv_table.describe(item), "kind": "points"}
+    return {**parquet.describe(item), **_recorded(item), "kind": "points"}
 
 
-def _recorded(place: ItemPath) -> dict[str, Any]:
+def _recorded(item: ItemPath) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from cvcache.formats import own_of
 
-    with place.store.open(place.path, "rb") as opened:
+    with item.store.open(item.path, "rb") as opened:
         found: dict[str, Any] = own_of(pq.read_schema(opened)).get("points", {})
     return found
 
 
-def _is_csv(place: ItemPath) -> bool:
-    return place.name.endswith(".csv")
+def _is_csv(item: ItemPath) -> bool:
+    return item.name.endswith(".csv")
 
 
 def _object(frame: pd.DataFrame, notes: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
@@ -127,13 +127,13 @@ def _object(frame: pd.DataFrame, notes: Mapping[str, Any]) -> pd.DataFrame | np.
     return np.array(frame.to_numpy(), order="C") if notes.get("array") else frame
 
 
-def _columns(place: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
+def _columns(item: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
     """Return the column of each axis; checked."""
     if array:
         count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
         if not 0 < count <= len(AXES):
             why = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
-            raise refusal(place, why, "pass a DataFrame with features")
+            raise refusal(item, why, "pass a DataFrame with features")
         letters = () if isinstance(axes, Mapping) else axis_names(axes) or tuple(AXES[-count:])
         names: dict[str, str | int] = {letter: letter for letter in letters}
         fits = len(letters) == count
@@ -148,23 +148,23 @@ def _columns(place: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, 
     if not fits or not set(names) <= set(AXES):
         has = f"an array of shape {obj.shape}" if array else f"a table with the columns {present[:20]}"
         msg = (
-            f"{place.url} was not written: axes={axes!r} does not fit {has}; give one letter of tzyx for each column "
+            f"{item.url} was not written: axes={axes!r} does not fit {has}; give one letter of tzyx for each column "
             "of numbers that is a coordinate, or a mapping as in {'y': 'row', 'x': 'col'}"
         )
         raise UsageError(msg)
     return names
 
 
-def _checked(place: ItemPath, array: np.ndarray) -> np.ndarray:
+def _checked(item: ItemPath, array: np.ndarray) -> np.ndarray:
     """Return an array whose dtype is the same after a way through the columns of a table."""
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
-        raise refusal(place, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
+        raise refusal(item, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
     return array
 
 
-def _geometry(place: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
+def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
     """Return axes, scale, translation and unit: those given, else those of the image in the node's key."""
-    known = _of_image(place, axes) if scale is None or translation is None or unit is None else {}
+    known = _of_image(item, axes) if scale is None or translation is None or unit is None else {}
     given = check_unit(unit, axes) if unit is not None else known.get("unit", {})
 
     def each(what: str, said: Any, default: float) -> list[float]:
@@ -178,10 +178,10 @@ def _geometry(place: ItemPath, axes: list[str], scale: Any, translation: Any, un
     }
 
 
-def _of_image(place: ItemPath, axes: list[str]) -> dict[str, Any]:
+def _of_image(item: ItemPath, axes: list[str]) -> dict[str, Any]:
     """Return what the images of the node's key that have all these axes say; nothing where they do not agree."""
     found: list[dict[str, Any]] = []
-    for image in (overview(meta) for meta in place.inputs if "scales" in meta):
+    for image in (overview(meta) for meta in item.inputs if "scales" in meta):
         if set(axes) <= set(image["axes"]):
             taken = {
                 what: {axis: dict(zip(image["axes"], image[what], strict=True))[axis] for axis in axes}
@@ -192,6 +192,6 @@ def _of_image(place: ItemPath, axes: list[str]) -> dict[str, Any]:
     if len(found) > 1:
         logger.warning(
             "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
-            place.url,
+            item.url,
         )
     return found[0] if len(found) == 1 else {}

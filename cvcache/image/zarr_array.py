@@ -36,7 +36,7 @@ MOST_AXES = 32
 
 
 def write(
-    place: ItemPath,
+    item: ItemPath,
     obj: object,
     /,
     *,
@@ -49,7 +49,7 @@ def write(
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of rank 1 to 32 and any integer, float, complex or bool dtype.
     chunks : sequence of int, optional
@@ -70,23 +70,23 @@ def write(
     """
     chunks = wholes("chunks", chunks)
     given, _ = as_array(obj)
-    array = check_numbers(place, given)
+    array = check_numbers(item, given)
     if not 0 < array.ndim <= MOST_AXES:
-        raise refusal(place, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json")
+        raise refusal(item, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json")
     report = check_progress(progress)
     level = _level(array, chunks, shards)
     dtype = array.dtype.newbyteorder("<")
     spec = ArraySpec("", level.shape, level.chunks, level.shards, dtype.str, parse_compressor(compressor))
     ones = (1,) * array.ndim
     extents = blocks([level], getattr(array, "chunks", None), dtype.itemsize)
-    plan = Plan(place, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
+    plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
     attributes = {"cvcache": described.own_attributes(array, ())}
-    kept = place.begin(announcement(plan, array, attributes))
-    log_plan(place, (), plan, kept)
-    share(place, array)
+    kept = item.begin(announcement(plan, array, attributes))
+    log_plan(item, (), plan, kept)
+    share(item, array)
     tally = compute(plan, array, kept, report)
     document = {**spec.document(), "attributes": attributes}
-    size = put_json(place, "zarr.json", document)
+    size = put_json(item, "zarr.json", document)
     meta = described.metadata(attributes, [described.Level("", document, spec)])
     return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + size}
 

@@ -39,7 +39,7 @@ def stored(
 
 def gets(array: StoredArray, index: Any) -> int:
     """Return how many GET a slice takes."""
-    store: Any = array.place.store
+    store: Any = array.item.store
     store.calls.clear()
     array[index]
     return len(store.paths("get"))
@@ -136,11 +136,11 @@ def test_an_edge_shard_counts_only_the_chunks_it_has() -> None:
 def test_a_missing_object_is_damage_of_ours_and_empty_of_others(shards: Any) -> None:
     pixels = np.ones((40, 40), "uint8")
     array = stored(pixels, (10, 10), shards)
-    array.place.store.delete([array.place.at(array.spec.key((0, 0)))])
+    array.item.store.delete([array.item.at(array.spec.key((0, 0)))])
     with pytest.raises(ItemDamaged, match="0/c/0/0"):
         array[0, 0]
     np.testing.assert_array_equal(array[-1, -1], 1)
-    theirs = StoredArray(array.place, array.spec, array.window, array.dtype, complete=False)
+    theirs = StoredArray(array.item, array.spec, array.window, array.dtype, complete=False)
     assert theirs[0, 0] == 0
     assert theirs[:10, :10].max() == 0
     assert theirs[-1, -1] == 1
@@ -150,9 +150,9 @@ def test_a_missing_object_is_damage_of_ours_and_empty_of_others(shards: Any) -> 
 def test_a_damaged_object_is_named(shards: Any) -> None:
     array = stored(np.ones((40, 40), "uint8"), (10, 10), shards)
     key = array.spec.key((1, 1))
-    data = bytearray(array.place.get(key))
+    data = bytearray(array.item.get(key))
     for spoilt in (data[:-1], data[1:], bytes(len(data)), b"", data + b"\0", bytes([data[0] ^ 1]) + data[1:]):
-        array.place.put(bytes(spoilt), key)
+        array.item.put(bytes(spoilt), key)
         for index in ((slice(None), slice(None)), (12 if shards is None else 20, 12 if shards is None else 20)):
             with pytest.raises(ItemDamaged, match=key):
                 array[index]

@@ -123,7 +123,7 @@ def place_under(layer: LayerData) -> ItemPath | None:
     graph = getattr(data[0] if attributes.get("multiscale") else data, "dask", None)
     sources = [part for name, part in getattr(graph, "layers", {}).items() if name.startswith("original-")]
     stored = (value for part in sources for value in part.values() if isinstance(value, StoredArray))
-    return next((one.place for one in stored), None)
+    return next((one.item for one in stored), None)
 
 
 def image_layers(subject: Subject) -> list[LayerData]:

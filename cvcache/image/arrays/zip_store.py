@@ -72,7 +72,7 @@ class _Archive:
     url: str
     pin: str
     info: ObjectInfo
-    place: ItemPath = field(compare=False)
+    item: ItemPath = field(compare=False)
 
 
 class ZipStore(Store):
@@ -307,7 +307,7 @@ def _read_directory(outer: ItemPath) -> dict[str, _Member]:
 
 @functools.lru_cache(KEPT_DIRECTORIES)
 def _cached_directory(archive: _Archive) -> dict[str, _Member]:
-    outer, size = archive.place, archive.info.size
+    outer, size = archive.item, archive.info.size
     known = max(0, size - TAIL)
     tail = outer.store.get(outer.path, known, size) if size else b""
 

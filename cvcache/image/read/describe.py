@@ -83,7 +83,7 @@ class Level:
         return self.spec.shards if self.spec else None
 
 
-def look(place: ItemPath) -> tuple[dict[str, Any], list[Level]]:
+def look(item: ItemPath) -> tuple[dict[str, Any], list[Level]]:
     """Return the metadata of an image, but for its object count and size, and its levels.
 
     Raises
@@ -99,7 +99,7 @@ def look(place: ItemPath) -> tuple[dict[str, Any], list[Level]]:
     once. One or two more for OME-Zarr 0.4 and for plain zarr.
     """
     try:
-        attributes, name, inline = _group(place)
+        attributes, name, inline = _group(item)
         multiscale = _multiscale(attributes)
         _check_count([""] if multiscale is None else multiscale["datasets"])
         paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
@@ -109,9 +109,9 @@ def look(place: ItemPath) -> tuple[dict[str, Any], list[Level]]:
             for path, document in zip(
                 paths,
                 gather(
-                    lambda i: found[i] or _document(place, f"{paths[i]}/{name}".lstrip("/")),
+                    lambda i: found[i] or _document(item, f"{paths[i]}/{name}".lstrip("/")),
                     range(len(paths)),
-                    remote=place.remote,
+                    remote=item.remote,
                 ),
                 strict=True,
             )
@@ -119,42 +119,42 @@ def look(place: ItemPath) -> tuple[dict[str, Any], list[Level]]:
         return metadata(attributes, levels), levels
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError) as error:
         why = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
-        raise damage(place, why) from error
+        raise damage(item, why) from error
 
 
-def _group(place: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _group(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     """Return the attributes of the item, what its arrays call their metadata, and those documents it repeats."""
     try:
-        document = _document(place, "zarr.json")
+        document = _document(item, "zarr.json")
     except FileNotFoundError:
-        return _group2(place)
+        return _group2(item)
     if document.get("node_type") == "array":
         return document.get("attributes") or {}, "zarr.json", {"": document}
     inline = (document.get("consolidated_metadata") or {}).get("metadata") or {}
     return document.get("attributes") or {}, "zarr.json", inline
 
 
-def _group2(place: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _group2(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     try:
-        attributes = _document(place, ".zattrs")
+        attributes = _document(item, ".zattrs")
         if _multiscale(attributes) is not None:
             return attributes, ".zarray", {}
     except FileNotFoundError:
         pass
     try:
-        return {}, ".zarray", {"": _document(place, ".zarray")}
+        return {}, ".zarray", {"": _document(item, ".zarray")}
     except FileNotFoundError:
-        if place.find():
-            raise damage(place, "there is none of zarr.json, .zattrs and .zarray") from None
+        if item.find():
+            raise damage(item, "there is none of zarr.json, .zattrs and .zarray") from None
         raise
 
 
-def _document(place: ItemPath, key: str) -> Mapping[str, Any]:
+def _document(item: ItemPath, key: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(place.get(key, 0, MAX_METADATA))
+        document = json.loads(item.get(key, 0, MAX_METADATA))
     except FileNotFoundError:
         if "/" in key:
-            raise damage(place, f"its {key} is missing") from None
+            raise damage(item, f"its {key} is missing") from None
         raise
     if not isinstance(document, dict):
         raise TypeError(f"{key} is no JSON object")

@@ -1,4 +1,4 @@
-"""What only zarr can read, over a `ItemPath`: every byte it reads passes ``place.get``."""
+"""Arrays that only zarr can read, through a zarr store over an `ItemPath`: every byte passes ``ItemPath.get``."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from cvcache.image.read.describe import Level
 
 
-class PlaceStore(Store):
+class ItemPathStore(Store):
     """A zarr store whose keys are the parts of one directory item; it is read only."""
 
     supports_writes = False
     supports_deletes = False
     supports_listing = True
 
-    def __init__(self, place: ItemPath) -> None:
+    def __init__(self, item: ItemPath) -> None:
         super().__init__(read_only=True)
-        self.place = place
+        self.item = item
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PlaceStore) and self.place.url == other.place.url
+        return isinstance(other, ItemPathStore) and self.item.url == other.item.url
 
     def __hash__(self) -> int:
-        return hash(self.place.url)
+        return hash(self.item.url)
 
     def __repr__(self) -> str:
-        return f"PlaceStore({self.place.url!r})"
+        return f"PlaceStore({self.item.url!r})"
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return the object `key` or a range of it; None if there is none."""
         try:
-            data = await asyncio.to_thread(self.place.get, key, *_bounds(byte_range))
+            data = await asyncio.to_thread(self.item.get, key, *_bounds(byte_range))
         except FileNotFoundError:
             return None
         return prototype.buffer.from_bytes(data)
@@ -60,32 +60,32 @@ class PlaceStore(Store):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Refuse: what an image consists of is written as a whole."""
-        msg = f"{self.place.at(key)} is read only"
+        msg = f"{self.item.at(key)} is read only"
         raise NotImplementedError(msg)
 
     async def delete(self, key: str) -> None:
         """Refuse, as `set`."""
-        msg = f"{self.place.at(key)} is read only"
+        msg = f"{self.item.at(key)} is read only"
         raise NotImplementedError(msg)
 
     async def exists(self, key: str) -> bool:
         """Whether there is an object `key`."""
-        return await asyncio.to_thread(self.place.store.stat, self.place.at(key)) is not None
+        return await asyncio.to_thread(self.item.store.stat, self.item.at(key)) is not None
 
     async def list(self) -> AsyncIterator[str]:
         """Yield all keys."""
-        for key in await asyncio.to_thread(self.place.find):
+        for key in await asyncio.to_thread(self.item.find):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`."""
-        for key in await asyncio.to_thread(self.place.find):
+        for key in await asyncio.to_thread(self.item.find):
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names one level below `prefix`."""
-        listing = await asyncio.to_thread(self.place.store.list, self.place.at(prefix.strip("/")))
+        listing = await asyncio.to_thread(self.item.store.list, self.item.at(prefix.strip("/")))
         for name in (*listing.files, *listing.dirs):
             yield name
 
@@ -111,7 +111,7 @@ class ZarrArray(StoredArray):
     @classmethod
     def of(
         cls,
-        place: ItemPath,
+        item: ItemPath,
         level: Level,
         window: Window,
         dtype: np.dtype,
@@ -120,7 +120,7 @@ class ZarrArray(StoredArray):
     ) -> Self:
         """Return the array of one level."""
         geometry = ArraySpec(level.path, level.shape, level.chunks, None, str(dtype), Codec("zarr"))
-        array = cls(place, geometry, window, dtype, complete=False, version=version, meta=meta)
+        array = cls(item, geometry, window, dtype, complete=False, version=version, meta=meta)
         object.__setattr__(array, "_document", json.dumps(level.document))
         return array
 
@@ -133,7 +133,9 @@ class ZarrArray(StoredArray):
 
     def _fill(self, out: np.ndarray, window: Sequence[slice]) -> None:
         try:
-            array = zarr.Array.from_dict(StorePath(PlaceStore(self.place), self.spec.path), json.loads(self._document))
+            array = zarr.Array.from_dict(
+                StorePath(ItemPathStore(self.item), self.spec.path), json.loads(self._document)
+            )
             out[...] = array[tuple(window)]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise damage(self.place, f"zarr, of {self.spec.path}: {error}") from error
+            raise damage(self.item, f"zarr, of {self.spec.path}: {error}") from error

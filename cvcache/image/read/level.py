@@ -31,14 +31,12 @@ _graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
 """Name, chunks, store and memory tier -> the graph made for them, and what keeps these ids theirs."""
 
 
-def open_level(
-    place: ItemPath, level: int, *parts: Sequence[Any] | str | None
-) -> tuple[StoredArray, Mapping[str, Any]]:
-    """Return one level of the image at `place`, or a part of it, and the image's metadata.
+def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:
+    """Return one level of the image at `item`, or a part of it, and the image's metadata.
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
     level : int
         0 is the image itself; -1 the coarsest.
     *parts : slices, str or None
@@ -55,17 +53,17 @@ def open_level(
     -----
     No store call where the metadata is recorded; else those of `cvcache.image.read.describe.look`.
     """
-    meta, levels = described(place)
-    return stored_level(place, meta, levels, level, *parts), meta
+    meta, levels = described(item)
+    return stored_level(item, meta, levels, level, *parts), meta
 
 
-def described(place: ItemPath) -> tuple[Mapping[str, Any], Sequence[Level]]:
-    """Return the metadata of the image at `place`, and its levels where that takes a look; see `open_level`."""
-    return (place.meta, ()) if place.meta.get("stored") else look(place)
+def described(item: ItemPath) -> tuple[Mapping[str, Any], Sequence[Level]]:
+    """Return the metadata of the image at `item`, and its levels where that takes a look; see `open_level`."""
+    return (item.meta, ()) if item.meta.get("stored") else look(item)
 
 
 def stored_level(
-    place: ItemPath,
+    item: ItemPath,
     meta: Mapping[str, Any],
     levels: Sequence[Level],
     level: int,
@@ -80,7 +78,7 @@ def stored_level(
     import numpy as np
 
     if not -meta["levels"] <= level < meta["levels"]:
-        msg = f"{place.url} has no level {level}, only 0 to {meta['levels'] - 1}"
+        msg = f"{item.url} has no level {level}, only 0 to {meta['levels'] - 1}"
         raise UsageError(msg)
     level %= meta["levels"]
     window = whole(meta["shapes"][level], meta["added"])
@@ -90,24 +88,24 @@ def stored_level(
             window, _ = compose(window, window_of(parse_slices(part), seen))
     spec = levels[level].spec if levels else spec_of(meta, level)
     seen_as = view(meta, level, window)
-    version, dtype = _version(place, levels, fresh=fresh), np.dtype(meta["dtype"])
+    version, dtype = _version(item, levels, fresh=fresh), np.dtype(meta["dtype"])
     if levels and "stored" not in meta:
         dtype = levels[level].dtype.newbyteorder("=")
     if spec is not None:
-        return StoredArray(place, spec, window, dtype, bool(meta["complete"]), version, seen_as)
+        return StoredArray(item, spec, window, dtype, bool(meta["complete"]), version, seen_as)
     from cvcache.image.read.foreign import ZarrArray
 
-    return ZarrArray.of(place, levels[level], window, dtype, seen_as, version)
+    return ZarrArray.of(item, levels[level], window, dtype, seen_as, version)
 
 
-def _version(place: ItemPath, levels: Sequence[Level], *, fresh: bool) -> str:
+def _version(item: ItemPath, levels: Sequence[Level], *, fresh: bool) -> str:
     """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
-    if place.pin:
+    if item.pin:
         return ""
-    if fresh or (place.remote and place.store.scheme != "zip"):
+    if fresh or (item.remote and item.store.scheme != "zip"):
         return uuid.uuid4().hex
-    told = repr([one.document for one in levels]) + repr(sorted(place.meta.items()))
-    return hashlib.sha256(f"{told}{place.changed(DOCUMENTS)}".encode()).hexdigest()[:16]
+    told = repr([one.document for one in levels]) + repr(sorted(item.meta.items()))
+    return hashlib.sha256(f"{told}{item.changed(DOCUMENTS)}".encode()).hexdigest()[:16]
 
 
 def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
@@ -176,8 +174,8 @@ def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array
     import numpy as np
     from dask.array.core import Array
 
-    name, place = stored.name, stored.place
-    known = (name, chunks, id(place.store), id(place.ram), place.strict)
+    name, item = stored.name, stored.item
+    known = (name, chunks, id(item.store), id(item.ram), item.strict)
     if known not in _graphs:
         if len(_graphs) >= MOST_GRAPHS:
             _graphs.clear()

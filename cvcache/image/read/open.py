@@ -63,13 +63,13 @@ def stored_at(
     target: Location, level: int, slices: Sequence[Any] | str | None
 ) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
-    place = ItemPath(target.store, target.path)
+    item = ItemPath(target.store, target.path)
     if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
         from cvcache.image.arrays import ZipStore
 
-        place = ItemPath(ZipStore(target.store, target.path), "")
+        item = ItemPath(ZipStore(target.store, target.path), "")
     try:
-        return open_level(place, level, target.slices, slices)
+        return open_level(item, level, target.slices, slices)
     except FileNotFoundError:
         msg = f"there is no image at {target.url}; correct the URL"
         raise FileNotFoundError(msg) from None

@@ -43,7 +43,7 @@ class StoredArray:
 
     Parameters
     ----------
-    place : ItemPath
+    item : ItemPath
         Of the item.
     spec : ArraySpec
     window : tuple
@@ -58,7 +58,7 @@ class StoredArray:
         Axes, scale, translation and unit of what is seen, for whoever writes an image made of it.
     """
 
-    place: ItemPath
+    item: ItemPath
     spec: ArraySpec
     window: Window
     dtype: np.dtype
@@ -85,12 +85,12 @@ class StoredArray:
     @property
     def name(self) -> str:
         """Name of the dask array made of it: the same for the same bytes, and for no others."""
-        told = repr((self.place.url, self.place.pin, self.version, self.spec, self._seen(), str(self.dtype)))
+        told = repr((self.item.url, self.item.pin, self.version, self.spec, self._seen(), str(self.dtype)))
         return f"cvcache-image-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
         """Stand for the bytes in a key: of a version of an item, or of what lies there now (one LIST of the level)."""
-        origin = self.place.origin
+        origin = self.item.origin
         if origin:
             seen = hashlib.sha256(repr((self.spec.path, self._seen(), str(self.dtype))).encode()).hexdigest()[:32]
             return Canonical({"$item": origin["item"], "version": origin["version"], "seen": seen})
@@ -100,19 +100,19 @@ class StoredArray:
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]] | None:
         """Say of which node, item and version it is; None where no commit vouches for it."""
-        origin = self.place.origin
+        origin = self.item.origin
         return (origin["node"], {"item": origin["item"], "version": origin["version"]}) if origin else None
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
         """Give what is recorded of the image it is a part of."""
-        return [self.place.meta] if self.place.origin else []
+        return [self.item.meta] if self.item.origin else []
 
     def _seen(self) -> list[int | list[int]]:
         return [part if isinstance(part, int) else [part.start, part.stop, part.step] for part in self.window]
 
     def _chunk_digest(self) -> str:
         """Return what differs once a chunk was written anew."""
-        below = self.place.store.find(self.place.at(self.spec.path))
+        below = self.item.store.find(self.item.at(self.spec.path))
         rows = [(key, info.size, info.etag) for key, info in sorted(below.items()) if not key.endswith(DOCUMENTS[:3])]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:32]
 
@@ -145,7 +145,7 @@ class StoredArray:
                 )
 
         chunks = itertools.product(*([piece.chunk for piece in axis] for axis in wanted))
-        gather(read, self._jobs(list(chunks)), remote=self.place.remote)
+        gather(read, self._jobs(list(chunks)), remote=self.item.remote)
 
     def _jobs(self, chunks: list[tuple[int, ...]]) -> list[_Job]:
         if self.spec.shards is None:
@@ -157,7 +157,7 @@ class StoredArray:
             by_shard.setdefault(shard, []).append(chunk)
         whole = [_Job(shard, tuple(inside)) for shard, inside in by_shard.items() if self._nearly_all(shard, inside)]
         rest = [(shard, inside) for shard, inside in by_shard.items() if not self._nearly_all(shard, inside)]
-        parts = gather(lambda pair: self._parts(*pair), rest, remote=self.place.remote)
+        parts = gather(lambda pair: self._parts(*pair), rest, remote=self.item.remote)
         return [*whole, *itertools.chain.from_iterable(parts)]
 
     def _nearly_all(self, shard: tuple[int, ...], inside: list[tuple[int, ...]]) -> bool:
@@ -169,13 +169,13 @@ class StoredArray:
     def _parts(self, shard: tuple[int, ...], inside: list[tuple[int, ...]]) -> list[_Job]:
         """Return the requests for some chunks of one shard."""
         index = self._index(shard)
-        places = ((chunk, index[self._position(chunk)] if index else None) for chunk in inside)
-        return [_Job(shard, (chunk,), part or (0, 0)) for chunk, part in places]
+        chunk_ranges = ((chunk, index[self._position(chunk)] if index else None) for chunk in inside)
+        return [_Job(shard, (chunk,), part or (0, 0)) for chunk, part in chunk_ranges]
 
     def _index(self, shard: tuple[int, ...]) -> list[tuple[int, int] | None] | None:
-        place, spec = self.place, self.spec
-        where = _Indexed(f"{place.pin} {place.url} {spec.path}", shard, self.complete, place, spec)
-        return _cached_index(where) if place.pin else _cached_index.__wrapped__(where)
+        item, spec = self.item, self.spec
+        where = _Indexed(f"{item.pin} {item.url} {spec.path}", shard, self.complete, item, spec)
+        return _cached_index(where) if item.pin else _cached_index.__wrapped__(where)
 
     def _position(self, chunk: Sequence[int]) -> int:
         position = 0
@@ -186,10 +186,8 @@ class StoredArray:
     def _read(self, job: _Job) -> Iterator[tuple[tuple[int, ...], np.ndarray | None]]:
         """Yield each chunk of a request with its pixels, or None where there are none."""
         key = self.spec.key(job.unit)
-        data = (
-            None if job.part == (0, 0) else _get(self.place, key, *(job.part or (None, None)), complete=self.complete)
-        )
-        with _named(self.place, key):
+        data = None if job.part == (0, 0) else _get(self.item, key, *(job.part or (None, None)), complete=self.complete)
+        with _named(self.item, key):
             index = None
             if data is not None and self.spec.shards is not None and job.part is None:
                 end = slice(-self.spec.index_bytes, None) if self.spec.index_at_end else slice(self.spec.index_bytes)
@@ -198,36 +196,36 @@ class StoredArray:
                 bounds = (0, None) if index is None else index[self._position(chunk)]
                 here = None if data is None or bounds is None else data[slice(*bounds)]
                 if here is None and self.complete:
-                    raise missing(self.place, key)
+                    raise missing(self.item, key)
                 yield chunk, None if here is None else self.spec.decode(here)
 
 
 @contextlib.contextmanager
-def _named(place: ItemPath, key: str) -> Iterator[None]:
+def _named(item: ItemPath, key: str) -> Iterator[None]:
     """Say which chunk it is whose bytes are refused."""
     try:
         yield
     except ValueError as error:
-        raise _damaged(place, f"its chunk {key} is corrupt ({error})") from error
+        raise _damaged(item, f"its chunk {key} is corrupt ({error})") from error
 
 
-def missing(place: ItemPath, key: str) -> ItemDamaged:
+def missing(item: ItemPath, key: str) -> ItemDamaged:
     """Return the error for a chunk that is not there although it was written."""
-    return _damaged(place, f"its chunk {key} is missing")
+    return _damaged(item, f"its chunk {key} is missing")
 
 
-def _damaged(place: ItemPath, what: str) -> ItemDamaged:
-    vouched = place.pin or place.until
+def _damaged(item: ItemPath, what: str) -> ItemDamaged:
+    vouched = item.pin or item.until
     way_out = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
-    return ItemDamaged(f"{place.url} is damaged: {what}; {way_out}")
+    return ItemDamaged(f"{item.url} is damaged: {what}; {way_out}")
 
 
-def _get(place: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
+def _get(item: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
     try:
-        return place.get(key, start, end)
+        return item.get(key, start, end)
     except FileNotFoundError:
         if complete:
-            raise missing(place, key) from None
+            raise missing(item, key) from None
         return None
 
 
@@ -236,10 +234,10 @@ def _cached_index(where: _Indexed) -> list[tuple[int, int] | None] | None:
     spec = where.spec
     key = spec.key(where.shard)
     start, end = (-spec.index_bytes, None) if spec.index_at_end else (0, spec.index_bytes)
-    table = _get(where.place, key, start, end, complete=where.complete)
+    table = _get(where.item, key, start, end, complete=where.complete)
     if table is None:
         return None
-    with _named(where.place, key):
+    with _named(where.item, key):
         return spec.read_index(table)
 
 
@@ -250,7 +248,7 @@ class _Indexed:
     url: str
     shard: tuple[int, ...]
     complete: bool
-    place: ItemPath = field(compare=False)
+    item: ItemPath = field(compare=False)
     spec: ArraySpec = field(compare=False)
 
 

@@ -87,7 +87,7 @@ def lineage_of(array: object) -> str | None:
         return None
 
 
-def inherited(place: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+def inherited(item: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
 
     That is an image of the same shape among those the array was read from, or, where nobody can tell what it was
@@ -95,7 +95,7 @@ def inherited(place: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[s
     do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
     """
     leaves = _leaves(array)
-    in_key = [overview(meta) if "scales" in meta else meta for meta in place.inputs if "scale" in meta]
+    in_key = [overview(meta) if "scales" in meta else meta for meta in item.inputs if "scale" in meta]
     # a plain array, such as one with the pieces of an image, has no place of its own
     candidates = [leaf for leaf in leaves if leaf["placed"]] or in_key
     found = _fitting(candidates, array, axes) or _fitting(leaves, array, axes)
@@ -103,7 +103,7 @@ def inherited(place: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[s
     if len(geometries) > 1:
         logger.warning(
             "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
-            place.url,
+            item.url,
         )
         return {}
     return found[0] if found else {}

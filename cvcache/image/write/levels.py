@@ -77,7 +77,7 @@ def write_pyramid(
     tally = _compute(plan, source, done, scheduler, report)
     if tally.objects + done.objects != plan.object_count:
         found = tally.objects + done.objects
-        msg = f"{plan.place.url} is incomplete: {found} of {plan.object_count} objects were written"
+        msg = f"{plan.item.url} is incomplete: {found} of {plan.object_count} objects were written"
         raise ItemDamaged(msg)
     limits = {} if done.objects else tally.limits
     return tally._replace(objects=plan.object_count, bytes=tally.bytes + done.bytes, limits=limits)
@@ -133,7 +133,7 @@ def is_distributed(source: da.Array) -> bool:
     return getattr(get, "__self__", None) is not None and hasattr(get.__self__, "scheduler")
 
 
-def needs_share(place: ItemPath, source: da.Array) -> bool:
+def needs_share(item: ItemPath, source: da.Array) -> bool:
     """Whether computing `source` hands tasks to other processes.
 
     Raises
@@ -150,8 +150,8 @@ def needs_share(place: ItemPath, source: da.Array) -> bool:
         return False
     client = getattr(get, "__self__", None)
     address = str(getattr(getattr(client, "scheduler", None), "address", ""))
-    if not place.store.shared and not address.startswith("inproc://"):
-        msg = f"{place.url} is visible to this process only, and dask computes in others; use a directory or bucket"
+    if not item.store.shared and not address.startswith("inproc://"):
+        msg = f"{item.url} is visible to this process only, and dask computes in others; use a directory or bucket"
         raise UsageError(msg)
     return True
 
@@ -165,7 +165,7 @@ def _write_source(plan: Plan, index: Index, block: np.ndarray) -> Result:
     shape = tuple(part.stop - part.start for part in plan.region(0, index))
     if str(block.dtype) != plan.dtype or block.shape != shape:
         msg = (
-            f"{plan.place.url} was not written: the dask array says {plan.dtype} {shape}, but a block of it came out "
+            f"{plan.item.url} was not written: the dask array says {plan.dtype} {shape}, but a block of it came out "
             f"as {block.dtype} {block.shape}; name the right dtype= and chunks= in the map_blocks that makes it"
         )
         raise NotReproducible(msg)
@@ -199,11 +199,11 @@ def _put(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> R
 
     def put(pair: tuple[str, list[bytes]]) -> int:
         key, parts = pair
-        plan.place.put_parts(parts, key)
+        plan.item.put_parts(parts, key)
         return sum(map(len, parts))
 
     objects = (encoded(unit) for unit in plan.units(n, index))
-    sizes = gather(put, objects, remote=True) if plan.place.remote else [put(pair) for pair in objects]
+    sizes = gather(put, objects, remote=True) if plan.item.remote else [put(pair) for pair in objects]
     if plan.events:
         tell(plan.events)
     return _hand_on(plan, n, index, block, tally.plus(Tally(len(sizes), sum(sizes))))
@@ -216,7 +216,7 @@ def _read_block(plan: Plan, n: int, index: Index) -> Result:
     spec = plan.specs[n]
     region = tuple(slice(part.start, part.stop, 1) for part in plan.region(n, index))
     return _hand_on(
-        plan, n, index, StoredArray(plan.place, spec, region, spec.numpy_dtype(), complete=True)[...], Tally()
+        plan, n, index, StoredArray(plan.item, spec, region, spec.numpy_dtype(), complete=True)[...], Tally()
     )
 
 

@@ -30,33 +30,33 @@ def is_lazy(obj: object) -> TypeGuard[da.Array]:
     return type_name(obj) == "dask.array.core.Array"
 
 
-def check_numbers(place: ItemPath, obj: object) -> Array:
+def check_numbers(item: ItemPath, obj: object) -> Array:
     """Return `obj` if it is a numpy or dask array of numbers that zarr brings back as they are."""
     import numpy as np
 
     if not is_lazy(obj) and type(obj) is not np.ndarray:
         way_out = "pass numpy.asarray(obj) or a dask array"
-        raise refusal(place, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
+        raise refusal(item, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
     array = cast("Array", obj)
     if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
-        raise refusal(place, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
+        raise refusal(item, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
     if any(math.isnan(extent) for extent in array.shape):
-        raise refusal(place, "its shape is not known yet", "call x.compute_chunk_sizes() first")
+        raise refusal(item, "its shape is not known yet", "call x.compute_chunk_sizes() first")
     sample = getattr(array, "_meta", array)
     if type(sample) is not np.ndarray:
-        raise refusal(place, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
+        raise refusal(item, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
     return array
 
 
-def check_array(place: ItemPath, obj: object, kind: str) -> Array:
+def check_array(item: ItemPath, obj: object, kind: str) -> Array:
     """Return `obj` if it is an array that OME-Zarr brings back as it is."""
-    array = check_numbers(place, obj)
+    array = check_numbers(item, obj)
     if kind == "labels" and array.dtype.kind not in "biu":
-        raise refusal(place, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
+        raise refusal(item, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
     if array.ndim == 0:
-        raise refusal(place, "a single value is no image", "write it as .json or .npy")
+        raise refusal(item, "a single value is no image", "write it as .json or .npy")
     if array.ndim > MOST_AXES:
-        raise refusal(place, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
+        raise refusal(item, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
     return array
 
 

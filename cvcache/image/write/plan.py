@@ -34,7 +34,7 @@ MANY_FILES = 100_000
 
 
 def make_plan(
-    place: ItemPath,
+    item: ItemPath,
     image: Array,
     axes: Sequence[str],
     pyramid: Sequence[Level],
@@ -69,7 +69,7 @@ def make_plan(
         for here, after in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
     ]
     return Plan(
-        place=place,
+        item=item,
         dtype=str(image.dtype),
         specs=specs,
         steps=tuple(steps),
@@ -94,7 +94,7 @@ def announcement(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dic
     return told
 
 
-def log_plan(place: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
+def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
     """Say what is about to be written, and warn of what a file system suffers from."""
     from dask.utils import format_bytes
 
@@ -102,7 +102,7 @@ def log_plan(place: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str
     size = sum(math.prod(spec.shape) for spec in plan.specs) * first.itemsize
     logger.info(
         "%s: writing %s%s %s, %d levels, chunks %s, %s, %s uncompressed in %d files%s",
-        place.url,
+        item.url,
         plan.dtype,
         f" {''.join(axes)}" if axes else "",
         _times(first.shape),
@@ -119,7 +119,7 @@ def log_plan(place: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str
         shards = [c * (ratio if n > 1 else 1) for c, n in zip(worst.chunks, worst.grid, strict=True)]
         logger.warning(
             "%s: one level makes %d files, which many file systems handle badly; shards=%s would make %d",
-            place.url,
+            item.url,
             worst.object_count,
             tuple(shards),
             math.prod(grid(worst.shape, shards)),
@@ -130,10 +130,10 @@ def _times(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
 
 
-def share(place: ItemPath, image: Array) -> None:
+def share(item: ItemPath, image: Array) -> None:
     """Announce that other processes will write parts of the item, where they will."""
-    if is_lazy(image) and needs_share(place, image):
-        place.share()
+    if is_lazy(image) and needs_share(item, image):
+        item.share()
 
 
 def compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None) -> Tally:
@@ -146,8 +146,8 @@ def compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[
     return write_pyramid(plan, source, kept, scheduler="threads", report=report)
 
 
-def put_json(place: ItemPath, key: str, document: Mapping[str, Any]) -> int:
+def put_json(item: ItemPath, key: str, document: Mapping[str, Any]) -> int:
     """Write one metadata document and return its size."""
     data = json.dumps(document, indent=2).encode()
-    place.put(data, key)
+    item.put(data, key)
     return len(data)

@@ -49,7 +49,7 @@ class Plan:
 
     Attributes
     ----------
-    place : ItemPath
+    item : ItemPath
         In another process without what ties it to this one.
     dtype : str
         Of the source's blocks.
@@ -68,7 +68,7 @@ class Plan:
         Topic on which a distributed worker says that a task is done; empty for none.
     """
 
-    place: ItemPath
+    item: ItemPath
     dtype: str
     specs: tuple[ArraySpec, ...]
     steps: tuple[Index, ...]
@@ -80,7 +80,7 @@ class Plan:
 
     def __dask_tokenize__(self) -> str:
         # every task has a unique name; distributed would hash all fields for each one, and some it cannot
-        return f"cvcache-plan-{self.place.url}"
+        return f"cvcache-plan-{self.item.url}"
 
     @property
     def object_count(self) -> int:
@@ -93,8 +93,8 @@ class Plan:
 
     def region(self, n: int, index: Index) -> tuple[slice, ...]:
         """Return what of level `n` one block is, in pixels."""
-        place = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
-        return tuple(slice(i * extent, min((i + 1) * extent, whole)) for i, extent, whole in place)
+        axes = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
+        return tuple(slice(i * extent, min((i + 1) * extent, whole)) for i, extent, whole in axes)
 
     def children(self, n: int, index: Index) -> Iterator[Index]:
         """Yield the blocks of level ``n - 1`` that one of level `n` is made of."""
