@@ -21,7 +21,7 @@ from servers.store_cases import LocalCase, MemoryCase
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, register_format
 from cvcache.node import handle
 from cvcache.protocol import Owner, attempt, claim, heartbeat, observe
-from cvcache.store import LocalStore, location_of, open_store
+from cvcache.store import LocalStore, open_store, resolve_node
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def check_newest(url: str, policy: Policy) -> CacheDir:
 
 def quiet_store(url: str) -> Store:
     """Return the store at `url` as no process of a world sees it."""
-    scheme, path, _ = location_of(url)
+    scheme, path, _ = resolve_node(url)
     return open_store(scheme, path, {})
 
 

@@ -11,7 +11,7 @@ from servers.fault_proxy import FaultProxy, scripted
 
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
 from cvcache.protocol import observe
-from cvcache.store import S3Store, location_of, open_store
+from cvcache.store import S3Store, open_store, resolve_node
 from cvcache.testing import CountingStore, instrument, lay_tree
 from cvcache.tree import read_tree
 
@@ -281,7 +281,7 @@ class Wire:
 def wire(s3_server: S3Server) -> Iterator[Wire]:
     with FaultProxy(s3_server.port, scripted()) as proxy:
         wire = Wire(s3_server, proxy)
-        scheme, path, _ = location_of(f"s3://{wire.bucket}/warm")
+        scheme, path, _ = resolve_node(f"s3://{wire.bucket}/warm")
         assert open_store(scheme, path, wire.options).exclusive(path)
         yield wire
 

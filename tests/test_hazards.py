@@ -41,7 +41,7 @@ from cvcache import (
     cdir_walk,
 )
 from cvcache.protocol import this_owner
-from cvcache.store import check_item_name, check_node_name, instrument, location_of, open_store
+from cvcache.store import check_item_name, check_node_name, instrument, open_store, resolve_node
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
@@ -555,7 +555,7 @@ def _is_accepted(name: str) -> bool:
     names=st.sets(accepted.map(lambda n: unicodedata.normalize("NFC", n)).filter(_is_accepted), min_size=5, max_size=12)
 )
 def test_every_accepted_name_comes_back_byte_for_byte(store_case: StoreCase, names: set[str]) -> None:
-    scheme, path, _ = location_of(store_case.url)
+    scheme, path, _ = resolve_node(store_case.url)
     store = open_store(scheme, path, store_case.options)
     for name in names:
         store.put(f"{path}/{name}", name.encode())

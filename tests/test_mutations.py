@@ -304,7 +304,7 @@ def check_large_commits(world: World) -> None:
 def _inventory_last(patch: pytest.MonkeyPatch) -> None:
     def mutant(attempt: Attempt, rows: Any, meta: Any, _: Any) -> Record:
         record = finish.finish_attempt(attempt, "committed", items=rows, meta=meta)
-        attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
+        attempt.store.put(layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
         return record
 
     patch.setattr("cvcache.node.cachedir.commit_attempt", mutant)

@@ -30,7 +30,7 @@ from cvcache import (
     cdir_walk,
 )
 from cvcache.formats import ItemPath
-from cvcache.store import redact_secrets, secrets_of
+from cvcache.store import find_secrets, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -327,10 +327,10 @@ def test_secrets_are_found_wherever_options_hold_them() -> None:
         "short_key": "abc",
         "profile": "my-profile",
     }
-    found = secrets_of(options)
+    found = find_secrets(options)
     assert {"AKIA-long-enough", "the-secret", "-----BEGIN", "password", "proxypass", "user:password"} <= found
     assert not {"us-east-1", "my-profile", "abc"} & found
-    assert secrets_of({"token": "google_default", "project": "p"}) == frozenset()
+    assert find_secrets({"token": "google_default", "project": "p"}) == frozenset()
 
 
 def test_a_secret_inside_a_secret_is_struck_out_whole() -> None:
@@ -342,7 +342,7 @@ def test_a_secret_inside_a_secret_is_struck_out_whole() -> None:
 
 def test_a_secret_is_struck_out_in_a_query_too() -> None:
     """Gcsfs asks Google about a token in a URL, and quotes that URL when nobody answers."""
-    secrets = secrets_of({"token": "ya29.a/b+c=="})
+    secrets = find_secrets({"token": "ya29.a/b+c=="})
     assert redact_secrets(secrets, "url: /tokeninfo?access_token=ya29.a%2Fb%2Bc%3D%3D (refused)").count("ya29") == 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
-from cvcache.store import above_control, check_scheme, is_item_dir, parse_url, redact_url
+from cvcache.store import check_scheme, is_item_dir, parse_url, redact_url, strip_control
 
 MOST_ABOVE = 4
 """Directories above a place with nothing that are asked whether there is something."""
@@ -66,7 +66,7 @@ def open_url(url: str, **storage_options: Any) -> Landing:
     directory above, and where that holds nothing either one LIST for each of up to `MOST_ABOVE` above.
     """
     above, _, name = url.rstrip("/").rpartition("/")
-    above = above_control(above)
+    above = strip_control(above)
     if is_item_dir(name) and above:
         found = _item_in(above, name, storage_options)
         if found is None:

@@ -160,7 +160,7 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     if state in NO_NODE or state == "unreadable":
         return [item_row(path, node, "foreign", name, row) for name, row in sorted(present.items())]
     record = node.record()
-    plain = layout.root(node.location, record) == node.location
+    plain = layout.data_root(node.location, record) == node.location
     unfinished = record is not None and record.state == "claimed"
     own = dict(node.rows()) if not (unfinished and plain) else {}
     if plain and state in {"running", "failed"}:

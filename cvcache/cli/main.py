@@ -19,7 +19,7 @@ import click
 from cvcache.browse import plain
 from cvcache.cli.terminal import complain, prepare, print_json, print_line, progress
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
-from cvcache.store import read_option
+from cvcache.store import parse_storage_option
 
 if TYPE_CHECKING:
     from cvcache.node import CacheDir
@@ -38,7 +38,7 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             msg = f"-o takes name=value, such as -o anon=true, not {pair!r}"
             raise click.UsageError(msg)
-        options[name] = read_option(text)
+        options[name] = parse_storage_option(text)
     return options
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import damage, refusal, type_name
 from cvcache.image.read import ZIPPED, Location, locate
-from cvcache.store import as_text, layout, node_of, redact_url
+from cvcache.store import layout, node_of, redact_url, url_and_options
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -137,7 +137,7 @@ def _shows(target: Location) -> dict[str, Any]:
 
 def _text(item: ItemPath, obj: object) -> str:
     """Return a URL or a path as text."""
-    text, options = as_text(obj)
+    text, options = url_and_options(obj)
     if options:
         msg = (
             f"{item.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
@@ -167,7 +167,7 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
             break
     if not found:
         return None
-    log = target.store.list(layout.log(node_of(target.path))).files
+    log = target.store.list(layout.log_dir(node_of(target.path))).files
     return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
 
 

@@ -11,7 +11,7 @@ from cvcache.errors import UsageError
 from cvcache.formats import ItemPath, stored_bytes
 from cvcache.image import ome_zarr
 from cvcache.image.arrays import ZipStore, zip_directory
-from cvcache.store import node_of, temporary
+from cvcache.store import node_of, temporary_dir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
         raise UsageError(msg)
     scratch = _Scratch(
         item.store,
-        f"{temporary(node_of(item.path))}/{os.urandom(8).hex()}.ome.zarr",
+        f"{temporary_dir(node_of(item.path))}/{os.urandom(8).hex()}.ome.zarr",
         guard=item.guard,
         share=item.share,
         thumbnail=item.thumbnail,

@@ -10,7 +10,7 @@ def read_parts(store: Store, path: str, attempt: str, item: str, *, after: int =
 
     They are deleted once the log is written whole: then the list is short, or empty.
     """
-    where = layout.parts(path, attempt, item)
+    where = layout.log_parts_dir(path, attempt, item)
     names = set(store.list(where).files)
     parts: list[bytes] = []
     while (name := layout.part_name(after + len(parts) + 1)) in names:
@@ -26,7 +26,7 @@ def read_last_parts(store: Store, path: str, attempt: str, item: str, enough: in
 
     One LIST, and a GET for each part that is needed.
     """
-    where = layout.parts(path, attempt, item)
+    where = layout.log_parts_dir(path, attempt, item)
     files = store.list(where).files
     text = b""
     for name in sorted(files, reverse=True):

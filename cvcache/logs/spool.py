@@ -160,13 +160,13 @@ class LogSpool:
         """Delete what was shown meanwhile; no store call if that was nothing."""
         if self._parts:
             names = [layout.part_name(number + 1) for number in range(self._parts)]
-            within = layout.parts(self.attempt.path, self.attempt.id)
+            within = layout.log_parts_dir(self.attempt.path, self.attempt.id)
             with self.attempt.writing():
                 self.attempt.store.delete([f"{self._where}/{name}" for name in names], within=within)
 
     @property
     def _where(self) -> str:
-        return layout.parts(self.attempt.path, self.attempt.id, self.name)
+        return layout.log_parts_dir(self.attempt.path, self.attempt.id, self.name)
 
 
 def cut(head: bytes, tail: bytes, size: int) -> str:

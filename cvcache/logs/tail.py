@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from cvcache.errors import ItemNotFound
 from cvcache.logs.parts import read_parts
 from cvcache.protocol import Record, describe_owner, is_dead, read_newest
-from cvcache.store import Store, attempt_root, check_item_name, root, successor
+from cvcache.store import Store, attempt_root, check_item_name, data_root, successor_path
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 2.0
 """Seconds between two looks at a log: right after something new, and after a long silence."""
@@ -96,7 +96,7 @@ class Tail:
 
     def _has_ended(self, record: Record) -> bool:
         try:
-            self._store.get(successor(self._path, record), 0, 1)
+            self._store.get(successor_path(self._path, record), 0, 1)
         except FileNotFoundError:
             return is_dead(record.owner)
         return True
@@ -123,7 +123,7 @@ class Tail:
     def _rest(self, record: Record) -> bytes:
         """Return what of the whole log was not in the parts."""
         kept = f"{self._path}/{attempt_root(record.attempt)}"
-        for where in dict.fromkeys([kept if record.state == "claimed" else root(self._path, record), kept]):
+        for where in dict.fromkeys([kept if record.state == "claimed" else data_root(self._path, record), kept]):
             try:
                 return bytes_after(self._store.get(f"{where}/{self._name}"), self._bytes)
             except FileNotFoundError:

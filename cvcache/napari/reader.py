@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.napari.sample import demo
-from cvcache.store import control, parse_url
+from cvcache.store import control_dir, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,11 +114,11 @@ def _is_image_here(path: str) -> bool:
 
 def _is_tree(path: str) -> bool:
     """Whether a directory is a node, or one of the first below it is."""
-    if os.path.isdir(control(path)):
+    if os.path.isdir(control_dir(path)):
         return True
     with os.scandir(path) as entries:
         below = [entry.path for entry in itertools.islice(entries, _MOST_LOOKED_AT) if entry.is_dir()]
-    return any(os.path.isdir(control(one)) for one in below)
+    return any(os.path.isdir(control_dir(one)) for one in below)
 
 
 def _paths(path: str | Sequence[str]) -> list[str]:

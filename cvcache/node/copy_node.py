@@ -55,7 +55,7 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
 
 def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
     record = source.record()
-    place, target = f"{layout.root(source.location, record)}/{name}", f"{attempt.root}/{name}"
+    place, target = f"{layout.data_root(source.location, record)}/{name}", f"{attempt.root}/{name}"
     keys = sorted(source.store.find(place)) if is_item_dir(name) else [""]
     if "objects" in row and row["objects"] != len(keys):
         msg = f"{source.url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
@@ -69,7 +69,7 @@ def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str,
             remote=True,
         )
         if record is not None and (png := source.thumbnail(name)) is not None:
-            attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
+            attempt.store.put(layout.thumbnail_path(attempt.path, attempt.id, name), png)
 
 
 def _join(path: str, key: str) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import ItemPath, find_format, sha256
 from cvcache.protocol import Attempt, Record, Turn, delete_item, load_inventory, load_made, raise_if_replaced, resume
-from cvcache.store import Listing, MemoryCache, Store, is_item_dir, item_names, layout, successor
+from cvcache.store import Listing, MemoryCache, Store, is_item_dir, item_names, layout, successor_path
 
 logger = logging.getLogger("cvcache")
 
@@ -30,7 +30,7 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
     """Return the item rows of a committed or failed record; one GET where they were too many for it."""
     if record.items is not None or record.state != "committed":
         return record.items or {}
-    inventory = layout.inventory(path, record.attempt)
+    inventory = layout.inventory_path(path, record.attempt)
     try:
         return load_inventory(store.get(inventory, 0, MAX_INVENTORY), record.attempt, store.url(inventory))
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def committed_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapp
 
 def read_made(store: Store, path: str, record: Record) -> Mapping[str, Any]:
     """Return what the items of a committed record were made with; one GET."""
-    inventory = layout.inventory(path, record.attempt)
+    inventory = layout.inventory_path(path, record.attempt)
     try:
         return load_made(store.get(inventory, 0, MAX_INVENTORY), store.url(inventory))
     except FileNotFoundError:
@@ -90,13 +90,13 @@ def committed_place(
     store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: MemoryCache | None = None
 ) -> ItemPath:
     """Return where the item `name` of `record` lies; pinned to a commit, so that no other result is taken for it."""
-    where = f"{layout.root(path, record)}/{name}"
+    where = f"{layout.data_root(path, record)}/{name}"
     if record is None:
         return ItemPath(store, where, row, ram=ram)
     if record.state != "committed":
-        return ItemPath(store, where, row, until=successor(path, record), ram=ram)
+        return ItemPath(store, where, row, until=successor_path(path, record), ram=ram)
     origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
-    return ItemPath(store, where, row, pin=successor(path, record), ram=ram, origin=origin)
+    return ItemPath(store, where, row, pin=successor_path(path, record), ram=ram, origin=origin)
 
 
 def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
     if not is_item_dir(name) or record.state == "committed":
         return {}
     try:
-        data = store.get(layout.announcement(path, record.attempt, name), 0, MAX_INVENTORY)
+        data = store.get(layout.announcement_path(path, record.attempt, name), 0, MAX_INVENTORY)
         plan = json.loads(data)["plan"]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return {}
@@ -115,7 +115,7 @@ def planned(store: Store, path: str, record: Record, name: str) -> Mapping[str, 
 
 def open_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:
     """Return one item as a file object that was opened while its commit was the newest, or raise."""
-    place = f"{layout.root(path, record)}/{name}"
+    place = f"{layout.data_root(path, record)}/{name}"
     pinned = record if record is not None and record.state == "committed" else None
     with contextlib.ExitStack() as unless_right:
         try:
@@ -182,7 +182,7 @@ def write_item(
         begin=begin,
         thumbnail=functools.partial(keep_thumbnail, attempt, name),
         inputs=(*images, *attempt.images),
-        until=successor(attempt.path, attempt.record),
+        until=successor_path(attempt.path, attempt.record),
     )
     with attempt.occupying(name):
         try:
@@ -202,7 +202,7 @@ def write_item(
 def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes | None:
     """Return the picture that was made of an item while it was written; None where there is none."""
     try:
-        return store.get(layout.thumbnail(path, record.attempt, name), 0, MAX_THUMBNAIL)
+        return store.get(layout.thumbnail_path(path, record.attempt, name), 0, MAX_THUMBNAIL)
     except FileNotFoundError:
         return None
 
@@ -213,7 +213,7 @@ def keep_thumbnail(attempt: Attempt, name: str, png: bytes) -> None:
         msg = f"its PNG has {len(png)} bytes, more than {MAX_THUMBNAIL}"
         raise ValueError(msg)
     with attempt.writing():
-        attempt.store.put(layout.thumbnail(attempt.path, attempt.id, name), png)
+        attempt.store.put(layout.thumbnail_path(attempt.path, attempt.id, name), png)
     attempt.pictured.add(name)
 
 
@@ -221,7 +221,7 @@ def drop_thumbnail(attempt: Attempt, name: str) -> None:
     """Delete the picture of what this attempt wrote under `name` before, and which is about to be something else."""
     if name in attempt.pictured:
         with attempt.writing():
-            attempt.store.delete([layout.thumbnail(attempt.path, attempt.id, name)])
+            attempt.store.delete([layout.thumbnail_path(attempt.path, attempt.id, name)])
         attempt.pictured.discard(name)
 
 

@@ -112,7 +112,7 @@ class NodeItems(NodeHandle):
         if record is None or record.state != "claimed":
             return {}
         own = self._attempt.rows if self._attempt else {}
-        return {**item_io.listed_rows(self.store, layout.root(self._path, record)), **own}
+        return {**item_io.listed_rows(self.store, layout.data_root(self._path, record)), **own}
 
     def environment(self) -> Mapping[str, Any]:
         """Return what the result was made with: Python, packages, git, peak memory; one GET.
@@ -140,12 +140,12 @@ class NodeItems(NodeHandle):
     def is_newest(self) -> bool:
         """Whether no record follows the one this handle is pinned to; one STAT."""
         record, node = self.record(), self._result_node
-        return record is None or node.store.stat(layout.successor(node.location, record)) is None
+        return record is None or node.store.stat(layout.successor_path(node.location, record)) is None
 
     def item_url(self, name: str) -> str:
         """Return the address of the item `name`, which need not exist."""
         record, node = self.record(), self._result_node
-        return node.store.url(f"{layout.root(node.location, record)}/{name}")
+        return node.store.url(f"{layout.data_root(node.location, record)}/{name}")
 
     def item_path(self, name: str, row: Mapping[str, Any]) -> ItemPath:
         """Return the path of the item `name` with the metadata `row`, pinned to the commit of this handle.

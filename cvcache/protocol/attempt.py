@@ -73,7 +73,7 @@ class Attempt:
     @property
     def root(self) -> str:
         """Full key of the directory the attempt's items go to."""
-        return layout.root(self.path, self.record)
+        return layout.data_root(self.path, self.record)
 
     def held_by_caller(self) -> bool:
         """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
@@ -139,7 +139,7 @@ class Attempt:
             row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
-                self.store.put(layout.announcement(self.path, self.id, name), data)
+                self.store.put(layout.announcement_path(self.path, self.id, name), data)
             self.announced[name] = plan or {}
 
     @contextlib.contextmanager
@@ -217,19 +217,19 @@ class Attempt:
         """Put on record that other processes may write for this attempt, so that it is never taken over in place."""
         if not self.shared:
             with self.writing():
-                self.store.put(layout.shared(self.path, self.id), b"{}")
+                self.store.put(layout.shared_marker_path(self.path, self.id), b"{}")
             self.shared = True
 
     def beat(self) -> None:
         """Advance the counter in the store, and look whether the attempt still stands."""
         self._beats += 1
-        self.store.put(layout.beat(self.path, self.id), str(self._beats).encode())
+        self.store.put(layout.heartbeat_path(self.path, self.id), str(self._beats).encode())
         self.confirm()
 
     def confirm(self) -> None:
         """Look whether a record follows this attempt's claim; if so the attempt is lost for ever."""
         asked = self.policy.clock()
-        names = [parse_record_name(name) for name in self.store.list(layout.log(self.path)).files]
+        names = [parse_record_name(name) for name in self.store.list(layout.log_dir(self.path)).files]
         mine = (self.record.seq, self.record.after)
         if mine not in names:
             self.lose(f"the log of {self.url} was deleted")

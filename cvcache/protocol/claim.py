@@ -92,7 +92,7 @@ def _claim(
         return None
     record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
     with claiming(record.attempt):
-        if not store.put_new(layout.record(path, record), dump_record(record)):
+        if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return None
         attempt = Attempt(store, path, record, policy)
         attempt.images = sources.images

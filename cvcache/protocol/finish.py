@@ -34,7 +34,7 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
     )
-    log = layout.log(attempt.path)
+    log = layout.log_dir(attempt.path)
     data = dump_record(record)
     with attempt.closing():
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
@@ -63,7 +63,7 @@ def commit_attempt(
     with attempt.writing():
         unwritten = (attempt.leftovers | attempt.announced.keys()) - rows.keys()
         forget_items(attempt.store, attempt.path, attempt.root, unwritten)
-        attempt.store.put(layout.inventory(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
+        attempt.store.put(layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
         attempt.store.sync(attempt.path)
     return finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
 

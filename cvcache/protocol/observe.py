@@ -27,7 +27,7 @@ def read_newest(store: Store, path: str) -> Record | None:
 
     Costs one LIST and one GET; a GET more for each number that two records contend for.
     """
-    log = layout.log(path)
+    log = layout.log_dir(path)
     return _newest(store, log, store.list(log).files)
 
 
@@ -62,7 +62,7 @@ def read_record(store: Store, log: str, seq: int, after: str) -> Record:
 
 def raise_if_replaced(store: Store, path: str, record: Record) -> None:
     """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
-    if store.stat(layout.successor(path, record)) is None:
+    if store.stat(layout.successor_path(path, record)) is None:
         return
     newest = read_newest(store, path)
     url = store.url(path)
@@ -90,7 +90,7 @@ class LeaseWatch:
         """
         asked = self._policy.clock()
         try:
-            beat = store.get(layout.beat(path, record.attempt))
+            beat = store.get(layout.heartbeat_path(path, record.attempt))
         except FileNotFoundError:
             beat = b""
         if (record.attempt, beat) != self._seen:
@@ -111,7 +111,7 @@ def observe_node(store: Store, path: str, watch: LeaseWatch) -> Observation:
 
     Costs one LIST and one GET for a committed node; one GET and one STAT where it was seen before and is as it was.
     """
-    record = _last(store, layout.log(path))
+    record = _last(store, layout.log_dir(path))
     if record is not None and record.state == "committed":
         return Observation(record)
     return Observation(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
@@ -188,7 +188,7 @@ def _was_ours(record: Record) -> bool:
 
 
 def _is_shared(store: Store, path: str, record: Record) -> bool:
-    return store.stat(layout.shared(path, record.attempt)) is not None
+    return store.stat(layout.shared_marker_path(path, record.attempt)) is not None
 
 
 def is_foreign(store: Store, path: str) -> bool:
@@ -201,8 +201,8 @@ def _holds_foreign(store: Store, path: str) -> bool:
     if listing.files or any(is_item_dir(name) for name in listing.dirs):
         return True
     if any(map(is_control, listing.dirs)):
-        ours = store.find(layout.control(path))
-        if any(map(layout.is_evidence, ours)) and read_newest(store, path) is None:
+        ours = store.find(layout.control_dir(path))
+        if any(map(layout.is_node_evidence, ours)) and read_newest(store, path) is None:
             return True
     return any(not is_control(name) and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
 

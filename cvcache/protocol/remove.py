@@ -65,15 +65,15 @@ def finish_removal(store: Store, path: str, view: Observation, decision: FinishR
         shared=False,
     )
     with claiming(attempt):
-        if not store.put_new(layout.record(path, record), dump_record(record)):
+        if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return False
         wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
-        own = layout.control(path)
+        own = layout.control_dir(path)
         found = store.find(own)
         past = past_attempts(layout.log_names(found), record)
-        store.delete([f"{own}/{name}" for name in found if layout.belongs_to(name, past)], within=own)
+        store.delete([f"{own}/{name}" for name in found if layout.belongs_to_attempts(name, past)], within=own)
         done = replace(
             record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
         )
-        store.put_new(layout.record(path, done), dump_record(done))
+        store.put_new(layout.record_path(path, done), dump_record(done))
     return True

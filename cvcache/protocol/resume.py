@@ -79,9 +79,9 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     if attempt.record.seq == 1 or attempt.record.forced:
         return
     store, path = attempt.store, attempt.path
-    announced = store.find(layout.writing(path))
-    inventories = store.list(layout.inventories(path)).files
-    log = log_entries(store.list(layout.log(path)).files)
+    announced = store.find(layout.announcements_dir(path))
+    inventories = store.list(layout.inventories_dir(path)).files
+    log = log_entries(store.list(layout.log_dir(path)).files)
     past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     fates = {after: seq for seq, after in log}
     seen = {attempt.record.root} if name in attempt.announced else set()
@@ -89,13 +89,13 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         # an inventory alone may be the last thing a process wrote before it died
         if (
             layout.inventory_name(other) in inventories
-            and read_record(store, layout.log(path), fates[other], other).state == "committed"
+            and read_record(store, layout.log_dir(path), fates[other], other).state == "committed"
         ):
             return
         if layout.announcement_name(other, name) not in announced:
             continue
         try:
-            row = json.loads(store.get(layout.announcement(path, other, name), 0, MAX_ANNOUNCEMENT))
+            row = json.loads(store.get(layout.announcement_path(path, other, name), 0, MAX_ANNOUNCEMENT))
             root, plan, boot = str(row["root"]), row.get("plan"), row["boot"]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return

@@ -31,9 +31,9 @@ def wipe(
     set of str
         With `keep_images`: the half images that stay, for a write of the very same to go on with.
     """
-    announced = [pair for name in sorted(store.find(layout.writing(path))) if (pair := _announced(name))]
+    announced = [pair for name in sorted(store.find(layout.announcements_dir(path))) if (pair := _announced(name))]
     if announced:
-        past = _at_plain_root(past_attempts(store.list(layout.log(path)).files, record), record)
+        past = _at_plain_root(past_attempts(store.list(layout.log_dir(path)).files, record), record)
         announced = [(attempt, item) for attempt, item in announced if attempt in past]
     kept = {item for _, item in announced if keep_images and is_item_dir(item)}
     announced = [(attempt, item) for attempt, item in announced if item not in kept]
@@ -46,9 +46,13 @@ def wipe(
     for _, item in announced:
         delete_item(store, f"{path}/{item}")
     attempts = {attempt for attempt, _ in announced}
-    gone = [name for attempt in attempts for name in (layout.inventory(path, attempt), layout.beat(path, attempt))]
-    store.delete([*gone, *(layout.thumbnail(path, *pair) for pair in announced)])
-    store.delete([layout.announcement(path, *pair) for pair in announced], within=layout.writing(path))
+    gone = [
+        name
+        for attempt in attempts
+        for name in (layout.inventory_path(path, attempt), layout.heartbeat_path(path, attempt))
+    ]
+    store.delete([*gone, *(layout.thumbnail_path(path, *pair) for pair in announced)])
+    store.delete([layout.announcement_path(path, *pair) for pair in announced], within=layout.announcements_dir(path))
     return kept
 
 
@@ -76,7 +80,7 @@ def _keep_logs(store: Store, path: str, announced: list[tuple[str, str]]) -> Non
     """Keep the logs of (attempt, item) for whoever asks what went wrong, those that were never whole too."""
     if not announced:
         return
-    where = layout.parts(path)
+    where = layout.log_parts_dir(path)
     found = sorted(store.find(where))
     for attempt, item in announced:
         parts = [f"{where}/{part}" for part in found if part.startswith(f"{attempt}/{item}/")]
@@ -96,9 +100,9 @@ def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> No
     for name in sorted(doomed):
         delete_item(store, f"{root}/{name}")
     if doomed:
-        announced = map(layout.parse_announcement, store.find(layout.writing(path)))
-        gone = [layout.announcement(path, *pair) for pair in announced if pair and pair[1] in doomed]
-        store.delete(gone, within=layout.writing(path))
+        announced = map(layout.parse_announcement, store.find(layout.announcements_dir(path)))
+        gone = [layout.announcement_path(path, *pair) for pair in announced if pair and pair[1] in doomed]
+        store.delete(gone, within=layout.announcements_dir(path))
 
 
 def delete_item(store: Store, path: str) -> None:

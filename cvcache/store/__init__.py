@@ -9,25 +9,25 @@ if TYPE_CHECKING:
     from cvcache.store.base import CONCURRENCY, Listing, ObjectInfo, Store, instrument
     from cvcache.store.bucket import BucketStore, check_scheme
     from cvcache.store.endpoint import check_endpoint
-    from cvcache.store.fileobj import Guard, RangeReader, WholeObject
+    from cvcache.store.fileobj import Guard, ObjectWriter, RangeReader
     from cvcache.store.gather import gather
     from cvcache.store.gcs import GcsStore
     from cvcache.store.layout import (
         DIRECTORY_INDEX,
         IN_PLACE,
-        above_control,
         attempt_root,
-        control,
+        control_dir,
+        data_root,
         is_control,
         is_item_dir,
-        log,
+        log_dir,
         log_entries,
         node_of,
         parse_record_name,
         record_name,
-        root,
-        successor,
-        temporary,
+        strip_control,
+        successor_path,
+        temporary_dir,
     )
     from cvcache.store.local import LocalStore
     from cvcache.store.lru import ENTRY_OVERHEAD, MemoryCache
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
         item_names,
         node_path,
     )
-    from cvcache.store.open import location_of, open_store, read_option
-    from cvcache.store.redaction import redact_secrets, secrets_of
-    from cvcache.store.retry import http_status, is_denied, is_lost, is_transient, retrying
+    from cvcache.store.open import open_store, parse_storage_option, resolve_node
+    from cvcache.store.redaction import find_secrets, redact_secrets
+    from cvcache.store.retry import call_with_retries, http_status, is_access_denied, is_already_exists, is_transient
     from cvcache.store.s3 import S3Store
-    from cvcache.store.urls import Location, as_text, parse_url, redact_url
+    from cvcache.store.urls import Location, parse_url, redact_url, url_and_options
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -55,25 +55,25 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["CONCURRENCY", "Listing", "ObjectInfo", "Store", "instrument"],
         "bucket": ["BucketStore", "check_scheme"],
         "endpoint": ["check_endpoint"],
-        "fileobj": ["Guard", "RangeReader", "WholeObject"],
+        "fileobj": ["Guard", "ObjectWriter", "RangeReader"],
         "gather": ["gather"],
         "gcs": ["GcsStore"],
         "layout": [
             "DIRECTORY_INDEX",
             "IN_PLACE",
-            "above_control",
             "attempt_root",
-            "control",
+            "control_dir",
+            "data_root",
             "is_control",
             "is_item_dir",
-            "log",
+            "log_dir",
             "log_entries",
             "node_of",
             "parse_record_name",
             "record_name",
-            "root",
-            "successor",
-            "temporary",
+            "strip_control",
+            "successor_path",
+            "temporary_dir",
         ],
         "local": ["LocalStore"],
         "lru": ["ENTRY_OVERHEAD", "MemoryCache"],
@@ -88,10 +88,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "item_names",
             "node_path",
         ],
-        "open": ["location_of", "open_store", "read_option"],
-        "redaction": ["redact_secrets", "secrets_of"],
-        "retry": ["http_status", "is_denied", "is_lost", "is_transient", "retrying"],
+        "open": ["open_store", "parse_storage_option", "resolve_node"],
+        "redaction": ["find_secrets", "redact_secrets"],
+        "retry": ["call_with_retries", "http_status", "is_access_denied", "is_already_exists", "is_transient"],
         "s3": ["S3Store"],
-        "urls": ["Location", "as_text", "parse_url", "redact_url"],
+        "urls": ["Location", "parse_url", "redact_url", "url_and_options"],
     },
 )

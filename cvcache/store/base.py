@@ -146,7 +146,7 @@ _wrappers: list[Callable[[Store], Store]] = []
 _lock = threading.Lock()
 
 
-def remembered(scheme: str, path: str, options: Mapping[str, Any], create: Callable[[], Store]) -> Store:
+def cached_store(scheme: str, path: str, options: Mapping[str, Any], create: Callable[[], Store]) -> Store:
     """Return the store this process opened with these options, or without any opened last in the bucket of `path`.
 
     If there is none, what `create` makes is remembered.
@@ -173,7 +173,7 @@ def _find(bucket: str, options: Mapping[str, Any]) -> Store | None:
 
 
 def _reopen(kind: type[Store], scheme: str) -> Store:
-    return remembered(scheme, "", {}, lambda: kind.create(scheme, {}, RETRIES))
+    return cached_store(scheme, "", {}, lambda: kind.create(scheme, {}, RETRIES))
 
 
 class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``

@@ -18,15 +18,15 @@ from typing import IO, Any, ClassVar, Self, TypeVar, cast
 from cvcache.errors import InvalidName, UsageError
 from cvcache.store.base import RETRIES, Listing, ObjectInfo, Store
 from cvcache.store.endpoint import check_endpoint, endpoint_of
-from cvcache.store.fileobj import Guard, RangeReader, WholeObject
-from cvcache.store.layout import probe
-from cvcache.store.redaction import quotes, redact_secrets, secrets_of
-from cvcache.store.retry import http_status, is_denied, is_lost, retrying
+from cvcache.store.fileobj import Guard, ObjectWriter, RangeReader
+from cvcache.store.layout import probe_path
+from cvcache.store.redaction import contains_secret, find_secrets, redact_secrets
+from cvcache.store.retry import call_with_retries, http_status, is_access_denied, is_already_exists
 
 T = TypeVar("T")
 
-DELETE_AT_ONCE = 16
-READ_AT_ONCE = 1 << 20
+DELETE_CONCURRENCY = 16
+READ_BUFFER_BYTES = 1 << 20
 _MARKERS = {"", ".gcs_placeholder"}
 """Names under which consoles and file systems keep an empty directory: no content, no owner."""
 
@@ -59,7 +59,7 @@ class BucketStore(Store):
     def __init__(self, options: Mapping[str, Any], retries: int = RETRIES, *, scheme: str = "") -> None:
         self.scheme = scheme or type(self).scheme  # type: ignore[misc]  # the general store serves many
         self._retries = retries
-        self._secrets = secrets_of(options)
+        self._secrets = find_secrets(options)
         self._endpoint = endpoint_of(self.scheme, options)
         self._fs = self._open_file_system(options)
         self._exclusive: dict[str, bool] = {}
@@ -112,7 +112,7 @@ class BucketStore(Store):
             try:
                 self._fs.pipe_file(path, bytes(data), mode="create")
             except Exception as error:
-                if is_lost(error):
+                if is_already_exists(error):
                     return False
                 raise
             return True
@@ -140,7 +140,7 @@ class BucketStore(Store):
             except FileNotFoundError:
                 return
 
-        with ThreadPoolExecutor(DELETE_AT_ONCE) as pool:
+        with ThreadPoolExecutor(DELETE_CONCURRENCY) as pool:
             list(pool.map(remove, paths))
 
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
@@ -149,15 +149,15 @@ class BucketStore(Store):
             if info is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.url(path))
             return io.BufferedReader(
-                RangeReader(lambda start, end: self.get(path, start, end), info.size), READ_AT_ONCE
+                RangeReader(lambda start, end: self.get(path, start, end), info.size), READ_BUFFER_BYTES
             )
-        return WholeObject(lambda data: self.put(path, data), guard)
+        return ObjectWriter(lambda data: self.put(path, data), guard)
 
     def exclusive(self, path: str) -> bool:
         bucket = path.split("/", maxsplit=1)[0]
         with self._probing:
             if bucket not in self._exclusive:
-                self._exclusive[bucket] = self._probe(probe(path, os.urandom(8).hex()))
+                self._exclusive[bucket] = self._probe(probe_path(path, os.urandom(8).hex()))
             return self._exclusive[bucket]
 
     def _probe(self, path: str) -> bool:
@@ -173,7 +173,7 @@ class BucketStore(Store):
             if self._endpoint is not None:
                 check_endpoint(self._endpoint)
                 self._endpoint = None
-            return retrying(act, self._retries)
+            return call_with_retries(act, self._retries)
         except Exception as error:  # noqa: BLE001 - the libraries below share no base class
             failure = self._failure(path, error)
         raise failure  # out here it has no context: an error that is sent to another process brings its own along
@@ -181,13 +181,13 @@ class BucketStore(Store):
     def _failure(self, path: str, error: Exception) -> Exception:
         """Return the error to raise for `error`: a refusal with the way out, and none that quotes a secret."""
         told = redact_secrets(self._secrets, str(error))
-        if is_denied(error):
+        if is_access_denied(error):
             msg = (
                 f"{self.url(path)}: the store refused ({type(error).__name__}: {told[:200]}). "
                 "Give credentials as storage options or through the environment, or ask for the right to do this"
             )
             return PermissionError(msg)
-        if isinstance(error, OSError) and not quotes(self._secrets, error):
+        if isinstance(error, OSError) and not contains_secret(self._secrets, error):
             return error
         kind = next((kind for kind in (FileNotFoundError, ConnectionError) if isinstance(error, kind)), OSError)
         failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {told[:500]})")
@@ -238,7 +238,7 @@ class BucketStore(Store):
         return ObjectInfo(entry["size"], told[0] or told[1], told[2] or told[3] or told[4])
 
 
-def split(path: str) -> tuple[str, str]:
+def split_bucket(path: str) -> tuple[str, str]:
     """Split a full key into bucket and the key in it."""
     bucket, _, key = path.partition("/")
     return bucket, key

@@ -12,7 +12,7 @@ from typing import Any
 Guard = Callable[[], AbstractContextManager[Any]]
 """Gives the context in which bytes may be published; it raises where they no longer may."""
 
-IN_MEMORY = 16 << 20
+SPOOL_BYTES = 16 << 20
 
 
 class RangeReader(io.RawIOBase):
@@ -44,11 +44,11 @@ class RangeReader(io.RawIOBase):
         return len(data)
 
 
-class WholeObject(tempfile.SpooledTemporaryFile[bytes]):
+class ObjectWriter(tempfile.SpooledTemporaryFile[bytes]):
     """Collect what is written, on disk beyond 16 MiB, and hand it to `put` on close; after an exception, to nobody."""
 
     def __init__(self, put: Callable[[bytes], None], guard: Guard = nullcontext) -> None:
-        super().__init__(max_size=IN_MEMORY, mode="w+b")
+        super().__init__(max_size=SPOOL_BYTES, mode="w+b")
         self._put = put
         self._guard = guard
 

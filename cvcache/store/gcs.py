@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cvcache.store.base import ObjectInfo
-from cvcache.store.bucket import BucketStore, split
+from cvcache.store.bucket import BucketStore, split_bucket
 
 _FIELDS = "nextPageToken,prefixes,items(name,size,etag)"
 
@@ -18,7 +18,7 @@ class GcsStore(BucketStore):
     def _list(
         self, path: str, delimiter: str, limit: int | None = None
     ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
-        bucket, key = split(path)
+        bucket, key = split_bucket(path)
         prefix = f"{key}/" if key else ""
         request = {"prefix": prefix, "delimiter": delimiter, "fields": _FIELDS}
         files: dict[str, ObjectInfo] = {}
@@ -34,6 +34,6 @@ class GcsStore(BucketStore):
             request["pageToken"] = page["nextPageToken"]
 
     def _stat(self, path: str) -> ObjectInfo | None:
-        bucket, key = split(path)
+        bucket, key = split_bucket(path)
         found = self._fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
         return ObjectInfo(int(found["size"]), found.get("etag", ""))

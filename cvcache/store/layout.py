@@ -23,13 +23,13 @@ IN_PLACE = "."
 DIRECTORY_INDEX = f"{RESERVED}/index.json"
 """Within an item that is a directory of files: what they are."""
 
-KINDS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
+ATTEMPT_DIRS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
 """What is kept in a node for each attempt, each in a directory of its own."""
 
 _RECORD = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
 
 
-class Entry(Protocol):
+class LogEntry(Protocol):
     """A record, as far as it says where it lies in the log, and where the items of its attempt lie."""
 
     @property
@@ -66,23 +66,23 @@ def node_of(path: str) -> str:
     return "/".join(segments[:-1])
 
 
-def above_control(path: str) -> str:
+def strip_control(path: str) -> str:
     """Return `path`, or where it leads into what cvcache keeps in a node, the node."""
     return path.partition(f"/{RESERVED}/")[0].removesuffix(f"/{RESERVED}")
 
 
-def control(path: str) -> str:
+def control_dir(path: str) -> str:
     """Return the directory that holds what cvcache keeps in a node."""
     return f"{path}/{RESERVED}"
 
 
 def control_dirs(path: str) -> tuple[str, ...]:
     """Return the directories that what cvcache keeps in a node is written to, the node itself first."""
-    own = control(path)
-    return (path, own, log(path), writing(path), inventories(path), f"{own}/beat", f"{own}/attempts")
+    own = control_dir(path)
+    return (path, own, log_dir(path), announcements_dir(path), inventories_dir(path), f"{own}/beat", f"{own}/attempts")
 
 
-def log(path: str) -> str:
+def log_dir(path: str) -> str:
     """Return the directory of a node's records."""
     return f"{path}/{RESERVED}/log"
 
@@ -110,14 +110,14 @@ def log_entries(names: Iterable[str]) -> list[tuple[int, str]]:
     return sorted(entry for name in names if (entry := parse_record_name(name)))
 
 
-def record(path: str, entry: Entry) -> str:
+def record_path(path: str, entry: LogEntry) -> str:
     """Return where a record lies."""
-    return f"{log(path)}/{record_name(entry.seq, entry.after)}"
+    return f"{log_dir(path)}/{record_name(entry.seq, entry.after)}"
 
 
-def successor(path: str, entry: Entry) -> str:
+def successor_path(path: str, entry: LogEntry) -> str:
     """Return where the one record lies that can follow another."""
-    return f"{log(path)}/{record_name(entry.seq + 1, entry.attempt)}"
+    return f"{log_dir(path)}/{record_name(entry.seq + 1, entry.attempt)}"
 
 
 def attempt_root(attempt: str) -> str:
@@ -125,29 +125,29 @@ def attempt_root(attempt: str) -> str:
     return f"{RESERVED}/attempts/{attempt}"
 
 
-def root(path: str, entry: Entry | None) -> str:
+def data_root(path: str, entry: LogEntry | None) -> str:
     """Return the directory that the items of a record lie in."""
     return path if entry is None or entry.root == IN_PLACE else f"{path}/{entry.root}"
 
 
-def beat(path: str, attempt: str) -> str:
+def heartbeat_path(path: str, attempt: str) -> str:
     """Return where the counter of an attempt's heartbeat lies."""
     return f"{path}/{RESERVED}/beat/{attempt}"
 
 
-def shared(path: str, attempt: str) -> str:
+def shared_marker_path(path: str, attempt: str) -> str:
     """Return where it says that other processes may write for an attempt."""
-    return f"{beat(path, attempt)}.shared"
+    return f"{heartbeat_path(path, attempt)}.shared"
 
 
-def writing(path: str) -> str:
+def announcements_dir(path: str) -> str:
     """Return the directory of the announcements."""
     return f"{path}/{RESERVED}/writing"
 
 
-def announcement(path: str, attempt: str, item: str) -> str:
+def announcement_path(path: str, attempt: str, item: str) -> str:
     """Return where it says that an item is an attempt's."""
-    return f"{writing(path)}/{announcement_name(attempt, item)}"
+    return f"{announcements_dir(path)}/{announcement_name(attempt, item)}"
 
 
 def announcement_name(attempt: str, item: str) -> str:
@@ -161,14 +161,14 @@ def parse_announcement(name: str) -> tuple[str, str] | None:
     return (attempt, item.removesuffix(".json")) if item.endswith(".json") else None
 
 
-def inventories(path: str) -> str:
+def inventories_dir(path: str) -> str:
     """Return the directory of the inventories."""
     return f"{path}/{RESERVED}/inventory"
 
 
-def inventory(path: str, attempt: str) -> str:
+def inventory_path(path: str, attempt: str) -> str:
     """Return where the rows of an attempt's items lie."""
-    return f"{inventories(path)}/{inventory_name(attempt)}"
+    return f"{inventories_dir(path)}/{inventory_name(attempt)}"
 
 
 def inventory_name(attempt: str) -> str:
@@ -176,12 +176,12 @@ def inventory_name(attempt: str) -> str:
     return f"{attempt}.json"
 
 
-def thumbnail(path: str, attempt: str, item: str) -> str:
+def thumbnail_path(path: str, attempt: str, item: str) -> str:
     """Return where the picture of an item lies."""
     return f"{path}/{RESERVED}/thumb/{attempt}/{item}.png"
 
 
-def parts(path: str, attempt: str = "", item: str = "") -> str:
+def log_parts_dir(path: str, attempt: str = "", item: str = "") -> str:
     """Return the directory that the parts of an item's log lie in while its step runs, or a directory above it."""
     return "/".join(filter(None, (path, RESERVED, "parts", attempt, item)))
 
@@ -191,21 +191,21 @@ def part_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def temporary(path: str) -> str:
+def temporary_dir(path: str) -> str:
     """Return the directory of objects that are not yet where they belong."""
     return f"{path}/{RESERVED}/tmp"  # noqa: S108 - in the node itself, not of the system
 
 
-def probe(path: str, name: str) -> str:
+def probe_path(path: str, name: str) -> str:
     """Return where an object is put to find out whether a store elects one writer."""
     return f"{path}/{RESERVED}/probe/{name}"
 
 
-def is_evidence(name: str) -> bool:
+def is_node_evidence(name: str) -> bool:
     """Whether a name in the control directory says that there has been a node; what is in transit does not."""
     return name.split("/", maxsplit=1)[0] not in {"tmp", "probe"}
 
 
-def belongs_to(name: str, attempts: Iterable[str]) -> bool:
+def belongs_to_attempts(name: str, attempts: Iterable[str]) -> bool:
     """Whether a name in the control directory is one of these attempts', or in transit."""
-    return name.startswith(("tmp/", *(f"{kind}/{attempt}" for kind in KINDS for attempt in attempts)))
+    return name.startswith(("tmp/", *(f"{kind}/{attempt}" for kind in ATTEMPT_DIRS for attempt in attempts)))

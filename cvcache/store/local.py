@@ -17,8 +17,8 @@ from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.layout import control_dirs, node_of, temporary
-from cvcache.store.local_read import AT_ONCE, NO_FILES, READ, no_file, open_file, read
+from cvcache.store.layout import control_dirs, node_of, temporary_dir
+from cvcache.store.local_read import NONBLOCK, NOT_A_FILE_ERRNOS, READ_FLAGS, not_a_file_error, open_file, read_range
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -41,11 +41,11 @@ class LocalStore(Store):
         # bare descriptors: a hit is three of these, and a file object is half of what one costs
         try:
             try:
-                descriptor = os.open(path, READ)
+                descriptor = os.open(path, READ_FLAGS)
             except BlockingIOError:
-                descriptor = os.open(path, READ & ~AT_ONCE)
+                descriptor = os.open(path, READ_FLAGS & ~NONBLOCK)
             try:
-                return read(descriptor, start or 0, end)
+                return read_range(descriptor, start or 0, end)
             finally:
                 os.close(descriptor)
         except (IsADirectoryError, NotADirectoryError):
@@ -53,18 +53,18 @@ class LocalStore(Store):
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileNotFoundError(errno.ENOENT, "a symbolic link is no item", path) from None
-            if error.errno in NO_FILES:
-                raise no_file(path) from None
+            if error.errno in NOT_A_FILE_ERRNOS:
+                raise not_a_file_error(path) from None
             raise
 
     def put(self, path: str, data: bytes) -> None:
         self.put_parts(path, (data,))
 
     def put_parts(self, path: str, parts: Sequence[bytes]) -> None:
-        with _temporary(path) as (file, temporary):
+        with _temporary(path) as (file, temp_path):
             for part in parts:
                 _write(file, part)
-            _with_parent(path, functools.partial(os.replace, temporary, path))
+            _with_parent(path, functools.partial(os.replace, temp_path, path))
 
     def copy(self, source: str, target: str) -> None:
         with _not_a_file(source):
@@ -80,11 +80,11 @@ class LocalStore(Store):
                 self.put(target, self.get(source))
 
     def put_new(self, path: str, data: bytes) -> bool:
-        with _temporary(path) as (file, temporary):
+        with _temporary(path) as (file, temp_path):
             _write(file, data)
             os.fsync(file.fileno())
             try:
-                _with_parent(path, functools.partial(os.link, temporary, path))
+                _with_parent(path, functools.partial(os.link, temp_path, path))
             except FileExistsError:
                 return self.get(path) == data
             except OSError as error:
@@ -125,7 +125,7 @@ class LocalStore(Store):
 
     def names(self, path: str) -> Sequence[str]:
         try:
-            descriptor = os.open(path, READ | os.O_DIRECTORY)
+            descriptor = os.open(path, READ_FLAGS | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
@@ -248,7 +248,7 @@ class _WholeFile:
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
     """Open a file of our own in the node of `path`, on the same file system; it is gone afterwards unless moved."""
-    directory = temporary(node_of(path))
+    directory = temporary_dir(node_of(path))
     name = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:

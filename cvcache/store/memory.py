@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import IO, Any, ClassVar
 
 from cvcache.store.base import Listing, ObjectInfo, Store
-from cvcache.store.fileobj import Guard, WholeObject
+from cvcache.store.fileobj import Guard, ObjectWriter
 
 _lock = threading.RLock()
 
@@ -79,7 +79,7 @@ class MemoryStore(Store):
                 self._objects.pop("/" + path, None)
 
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
-        return io.BytesIO(self.get(path)) if mode == "rb" else WholeObject(lambda data: self.put(path, data), guard)
+        return io.BytesIO(self.get(path)) if mode == "rb" else ObjectWriter(lambda data: self.put(path, data), guard)
 
     def exclusive(self, path: str) -> bool:  # noqa: ARG002 - a lock of this process elects, whatever the path
         return True

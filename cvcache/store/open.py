@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import InvalidName, UnknownOption
-from cvcache.store.base import RETRIES, Store, remembered
+from cvcache.store.base import RETRIES, Store, cached_store
 from cvcache.store.names import node_path
-from cvcache.store.urls import as_text, parse_url
+from cvcache.store.urls import parse_url, url_and_options
 
 
-def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
+def resolve_node(where: object) -> tuple[str, str, dict[str, Any]]:
     """Return (scheme, full key, storage options) of a node at a str, os.PathLike or UPath.
 
     Raises
@@ -22,7 +22,7 @@ def location_of(where: object) -> tuple[str, str, dict[str, Any]]:
         For a spelling no store keeps, and for the places that must never be a node: the root of a
         file system, a mount point, the home or the current directory and what lies above them.
     """
-    text, options = as_text(where)
+    text, options = url_and_options(where)
     location = parse_url(text)
     path = node_path(location)
     return location.scheme, _absolute(path) if location.scheme == "file" else path, options
@@ -52,7 +52,7 @@ def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int 
     `path` names the bucket: a handle that crossed a pickle has no options (they may hold secrets) and
     takes those this process used there last.
     """
-    return remembered(scheme, path, options, lambda: _kind(scheme, options).create(scheme, options, retries))
+    return cached_store(scheme, path, options, lambda: _kind(scheme, options).create(scheme, options, retries))
 
 
 def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
@@ -81,7 +81,7 @@ def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
     return BucketStore
 
 
-def read_option(text: str) -> Any:
+def parse_storage_option(text: str) -> Any:
     """Return the value of a storage option as people type it: what is JSON as that, anything else as it stands."""
     try:
         return json.loads(text)

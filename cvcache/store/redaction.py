@@ -13,7 +13,7 @@ _SHORTEST_SECRET = 8
 _NO_SECRETS = {"google_default"}
 
 
-def secrets_of(options: Mapping[str, Any]) -> frozenset[str]:
+def find_secrets(options: Mapping[str, Any]) -> frozenset[str]:
     """Return what must not be shown of storage options: what is called a key or the like, and passwords in URLs."""
     found = {s for s in _secrets(options, hidden=False) if len(s) >= _SHORTEST_SECRET and s not in _NO_SECRETS}
     return frozenset(form for s in found for form in (s, quote(s), quote(s, safe=""), repr(s)[1:-1]))
@@ -38,7 +38,7 @@ def redact_secrets(secrets: frozenset[str], text: str) -> str:
     return text
 
 
-def quotes(secrets: frozenset[str], error: BaseException | None) -> bool:
+def contains_secret(secrets: frozenset[str], error: BaseException | None) -> bool:
     """Whether `error`, or one it came from, says one of `secrets`."""
     while error is not None:
         if redact_secrets(secrets, text := str(error)) != text:

@@ -25,7 +25,7 @@ _TRANSIENT_CLASSES = {
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"}
 
 
-PATIENCE = 30.0
+MAX_RETRY_SECONDS = 30.0
 """Seconds after which a request is not sent again: the libraries below have tried all that time themselves."""
 
 
@@ -44,7 +44,7 @@ def http_status(error: BaseException) -> int | None:
     return None
 
 
-def is_lost(error: BaseException) -> bool:
+def is_already_exists(error: BaseException) -> bool:
     """Whether a conditional create was answered "it exists"; three libraries spell it in three ways."""
     return isinstance(error, FileExistsError) or http_status(error) == 412  # noqa: PLR2004 - Precondition Failed
 
@@ -63,7 +63,7 @@ def is_transient(error: BaseException) -> bool:
     return any(cls.__name__ in _TRANSIENT_CLASSES for cls in type(error).__mro__)
 
 
-def is_denied(error: BaseException) -> bool:
+def is_access_denied(error: BaseException) -> bool:
     """Whether the store refused for want of a right or of credentials."""
     if isinstance(error, PermissionError) or http_status(error) in {401, 403}:
         return True
@@ -72,14 +72,14 @@ def is_denied(error: BaseException) -> bool:
     return isinstance(error, OSError) and str(error).startswith("Forbidden")
 
 
-def retrying(call: Callable[[], T], retries: int, sleep: Callable[[float], None] = time.sleep) -> T:
+def call_with_retries(call: Callable[[], T], retries: int, sleep: Callable[[float], None] = time.sleep) -> T:
     """Return what `call` returns; one that fails in passing is sent again up to `retries` times, ever later."""
     began = time.monotonic()
     for attempt in range(retries):
         try:
             return call()
         except Exception as error:
-            if not is_transient(error) or time.monotonic() - began > PATIENCE:
+            if not is_transient(error) or time.monotonic() - began > MAX_RETRY_SECONDS:
                 raise
         sleep(min(0.1 * 2**attempt, 5.0))
     return call()

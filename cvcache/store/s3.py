@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from cvcache.store.base import CONCURRENCY, ObjectInfo
-from cvcache.store.bucket import BucketStore, split
+from cvcache.store.bucket import BucketStore, split_bucket
 
 _DELETE_LIMIT = 1000
 
@@ -28,7 +28,7 @@ class S3Store(BucketStore):
     def _list(
         self, path: str, delimiter: str, limit: int | None = None
     ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
-        bucket, key = split(path)
+        bucket, key = split_bucket(path)
         prefix = f"{key}/" if key else ""
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
         files: dict[str, ObjectInfo] = {}
@@ -44,7 +44,7 @@ class S3Store(BucketStore):
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def _stat(self, path: str) -> ObjectInfo | None:
-        bucket, key = split(path)
+        bucket, key = split_bucket(path)
         found = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
         return ObjectInfo(found["ContentLength"], found["ETag"].strip('"'), str(found.get("LastModified", "")))
 
@@ -54,8 +54,8 @@ class S3Store(BucketStore):
             self._call(batch[0], functools.partial(self._delete_batch, batch))
 
     def _delete_batch(self, batch: list[str]) -> None:
-        doomed = {"Objects": [{"Key": split(path)[1]} for path in batch], "Quiet": True}
-        answer = self._fs.call_s3("delete_objects", Bucket=split(batch[0])[0], Delete=doomed)
+        doomed = {"Objects": [{"Key": split_bucket(path)[1]} for path in batch], "Quiet": True}
+        answer = self._fs.call_s3("delete_objects", Bucket=split_bucket(batch[0])[0], Delete=doomed)
         if failed := answer.get("Errors"):
             first = failed[0]
             msg = f"{len(failed)} of {len(batch)} objects stay, first {first.get('Key')!r}: {first.get('Message')}"

@@ -76,7 +76,7 @@ def parse_url(url: object) -> Location:
     return Location(scheme, path if scheme == "file" else path.lstrip("/"), url)
 
 
-def as_text(where: Any) -> tuple[Any, dict[str, Any]]:
+def url_and_options(where: Any) -> tuple[Any, dict[str, Any]]:
     """Return an os.PathLike or UPath as text, and its storage options; anything else as it is."""
     if hasattr(where, "storage_options") and hasattr(where, "protocol"):
         return str(where), dict(where.storage_options)

@@ -26,7 +26,7 @@ from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, ItemPath, find_format
 from cvcache.node import CacheDir
-from cvcache.store import Store, above_control, is_control, layout
+from cvcache.store import Store, is_control, layout, strip_control
 from cvcache.testing.equal import same, settled
 from cvcache.testing.other_process import dtype_of, read_elsewhere
 from cvcache.testing.store_tests import ConformanceTests
@@ -49,7 +49,7 @@ class _Noting(WrapperStore):
         self.items_put: list[str] = []
 
     def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - as the base has it
-        if verb == "put" and above_control(path) == path:
+        if verb == "put" and strip_control(path) == path:
             self.items_put.append(path)
         return act()
 
@@ -263,4 +263,4 @@ class FormatTests(ConformanceTests):
             path = f"{node.location}/{self.item}"
             assert node.store.stat(path) is None
             assert node.store.find(path) == {}
-            assert not any(self.item in name for name in node.store.find(layout.writing(node.location)))
+            assert not any(self.item in name for name in node.store.find(layout.announcements_dir(node.location)))

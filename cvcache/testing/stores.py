@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import IO, Any, ClassVar, TypeVar
 
-from cvcache.store import Guard, Listing, ObjectInfo, Store, WholeObject
+from cvcache.store import Guard, Listing, ObjectInfo, ObjectWriter, Store
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class WrapperStore(Store):
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
             return self.call("open", path, lambda: self.store.open(path, mode))
-        return WholeObject(lambda data: self.put(path, data), guard)
+        return ObjectWriter(lambda data: self.put(path, data), guard)
 
     def makedirs(self, path: str) -> None:
         self.store.makedirs(path)

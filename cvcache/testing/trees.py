@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from cvcache.protocol import Record, dump_record, new_id, now, this_owner
-from cvcache.store import Store, layout, location_of, open_store
+from cvcache.store import Store, layout, open_store, resolve_node
 
 
 def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
@@ -28,7 +28,7 @@ def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options
     list of str
         Their URLs, parents first.
     """
-    scheme, path, options = location_of(where)
+    scheme, path, options = resolve_node(where)
     store = open_store(scheme, path, {**options, **storage_options})
     paths = list(itertools.islice(_paths(path, fan_out), nodes))
     for node in paths:
@@ -59,7 +59,7 @@ def _lay_node(store: Store, path: str) -> None:
     commit = claim.next(
         "committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
     )
-    store.put(layout.announcement(path, attempt, "stats.json"), b"{}")
+    store.put(layout.announcement_path(path, attempt, "stats.json"), b"{}")
     store.put(f"{path}/stats.json", item)
     for record in (claim, commit):
-        store.put(layout.record(path, record), dump_record(record))
+        store.put(layout.record_path(path, record), dump_record(record))

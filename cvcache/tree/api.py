@@ -9,7 +9,7 @@ from typing import Any
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.node import CacheDir, Commit, TreeContext
 from cvcache.protocol import Policy
-from cvcache.store import MemoryCache, location_of
+from cvcache.store import MemoryCache, resolve_node
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
@@ -66,7 +66,7 @@ def cdir(
         return where.with_context(
             policy=policy, ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read
         )
-    scheme, path, carried = location_of(where)
+    scheme, path, carried = resolve_node(where)
     node = CacheDir(TreeContext(scheme, {**carried, **storage_options}, policy or Policy()), path)
     return node.with_context(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
 

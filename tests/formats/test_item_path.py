@@ -11,7 +11,7 @@ import pytest
 
 from cvcache import NodeReplaced
 from cvcache.formats import ItemPath
-from cvcache.store import MemoryCache, location_of, open_store
+from cvcache.store import MemoryCache, open_store, resolve_node
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Slow(WrapperStore):
 
 @pytest.fixture
 def place(s3_case: BucketCase) -> ItemPath:
-    scheme, path, options = location_of(s3_case.url)
+    scheme, path, options = resolve_node(s3_case.url)
     store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
     for number in range(16):
         s3_case.put(f"x.zarr/{number}", b"old")

@@ -120,7 +120,7 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
         # what its own code would do if it had no fence at all
         for name in ("table.json", "block.bin", "run.log", *(f"cells.pieces.dir/{n}/piece" for n in range(9))):
             attempt.store.put(f"{root}/{name}", b"written by a zombie")
-        attempt.store.put(layout.inventory(attempt.path, attempt.id), b"{}")
+        attempt.store.put(layout.inventory_path(attempt.path, attempt.id), b"{}")
         try:
             cdir_commit(node)
         except LeaseLost:

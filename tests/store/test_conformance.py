@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cvcache.store import BucketStore, LocalStore, MemoryStore, location_of, open_store
+from cvcache.store import BucketStore, LocalStore, MemoryStore, open_store, resolve_node
 from cvcache.testing import CountingStore, FaultyStore, StoreTests, overrides
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ class TestMemory(StoreTests):
 class _TestBucket(StoreTests):
     @pytest.fixture
     def root(self, case: BucketCase) -> str:
-        return location_of(case.url)[1]
+        return resolve_node(case.url)[1]
 
     @pytest.fixture
     def store(self, case: BucketCase) -> Store:
-        scheme, path, _ = location_of(case.url)
+        scheme, path, _ = resolve_node(case.url)
         return open_store(scheme, path, case.options)
 
 

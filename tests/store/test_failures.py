@@ -16,13 +16,13 @@ from cvcache import InvalidName, cdir, cdir_init, cdir_query
 from cvcache.store import (
     GcsStore,
     S3Store,
+    call_with_retries,
     http_status,
-    is_denied,
-    is_lost,
+    is_access_denied,
+    is_already_exists,
     is_transient,
-    location_of,
     open_store,
-    retrying,
+    resolve_node,
 )
 from store.stub_http import Answer, Call, answering, s3_error
 
@@ -94,7 +94,7 @@ def test_the_spellings_differ_in_s3fs() -> None:
     assert isinstance(first, FileExistsError)
     assert not isinstance(second, FileExistsError)
     assert http_status(second) == 412
-    assert all(is_lost(error) and not is_transient(error) for error in errors)
+    assert all(is_already_exists(error) and not is_transient(error) for error in errors)
 
 
 @pytest.mark.parametrize(("then", "won"), [(CREATED, True), (EXISTS, False)], ids=["free", "taken"])
@@ -232,7 +232,7 @@ def test_a_bucket_that_does_not_exist_is_named(object_server: ObjectServer) -> N
     for look in (cdir_query, cdir_init):
         with pytest.raises(FileNotFoundError, match=r"there is no bucket 'no-such-bucket-here'; create it"):
             look(cdir(url, **object_server.storage_options))
-    scheme, path, _ = location_of(url)
+    scheme, path, _ = resolve_node(url)
     store = open_store(scheme, path, object_server.storage_options)
     for act in (store.list, store.find, lambda path: store.put(path, b"1"), lambda path: store.put_new(path, b"1")):
         with pytest.raises(FileNotFoundError, match="no-such-bucket-here"):
@@ -301,7 +301,7 @@ class _Failing:
 def test_what_passes_is_tried_again_at_growing_distance() -> None:
     waits: list[float] = []
     act = _Failing(ConnectionResetError(), TimeoutError(), OSError(5, "EIO"))
-    assert retrying(act, 5, waits.append) == "answer"
+    assert call_with_retries(act, 5, waits.append) == "answer"
     assert waits == sorted(waits)
     assert len(waits) == 3
 
@@ -310,7 +310,7 @@ def test_retries_come_to_an_end() -> None:
     waits: list[float] = []
     act = _Failing(*[ConnectionResetError(f"{number}") for number in range(9)])
     with pytest.raises(ConnectionResetError, match="2"):
-        retrying(act, 2, waits.append)
+        call_with_retries(act, 2, waits.append)
     assert act.calls == 3
 
 
@@ -322,15 +322,15 @@ def test_retries_come_to_an_end() -> None:
 def test_what_lasts_is_not_tried_again(error: Exception) -> None:
     act = _Failing(error)
     with pytest.raises(type(error)):
-        retrying(act, 5, lambda _: pytest.fail("waited"))
+        call_with_retries(act, 5, lambda _: pytest.fail("waited"))
     assert act.calls == 1
 
 
 def test_an_error_of_a_library_without_status_is_none_of_these() -> None:
     assert http_status(RuntimeError("?")) is None
-    assert not is_lost(RuntimeError("?"))
+    assert not is_already_exists(RuntimeError("?"))
     assert not is_transient(RuntimeError("?"))
-    assert not is_denied(RuntimeError("?"))
+    assert not is_access_denied(RuntimeError("?"))
 
 
 # -- stores that are not there -------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from cvcache.store import (
     child_names,
     is_item_dir,
     item_names,
-    location_of,
     node_of,
     node_path,
     parse_url,
     redact_url,
+    resolve_node,
 )
 
 if TYPE_CHECKING:
@@ -172,9 +172,9 @@ def test_any_url_parses_be_it_a_node_or_not(url: str, scheme: str, path: str, bu
 
 
 def test_a_path_object_is_its_path() -> None:
-    assert location_of(PurePosixPath("/data/run"))[:2] == ("file", "/data/run")
+    assert resolve_node(PurePosixPath("/data/run"))[:2] == ("file", "/data/run")
     with pytest.raises(InvalidName, match="not bytes"):
-        location_of(_BytesPath())
+        resolve_node(_BytesPath())
 
 
 class _BytesPath:
@@ -192,7 +192,7 @@ def test_a_path_that_knows_its_store_brings_its_options() -> None:
         def __str__(self) -> str:
             return "s3://b/run"
 
-    assert location_of(Universal()) == ("s3", "b/run", {"anon": True})
+    assert resolve_node(Universal()) == ("s3", "b/run", {"anon": True})
 
 
 # -- names ------------------------------------------------------------------------------------------

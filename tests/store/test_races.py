@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cvcache.store import location_of
+from cvcache.store import resolve_node
 from store.racing import race
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def test_one_of_32_processes_wins_200_times(kind: str, request: pytest.FixtureRe
 
 
 def _race_on(case: StoreCase, rounds: int) -> None:
-    scheme, path, _ = location_of(case.url)
+    scheme, path, _ = resolve_node(case.url)
     winners = race(scheme, path, case.options, rounds)
     assert [len(each) for each in winners] == [1] * rounds
     assert [case.read(str(turn)) for turn in range(rounds)] == [b"racer %d" % each[0] for each in winners]

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from cvcache import cdir, cdir_init, cdir_query
-from cvcache.store import GcsStore, S3Store, location_of
+from cvcache.store import GcsStore, S3Store, resolve_node
 
 if TYPE_CHECKING:
     from servers.store_cases import BucketCase
@@ -31,7 +31,7 @@ def bucket_case(request: pytest.FixtureRequest) -> BucketCase:
 @pytest.mark.server
 def test_no_stale_answer_in_50_alternations(bucket_case: BucketCase) -> None:
     """The file system the user's own code shares in this process is asked too, and its cache is stale for sure."""
-    scheme, root, _ = location_of(bucket_case.url)
+    scheme, root, _ = resolve_node(bucket_case.url)
     users: Any = fsspec.filesystem(scheme, **bucket_case.options)
     ours, theirs = _client(bucket_case), _client(bucket_case)
     stale = misled = 0
@@ -53,7 +53,7 @@ def test_no_stale_answer_in_50_alternations(bucket_case: BucketCase) -> None:
 
 @pytest.mark.server
 def test_a_commit_is_seen_at_once_beside_a_warm_cache(bucket_case: BucketCase) -> None:
-    scheme, root, _ = location_of(bucket_case.url)
+    scheme, root, _ = resolve_node(bucket_case.url)
     users: Any = fsspec.filesystem(scheme, **bucket_case.options)
     bucket_case.put("other", b"1")
     users.ls(root)

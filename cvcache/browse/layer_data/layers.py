@@ -229,7 +229,7 @@ def _row_at(target: Location, options: Mapping[str, Any]) -> Row | None:
         record, rows = node.record(), node.rows()
     except (CvcacheError, OSError):
         return None
-    if record is None or f"{layout.root(path, record)}/{inside[-1]}" != target.path or inside[-1] not in rows:
+    if record is None or f"{layout.data_root(path, record)}/{inside[-1]}" != target.path or inside[-1] not in rows:
         return None
     return item_row("", node, node.own_state, inside[-1], rows[inside[-1]])
 

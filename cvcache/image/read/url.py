@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
 from cvcache.image.read.slices import Slices, format_slices, split_slices
-from cvcache.store import Store, as_text, open_store, parse_url
+from cvcache.store import Store, open_store, parse_url, url_and_options
 
 ZIPPED = ".zarr.zip"
 """How the name of a file ends that is an image."""
@@ -40,7 +40,7 @@ def locate(where: object, options: Mapping[str, Any] | None = None) -> Location:
     InvalidName
         It holds a secret, or is spelled in a way no store keeps.
     """
-    text, carried = as_text(where)
+    text, carried = url_and_options(where)
     bare, slices = split_slices(text)
     parsed = parse_url(bare).checked()
     if _CONTROL.search(bare) or not bare:

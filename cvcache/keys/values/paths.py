@@ -21,7 +21,7 @@ from typing import Any
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.keys.canonical import Walk, text_form, type_name
 from cvcache.keys.digest import CanonicalJson
-from cvcache.store import Location, log, parse_url, redact_url
+from cvcache.store import Location, log_dir, parse_url, redact_url
 
 __all__ = ["canonical_local_path", "canonical_path"]
 
@@ -79,7 +79,7 @@ def _local(path: str, *, any_directory: bool = False) -> dict[str, CanonicalJson
         if facts := _local(f"{path}/{name}"):
             return facts
     with contextlib.suppress(OSError):
-        return {"log": max(os.listdir(log(path)), default="")}
+        return {"log": max(os.listdir(log_dir(path)), default="")}
     return {"modified": _moment(info.st_mtime_ns)} if any_directory else None
 
 
@@ -138,7 +138,7 @@ def _in_store(location: Location, options: Mapping[str, Any]) -> dict[str, Canon
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
             return {"etag": info.etag.strip('"')} if info.etag else {"size": info.size, "modified": info.modified}
-    records = store.list(log(path.rstrip("/"))).files
+    records = store.list(log_dir(path.rstrip("/"))).files
     return {"log": max(records)} if records else {"absent": True}
 
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from cvcache.errors import CvcacheError
-from cvcache.store import parse_url, read_option
+from cvcache.store import parse_storage_option, parse_url
 
 LINES = 4
 """Empty lines to begin with."""
@@ -103,7 +103,7 @@ class OptionsDialog(QDialog):
         for named, value in self._lines:
             name = named.text().strip()
             if name and value.text():
-                found[name] = read_option(value.text())
+                found[name] = parse_storage_option(value.text())
             elif name in self._held:
                 found[name] = self._held[name]
         return found

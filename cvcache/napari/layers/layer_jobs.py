@@ -278,4 +278,4 @@ def _is_newest(source: CacheDir | ItemPath) -> bool:
 def _is_recorded(node: CacheDir) -> bool:
     """Whether the record that a handle goes by is there; it goes without a successor where somebody deletes a tree."""
     record, there = node.record(), node._result_node  # noqa: SLF001 - where the bytes are
-    return record is None or there.store.stat(layout.record(there.location, record)) is not None
+    return record is None or there.store.stat(layout.record_path(there.location, record)) is not None

@@ -6,7 +6,7 @@ import datetime
 
 from cvcache.browse import TIP_LINE, Row, line, size_text, tip, told
 from cvcache.errors import CvcacheError
-from cvcache.store import above_control
+from cvcache.store import strip_control
 
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
 NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))
@@ -84,7 +84,7 @@ def _reason(error: OSError) -> str:
     place, colon, said = text.partition(": ")
     if not colon or not (place.startswith("/") or "://" in place):
         return text or told(error)
-    place = line(above_control(place))
+    place = line(strip_control(place))
     if any(name in said for name in _NO_CREDENTIALS):
         return line(f"no credentials for {_bucket(place)}: {said}", 1000)
     if isinstance(error, PermissionError):
