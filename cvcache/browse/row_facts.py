@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.text import environment_lines, row_bytes, shape_text, size_text
-from cvcache.node import resolve
+from cvcache.node import resolve_relative
 from cvcache.protocol import Record, describe_owner, read_newest
 from cvcache.store import redact_url
 
@@ -101,7 +101,7 @@ def stale_because(row: Row) -> tuple[str, ...]:
 def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
     name = words.line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
-    path = resolve(row.node.location, url)
+    path = resolve_relative(row.node.location, url)
     if path is None:
         return f"{name}: lies in another store, which was not asked"
     if path not in seen:

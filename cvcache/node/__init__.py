@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cvcache.node.commit import Commit
     from cvcache.node.context import TreeContext
     from cvcache.node.copy_node import fill
-    from cvcache.node.init import check_on_stale, resolve
+    from cvcache.node.init import check_on_stale, resolve_relative
     from cvcache.node.items import Item
     from cvcache.node.nocache import NoCache
 
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "commit": ["Commit"],
         "context": ["TreeContext"],
         "copy_node": ["fill"],
-        "init": ["check_on_stale", "resolve"],
+        "init": ["check_on_stale", "resolve_relative"],
         "items": ["Item"],
         "nocache": ["NoCache"],
     },

@@ -31,7 +31,7 @@ from cvcache.protocol import (
 )
 from cvcache.store import check_item_name
 
-_TRACEBACK_CHARACTERS = 8192
+_MAX_TRACEBACK_LENGTH = 8192
 
 
 logger = logging.getLogger("cvcache")
@@ -52,52 +52,52 @@ class CacheDir(NodeItems):
         self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
     ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        wish = init.request_for(
+        request = init.request_for(
             self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
         )
         if (planner := init.current_planner()) is not None:
-            return planner.ask(self, wish)  # type: ignore[no-any-return]  # a CacheDir, which opening does not know
+            return planner.open_node(self, request)  # type: ignore[no-any-return]  # a CacheDir, unknown to init
         node: CacheDir = self
-        while isinstance(found := node._obtain(wish), Sibling):
-            node = node.sibling(init.sibling(node.store, node.location, wish))
-        return found
+        while isinstance(result := node._obtain(request), Sibling):
+            node = node.sibling(init.read_sibling_name(node.store, node.location, request))
+        return result
 
-    def _obtain(self, wish: NodeRequest) -> CacheDir | Sibling:
-        """Return the node, committed or open for writing, unless its result is to be kept beside this one."""
-        found = obtain(self.store, self._path, wish, self.policy, lambda: self.find_result_for(wish))
-        if isinstance(found, CacheDir) and (self._context.copy_on_read or self._would_hide(wish)):
-            other, found = found, obtain(self.store, self._path, wish, self.policy)
-            if isinstance(found, Attempt):
-                found = copy_node.fill(found, other)
-            elif isinstance(found, Sibling):  # what is here has another key and stays
-                found = other
-        if isinstance(found, CacheDir):
-            logger.info("%s: read from %s", self.url, found.url)
-            return self.with_result_of(found)
-        if isinstance(found, Sibling):
-            return found
-        if not isinstance(found, Attempt):
+    def _obtain(self, request: NodeRequest) -> CacheDir | Sibling:
+        """Return the node, committed or open for writing; `Sibling` if the result belongs into a sibling."""
+        result = obtain(self.store, self._path, request, self.policy, lambda: self.find_result_for(request))
+        if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(request)):
+            other, result = result, obtain(self.store, self._path, request, self.policy)
+            if isinstance(result, Attempt):
+                result = copy_node.fill(result, other)
+            elif isinstance(result, Sibling):  # the result in this tree has another key and stays
+                result = other
+        if isinstance(result, CacheDir):
+            logger.info("%s: read from %s", self.url, result.url)
+            return self.with_result_of(result)
+        if isinstance(result, Sibling):
+            return result
+        if not isinstance(result, Attempt):
             if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
-                logger.info("%s: read, computed %s", self.url, found.time)
-            return self.pinned_to(found)
+                logger.info("%s: read, computed %s", self.url, result.time)
+            return self.pinned_to(result)
         node = type(self)(self._context, self._path, self._also)
-        node._attempt = found  # noqa: SLF001 - the same class
+        node._attempt = result  # noqa: SLF001 - the same class
         return node
 
-    def _would_hide(self, wish: NodeRequest) -> bool:
+    def _has_own_record(self, request: NodeRequest) -> bool:
         """Whether this tree has a record that later handles would read before the result of another tree."""
-        return wish.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
+        return request.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
 
-    def find_result_for(self, wish: NodeRequest) -> CacheDir | None:
-        """Return the same node in one of the `also` trees, if its result fulfils `wish`; one LIST and one GET each."""
-        return None if wish.request.force else self.find_in_other_trees(wish.request.digest)
+    def find_result_for(self, request: NodeRequest) -> CacheDir | None:
+        """Return the same node in one of the `also` trees whose result fulfils `request`; one LIST and one GET each."""
+        return None if request.request.force else self.find_in_other_trees(request.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self.record()
         attempt = self._attempt or open_attempt(self.url)
         if attempt is None:
-            if (planner := init.current_planner()) is not None and planner.has(self):
+            if (planner := init.current_planner()) is not None and planner.has_opened(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
             if done := self.commit:
                 return done
@@ -113,7 +113,7 @@ class CacheDir(NodeItems):
         return Commit.of(record)
 
     def give_up(self) -> None:
-        """Let go of the node, if this handle opened it: nothing is committed, and others need not wait."""
+        """Release the node, if this handle opened it: nothing is committed, and others need not wait."""
         if self._attempt is not None and self._attempt.fate is None:
             release_attempt(self._attempt)
 
@@ -158,25 +158,26 @@ class CacheDir(NodeItems):
 
         Notes
         -----
-        Of a file: two PUT and one look whether its name is free.
+        Of a file: two PUT and one request whether its name is free.
         """
         name = check_item_name(name)
-        attempt = self._writable()
+        attempt = self._open_attempt()
         obj, images = _content_of(name, obj)
         user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
         item_io.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
-        """Return what `fn` returned when it first ran as it is, kept as the one item of a child node.
+        """Return the result of `fn`, computed once and stored as the one item of a child node.
 
         The child is named like the item without its suffix and keyed by the code of `fn` and the options.
         """
         from cvcache.formats import find_format
 
         stem = name.removesuffix(find_format(name).suffix).rstrip(".")
-        kept = {option: value for option, value in options.items() if option != "progress"}
-        with (self / stem).init({"cached": name, "code": fn, **({"options": kept} if kept else {})}) as child:
+        key_options = {option: value for option, value in options.items() if option != "progress"}
+        key = {"cached": name, "code": fn, **({"options": key_options} if key_options else {})}
+        with (self / stem).init(key) as child:
             if not child.committed:
                 child.write(name, fn(), **options)
         return child.read(name)
@@ -193,7 +194,7 @@ class CacheDir(NodeItems):
         if mode == "rb":
             node = self._result_node
             return item_io.open_item(node.store, node.location, self.record(), name, self.item_meta(name))
-        attempt = self._own_file(name)
+        attempt = self._declare_own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
     def path(self, name: str) -> str:
@@ -210,13 +211,14 @@ class CacheDir(NodeItems):
         name = check_item_name(name)
         if name in self.committed_rows():
             return self.item_url(name)
-        attempt = self._own_file(name)
+        attempt = self._declare_own_file(name)
         attempt.share()
         attempt.store.makedirs(attempt.root)
         return attempt.store.url(f"{attempt.root}/{name}")
 
-    def _own_file(self, name: str) -> Attempt:
-        attempt = self._writable()
+    def _declare_own_file(self, name: str) -> Attempt:
+        """Note that the user writes the file `name` of the open attempt; return the attempt."""
+        attempt = self._open_attempt()
         with attempt.writing_item(name):
             attempt.own_files.add(name)
             attempt.rows.pop(name, None)
@@ -229,7 +231,8 @@ class CacheDir(NodeItems):
 
         return capture_log(open_attempt(self.url), name, self.write)
 
-    def _writable(self) -> Attempt:
+    def _open_attempt(self) -> Attempt:
+        """Return the attempt of this open node, or raise."""
         record = self.record()
         if self._attempt is not None:
             return self._attempt
@@ -240,8 +243,8 @@ class CacheDir(NodeItems):
         raise NotOpen(msg)
 
     def __enter__(self) -> Self:
-        inside = running.get()
-        token = running.set((*inside, self._attempt.id) if self._attempt else inside)
+        outer = running.get()
+        token = running.set((*outer, self._attempt.id) if self._attempt else outer)
         self._tokens = (*self._tokens, token)
         return self
 
@@ -266,7 +269,7 @@ class CacheDir(NodeItems):
         running.reset(last)
 
     def _end(self, error: BaseException | None) -> None:
-        """Commit what was written, or write the failure as the node's fate."""
+        """Commit the attempt, or record its failure."""
         attempt = self._attempt
         if attempt is None or attempt.fate is not None:
             return
@@ -277,30 +280,30 @@ class CacheDir(NodeItems):
             self.finish()
         except LeaseLost:
             raise
-        except BaseException as refused:
-            self._fail(attempt, refused)
+        except BaseException as commit_error:
+            self._fail(attempt, commit_error)
             raise
 
     def _fail(self, attempt: Attempt, error: BaseException) -> None:
-        """Write the failure as the node's fate; it never hides the error itself."""
-        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+        """Record the failure of the attempt; never raises, so that the error itself is seen."""
+        text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK_LENGTH:]
         report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}
         try:
             finish_attempt(attempt, "failed", error=report, items=attempt.rows)
         except LeaseLost:
             logger.warning("%s failed after another owner had taken it over", self.url)
-        except Exception as second:  # noqa: BLE001 - the store may be the very thing that failed
-            logger.warning("%s failed, and that could not be recorded (%s)", self.url, second)
+        except Exception as store_error:  # noqa: BLE001 - the store may be the very thing that failed
+            logger.warning("%s failed, and that could not be recorded (%s)", self.url, store_error)
             attempt.fence(f"{self.url} failed")
 
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:
-    """Return what is to be written for an item or node of another node, and what is recorded of it."""
+    """Return the object to write; for an item or a node its content, with the metadata recorded of it."""
     if isinstance(obj, CacheDir):
         rows = obj.rows()
-        fitting = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]
-        if len(fitting) != 1:
-            msg = f"{obj.url} has {len(fitting)} items to write as {name!r}; pass one of them, node[name]"
+        matches = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]
+        if len(matches) != 1:
+            msg = f"{obj.url} has {len(matches)} items to write as {name!r}; pass one of them, node[name]"
             raise UsageError(msg)
-        obj = obj[fitting[0]]
+        obj = obj[matches[0]]
     return (obj.read(), (obj.meta,)) if isinstance(obj, Item) else (obj, ())

@@ -97,7 +97,7 @@ class NodeHandle:
         """Return the node at `path`, which is `relative` to this one."""
         if not self._also:
             return self._with_inherited_key(type(self)(self._context, path))
-        paths = ((other, init.resolve(other.location, relative)) for other in self._also)
+        paths = ((other, init.resolve_relative(other.location, relative)) for other in self._also)
         others = tuple(other._at(found, relative) for other, found in paths if found)  # noqa: SLF001 - the same class
         return self._with_inherited_key(type(self)(self._context, path, others))
 
@@ -272,7 +272,7 @@ class NodeHandle:
         nodes = []
         for source in self.inputs:
             url = source.get("url", "")
-            path = init.resolve(self._path, url) if url else None
+            path = init.resolve_relative(self._path, url) if url else None
             if path is not None:
                 nodes.append((self._at(path, url), source.get("version")))
         return nodes

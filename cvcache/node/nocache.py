@@ -58,7 +58,7 @@ class NoCache(CacheDir):
     def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or what stands for one in a plan
         init.request_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
         if (planner := init.current_planner()) is not None:
-            return planner.ask(self, init.request_for(self, key, on_stale="recompute", force=False, wait=False))
+            return planner.open_node(self, init.request_for(self, key, on_stale="recompute", force=False, wait=False))
         node = NoCache(self._path, self._parent, self._below)
         if self._parent is not None:
             self._parent._below[self.name] = node  # noqa: SLF001 - the same class

@@ -1,4 +1,4 @@
-"""Whole trees, or parts of them, copied to another place."""
+"""Copies of whole trees, or of parts of them."""
 
 from __future__ import annotations
 
@@ -48,41 +48,48 @@ def cdir_copy(
     -----
     Per object one GET and one PUT, or one copy request within a store.
     """
-    top, goal, copied = cdir(where, **storage_options), cdir(target), []
-    if f"{goal.url}/".startswith(f"{top.url}/"):
-        msg = f"{goal.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
+    top, target_top, copied = cdir(where, **storage_options), cdir(target), []
+    if f"{target_top.url}/".startswith(f"{top.url}/"):
+        msg = f"{target_top.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
         raise UsageError(msg)
     patterns = [only] if isinstance(only, str) else None if only is None else list(only)
     for node in cdir_walk(top):
-        names = _wanted(node, patterns)
+        names = _names_to_copy(node, patterns)
         if node.own_state != "committed" or (only is not None and not names):
             continue
-        below = node.location.removeprefix(top.location).strip("/")
-        there = goal / below if below else goal
-        present = there.snapshot()
-        if present.result_url == there.url and present.own_state == "committed" and present.version == node.version:
+        relative = node.location.removeprefix(top.location).strip("/")
+        target_node = target_top / relative if relative else target_top
+        present = target_node.snapshot()
+        if (
+            present.result_url == target_node.url
+            and present.own_state == "committed"
+            and present.version == node.version
+        ):
             if names <= present.rows().keys():
                 continue
             names |= present.rows().keys() & node.rows().keys()
-        if (found := _opened(node, there, whole=names >= node.rows().keys())) is not None:
-            fill(found, node, names)
-            copied.append(there)
+        if (attempt := _open_copy(node, target_node, whole=names >= node.rows().keys())) is not None:
+            fill(attempt, node, names)
+            copied.append(target_node)
     return copied
 
 
-def _wanted(node: CacheDir, patterns: list[str] | None) -> set[str]:
+def _names_to_copy(node: CacheDir, patterns: list[str] | None) -> set[str]:
     rows = node.committed_rows()
     if patterns is None:
         return {name for name, row in rows.items() if row.get("track", True)}
     return {name for name in rows if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
-def _opened(node: CacheDir, there: CacheDir, *, whole: bool) -> Attempt | None:
-    """Return `there` open for a copy of `node`, without its key for a part of it; None if `node` is gone."""
+def _open_copy(node: CacheDir, target: CacheDir, *, whole: bool) -> Attempt | None:
+    """Return an attempt on `target` for a copy of `node`, without its key for a part of it; None if `node` is gone."""
     record = node.record()
     if record is None:
         return None
-    request = Request(record.digest if whole else None, force=True)
-    wish = NodeRequest(request, record.key if whole else None, lambda: Sources(record.inputs))
-    found = obtain(there.store, there.location, wish, there.policy)
-    return found if isinstance(found, Attempt) else None
+    request = NodeRequest(
+        Request(record.digest if whole else None, force=True),
+        record.key if whole else None,
+        lambda: Sources(record.inputs),
+    )
+    result = obtain(target.store, target.location, request, target.policy)
+    return result if isinstance(result, Attempt) else None

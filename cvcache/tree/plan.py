@@ -1,4 +1,4 @@
-"""What a script would compute, and why, found out without computing it."""
+"""What a script would compute, and why, without computing it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
     def __init__(self) -> None:
         self.rows: list[Planned] = []
         self.ended = ""
-        self._coming: dict[str, PlannedNode] = {}
+        self._planned: dict[str, PlannedNode] = {}
         self._token: Token[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -115,54 +115,55 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.ended = f"{where}{error}"
         return True
 
-    def ask(self, node: CacheDir, wish: NodeRequest) -> CacheDir:
-        """Return the node as the protocol would give it, or one that stands for its coming result."""
-        if node.url in self._coming:
-            return self._again(self._coming[node.url], wish)
+    def open_node(self, node: CacheDir, request: NodeRequest) -> CacheDir:
+        """Return the committed node, or one that stands for the result it would get."""
+        if node.url in self._planned:
+            return self._open_again(self._planned[node.url], request)
         if not node.is_persistent:
-            return self._computed(node, wish, "compute", ["nothing is kept without a cache"], None)
-        view = observe_node(node.store, node.location, LeaseWatch(node.policy))
-        decision = decide(view, wish.request._replace(wait=True))
-        url, record = node.url, view.record
+            return self._compute(node, request, "compute", ["nothing is kept without a cache"], None)
+        observation = observe_node(node.store, node.location, LeaseWatch(node.policy))
+        decision = decide(observation, request.request._replace(wait=True))
+        url, record = node.url, observation.record
         match decision:
             case Use():
                 return self._read(node.pinned_to(cast("Record", record)))
             case Sibling():
-                return self.ask(node.sibling(init.sibling(node.store, node.location, wish)), wish)
+                name = init.read_sibling_name(node.store, node.location, request)
+                return self.open_node(node.sibling(name), request)
             case Refuse():
-                raise decision.error(refusal(url, view, decision.error, wish))
+                raise decision.error(refusal(url, observation, decision.error, request))
             case Wait():
-                return self._computed(node, wish, "wait", [describe_owner(record)] if record else [], record)
-        if (there := node.find_result_for(wish)) is not None:
-            return self._read(node.with_result_of(there))
-        why = why_claimed(view, wish)
-        return self._computed(node, wish, "compute", why, record)
+                return self._compute(node, request, "wait", [describe_owner(record)] if record else [], record)
+        if (other := node.find_result_for(request)) is not None:
+            return self._read(node.with_result_of(other))
+        why = why_claimed(observation, request)
+        return self._compute(node, request, "compute", why, record)
 
-    def has(self, node: CacheDir) -> bool:
+    def has_opened(self, node: CacheDir) -> bool:
         """Whether `node` would be open for writing."""
-        return node.url in self._coming
+        return node.url in self._planned
 
     def _read(self, node: CacheDir) -> CacheDir:
         self.rows.append(Planned(node.result_url, "read"))
         return node
 
-    def _again(self, coming: PlannedNode, wish: NodeRequest) -> CacheDir:
-        """Return a node that this plan has met already."""
-        same = wish.request.digest in {None, coming.digest}
-        if same and not wish.request.force:
-            return coming
-        if not same and wish.request.on_stale is OnStale.NEW:
-            return self.ask(coming.sibling(init.sibling_name(coming.name, coming.key, wish)), wish)
-        why = explain(coming.key, wish.key) or ["forced"]
-        return self._computed(coming, wish, "compute", why, None)
+    def _open_again(self, planned: PlannedNode, request: NodeRequest) -> CacheDir:
+        """Return the answer for a node that is in this plan already."""
+        same = request.request.digest in {None, planned.digest}
+        if same and not request.request.force:
+            return planned
+        if not same and request.request.on_stale is OnStale.NEW:
+            return self.open_node(planned.sibling(init.sibling_name(planned.name, planned.key, request)), request)
+        why = explain(planned.key, request.key) or ["forced"]
+        return self._compute(planned, request, "compute", why, None)
 
-    def _computed(
-        self, node: CacheDir, wish: NodeRequest, action: str, why: list[str], old: Record | None
+    def _compute(
+        self, node: CacheDir, request: NodeRequest, action: str, why: list[str], old: Record | None
     ) -> PlannedNode:
         seconds = old.duration if old is not None and old.state == "committed" else None
         self.rows.append(Planned(node.url, action, tuple(why), seconds))
-        self._coming[node.url] = coming = PlannedNode.coming(node, wish, tuple(why), old)
-        return coming
+        self._planned[node.url] = planned = PlannedNode.for_request(node, request, tuple(why), old)
+        return planned
 
 
 def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
@@ -180,35 +181,35 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
     sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         with plan() as planned:
-            init.everywhere.append(planned)
+            init.process_planners.append(planned)
             runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
         if end.code not in {None, 0}:
             msg = f"{script} ended with {end.code!r}, so there is no plan"
             raise UsageError(msg) from end
     except Exception as error:
-        lines = traceback.format_exception(error.with_traceback(_below(error.__traceback__, script)))
+        lines = traceback.format_exception(error.with_traceback(_traceback_from(error.__traceback__, script)))
         msg = f"{script} failed, so there is no plan:\n{''.join(lines)}"
         raise UsageError(msg) from error
     finally:
-        init.everywhere.clear()
+        init.process_planners.clear()
         sys.argv, sys.path[:] = argv, path
     return planned
 
 
-def _below(tb: TracebackType | None, script: str) -> TracebackType | None:
-    """Return the part of a traceback that begins in the script."""
+def _traceback_from(tb: TracebackType | None, script: str) -> TracebackType | None:
+    """Return the part of a traceback that starts in the script."""
     while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename != script:
         tb = tb.tb_next
     return tb
 
 
 class PlannedNode(CacheDir):
-    """A node that would be computed: it has a version for the keys of others, and nothing in it."""
+    """A node that would be computed: it has a version for the keys of other nodes, and no items."""
 
     @classmethod
-    def coming(cls, node: CacheDir, wish: NodeRequest, why: tuple[str, ...], old: Record | None) -> PlannedNode:
-        """Return what stands for `node` once `wish` is fulfilled."""
+    def for_request(cls, node: CacheDir, request: NodeRequest, why: tuple[str, ...], old: Record | None) -> PlannedNode:
+        """Return the committed node that `request` would make of `node`."""
         attempt = new_id()
         planned = cls(node._context, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class
         planned._record = Record(
@@ -218,10 +219,10 @@ class PlannedNode(CacheDir):
             attempt=attempt,
             nonce=attempt,
             time=now(),
-            key=wish.key,
-            digest=wish.request.digest,
-            version=version_of(wish, attempt, old),
-            inputs=wish.sources().inputs,
+            key=request.key,
+            digest=request.request.digest,
+            version=version_of(request, attempt, old),
+            inputs=request.sources().inputs,
             items={},
             reason=why,
         )
@@ -233,7 +234,7 @@ class PlannedNode(CacheDir):
         """The canonical key it would have."""
         return self._record.key if self._record else None
 
-    def _at(self, path: str, relative: str) -> CacheDir:  # type: ignore[override]  # nodes below it may well be there
+    def _at(self, path: str, relative: str) -> CacheDir:  # type: ignore[override]  # nodes below it may exist
         return CacheDir(self._context, self.location, self._also)._at(path, relative)  # noqa: SLF001 - the same class
 
     def refresh(self) -> Self:
@@ -250,13 +251,13 @@ class PlannedNode(CacheDir):
         return "absent"
 
     def finish(self, meta: object = None) -> Commit:  # noqa: ARG002 - nothing is kept
-        return Commit.of(self._record)  # type: ignore[arg-type]  # set in coming()
+        return Commit.of(self._record)  # type: ignore[arg-type]  # set in for_request()
 
     def rows(self) -> NoReturn:
         msg = f"{self.url} would be computed, so nobody knows yet what it will hold; the plan ends here, run the script"
         raise NotComputed(msg)
 
-    def _writable(self) -> NoReturn:
+    def _open_attempt(self) -> NoReturn:
         self.rows()
 
     def committed_rows(self) -> dict[str, Any]:

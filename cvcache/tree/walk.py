@@ -113,7 +113,7 @@ def _entry(found: _Look, depth: int, seen: Mapping[str, _Look]) -> Entry:
 
 def _is_stale(found: _Look, seen: Mapping[str, _Look]) -> bool:
     for source in found.inputs:
-        path = init.resolve(found.node.url, source.get("url", ""))
+        path = init.resolve_relative(found.node.url, source.get("url", ""))
         upstream = seen.get(path) if path else None
         if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
             return True

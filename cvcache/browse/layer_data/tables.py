@@ -227,7 +227,9 @@ def _sources(subject: Subject) -> Iterator[tuple[Row, str | None]]:
     if row is None or row.state == "foreign":
         return
     node = row.node
-    given = [source for source in node.inputs if init.resolve(node.location, source.get("url", "")) is not None]
+    given = [
+        source for source in node.inputs if init.resolve_relative(node.location, source.get("url", "")) is not None
+    ]
     for source, (upstream, version) in list(zip(given, node.sources(), strict=True))[:MOST_SOURCES]:
         if not upstream.committed:
             continue
