@@ -14,7 +14,7 @@ from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, Raw, head, tail, told
 from cvcache.browse.text import row_bytes, size_text
 from cvcache.image import COLORS
-from cvcache.logs import Tail, read_last_parts
+from cvcache.logs import Tail, read_log_end
 from cvcache.store import check_item_name, is_item_dir, redact_url
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _log_of(row: Row, name: str, limit: int) -> Raw | None:
         return tail(_as_item(row, name, recorded), limit)
     if record is None or not record.attempt:
         return None
-    data, whole = read_last_parts(row.node.store, row.node.location, record.attempt, name, limit)
+    data, whole = read_log_end(row.node.store, row.node.location, record.attempt, name, limit)
     return Raw(data[-limit:], whole and len(data) <= limit) if data else None
 
 

@@ -214,10 +214,10 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
 
 def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
     """Print a log as it comes; as JSON one object a line, the last one with the state."""
-    from cvcache.logs import follow
+    from cvcache.logs import iter_log
 
     says = f"{node.url} is not computed yet; waiting for it"
-    text = follow(node.store, node.location, name, waiting=lambda: complain(says))
+    text = iter_log(node.store, node.location, name, on_waiting=lambda: complain(says))
     while True:
         try:
             new = next(text)

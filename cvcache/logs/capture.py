@@ -1,4 +1,4 @@
-"""What a step logs, prints and raises, and what the workers of its cluster say, kept as an item of its node."""
+"""Capture what a step logs, prints and raises, also on the workers of its cluster, and write it as an item."""
 
 from __future__ import annotations
 
@@ -8,94 +8,94 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from cvcache.logs import route
-from cvcache.logs.cluster import heard
-from cvcache.logs.spool import LogSpool, show, stop_showing
+from cvcache.logs.cluster import collect_worker_logs
+from cvcache.logs.spool import LogSpool, start_flushing, stop_flushing
 from cvcache.protocol import Attempt
 
 logger = logging.getLogger("cvcache")
 
-Keep = Callable[[str, str], object]
-"""Writes an item of the node: takes its name and its text."""
+WriteItem = Callable[[str, str], object]
+"""Writes an item of the node; arguments: its name and its text."""
 
 
 @contextlib.contextmanager
-def capture_log(attempt: Attempt | None, name: str, keep: Keep) -> Iterator[None]:
-    """Keep what happens inside this context as the item `name` of a node, the traceback of a failure included.
+def capture_log(attempt: Attempt | None, name: str, write_item: WriteItem) -> Iterator[None]:
+    """Write the output of this context, with the traceback of a failure, as the item `name` of a node.
 
-    The first line says why the node is computed. Within itself a log is the same log.
+    The first line says why the node is computed. A nested call with the same attempt and name uses the same log.
 
     Parameters
     ----------
     attempt : Attempt or None
-        At the node; without one, for a node that is not open for writing, nothing is kept.
+        The attempt at the node. If None, the node is not open for writing and nothing is captured.
     name : str
-        The log.
+        Name of the item.
     keep : callable
         Called at the end with `name` and the text.
 
     Notes
     -----
-    One item, written at the end. Before that a PUT for each part: once text is 5 s old or there are 64 KiB of it; then
-    one more LIST or STAT and PUT in all, and one request that deletes the parts.
+    While the step runs, one PUT for each part: whenever text is 5 s old, or 64 KiB are waiting. At the end one LIST or
+    STAT and one PUT for the item, and one request that deletes the parts.
     """
-    log = _opened(attempt, name)
+    log = _open_spool(attempt, name)
     try:
-        with _written_to(log):
+        with _writing_to(log):
             yield
     finally:
-        _end(log, keep)
+        _finish(log, write_item)
 
 
 @contextlib.asynccontextmanager
-async def capture_log_async(attempt: Attempt | None, name: str, keep: Keep) -> AsyncIterator[None]:
+async def capture_log_async(attempt: Attempt | None, name: str, write_item: WriteItem) -> AsyncIterator[None]:
     """Do what `capture_log` does, with the requests to the store in another thread."""
     import asyncio
 
-    log = _opened(attempt, name)
+    log = _open_spool(attempt, name)
     try:
-        with _written_to(log):
+        with _writing_to(log):
             yield
     finally:
-        await asyncio.to_thread(_end, log, keep)
+        await asyncio.to_thread(_finish, log, write_item)
 
 
-def _opened(attempt: Attempt | None, name: str) -> LogSpool | None:
-    """Return a new log with its first line; None where there is nothing to keep, or the code is inside it already."""
-    around = route.destination()
-    if attempt is None or (isinstance(around, LogSpool) and (around.attempt, around.name) == (attempt, name)):
+def _open_spool(attempt: Attempt | None, name: str) -> LogSpool | None:
+    """Return a new log with its first line; None without an attempt, or inside the same log."""
+    outer = route.destination()
+    if attempt is None or (isinstance(outer, LogSpool) and (outer.attempt, outer.name) == (attempt, name)):
         return None
     log = LogSpool(attempt, name)
     why = "; ".join(attempt.record.reason)
-    log.write(route.formatted("cvcache", logging.INFO, f"{attempt.url}: computing ({why})"))
+    log.write(route.format_line("cvcache", logging.INFO, f"{attempt.url}: computing ({why})"))
     return log
 
 
 @contextlib.contextmanager
-def _written_to(log: LogSpool | None) -> Iterator[None]:
+def _writing_to(log: LogSpool | None) -> Iterator[None]:
     if log is None:
         yield
         return
-    show(log)
+    start_flushing(log)
     try:
-        with heard(log, f"{log.attempt.id}-{log.name}"), route.routed(log):
+        with collect_worker_logs(log, f"{log.attempt.id}-{log.name}"), route.route_output(log):
             yield
     except BaseException as error:
         log.write("".join(traceback.format_exception(error)))
         raise
     finally:
-        stop_showing(log)
+        stop_flushing(log)
 
 
-def _end(log: LogSpool | None, keep: Keep) -> None:
-    """Have the log kept; one that cannot be kept costs neither the result nor the error under way."""
+def _finish(log: LogSpool | None, write_item: WriteItem) -> None:
+    """Write the log as an item; a failure to write it neither fails the step nor hides its error."""
     if log is None:
         return
     try:
-        text = log.whole()
+        text = log.close()
         if log.name in log.attempt.rows:
             logger.warning("%s: the step wrote %s itself, so what it logged is not kept", log.attempt.url, log.name)
         else:
-            keep(log.name, text)
+            write_item(log.name, text)
         log.delete_parts()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the step's own work comes first
+    except Exception as error:  # noqa: BLE001 - a log that cannot be written must not fail the step
         logger.warning("the log %s/%s could not be written (%s)", log.attempt.url, log.name, error)

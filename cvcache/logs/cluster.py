@@ -1,9 +1,9 @@
-"""What the workers of a dask cluster say while they work for a step, brought into the step's log.
+"""Bring the output of tasks on the workers of a dask cluster into the log of the step that submitted them.
 
-What a step submits carries the name of its log as an annotation. A plugin on each worker looks it up when a task logs
-or prints, and sends the text through the scheduler as an event. A task's last words are sent before the news that it
-has ended, and on the same way, so who waited for the result has them. distributed is used only where the script
-already does, so it is never imported here.
+Each task that a step submits has the name of the log as an annotation. A plugin on each worker reads it when a task
+logs or prints, and sends the text to the client as an event of the scheduler. The last text of a task is sent before
+the message that the task has ended, over the same connection, so it arrives before the result does. distributed is
+never imported here: it is used only if the script has imported it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache.logs.route import PLUGIN, Log
+from cvcache.logs.route import PLUGIN_NAME, Log
 from cvcache.logs.worker import ANNOTATION, clients
 
 logger = logging.getLogger("cvcache")
 
-_logs: dict[str, Log] = {}
+_logs_by_name: dict[str, Log] = {}
 _topic = f"cvcache-log-{os.urandom(8).hex()}"
 
 
 @contextlib.contextmanager
-def heard(log: Log, name: str) -> Iterator[None]:
-    """Let what workers say of tasks submitted in this context go to `log`, which is called `name` among all attempts.
+def collect_worker_logs(log: Log, name: str) -> Iterator[None]:
+    """Write the output of tasks that are submitted in this context to `log`; `name` is unique among all attempts.
 
-    Without a client of a cluster in this process, or with one of asyncio, nothing is done.
+    Does nothing without a client of a cluster in this process, or with an asynchronous client.
     """
     client = _client()
     if client is None:
@@ -36,17 +36,17 @@ def heard(log: Log, name: str) -> Iterator[None]:
         return
     from dask.base import annotate
 
-    _listen(client)
-    _logs[name] = log
+    _subscribe(client)
+    _logs_by_name[name] = log
     try:
         with annotate(**{ANNOTATION: f"{_topic}/{name}"}):
             yield
     finally:
-        _logs.pop(name, None)
+        _logs_by_name.pop(name, None)
 
 
 def _client() -> Any:
-    """Return the client that is current; None where distributed is not in use."""
+    """Return the current synchronous client; None if there is none."""
     module = sys.modules.get("distributed.client")
     if module is None:
         return None
@@ -57,40 +57,40 @@ def _client() -> Any:
     return client if client.status == "running" and not client.asynchronous else None
 
 
-def _listen(client: Any) -> None:
-    """Ask the cluster of `client`, once, to send what its workers say; one round trip."""
+def _subscribe(client: Any) -> None:
+    """Subscribe to the output of the workers of `client`, once per client; one round trip."""
     if client in clients:
         return
     clients.add(client)
     try:
-        client.subscribe_topic(_topic, _received)
+        client.subscribe_topic(_topic, _on_event)
         client.register_plugin(_plugin())
-    except Exception as error:  # noqa: BLE001 - a step is not worth less without the words of its workers
+    except Exception as error:  # noqa: BLE001 - without the output of its workers a step is still valid
         clients.discard(client)
         logger.warning("what the workers of %s say is not kept (%s)", client, error)
 
 
-def _received(event: tuple[float, dict[str, str]]) -> None:
+def _on_event(event: tuple[float, dict[str, str]]) -> None:
     _, message = event
-    if log := _logs.get(message["log"]):
+    if log := _logs_by_name.get(message["log"]):
         lines = message["text"].removesuffix("\n").split("\n")
         log.write("".join(f"[{message['worker']}] {line}\n" for line in lines))
 
 
 def _plugin() -> Any:
-    """Return the plugin of the workers; a local class goes by value, so that a worker without cvcache starts too."""
+    """Return the plugin for the workers; a local class is pickled by value, so a worker without cvcache starts too."""
 
-    class StepLogs(sys.modules["distributed"].WorkerPlugin):  # type: ignore[misc]  # not imported, so without a type
-        name = PLUGIN
+    class StepLogs(sys.modules["distributed"].WorkerPlugin):  # type: ignore[misc]  # not imported, so it has no type
+        name = PLUGIN_NAME
         idempotent = True
         log_of: Any = None
 
         def setup(self, worker: Any) -> None:
             try:
-                from cvcache.logs.worker import Speaker
+                from cvcache.logs.worker import WorkerLogSender
             except ImportError:
                 return
-            speaker = Speaker(worker)
-            self.log_of, self.transition, self.teardown = speaker.log_of, speaker.transition, speaker.teardown
+            sender = WorkerLogSender(worker)
+            self.log_of, self.transition, self.teardown = sender.log_of, sender.transition, sender.teardown
 
     return StepLogs()

@@ -1,9 +1,9 @@
-"""Which output belongs to which log: told by a context variable, for `logging`, stdout, stderr and threads.
+"""Route output to the log of the step that made it: `logging`, stdout and stderr, also in threads.
 
-While a log is open, stdout and stderr are tees, and four methods of the standard library have a detour: two of
-`logging.Logger`, so that INFO reaches the log but not the terminal and no level or handler of the script is touched;
-``Thread.start`` and ``ThreadPoolExecutor.submit``, since a thread does not inherit the context of who started it.
-Without a log they do what they always did.
+A context variable holds the current log. While a log is open, stdout and stderr are tees, and four methods of the
+standard library are patched: two of `logging.Logger`, so that INFO reaches the log but not the terminal, without a
+change to the levels and handlers of the script; ``Thread.start`` and ``ThreadPoolExecutor.submit``, because a thread
+does not inherit the context of the code that started it. Outside of a log the patched methods behave as before.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
 
-PLUGIN = "cvcache-log"
-"""Name of the plugin that each worker of a cluster has."""
+PLUGIN_NAME = "cvcache-log"
+"""Name of the plugin on each worker of a cluster."""
 
 
 class Log(Protocol):
-    """Where text goes; `task` is the key of the cluster's task it was opened in, None elsewhere."""
+    """Takes text; `task` is the key of the cluster task in which the log was opened, None outside of a task."""
 
     task: Any
 
@@ -31,51 +31,50 @@ class Log(Protocol):
         """Add text."""
 
 
-class _Nowhere:
+class _DiscardingLog:
     task = None
 
     def write(self, text: str) -> None:
-        """Forget it."""
+        """Discard text."""
 
 
-_NOWHERE = _Nowhere()
+_DISCARD = _DiscardingLog()
 current_log: contextvars.ContextVar[Log | None] = contextvars.ContextVar("cvcache_log", default=None)
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 _lock = threading.RLock()
-_users = 0
+_install_count = 0
 
 
-def formatted(logger: str, level: int, message: str) -> str:
-    """Return the line that a message of `logger` is in a log."""
+def format_line(logger: str, level: int, message: str) -> str:
+    """Return a message of `logger` as a line of a log."""
     return _FORMAT.format(logging.LogRecord(logger, level, "", 0, message, None, None)) + "\n"
 
 
 def current_task() -> Any:
-    """Return the key of the task of a cluster that this thread runs; None for anything else."""
+    """Return the key of the cluster task that this thread runs; None outside of a task."""
     module = sys.modules.get("distributed.worker")
     return None if module is None else getattr(module.thread_state, "key", None)
 
 
 def destination() -> Log | None:
-    """Return the log that output of the running code belongs to.
+    """Return the log for the output of the running code: that of the innermost step around it.
 
-    That is the log of the innermost step around it. A task of a cluster belongs to who submitted it, not to whatever
-    context its worker was started in.
+    A cluster task belongs to the step that submitted it, not to the context in which its worker was started.
     """
     log = current_log.get()
     task = current_task()
     if task is None or (log is not None and log.task == task):
-        return None if log is _NOWHERE else log
-    if log is _NOWHERE:
+        return None if log is _DISCARD else log
+    if log is _DISCARD:
         return None
-    log_of = getattr(sys.modules["distributed.worker"].get_worker().plugins.get(PLUGIN), "log_of", None)
-    found: Log | None = log_of(task) if log_of is not None else None
-    return found
+    log_of = getattr(sys.modules["distributed.worker"].get_worker().plugins.get(PLUGIN_NAME), "log_of", None)
+    task_log: Log | None = log_of(task) if log_of is not None else None
+    return task_log
 
 
 @contextlib.contextmanager
-def routed(log: Log) -> Iterator[None]:
-    """Let the output of the code in this context go to `log` too, that of threads it starts included."""
+def route_output(log: Log) -> Iterator[None]:
+    """Write the output of this context, and of threads that it starts, to `log` as well."""
     token = current_log.set(log)
     install()
     try:
@@ -85,8 +84,8 @@ def routed(log: Log) -> Iterator[None]:
         current_log.reset(token)
 
 
-def _carried(log: Log | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function in a pool's thread as the one who submitted it."""
+def _call_with_log(log: Log | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function with `log` as the current log, as a thread of a pool does for the code that submitted it."""
     token = current_log.set(log)
     try:
         return function(*args, **kwargs)
@@ -95,7 +94,7 @@ def _carried(log: Log | None, function: Callable[..., Any], /, *args: Any, **kwa
 
 
 class _Tee:
-    """A text stream that also writes to the log of the step that prints; everything else is the stream's own."""
+    """A text stream that also writes to the log of the step that prints; anything else is up to the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -113,21 +112,21 @@ class _Tee:
         return getattr(self.stream, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # as cloudpickle sends the stream itself: there it is the one of that process
+        # as cloudpickle does with the stream itself: in another process it is the stream of that process
         return getattr, (sys, "stderr" if self is sys.stderr else "stdout")
 
 
 _tees: dict[str, _Tee] = {}
-"""Kept and used again: `print` borrows the stream, and Python crashes if it is freed while another thread prints."""
+"""Tees are reused and never freed: Python crashes if a stream is freed while another thread prints to it."""
 
 
 class _Handler(logging.Handler):
-    """Hands a record to the log it belongs to; one that cannot be formatted is told as logging tells it."""
+    """Writes a record to the log of the running code; an error in its format is handled as `logging` does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record) + "\n"
-        except Exception:  # noqa: BLE001 - a wrong argument of a message does not end the step
+        except Exception:  # noqa: BLE001 - a message with wrong arguments must not fail the step
             self.handleError(record)
         else:
             if log := destination():
@@ -139,118 +138,118 @@ _handler.setFormatter(_FORMAT)
 
 
 def _reaches_root(logger: logging.Logger) -> bool:
-    above: logging.Logger | None = logger
-    while above is not None and above.parent is not None:
-        if not above.propagate:
+    ancestor: logging.Logger | None = logger
+    while ancestor is not None and ancestor.parent is not None:
+        if not ancestor.propagate:
             return False
-        above = above.parent
+        ancestor = ancestor.parent
     return True
 
 
-def _only_logged(logger: logging.Logger, level: int) -> bool:
-    """Whether a message is for the log alone: INFO and more, where nobody has set another level than Python's own."""
+def _is_for_log_only(logger: logging.Logger, level: int) -> bool:
+    """Whether a message goes to the log only: INFO to WARNING, where all levels are the defaults of Python."""
     if level < logging.INFO or level >= logging.WARNING or logger.disabled or logger.manager.disable >= level:
         return False
     return logger.root.level == logging.WARNING and _has_no_level(logger)
 
 
 def _has_no_level(logger: logging.Logger) -> bool:
-    above: logging.Logger | None = logger
-    while above is not None and above.parent is not None:
-        if above.level or not above.propagate:
+    ancestor: logging.Logger | None = logger
+    while ancestor is not None and ancestor.parent is not None:
+        if ancestor.level or not ancestor.propagate:
             return False
-        above = above.parent
+        ancestor = ancestor.parent
     return True
 
 
-def _enabled(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_is_enabled_for(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def is_enabled_for(self: logging.Logger, level: int) -> bool:
-        return bool(original(self, level)) or (_only_logged(self, level) and destination() is not None)
+        return bool(original(self, level)) or (_is_for_log_only(self, level) and destination() is not None)
 
     return is_enabled_for
 
 
-def _handled(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_call_handlers(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         if destination() is None or not _reaches_root(self):
             original(self, record)
             return
         _handler.handle(record)
-        if not _only_logged(self, record.levelno):
-            _carried(_NOWHERE, original, self, record)
+        if not _is_for_log_only(self, record.levelno):
+            _call_with_log(_DISCARD, original, self, record)
 
     return call_handlers
 
 
-def _started(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_thread_start(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
         log = destination()
         if log is not None and not self.name.startswith("cvcache-"):
             run = self.run
 
-            def run_as_starter() -> None:
-                self.run = run  # type: ignore[method-assign]  # a thread that is kept does not keep the log
-                # never reset: what the thread raises is printed after its run() has ended
+            def run_with_log() -> None:
+                self.run = run  # type: ignore[method-assign]  # a kept thread object must not keep the log alive
+                # never reset: an exception of the thread is printed after run() has ended
                 current_log.set(log)
                 run()
 
-            self.run = run_as_starter  # type: ignore[method-assign]  # of this thread alone
+            self.run = run_with_log  # type: ignore[method-assign]  # of this thread only
         original(self)
 
     return start
 
 
-def _submitted(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_submit(original: Callable[..., Any]) -> Callable[..., Any]:
     interpreters = getattr(concurrent.futures, "InterpreterPoolExecutor", ())
 
     @functools.wraps(original)
     def submit(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self, interpreters):
             return original(self, fn, *args, **kwargs)
-        # None counts too: the thread may have been started by a step, and be used by somebody else now
-        return original(self, functools.partial(_carried, destination(), fn), *args, **kwargs)
+        # also if None: a step may have started this thread, and other code uses it now
+        return original(self, functools.partial(_call_with_log, destination(), fn), *args, **kwargs)
 
     return submit
 
 
-class _Detour:
-    """A method that is replaced for a while; whoever replaced it meanwhile is left in its place."""
+class _Patch:
+    """A method that is replaced for a while; a replacement by other code in the meantime is left in place."""
 
-    def __init__(self, owner: type, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self.owner, self.name, self.around = owner, name, around
+    def __init__(self, owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        self.owner, self.name, self.wrap = owner, name, wrap
         self.original: Any = None
-        self.mine: Any = None
+        self.replacement: Any = None
 
-    def put(self) -> None:
-        if self.mine is None:
+    def apply(self) -> None:
+        if self.replacement is None:
             self.original = vars(self.owner)[self.name]
-            self.mine = self.around(self.original)
-            setattr(self.owner, self.name, self.mine)
+            self.replacement = self.wrap(self.original)
+            setattr(self.owner, self.name, self.replacement)
 
-    def take_back(self) -> None:
-        if vars(self.owner)[self.name] is self.mine:
+    def undo(self) -> None:
+        if vars(self.owner)[self.name] is self.replacement:
             setattr(self.owner, self.name, self.original)
-        self.mine = None  # if another took its place: is put around that one the next time
+        self.replacement = None  # if other code replaced it, the next `apply` wraps that one
 
 
-_DETOURS = (
-    _Detour(logging.Logger, "isEnabledFor", _enabled),
-    _Detour(logging.Logger, "callHandlers", _handled),
-    _Detour(threading.Thread, "start", _started),
-    _Detour(concurrent.futures.ThreadPoolExecutor, "submit", _submitted),
+_PATCHES = (
+    _Patch(logging.Logger, "isEnabledFor", _wrap_is_enabled_for),
+    _Patch(logging.Logger, "callHandlers", _wrap_call_handlers),
+    _Patch(threading.Thread, "start", _wrap_thread_start),
+    _Patch(concurrent.futures.ThreadPoolExecutor, "submit", _wrap_submit),
 )
 
 
 def install() -> None:
-    """Put the tees and detours in place; `uninstall` as often as this."""
-    global _users  # noqa: PLW0603 - one pair of streams per process
+    """Install tees and patches; each call needs its own call of `uninstall`."""
+    global _install_count  # noqa: PLW0603 - one pair of streams per process
     with _lock:
-        _users += 1
-        for detour in _DETOURS:
-            detour.put()
+        _install_count += 1
+        for patch in _PATCHES:
+            patch.apply()
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None and not isinstance(stream, _Tee):
@@ -260,14 +259,14 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Put everything back once nobody needs it any more."""
-    global _users  # noqa: PLW0603 - one pair of streams per process
+    """Remove tees and patches after the last user."""
+    global _install_count  # noqa: PLW0603 - one pair of streams per process
     with _lock:
-        _users -= 1
-        if _users:
+        _install_count -= 1
+        if _install_count:
             return
-        for detour in _DETOURS:
-            detour.take_back()
+        for patch in _PATCHES:
+            patch.undo()
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if isinstance(stream, _Tee):

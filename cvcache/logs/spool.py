@@ -1,4 +1,4 @@
-"""The text of one log: collected in a temporary file, shown in parts while its step runs, whole at the end."""
+"""The text of one log: collected in a temporary file, written in parts while the step runs, whole at the end."""
 
 from __future__ import annotations
 
@@ -16,172 +16,179 @@ from cvcache.store import layout
 logger = logging.getLogger("cvcache")
 
 PART_SECONDS = 5.0
-"""Age at which text is shown to others, however little it is."""
+"""Age at which waiting text is written as a part, whatever its size."""
 
 PART_BYTES = 64 << 10
-"""Amount at which text is shown to others, however young it is."""
+"""Size at which waiting text is written as a part, whatever its age."""
 
-KEPT_BYTES = 32 << 20
-"""Of a log longer than twice this, so much of its beginning and of its end is kept."""
+EDGE_BYTES = 32 << 20
+"""Bytes kept of the beginning, and of the end, of a log that is longer than twice this."""
 
-_IN_MEMORY = 1 << 20
-_LARGEST_PART = 8 << 20  # a part is in memory while it is sent; of who prints faster than that the rest comes later
-_MOST_PARTS = 64  # from then on each is larger than the one before, so that their number stays small
+_MAX_MEMORY_BYTES = 1 << 20
+_MAX_PART_BYTES = 8 << 20  # a part is in memory while it is sent; the rest follows in the next part
+_MAX_SMALL_PARTS = 64  # after these each part is larger than the one before, so that their number stays small
 
 
 class LogSpool:
-    """What a step has said so far. Safe to use from several threads; a forked child's words are not taken."""
+    """The output of a step so far. Thread-safe; ignores text from a forked child process."""
 
     def __init__(self, attempt: Attempt, name: str) -> None:
         self.attempt = attempt
         self.name = name
         self.task = current_task()
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by `whole`
+        self._file = tempfile.SpooledTemporaryFile(max_size=_MAX_MEMORY_BYTES)  # noqa: SIM115 - closed by `close`
         self._size = 0
-        self._moved = False  # a seek costs a system call
-        self._begun: dict[int, bytes] = {}  # by thread: its line that has no end yet
-        self._sent = 0
+        self._position_moved = False  # a seek costs a system call
+        self._partial_lines: dict[int, bytes] = {}  # thread -> its line that has no end yet
+        self._sent_bytes = 0
         self._parts = 0
-        self._next = 0
-        self._since = 0.0
-        self._lost = 0
-        self._stopped = False
-        self._hidden = False
-        self._failed = False
-        self._text = threading.RLock()
-        self._sending = threading.Lock()
-        self._process = os.getpid()
+        self._next_end = 0
+        self._waiting_since = 0.0
+        self._lost_bytes = 0
+        self._closed = False
+        self._flush_disabled = False
+        self._warned = False
+        self._text_lock = threading.RLock()
+        self._flush_lock = threading.Lock()
+        self._pid = os.getpid()
 
     def write(self, text: str) -> None:
-        """Add text, each thread's lines whole; never an error, whatever state the temporary directory is in."""
+        """Add text, with the lines of each thread unbroken; never raises, even if the temporary directory is full."""
         data = text.encode("utf-8", "backslashreplace")
-        if not data or os.getpid() != self._process:
+        if not data or os.getpid() != self._pid:
             return
-        with self._text:
-            if self._stopped:
+        with self._text_lock:
+            if self._closed:
                 return
-            before = self._waiting()
+            before = self._waiting_bytes()
             if not before:
-                self._since = time.monotonic()
+                self._waiting_since = time.monotonic()
             thread = threading.get_ident()
-            data = self._begun.pop(thread, b"") + data
+            data = self._partial_lines.pop(thread, b"") + data
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 if len(data) < PART_BYTES else len(data)
             self._append(data[:end])
             if data[end:]:
-                self._begun[thread] = data[end:]
-            urgent = before < self._enough() <= self._waiting()
+                self._partial_lines[thread] = data[end:]
+            urgent = before < self._part_threshold() <= self._waiting_bytes()
         if urgent:
             _flusher.wake()
 
     def _append(self, data: bytes) -> None:
         try:
-            if self._moved:
+            if self._position_moved:
                 self._file.seek(self._size)
             self._file.write(data)
         except OSError:
-            self._lost += len(data)
-            self._moved = True
+            self._lost_bytes += len(data)
+            self._position_moved = True
         else:
             self._size += len(data)
-            self._moved = False
+            self._position_moved = False
 
-    def _end_lines(self) -> None:
-        """Take what has no end of line yet as it is."""
-        self._append(b"".join(self._begun.values()))
-        self._begun.clear()
+    def _append_partial_lines(self) -> None:
+        """Append the lines that have no end yet."""
+        self._append(b"".join(self._partial_lines.values()))
+        self._partial_lines.clear()
 
-    def _waiting(self) -> int:
-        return self._size - self._sent + sum(map(len, self._begun.values()))
+    def _waiting_bytes(self) -> int:
+        return self._size - self._sent_bytes + sum(map(len, self._partial_lines.values()))
 
-    def _enough(self) -> int:
-        return max(PART_BYTES, self._sent // _MOST_PARTS)
+    def _part_threshold(self) -> int:
+        return max(PART_BYTES, self._sent_bytes // _MAX_SMALL_PARTS)
 
     def is_due(self) -> bool:
-        """Whether there is text that others should see by now."""
-        with self._text:
-            waiting = self._waiting()
-            old = time.monotonic() - self._since >= PART_SECONDS
-            return not self._stopped and not self._hidden and waiting > 0 and (old or waiting >= self._enough())
+        """Whether a part should be written now."""
+        with self._text_lock:
+            waiting = self._waiting_bytes()
+            old = time.monotonic() - self._waiting_since >= PART_SECONDS
+            return (
+                not self._closed
+                and not self._flush_disabled
+                and waiting > 0
+                and (old or waiting >= self._part_threshold())
+            )
 
     def flush(self) -> None:
-        """Put the text since the last part into the store; after an error the very same bytes are put again later."""
-        with self._sending:
-            if self._stopped:
+        """Write the text since the last part to the store; after an error the same bytes are written again later."""
+        with self._flush_lock:
+            if self._closed:
                 return
             try:
                 data = self._next_part()
-                path = f"{self._where}/{layout.part_name(self._parts + 1)}"
+                path = f"{self._folder}/{layout.part_name(self._parts + 1)}"
                 with self.attempt.writing_item(self.name):
                     self.attempt.store.put(path, data)
-            except Exception as error:  # noqa: BLE001 - what cannot be shown now is shown later, or at the end
-                self._say_hidden(error)
+            except Exception as error:  # noqa: BLE001 - what cannot be written now is written later, or at the end
+                self._warn_once(error)
             else:
                 self._parts += 1
-                with self._text:
-                    self._sent, self._next = self._next, 0
-            with self._text:
-                self._since = time.monotonic()
+                with self._text_lock:
+                    self._sent_bytes, self._next_end = self._next_end, 0
+            with self._text_lock:
+                self._waiting_since = time.monotonic()
 
     def _next_part(self) -> bytes:
-        with self._text:
-            self._end_lines()
-            self._next = self._next or min(self._size, self._sent + _LARGEST_PART)
-            data = self._read(self._sent, self._next)
-            if self._next < self._size and (end := data.rfind(b"\n") + 1):
-                self._next, data = self._sent + end, data[:end]
+        with self._text_lock:
+            self._append_partial_lines()
+            self._next_end = self._next_end or min(self._size, self._sent_bytes + _MAX_PART_BYTES)
+            data = self._read(self._sent_bytes, self._next_end)
+            if self._next_end < self._size and (end := data.rfind(b"\n") + 1):
+                self._next_end, data = self._sent_bytes + end, data[:end]
             return data
 
-    def _say_hidden(self, error: Exception) -> None:
-        """Say once that nobody sees the log for now; for good where the node was lost or the name is taken."""
-        self._hidden = isinstance(error, CvcacheError)
-        if not self._hidden and not self._failed:
-            self._failed = True
+    def _warn_once(self, error: Exception) -> None:
+        """Warn once that parts cannot be written; give up on parts if the node was lost or the name is taken."""
+        self._flush_disabled = isinstance(error, CvcacheError)
+        if not self._flush_disabled and not self._warned:
+            self._warned = True
             logger.warning("%s/%s cannot be shown yet (%s)", self.attempt.url, self.name, error)
 
     def _read(self, start: int, end: int) -> bytes:
-        self._moved = True
+        self._position_moved = True
         self._file.seek(start)
         return self._file.read(end - start)
 
-    def whole(self) -> str:
-        """Return all of the text, without the middle of a very long one; nothing is taken or shown from now on."""
-        with self._sending, self._text:
-            self._stopped = True
+    def close(self) -> str:
+        """Stop taking text and return all of it, without the middle of a very long log."""
+        with self._flush_lock, self._text_lock:
+            self._closed = True
             with self._file:
-                self._end_lines()
-                if self._size <= 2 * KEPT_BYTES:
+                self._append_partial_lines()
+                if self._size <= 2 * EDGE_BYTES:
                     text = self._read(0, self._size).decode()
                 else:
-                    head, tail = self._read(0, KEPT_BYTES), self._read(self._size - KEPT_BYTES, self._size)
-                    text = cut(head, tail, self._size)
-        return text + f"\n[{self._lost} bytes are lost: no room for temporary files]\n" if self._lost else text
+                    head, tail = self._read(0, EDGE_BYTES), self._read(self._size - EDGE_BYTES, self._size)
+                    text = cut_middle(head, tail, self._size)
+        return (
+            text + f"\n[{self._lost_bytes} bytes are lost: no room for temporary files]\n" if self._lost_bytes else text
+        )
 
     def delete_parts(self) -> None:
-        """Delete what was shown meanwhile; no store call if that was nothing."""
+        """Delete the parts; no store call if there are none."""
         if self._parts:
             names = [layout.part_name(number + 1) for number in range(self._parts)]
             within = layout.log_parts_dir(self.attempt.path, self.attempt.id)
             with self.attempt.writing():
-                self.attempt.store.delete([f"{self._where}/{name}" for name in names], within=within)
+                self.attempt.store.delete([f"{self._folder}/{name}" for name in names], within=within)
 
     @property
-    def _where(self) -> str:
+    def _folder(self) -> str:
         return layout.log_parts_dir(self.attempt.path, self.attempt.id, self.name)
 
 
-def cut(head: bytes, tail: bytes, size: int) -> str:
-    """Return whole lines of the beginning and of the end of a text of `size` bytes, and what is missing in between."""
+def cut_middle(head: bytes, tail: bytes, size: int) -> str:
+    """Return whole lines of both ends of a text of `size` bytes, with a line that counts the missing bytes."""
     head = head[: head.rfind(b"\n") + 1]
     tail = tail[tail.find(b"\n") + 1 :]
     missing = size - len(head) - len(tail)
-    return f"{head.decode(errors='replace')}{_CUT.format(missing)}{tail.decode(errors='replace')}"
+    return f"{head.decode(errors='replace')}{_CUT_MARK.format(missing)}{tail.decode(errors='replace')}"
 
 
-_CUT = "[{} bytes in between are left out]\n"
+_CUT_MARK = "[{} bytes in between are left out]\n"
 
 
 class _Flusher:
-    """One daemon thread that shows what the open logs of this process hold."""
+    """One daemon thread that writes the parts of all open logs of this process."""
 
     def __init__(self) -> None:
         self._logs: set[LogSpool] = set()
@@ -222,19 +229,19 @@ class _Flusher:
 _flusher = _Flusher()
 
 
-def show(log: LogSpool) -> None:
-    """Show the text of `log` to others from time to time, until it is whole."""
+def start_flushing(log: LogSpool) -> None:
+    """Write the text of `log` in parts from now on."""
     _flusher.add(log)
 
 
-def stop_showing(log: LogSpool) -> None:
-    """Show nothing more of `log`."""
+def stop_flushing(log: LogSpool) -> None:
+    """Write no more parts of `log`."""
     _flusher.discard(log)
 
 
 def _after_fork_in_child() -> None:
-    """Begin anew: locks and threads do not survive a fork."""
-    global _flusher  # noqa: PLW0603 - the same
+    """Replace the flusher: its locks and thread do not survive a fork."""
+    global _flusher  # noqa: PLW0603 - one thread per process
     _flusher = _Flusher()
 
 

@@ -313,7 +313,7 @@ def test_the_log_of_a_running_node_is_followed_from_its_first_line(
             assert log_tail(row, 10).endswith("ine one\n")
             print("line two")  # noqa: T201 - the same
         node.write("done.json", 1)
-    while not watching.over:
+    while not watching.ended:
         text += watching.look()
     assert text == log_tail(row_of(node))
     assert text.count("line one") == text.count("line two") == 1

@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster, wait
 
 from cvcache import cdir_init
 from cvcache.keys import canonical_key, digest
-from cvcache.logs import ALLOWANCE, MESSAGE, Speaker, pieces
+from cvcache.logs import MAX_CHARACTERS_PER_SECOND, MAX_MESSAGE_LENGTH, WorkerLogSender, split_into_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,13 +187,13 @@ def test_a_step_in_a_task_has_a_log_of_its_own(client: Client, local_case: Local
 
 def test_a_task_that_says_too_much_is_cut_short_and_says_so(client: Client, local_case: LocalCase) -> None:
     def shout() -> None:
-        for _ in range(6 * ALLOWANCE // 1000):
+        for _ in range(6 * MAX_CHARACTERS_PER_SECOND // 1000):
             print("x" * 999)  # noqa: T201 - what is printed is the subject
 
     with cdir_init(local_case.child("a")) as node, node.log():
         client.submit(shout, pure=False).result()
     lines = said(node.read("run.log"))
-    assert sum(map(len, lines)) < 6 * ALLOWANCE
+    assert sum(map(len, lines)) < 6 * MAX_CHARACTERS_PER_SECOND
     assert lines[0] == "x" * 999
     # a task that says it over more than one second has said some of it since
     assert any(line.endswith("characters are left out: too many a second]") for line in lines)
@@ -268,10 +268,10 @@ def test_a_client_of_asyncio_is_left_alone(local_case: LocalCase) -> None:
 
 def test_messages_are_whole_lines_and_small() -> None:
     text = "".join(f"{i} {'x' * (i % 300)}\n" for i in range(1000)) + "no end"
-    found = list(pieces(text))
+    found = list(split_into_messages(text))
     assert "".join(found) == text + "\n"
-    assert all(len(piece) <= MESSAGE and piece.endswith("\n") for piece in found)
-    assert "".join(pieces("y" * 40_000)).replace("\n", "") == "y" * 40_000
+    assert all(len(piece) <= MAX_MESSAGE_LENGTH and piece.endswith("\n") for piece in found)
+    assert "".join(split_into_messages("y" * 40_000)).replace("\n", "") == "y" * 40_000
 
 
 def test_a_worker_is_called_by_its_name_or_else_its_address() -> None:
@@ -279,9 +279,9 @@ def test_a_worker_is_called_by_its_name_or_else_its_address() -> None:
         name: object = 0
         address = "tcp://10.0.0.1:1"
 
-    speakers = [Speaker(Stub())]
+    speakers = [WorkerLogSender(Stub())]
     Stub.name = "gpu-3"
-    speakers.append(Speaker(Stub()))
+    speakers.append(WorkerLogSender(Stub()))
     for speaker in speakers:
         speaker.teardown(None)
     assert [speaker._name for speaker in speakers] == ["tcp://10.0.0.1:1", "gpu-3"]

@@ -17,7 +17,7 @@ from command_line import in_process, options_of, own_process
 
 import cvcache
 from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove
-from cvcache.logs import Tail, follow, read_log, read_parts, spool
+from cvcache.logs import Tail, iter_log, read_log, read_log_parts, spool
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
@@ -58,7 +58,7 @@ def shown(node: CacheDir) -> str:
     """Give what others can see of the log of an open node."""
     record = node.record()
     assert record is not None
-    return b"".join(read_parts(node.store, node.location, record.attempt, "run.log")).decode()
+    return b"".join(read_log_parts(node.store, node.location, record.attempt, "run.log")).decode()
 
 
 def tail_of(node: CacheDir) -> Tail:
@@ -202,9 +202,9 @@ def test_two_hundred_megabytes_are_printed_in_bounded_memory(local_case: LocalCa
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     grown = json.loads(done.stderr.splitlines()[-1])
     assert grown["during"] < 50_000
-    assert grown["in all"] < 50_000 + 5 * 2 * spool.KEPT_BYTES // 1024
+    assert grown["in all"] < 50_000 + 5 * 2 * spool.EDGE_BYTES // 1024
     text = cdir_query(local_case.url).read("run.log")
-    assert len(text) <= 2 * spool.KEPT_BYTES + 100
+    assert len(text) <= 2 * spool.EDGE_BYTES + 100
     assert text.splitlines()[0].endswith("computing (first run)")
     assert text.endswith("last words\n")
     assert sum("bytes in between are left out" in line for line in text.splitlines()) == 1
@@ -214,17 +214,17 @@ def test_two_hundred_megabytes_are_printed_in_bounded_memory(local_case: LocalCa
 def test_of_a_very_long_log_the_beginning_and_the_end_are_kept(
     memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(spool, "EDGE_BYTES", 1000)
     with cdir_init(at(memory_case)) as node, node.log():
         for i in range(1000):
             say(f"line {i}")
     lines = node.read("run.log").splitlines()
     assert lines[1] == "line 0"
     assert lines[-1] == "line 999"
-    cut = next(i for i, line in enumerate(lines) if line.endswith("bytes in between are left out]"))
-    assert lines[cut - 1].startswith("line ")
-    assert lines[cut + 1].startswith("line ")
-    assert 6000 < int(lines[cut][1:].split()[0]) < 8000
+    cut_middle = next(i for i, line in enumerate(lines) if line.endswith("bytes in between are left out]"))
+    assert lines[cut_middle - 1].startswith("line ")
+    assert lines[cut_middle + 1].startswith("line ")
+    assert 6000 < int(lines[cut_middle][1:].split()[0]) < 8000
 
 
 # -- death --------------------------------------------------------------------------------------------------
@@ -233,12 +233,12 @@ _DIES = """
 import json, os, signal, sys, time
 import cvcache
 from cvcache.logs import spool
-from cvcache.logs.parts import read_parts
+from cvcache.logs.parts import read_log_parts
 spool.PART_SECONDS = 0.05
 node = cvcache.cdir_init(cvcache.cdir(sys.argv[1], **json.loads(sys.argv[2])))
 with node, node.log():
     print("last words")
-    while not read_parts(node.store, node.location, node.record().attempt, "run.log"):
+    while not read_log_parts(node.store, node.location, node.record().attempt, "run.log"):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -299,7 +299,7 @@ def test_a_log_is_followed_from_before_the_step_until_its_commit(store_case: Sto
     with ThreadPoolExecutor(1) as pool:
         step = pool.submit(work)
         followed = at(store_case)
-        lines = follow(followed.store, followed.location, sleep=lambda _: time.sleep(0.01), waiting=waited.set)
+        lines = iter_log(followed.store, followed.location, sleep=lambda _: time.sleep(0.01), on_waiting=waited.set)
         state = ""
         while not state:
             try:
@@ -319,13 +319,13 @@ def test_a_failure_is_followed_to_its_traceback(memory_case: MemoryCase) -> None
     def fail() -> None:
         with cdir_init(at(memory_case)) as node, node.log():
             until(lambda: "computing" in tail.look())
-            assert (tail.state, tail.over) == ("running", False)
+            assert (tail.state, tail.ended) == ("running", False)
             say(str(1 // 0))
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert tail.look().splitlines()[-1] == "ZeroDivisionError: integer division or modulo by zero"
-    assert (tail.state, tail.over) == ("failed", True)
+    assert (tail.state, tail.ended) == ("failed", True)
     assert tail.look() == ""
 
 
@@ -342,14 +342,14 @@ def test_a_follower_goes_on_into_a_takeover_and_says_so(store_case: StoreCase) -
         with cdir_init(at(store_case)) as second, second.log():
             say("second try")
             until(lambda: (text.append(tail.look()), "second try" in "".join(text))[1])
-            assert not tail.over
+            assert not tail.ended
         text.append(tail.look())
     lines = "".join(text).splitlines()
     assert lines[1] == "first try"
     assert lines[2].startswith("--- begun anew by pid ")
     assert lines[3].endswith(f"computing ({'; '.join(second.reason)})")
     assert lines[4:] == ["second try"]
-    assert (tail.state, tail.over) == ("committed", True)
+    assert (tail.state, tail.ended) == ("committed", True)
 
 
 def test_a_removed_node_is_followed_no_longer(memory_case: MemoryCase) -> None:
@@ -358,7 +358,7 @@ def test_a_removed_node_is_followed_no_longer(memory_case: MemoryCase) -> None:
     assert (tail.look(), tail.state) == ("", "running")
     cdir_remove(at(memory_case), force=True)
     assert tail.look() == "--- the node was removed\n"
-    assert (tail.state, tail.over) == ("absent", True)
+    assert (tail.state, tail.ended) == ("absent", True)
 
 
 def test_an_attempt_that_was_given_up_is_waited_beyond(memory_case: MemoryCase) -> None:
@@ -367,11 +367,11 @@ def test_an_attempt_that_was_given_up_is_waited_beyond(memory_case: MemoryCase) 
     assert (tail.look(), tail.state) == ("", "running")
     node.give_up()
     assert tail.look() == "--- the attempt was given up\n"
-    assert (tail.state, tail.over) == ("absent", False)
+    assert (tail.state, tail.ended) == ("absent", False)
     with cdir_init(at(memory_case)) as again, again.log():
         say("now")
     assert "now\n" in tail.look()
-    assert (tail.state, tail.over) == ("committed", True)
+    assert (tail.state, tail.ended) == ("committed", True)
 
 
 @pytest.mark.usefixtures("soon")
@@ -389,11 +389,11 @@ def test_a_look_is_one_list_and_one_get(memory_case: MemoryCase) -> None:
 
 @pytest.mark.parametrize("seen", [0, 1, 40, 999, 5000, 8000, 10_000])
 def test_a_follower_finds_its_place_in_a_log_without_its_middle(seen: int) -> None:
-    from cvcache.logs import bytes_after, cut
+    from cvcache.logs import cut_middle, log_bytes_after
 
     text = b"".join(b"%04d\n" % i for i in range(2000))
-    whole = cut(text[:1000], text[-1003:], len(text)).encode()
-    rest = bytes_after(whole, seen)
+    whole = cut_middle(text[:1000], text[-1003:], len(text)).encode()
+    rest = log_bytes_after(whole, seen)
     assert rest.endswith(b"1999\n") or seen == len(text)
     if seen >= len(text) - 1000 or seen == 0:
         assert rest == (text[seen:] if seen else whole)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cvcache import cdir_init
-from cvcache.logs import routed
+from cvcache.logs import route_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def test_info_is_kept_and_not_shown(
     log: Kept, bare: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bare, "handlers", [])  # pytest's own
-    with routed(log):
+    with route_output(log):
         logger.debug("too fine")
         logger.info("kept")
         logger.warning("kept and shown")
@@ -86,7 +86,7 @@ def test_info_is_kept_and_not_shown(
 def test_a_handler_that_was_there_sees_what_it_saw(log: Kept, bare: logging.Logger) -> None:
     own = io.StringIO()
     bare.addHandler(logging.StreamHandler(own))
-    with routed(log):
+    with route_output(log):
         logger.info("for the log")
         logger.warning("for both")
     assert own.getvalue() == "for both\n"
@@ -98,7 +98,7 @@ def test_a_handler_that_comes_later_works(
 ) -> None:
     """`logging.basicConfig` does nothing where the root logger has a handler."""
     monkeypatch.setattr(bare, "handlers", [])  # pytest's own
-    with routed(log):
+    with route_output(log):
         logger.info("before")
         logging.basicConfig(level=logging.INFO, format="shown %(message)s")
         logger.info("after")
@@ -109,7 +109,7 @@ def test_a_handler_that_comes_later_works(
 
 
 def test_debug_is_kept_once_the_script_asks_for_it(log: Kept, bare: logging.Logger) -> None:
-    with routed(log):
+    with route_output(log):
         bare.setLevel(logging.DEBUG)
         logger.debug("fine")
     assert log.lines == ["DEBUG pipeline.part: fine"]
@@ -119,7 +119,7 @@ def test_debug_is_kept_once_the_script_asks_for_it(log: Kept, bare: logging.Logg
 def test_a_logger_that_was_silenced_stays_silent(log: Kept, bare: logging.Logger, name: str) -> None:
     quiet = logging.getLogger(name) if name else bare
     quiet.setLevel(logging.ERROR)
-    with routed(log):
+    with route_output(log):
         logger.info("not")
         logger.warning("not")
         logger.error("kept")
@@ -129,10 +129,10 @@ def test_a_logger_that_was_silenced_stays_silent(log: Kept, bare: logging.Logger
 @pytest.mark.usefixtures("bare")
 def test_a_logger_told_to_warn_keeps_its_info(log: Kept) -> None:
     logging.getLogger("pipeline").setLevel(logging.WARNING)
-    with routed(log):
+    with route_output(log):
         logger.info("not")
     logging.disable(logging.INFO)
-    with routed(log):
+    with route_output(log):
         logging.getLogger("another").info("not")
     logging.disable(logging.NOTSET)
     assert log.lines == []
@@ -140,14 +140,14 @@ def test_a_logger_told_to_warn_keeps_its_info(log: Kept) -> None:
 
 def test_no_level_and_no_handler_is_touched(log: Kept, bare: logging.Logger) -> None:
     before = list(bare.handlers)
-    with routed(log):
+    with route_output(log):
         assert (bare.level, bare.handlers) == (logging.WARNING, before)
         assert logger.getEffectiveLevel() == logging.WARNING
 
 
 @pytest.mark.usefixtures("bare")
 def test_a_message_with_wrong_arguments_ends_nothing(log: Kept, capsys: pytest.CaptureFixture[str]) -> None:
-    with routed(log):
+    with route_output(log):
         logger.info("%d", "no number")
         logger.info("goes on")
     assert log.lines[-1] == "INFO pipeline.part: goes on"
@@ -156,7 +156,7 @@ def test_a_message_with_wrong_arguments_ends_nothing(log: Kept, capsys: pytest.C
 
 def test_what_others_wrapped_meanwhile_stays_wrapped(log: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     before = logging.Logger.callHandlers
-    with routed(log):
+    with route_output(log):
         ours = logging.Logger.callHandlers
 
         @functools.wraps(ours)
@@ -165,11 +165,11 @@ def test_what_others_wrapped_meanwhile_stays_wrapped(log: Kept, monkeypatch: pyt
 
         monkeypatch.setattr(logging.Logger, "callHandlers", theirs)
     assert logging.Logger.callHandlers is theirs
-    with routed(log):
+    with route_output(log):
         logger.error("once")
     assert log.lines.count("ERROR pipeline.part: once") == 1
     monkeypatch.undo()
-    with routed(log):
+    with route_output(log):
         logger.error("twice")
     assert logging.Logger.callHandlers in {before, ours}
 
@@ -181,7 +181,7 @@ def test_everything_is_put_back(log: Kept) -> None:
         return [sys.stdout, sys.stderr, *(vars(kind)[n] for kind in kinds for n in names if n in vars(kind))]
 
     before = all_of_it()
-    with routed(log):
+    with route_output(log):
         assert all(now is not then for now, then in zip(all_of_it(), before, strict=True))
     assert all_of_it() == before
 
@@ -194,7 +194,7 @@ def test_threads_that_a_step_starts_belong_to_it(log: Kept) -> None:
         def run(self) -> None:
             say("from a subclass")
 
-    with routed(log):
+    with route_output(log):
         for thread in (threading.Thread(target=say, args=["from a thread"]), Worker()):
             thread.start()
             thread.join()
@@ -205,7 +205,7 @@ def test_threads_that_a_step_starts_belong_to_it(log: Kept) -> None:
 
 
 def test_what_ends_a_thread_is_kept(log: Kept) -> None:
-    with routed(log), _own_excepthook():
+    with route_output(log), _own_excepthook():
         thread = threading.Thread(target=lambda: 1 // 0)
         thread.start()
         thread.join()
@@ -224,7 +224,7 @@ class _own_excepthook:  # noqa: N801 - reads as a function
 
 def test_a_pool_serves_two_steps_and_nobody_without_mixing() -> None:
     one, other = Kept(), Kept()
-    with ThreadPoolExecutor(1) as pool, routed(one):
+    with ThreadPoolExecutor(1) as pool, route_output(one):
         pool.submit(say, "for one").result()
         thread = threading.Thread(target=_serve_other, args=[pool, other])
         with _no_log():
@@ -238,7 +238,7 @@ def test_a_pool_serves_two_steps_and_nobody_without_mixing() -> None:
 
 
 def _serve_other(pool: ThreadPoolExecutor, other: Kept) -> None:
-    with routed(other):
+    with route_output(other):
         pool.submit(say, "for the other").result()
 
 
@@ -277,7 +277,7 @@ def test_tasks_of_asyncio_belong_to_the_step_that_made_them() -> None:
         await asyncio.get_running_loop().run_in_executor(None, say, f"{name} in the pool")
 
     async def step(log: Kept, name: str) -> None:
-        with routed(log):
+        with route_output(log):
             await asyncio.gather(talk(name), talk(name))
 
     async def both() -> None:

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from cvcache.browse import TROUBLE, error_text, follow_log, line, log_tail, told
-from cvcache.logs import FIRST_PAUSE, LONGEST_PAUSE, Tail
+from cvcache.logs import MAX_POLL_SECONDS, MIN_POLL_SECONDS, Tail
 from cvcache.napari.panel.page import Page, Shown, has_record, items_of
 from cvcache.napari.panel.text_view import FindBar, TextView, readable
 from cvcache.napari.panel.widgets import GAP, SMALL, Sentence, column
@@ -62,7 +62,7 @@ class Follower(QObject):
         super().__init__(parent)
         self.attempt = attempt
         self._jobs, self._tail = jobs, tail
-        self._pause = FIRST_PAUSE
+        self._pause = MIN_POLL_SECONDS
         self._looking = False
         self._wanted = False
         self._timer = QTimer(self)
@@ -72,7 +72,7 @@ class Follower(QObject):
     @property
     def active(self) -> bool:
         """Whether another look is to come."""
-        return self._wanted and not self._tail.over
+        return self._wanted and not self._tail.ended
 
     def resume(self) -> None:
         """Go on looking."""
@@ -85,7 +85,7 @@ class Follower(QObject):
         self._timer.stop()
 
     def _next(self) -> None:
-        if self._tail.over:
+        if self._tail.ended:
             self.said.emit(_ENDS.get(self._tail.state, ""))
         elif self._wanted and not self._looking:
             self.said.emit("Follows while it is written.")
@@ -97,14 +97,14 @@ class Follower(QObject):
 
     def _came(self, text: str) -> None:
         self._looking = False
-        self._pause = FIRST_PAUSE if text else min(self._pause * 1.5, LONGEST_PAUSE)
+        self._pause = MIN_POLL_SECONDS if text else min(self._pause * 1.5, MAX_POLL_SECONDS)
         if text:
             self.came.emit(text)
         self._next()
 
     def _failed(self, error: Exception) -> None:
         self._looking = False
-        self._pause = LONGEST_PAUSE
+        self._pause = MAX_POLL_SECONDS
         self._next()
         self.said.emit(line(f"Cannot be read, trying again: {told(error)}", 300))
 
