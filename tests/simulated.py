@@ -68,7 +68,7 @@ class Process:
     @property
     def attempts(self) -> list[attempt.Attempt]:
         """The attempts it holds."""
-        return list((heartbeat._open if self.world.current is self else self._open).values())
+        return list((heartbeat._open_attempts if self.world.current is self else self._open).values())
 
     def kill(self) -> None:
         """End it, as ``kill -9`` does."""
@@ -84,15 +84,27 @@ class Process:
             self.paused = False
 
     def __enter__(self) -> Process:  # noqa: PYI034 - there is no subclass
-        left = (heartbeat._open, heartbeat._claiming, claim._names_seen, self.world.current, attempt.running.set(()))
+        left = (
+            heartbeat._open_attempts,
+            heartbeat._pending_claims,
+            claim._sibling_names,
+            self.world.current,
+            attempt.running_attempts.set(()),
+        )
         self._left.append(left)
-        heartbeat._open, heartbeat._claiming, claim._names_seen = self._open, self._claiming, self._names_seen
+        heartbeat._open_attempts, heartbeat._pending_claims, claim._sibling_names = (
+            self._open,
+            self._claiming,
+            self._names_seen,
+        )
         self.world.current = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        heartbeat._open, heartbeat._claiming, claim._names_seen, self.world.current, token = self._left.pop()
-        attempt.running.reset(token)
+        heartbeat._open_attempts, heartbeat._pending_claims, claim._sibling_names, self.world.current, token = (
+            self._left.pop()
+        )
+        attempt.running_attempts.reset(token)
 
     @contextlib.contextmanager
     def through(self, wrap: Callable[[Store], Store]) -> Iterator[None]:
@@ -113,9 +125,9 @@ class World:
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr("cvcache.protocol.remove.this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
-        patch.setattr(observe, "is_dead", self._is_dead)
-        patch.setattr(handle, "is_dead", self._is_dead)
-        patch.setattr(heartbeat, "_heart", _NoHeart())
+        patch.setattr(observe, "owner_is_dead", self._is_dead)
+        patch.setattr(handle, "owner_is_dead", self._is_dead)
+        patch.setattr(heartbeat, "_heartbeat_thread", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)
         patch.setattr(LocalStore, "sync", lambda *_: None)

@@ -226,7 +226,7 @@ def run_steps(root: CacheDir, count: int) -> list[CacheDir]:
 
 def forget(counted: Counted) -> None:
     """Know as little as a new process."""
-    observe._seen_last.clear()
+    observe._newest_entries.clear()
     counted.stores.clear()
 
 
@@ -249,7 +249,7 @@ def test_a_thousand_steps_again_are_two_calls_each(counted: Counted) -> None:
 @pytest.mark.server
 def test_steps_again_on_s3_are_two_requests_each(wire: Wire) -> None:
     first = run_steps(wire.at("steps"), 25)
-    observe._seen_last.clear()
+    observe._newest_entries.clear()
     assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "GET"] * 25
     assert wire.requests(lambda: run_steps(wire.at("steps"), 25)) == ["GET", "HEAD"] * 25
     assert [node.version for node in run_steps(wire.at("steps"), 25)] == [node.version for node in first]

@@ -86,20 +86,20 @@ def fresh_case() -> Iterator[StoreCase]:
 # -- (a) items deleted before the withdrawal is on record ------------------------------------------
 
 
-def _wipe_first(patch: pytest.MonkeyPatch) -> None:
-    real, wipe = claim._claim, claim.wipe
+def _sweep_first(patch: pytest.MonkeyPatch) -> None:
+    real, sweep = claim._try_claim, claim.sweep_leftovers
 
     def mutant(store: Store, path: str, view: Any, decision: Any, *rest: Any) -> Any:
-        if decision.wipe and view.record is not None:
-            wipe(store, path, view.record.next("claimed", "0" * 16, ""), None)
+        if decision.sweep and view.record is not None:
+            sweep(store, path, view.record.next("claimed", "0" * 16, ""), None)
         return real(store, path, view, decision, *rest)
 
-    patch.setattr(claim, "_claim", mutant)
+    patch.setattr(claim, "_try_claim", mutant)
 
 
 @in_memory
 def test_deleting_before_the_withdrawal_is_caught_by_the_single_faults(stage: Stage) -> None:
-    caught(lambda: check_single_faults(stage), _wipe_first)
+    caught(lambda: check_single_faults(stage), _sweep_first)
 
 
 # -- (b) no read-back after "exists" ---------------------------------------------------------------
@@ -205,7 +205,7 @@ def check_late_commit(world: World) -> None:
         with sleeper.stopped(), world.process("elsewhere"):
             mark = read_mark(compute(case.url, {"key": 1}, world.policy))
         log = log_of(case)
-        old._attempt._confirmed = world.time  # type: ignore[union-attr]  # stopped right after a look at the log
+        old._attempt._confirmed_at = world.time  # type: ignore[union-attr]  # stopped right after a look at the log
         with sleeper:
             assert isinstance(attempted(lambda: cdir_commit(old)), LeaseLost)
         assert log_of(case) == log
@@ -267,7 +267,7 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
         return observe.read_record(store, log, *max(names)) if names else None
 
     for module in ("protocol.observe", "node.handle", "node.init"):
-        patch.setattr(f"cvcache.{module}.read_newest", mutant)
+        patch.setattr(f"cvcache.{module}.read_newest_record", mutant)
 
 
 def test_going_by_the_largest_number_is_caught_by_a_stray_record(world: World) -> None:

@@ -11,7 +11,7 @@ from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.text import environment_lines, row_bytes, shape_text, size_text
 from cvcache.node import resolve_relative
-from cvcache.protocol import Record, describe_owner, read_newest
+from cvcache.protocol import Record, describe_owner, read_newest_record
 from cvcache.store import redact_url
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record |
         return f"{name}: lies in another store, which was not asked"
     if path not in seen:
         try:
-            seen[path] = read_newest(row.node.store, path)
+            seen[path] = read_newest_record(row.node.store, path)
         except TROUBLE as error:
             seen[path] = told(error)
     now = seen[path]

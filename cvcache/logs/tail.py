@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 from cvcache.errors import ItemNotFound
 from cvcache.logs.parts import read_log_parts
-from cvcache.protocol import Record, describe_owner, is_dead, read_newest
+from cvcache.protocol import Record, describe_owner, owner_is_dead, read_newest_record
 from cvcache.store import Store, attempt_root, check_item_name, data_root, successor_path
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
@@ -66,7 +66,7 @@ class Tail:
         """
         text = b""
         if self._record is None:
-            text += self._start_attempt(read_newest(self._store, self._path))
+            text += self._start_attempt(read_newest_record(self._store, self._path))
         if self._record is not None and not self.ended:
             text += self._new_parts()
             if self._has_successor_or_died(self._record):
@@ -98,12 +98,12 @@ class Tail:
         try:
             self._store.get(successor_path(self._path, record), 0, 1)
         except FileNotFoundError:
-            return is_dead(record.owner)
+            return owner_is_dead(record.owner)
         return True
 
     def _finish_attempt(self, claim: Record) -> bytes:
         """Return the last text of an attempt that no longer runs, and the first of the attempt that follows it."""
-        record = read_newest(self._store, self._path)
+        record = read_newest_record(self._store, self._path)
         if record is not None and record.state == "claimed" and record.attempt == claim.attempt:
             self.state, self.ended = "failed", True
             return self._new_parts() + f"--- the process died before its commit ({describe_owner(record)})\n".encode()

@@ -22,12 +22,12 @@ from cvcache.protocol import (
     OnStale,
     Sibling,
     commit_attempt,
+    find_open_attempt,
     finish_attempt,
-    obtain,
-    open_attempt,
-    read_newest,
+    obtain_node,
+    read_newest_record,
     release_attempt,
-    running,
+    running_attempts,
 )
 from cvcache.store import check_item_name
 
@@ -64,9 +64,9 @@ class CacheDir(NodeItems):
 
     def _obtain(self, request: NodeRequest) -> CacheDir | Sibling:
         """Return the node, committed or open for writing; `Sibling` if the result belongs into a sibling."""
-        result = obtain(self.store, self._path, request, self.policy, lambda: self.find_result_for(request))
+        result = obtain_node(self.store, self._path, request, self.policy, lambda: self.find_result_for(request))
         if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(request)):
-            other, result = result, obtain(self.store, self._path, request, self.policy)
+            other, result = result, obtain_node(self.store, self._path, request, self.policy)
             if isinstance(result, Attempt):
                 result = copy_node.fill(result, other)
             elif isinstance(result, Sibling):  # the result in this tree has another key and stays
@@ -86,7 +86,7 @@ class CacheDir(NodeItems):
 
     def _has_own_record(self, request: NodeRequest) -> bool:
         """Whether this tree has a record that later handles would read before the result of another tree."""
-        return request.request.on_stale is not OnStale.NEW and read_newest(self.store, self._path) is not None
+        return request.request.on_stale is not OnStale.NEW and read_newest_record(self.store, self._path) is not None
 
     def find_result_for(self, request: NodeRequest) -> CacheDir | None:
         """Return the same node in one of the `also` trees whose result fulfils `request`; one LIST and one GET each."""
@@ -95,7 +95,7 @@ class CacheDir(NodeItems):
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self.record()
-        attempt = self._attempt or open_attempt(self.url)
+        attempt = self._attempt or find_open_attempt(self.url)
         if attempt is None:
             if (planner := init.current_planner()) is not None and planner.has_opened(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
@@ -114,7 +114,7 @@ class CacheDir(NodeItems):
 
     def give_up(self) -> None:
         """Release the node, if this handle opened it: nothing is committed, and others need not wait."""
-        if self._attempt is not None and self._attempt.fate is None:
+        if self._attempt is not None and self._attempt.outcome is None:
             release_attempt(self._attempt)
 
     @property
@@ -229,7 +229,7 @@ class CacheDir(NodeItems):
         """Keep what is logged, printed and raised inside this context as the item `name`."""
         from cvcache.logs import capture_log  # brings tempfile and concurrent.futures, which only a log needs
 
-        return capture_log(open_attempt(self.url), name, self.write)
+        return capture_log(find_open_attempt(self.url), name, self.write)
 
     def _open_attempt(self) -> Attempt:
         """Return the attempt of this open node, or raise."""
@@ -243,8 +243,8 @@ class CacheDir(NodeItems):
         raise NotOpen(msg)
 
     def __enter__(self) -> Self:
-        outer = running.get()
-        token = running.set((*outer, self._attempt.id) if self._attempt else outer)
+        outer = running_attempts.get()
+        token = running_attempts.set((*outer, self._attempt.id) if self._attempt else outer)
         self._tokens = (*self._tokens, token)
         return self
 
@@ -266,12 +266,12 @@ class CacheDir(NodeItems):
 
     def _leave(self) -> None:
         *self._tokens, last = self._tokens  # type: ignore[assignment]  # a list, to be popped
-        running.reset(last)
+        running_attempts.reset(last)
 
     def _end(self, error: BaseException | None) -> None:
         """Commit the attempt, or record its failure."""
         attempt = self._attempt
-        if attempt is None or attempt.fate is not None:
+        if attempt is None or attempt.outcome is not None:
             return
         if error is not None:
             self._fail(attempt, error)

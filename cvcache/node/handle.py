@@ -12,7 +12,7 @@ from cvcache.keys import Canonical
 from cvcache.node import init
 from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext
-from cvcache.protocol import Attempt, Policy, Record, describe_owner, is_dead, read_newest
+from cvcache.protocol import Attempt, Policy, Record, describe_owner, owner_is_dead, read_newest_record
 from cvcache.store import MemoryCache, Store, check_key, check_node_name, child_names
 
 logger = logging.getLogger("cvcache")
@@ -140,7 +140,7 @@ class NodeHandle:
 
     def refresh(self) -> Self:
         """Read the newest record and return this handle; one LIST and one GET, for each tree that has no result."""
-        self._record, self._looked, self._result_from = read_newest(self.store, self._path), True, None
+        self._record, self._looked, self._result_from = read_newest_record(self.store, self._path), True, None
         self._peeked = False
         if self._also and self.own_state == "absent" and (other := self.find_in_other_trees(None)) is not None:
             self._result_from, self._record = other, other.record()
@@ -175,8 +175,8 @@ class NodeHandle:
 
     def record(self) -> Record | None:
         """Return the record this handle shows; the store is read only the first time."""
-        if self._attempt is not None and self._attempt.fate is not None:
-            self._record, self._looked, self._attempt = self._attempt.fate, True, None
+        if self._attempt is not None and self._attempt.outcome is not None:
+            self._record, self._looked, self._attempt = self._attempt.outcome, True, None
             self._computed = True
         if self._attempt is not None:
             return self._attempt.record
@@ -219,7 +219,7 @@ class NodeHandle:
         record = self.record()
         if record is None:
             return None
-        if record.state == "claimed" and is_dead(record.owner):
+        if record.state == "claimed" and owner_is_dead(record.owner):
             return {"type": "died", "message": f"the process died before its commit ({describe_owner(record)})"}
         return record.error
 
@@ -264,7 +264,7 @@ class NodeHandle:
         if record is None or record.state in {"released", "removing", "removed"}:
             return "absent"
         if record.state == "claimed":
-            return "failed" if is_dead(record.owner) else "running"
+            return "failed" if owner_is_dead(record.owner) else "running"
         return record.state
 
     def sources(self) -> list[tuple[Self, str | None]]:

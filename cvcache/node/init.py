@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from cvcache.errors import InvalidName, UsageError, did_you_mean
 from cvcache.keys import canonical_key_with_items, digest
-from cvcache.protocol import NodeRequest, OnStale, Request, Sources, open_attempt, read_newest
+from cvcache.protocol import NodeRequest, OnStale, Request, Sources, find_open_attempt, read_newest_record
 from cvcache.store import Store, check_node_name, is_control
 
 _MAX_LABEL_LENGTH = 60
@@ -69,7 +69,11 @@ def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, w
         raise UsageError(msg)
     request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
     return NodeRequest(
-        request, canonical, functools.partial(_sources, node.url, items), alone=force == "alone", explain=_explain
+        request,
+        canonical,
+        functools.partial(_sources, node.url, items),
+        keep_version=force == "alone",
+        explain=_explain,
     )
 
 
@@ -100,7 +104,7 @@ def _open_ancestor_key(url: str) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := open_attempt(url):
+        if attempt := find_open_attempt(url):
             return attempt.record.key, attempt.record.digest
     return None
 
@@ -142,7 +146,7 @@ def resolve_relative(path: str, relative: str) -> str | None:
 
 def read_sibling_name(store: Store, path: str, request: NodeRequest) -> str:
     """Return the name of the sibling that holds the result for the key of `request`; one LIST and one GET."""
-    newest = read_newest(store, path)
+    newest = read_newest_record(store, path)
     return sibling_name(path.rpartition("/")[2], newest.key if newest else None, request)
 
 

@@ -13,7 +13,16 @@ from typing import IO, Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
 from cvcache.formats import ItemPath, find_format, sha256
-from cvcache.protocol import Attempt, Record, Turn, delete_item, load_inventory, load_made, raise_if_replaced, resume
+from cvcache.protocol import (
+    Attempt,
+    Record,
+    Turn,
+    delete_item,
+    load_environment,
+    load_inventory,
+    raise_if_replaced,
+    resume_item,
+)
 from cvcache.store import Listing, MemoryCache, Store, is_item_dir, item_names, layout, successor_path
 
 logger = logging.getLogger("cvcache")
@@ -43,7 +52,7 @@ def read_made(store: Store, path: str, record: Record) -> Mapping[str, Any]:
     """Return what the items of a committed record were made with; one GET."""
     inventory = layout.inventory_path(path, record.attempt)
     try:
-        return load_made(store.get(inventory, 0, MAX_INVENTORY), store.url(inventory))
+        return load_environment(store.get(inventory, 0, MAX_INVENTORY), store.url(inventory))
     except FileNotFoundError:
         raise_if_replaced(store, path, record)
         return {}
@@ -155,8 +164,8 @@ def write_item(
     written: dict[str, Any] = {}
     begun: list[bool] = []
     turn = Turn(f"{attempt.url}/{name}")
-    attempt.check_name(name)
-    attempt.writes[name] += 1
+    attempt.check_rewritable(name)
+    attempt.write_counts[name] += 1
 
     def guard() -> AbstractContextManager[None]:
         if not begun:
@@ -171,7 +180,7 @@ def write_item(
     def begin(plan: Mapping[str, Any]) -> Mapping[str, int]:
         begun.append(True)
         attempt.rows.pop(name, None)
-        return resume(attempt, name, plan)
+        return resume_item(attempt, name, plan)
 
     place = ItemPath(
         attempt.store,
@@ -184,14 +193,14 @@ def write_item(
         inputs=(*images, *attempt.images),
         until=successor_path(attempt.path, attempt.record),
     )
-    with attempt.occupying(name):
+    with attempt.item_lock(name):
         try:
             row = fmt.write(place, obj, **options)
         except BaseException:
             turn.end()
             if begun and attempt.shared:
-                attempt.spoiled.add(name)
-            if begun and not attempt.announced.get(name):
+                attempt.failed_writes.add(name)
+            if begun and not attempt.announcements.get(name):
                 _discard(attempt, name)
             raise
         turn.end()
@@ -214,15 +223,15 @@ def keep_thumbnail(attempt: Attempt, name: str, png: bytes) -> None:
         raise ValueError(msg)
     with attempt.writing():
         attempt.store.put(layout.thumbnail_path(attempt.path, attempt.id, name), png)
-    attempt.pictured.add(name)
+    attempt.thumbnails.add(name)
 
 
 def drop_thumbnail(attempt: Attempt, name: str) -> None:
     """Delete the picture of what this attempt wrote under `name` before, and which is about to be something else."""
-    if name in attempt.pictured:
+    if name in attempt.thumbnails:
         with attempt.writing():
             attempt.store.delete([layout.thumbnail_path(attempt.path, attempt.id, name)])
-        attempt.pictured.discard(name)
+        attempt.thumbnails.discard(name)
 
 
 def _withdraw(attempt: Attempt, name: str) -> None:
@@ -235,7 +244,7 @@ def _withdraw(attempt: Attempt, name: str) -> None:
 
 def _discard(attempt: Attempt, name: str) -> None:
     """Delete what a failed write left of an item; the error under way matters more than one here."""
-    if name in attempt.announced and not attempt.lost:
+    if name in attempt.announcements and not attempt.lost:
         with contextlib.suppress(Exception), attempt.writing():
             delete_item(attempt.store, f"{attempt.root}/{name}")
 

@@ -98,7 +98,7 @@ class NodeItems(NodeHandle):
 
     def rewrite_count(self, name: str) -> int:
         """Return how often an item of a node that is open here was written after the first time."""
-        return max(0, self._attempt.writes[name] - 1) if self._attempt is not None else 0
+        return max(0, self._attempt.write_counts[name] - 1) if self._attempt is not None else 0
 
     def items(self) -> list[Item]:
         """Return the items, sorted by name; no store call for a committed node, one LIST for another."""

@@ -6,31 +6,31 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.protocol import attempt, claim, finish, heartbeat, observe, remove, rules
-    from cvcache.protocol.attempt import Attempt, open_attempt, running
-    from cvcache.protocol.claim import obtain
+    from cvcache.protocol.attempt import Attempt, find_open_attempt, running_attempts
+    from cvcache.protocol.claim import obtain_node
     from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
     from cvcache.protocol.item_write import Turn
-    from cvcache.protocol.messages import describe_owner, refusal, why_claimed
-    from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node, raise_if_replaced, read_newest
+    from cvcache.protocol.messages import claim_reasons, describe_owner, refusal_message
+    from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node, raise_if_replaced, read_newest_record
     from cvcache.protocol.opener import acting_for_opener
-    from cvcache.protocol.owner import is_dead, new_id, now, this_owner
+    from cvcache.protocol.owner import new_id, owner_is_dead, this_owner, utc_timestamp
     from cvcache.protocol.policy import Policy
     from cvcache.protocol.record import (
-        MAX_ITEM_BYTES,
+        MAX_INLINE_ITEMS_BYTES,
         MAX_RECORD_BYTES,
-        SCHEMA,
-        STATES,
+        RECORD_SCHEMA,
+        RECORD_STATES,
         Owner,
         Record,
         dump_inventory,
         dump_record,
+        load_environment,
         load_inventory,
-        load_made,
         load_record,
     )
     from cvcache.protocol.remove import check_removal, remove_node
     from cvcache.protocol.request import NodeRequest, Sources, version_of
-    from cvcache.protocol.resume import resume
+    from cvcache.protocol.resume import resume_item
     from cvcache.protocol.rules import (
         Claim,
         Decision,
@@ -46,38 +46,38 @@ if TYPE_CHECKING:
         decide,
         decide_removal,
     )
-    from cvcache.protocol.strict_json import MAX_DEPTH
+    from cvcache.protocol.strict_json import MAX_JSON_DEPTH
     from cvcache.protocol.sweep import delete_item
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["attempt", "claim", "finish", "heartbeat", "observe", "remove", "rules"],
     submod_attrs={
-        "attempt": ["Attempt", "open_attempt", "running"],
-        "claim": ["obtain"],
+        "attempt": ["Attempt", "find_open_attempt", "running_attempts"],
+        "claim": ["obtain_node"],
         "finish": ["commit_attempt", "finish_attempt", "release_attempt"],
         "item_write": ["Turn"],
-        "messages": ["describe_owner", "refusal", "why_claimed"],
-        "observe": ["LeaseWatch", "is_foreign", "observe_node", "raise_if_replaced", "read_newest"],
+        "messages": ["claim_reasons", "describe_owner", "refusal_message"],
+        "observe": ["LeaseWatch", "is_foreign", "observe_node", "raise_if_replaced", "read_newest_record"],
         "opener": ["acting_for_opener"],
-        "owner": ["is_dead", "new_id", "now", "this_owner"],
+        "owner": ["new_id", "owner_is_dead", "this_owner", "utc_timestamp"],
         "policy": ["Policy"],
         "record": [
-            "MAX_ITEM_BYTES",
+            "MAX_INLINE_ITEMS_BYTES",
             "MAX_RECORD_BYTES",
             "Owner",
+            "RECORD_SCHEMA",
+            "RECORD_STATES",
             "Record",
-            "SCHEMA",
-            "STATES",
             "dump_inventory",
             "dump_record",
+            "load_environment",
             "load_inventory",
-            "load_made",
             "load_record",
         ],
         "remove": ["check_removal", "remove_node"],
         "request": ["NodeRequest", "Sources", "version_of"],
-        "resume": ["resume"],
+        "resume": ["resume_item"],
         "rules": [
             "Claim",
             "Decision",
@@ -93,7 +93,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "decide",
             "decide_removal",
         ],
-        "strict_json": ["MAX_DEPTH"],
+        "strict_json": ["MAX_JSON_DEPTH"],
         "sweep": ["delete_item"],
     },
 )

@@ -17,13 +17,13 @@ from typing import Any, cast
 
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
 from cvcache.protocol import heartbeat
-from cvcache.protocol.opener import current_task, current_thread, weak_task
+from cvcache.protocol.opener import current_task, current_task_ref, current_thread
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
 from cvcache.protocol.sweep import delete_item
 from cvcache.store import IN_PLACE, Store, is_item_dir, layout, parse_record_name
 
-running: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
+running_attempts: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
 """The attempts whose bodies the current code is inside of, outermost first."""
 
 
@@ -40,25 +40,25 @@ class Attempt:
         self.policy = policy
         self.rows: dict[str, dict[str, Any]] = {}
         self.own_files: set[str] = set()
-        self.pictured: set[str] = set()
-        self.fate: Record | None = None
+        self.thumbnails: set[str] = set()
+        self.outcome: Record | None = None
         self.started = policy.clock()
         self.shared = False
-        self.announced: dict[str, Mapping[str, Any]] = {}
-        self.leftovers: set[str] = set()
-        self.spoiled: set[str] = set()
+        self.announcements: dict[str, Mapping[str, Any]] = {}
+        self.resumable: set[str] = set()
+        self.failed_writes: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
         self.meta: dict[str, Any] = {}
-        self.writes: collections.Counter[str] = collections.Counter()
-        self._occupied: set[str] = set()
-        self._beats = 0
-        self._confirmed = self.started
-        self._lost: str | None = None
+        self.write_counts: collections.Counter[str] = collections.Counter()
+        self._locked_items: set[str] = set()
+        self._beat_count = 0
+        self._confirmed_at = self.started
+        self._loss_reason: str | None = None
         self._closed = False
-        self._writers = 0
-        self._quiet = threading.Condition()
+        self._active_writes = 0
+        self._condition = threading.Condition()
         self._thread = weakref.ref(current_thread())
-        self._task = weak_task()
+        self._task = current_task_ref()
 
     @property
     def id(self) -> str:
@@ -75,7 +75,7 @@ class Attempt:
         """Full key of the directory the attempt's items go to."""
         return layout.data_root(self.path, self.record)
 
-    def held_by_caller(self) -> bool:
+    def belongs_to_caller(self) -> bool:
         """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
         thread, task = self._thread(), self._task() if self._task else None
         if thread is None or not thread.is_alive():
@@ -87,7 +87,7 @@ class Attempt:
 
     def blocks_caller(self) -> bool:
         """Whether another asyncio task of the calling thread holds this, which cannot go on while the caller waits."""
-        return self._thread() is threading.current_thread() and not self.held_by_caller()
+        return self._thread() is threading.current_thread() and not self.belongs_to_caller()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -98,18 +98,18 @@ class Attempt:
         LeaseLost
             If the node is no longer this attempt's. Asked of the store only after a long silence.
         """
-        if self.policy.clock() - self._confirmed > self.record.ttl / 2:
+        if self.policy.clock() - self._confirmed_at > self.record.ttl / 2:
             self.confirm()
-        with self._quiet:
-            self._quiet.wait_for(lambda: not self._closed)
+        with self._condition:
+            self._condition.wait_for(lambda: not self._closed)
             self._raise_if_lost()
-            self._writers += 1
+            self._active_writes += 1
         try:
             yield
         finally:
-            with self._quiet:
-                self._writers -= 1
-                self._quiet.notify_all()
+            with self._condition:
+                self._active_writes -= 1
+                self._condition.notify_all()
                 self._forget_if_over()
 
     @contextlib.contextmanager
@@ -121,26 +121,26 @@ class Attempt:
         LeaseLost
             If the node is known not to be this attempt's any longer.
         """
-        with self._quiet:
+        with self._condition:
             self._closed = True
         try:
-            with self._quiet:
-                self._quiet.wait_for(lambda: self._writers == 0)
+            with self._condition:
+                self._condition.wait_for(lambda: self._active_writes == 0)
                 self._raise_if_lost()
             yield
         finally:
-            with self._quiet:
+            with self._condition:
                 self._closed = False
-                self._quiet.notify_all()
+                self._condition.notify_all()
 
     def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
         """Put on record that the item `name` is this attempt's, before its first byte, and what it is to be."""
-        if plan is not None or name not in self.announced:
+        if plan is not None or name not in self.announcements:
             row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
                 self.store.put(layout.announcement_path(self.path, self.id, name), data)
-            self.announced[name] = plan or {}
+            self.announcements[name] = plan or {}
 
     @contextlib.contextmanager
     def writing_item(self, name: str) -> Iterator[None]:
@@ -151,12 +151,12 @@ class Attempt:
         ForeignItem
             If the plain path of `name` is taken by something this attempt did not write.
         """
-        self.take(name)
+        self.free_path(name)
         self.announce(name)
         with self.writing():
             yield
 
-    def take(self, name: str) -> None:
+    def free_path(self, name: str) -> None:
         """Make sure that what lies at the path of `name` is this attempt's, or an earlier one's to be deleted.
 
         Raises
@@ -164,17 +164,17 @@ class Attempt:
         ForeignItem
             If it is neither.
         """
-        if name in self.announced:
+        if name in self.announcements:
             return
         with self.writing():
-            if name in self.leftovers:
+            if name in self.resumable:
                 delete_item(self.store, f"{self.root}/{name}")
             else:
                 self._refuse_foreign(name)
 
-    def check_name(self, name: str) -> None:
+    def check_rewritable(self, name: str) -> None:
         """Raise `UsageError` if other processes may still be at work on an earlier write of `name` that failed."""
-        if name in self.spoiled:
+        if name in self.failed_writes:
             msg = (
                 f"{self.url}/{name} cannot be written again in this attempt: its last write failed, and others "
                 "may still write parts of it; open the node again with cdir_init, or give the item another name"
@@ -182,7 +182,7 @@ class Attempt:
             raise UsageError(msg)
 
     @contextlib.contextmanager
-    def occupying(self, name: str) -> Iterator[None]:
+    def item_lock(self, name: str) -> Iterator[None]:
         """Have the item `name` to oneself among the threads of this process.
 
         Raises
@@ -190,16 +190,16 @@ class Attempt:
         UsageError
             If another thread is writing it.
         """
-        with self._quiet:
-            if name in self._occupied:
+        with self._condition:
+            if name in self._locked_items:
                 msg = f"{self.url}/{name} is being written by another thread; give each thread an item of its own"
                 raise UsageError(msg)
-            self._occupied.add(name)
+            self._locked_items.add(name)
         try:
             yield
         finally:
-            with self._quiet:
-                self._occupied.discard(name)
+            with self._condition:
+                self._locked_items.discard(name)
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"
@@ -222,8 +222,8 @@ class Attempt:
 
     def beat(self) -> None:
         """Advance the counter in the store, and look whether the attempt still stands."""
-        self._beats += 1
-        self.store.put(layout.heartbeat_path(self.path, self.id), str(self._beats).encode())
+        self._beat_count += 1
+        self.store.put(layout.heartbeat_path(self.path, self.id), str(self._beat_count).encode())
         self.confirm()
 
     def confirm(self) -> None:
@@ -236,38 +236,40 @@ class Attempt:
         elif (self.record.seq + 1, self.id) in names:
             self.lose(f"{self.url} was taken over by another owner, or removed")
         else:
-            self._confirmed = asked
+            self._confirmed_at = asked
 
     def lose(self, why: str) -> None:
         """Forbid every further write, at once; the heartbeat of the others must not wait for those under way."""
-        with self._quiet:
-            self._lost = self._lost or why
+        with self._condition:
+            self._loss_reason = self._loss_reason or why
             self._forget_if_over()
 
     def lose_after_fork(self) -> None:
         """Take the right to write from what a forked child inherits: two processes would use it."""
-        self._quiet = threading.Condition()  # another thread may have held the old one
-        self._lost = f"{self.url} was opened before this process was forked"
+        self._condition = threading.Condition()  # another thread may have held the old one
+        self._loss_reason = f"{self.url} was opened before this process was forked"
 
     def fence(self, why: str) -> bool:
         """Forbid every further write and wait for those under way; False if one still is after a long time."""
         self.lose(why)
-        with self._quiet:
-            return self._quiet.wait_for(lambda: self._writers == 0, self.policy.request_timeout + self.policy.ttl)
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: self._active_writes == 0, self.policy.request_timeout + self.policy.ttl
+            )
 
     def _forget_if_over(self) -> None:
         """Let go of a lost attempt, but not while one of its writes may still land."""
-        if self._lost is not None and self._writers == 0:
-            heartbeat.forget(self)
+        if self._loss_reason is not None and self._active_writes == 0:
+            heartbeat.unregister(self)
 
     @property
     def lost(self) -> bool:
         """Whether the attempt may no longer write."""
-        return self._lost is not None
+        return self._loss_reason is not None
 
     def _raise_if_lost(self) -> None:
-        if self._lost is not None:
-            msg = f"{self._lost}; what this attempt ({self.id}) wrote is discarded. Run the step again"
+        if self._loss_reason is not None:
+            msg = f"{self._loss_reason}; what this attempt ({self.id}) wrote is discarded. Run the step again"
             raise LeaseLost(msg)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -275,6 +277,6 @@ class Attempt:
         raise TypeError(msg)
 
 
-def open_attempt(url: str) -> Attempt | None:
+def find_open_attempt(url: str) -> Attempt | None:
     """Return the attempt this process holds on the node at `url`."""
-    return cast("Attempt | None", heartbeat.held(url))
+    return cast("Attempt | None", heartbeat.registered_attempt(url))

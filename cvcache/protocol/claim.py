@@ -9,25 +9,25 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, assert_never, cast
 
 from cvcache.errors import InvalidName, NotExclusive, RecursiveNode
-from cvcache.protocol.attempt import Attempt, open_attempt
-from cvcache.protocol.finish import release_attempt, stop_older
-from cvcache.protocol.heartbeat import claiming, remember
-from cvcache.protocol.messages import refusal, why_claimed
-from cvcache.protocol.observe import LeaseWatch, check_place, observe_node
-from cvcache.protocol.owner import new_id, now, this_owner
+from cvcache.protocol.attempt import Attempt, find_open_attempt
+from cvcache.protocol.finish import fence_own_attempt, release_attempt
+from cvcache.protocol.heartbeat import pending_claim, register
+from cvcache.protocol.messages import claim_reasons, refusal_message
+from cvcache.protocol.observe import LeaseWatch, observe_node, raise_if_blocked
+from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.remove import finish_removal
 from cvcache.protocol.request import NodeRequest, is_forced, version_of
 from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
-from cvcache.protocol.sweep import wipe
+from cvcache.protocol.sweep import sweep_leftovers
 from cvcache.store import IN_PLACE, Store, attempt_root, layout
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")
 
 
-def obtain(
+def obtain_node(
     store: Store, path: str, wish: NodeRequest, policy: Policy, instead: Callable[[], T | None] = lambda: None
 ) -> Record | Attempt | Sibling | T:
     """Return the committed record that serves `wish`, or an attempt open for writing.
@@ -40,7 +40,7 @@ def obtain(
     while True:
         view = observe_node(store, path, watch)
         decision = decide(view, wish.request)
-        if isinstance(decision, Wait) and (held := open_attempt(store.url(path))) and held.blocks_caller():
+        if isinstance(decision, Wait) and (held := find_open_attempt(store.url(path))) and held.blocks_caller():
             decision = decide(view, wish.request._replace(wait=False))
         match decision:
             case Use():
@@ -48,7 +48,7 @@ def obtain(
             case Sibling():
                 return instead() or decision
             case Claim():
-                if found := instead() or _claim(store, path, view, decision, wish, policy):
+                if found := instead() or _try_claim(store, path, view, decision, wish, policy):
                     return found
             case FinishRemoval():
                 finish_removal(store, path, view, decision, policy)
@@ -57,7 +57,7 @@ def obtain(
                 waiting = waiting or _say_waiting(store.url(path), view)
                 watch.sleep()
             case Refuse():
-                raise decision.error(refusal(store.url(path), view, decision.error, wish))
+                raise decision.error(refusal_message(store.url(path), view, decision.error, wish))
             case _:
                 assert_never(decision)
 
@@ -74,35 +74,37 @@ def _refuse_to_wait_for_parent(url: str) -> None:
 
 
 def _say_waiting(url: str, view: Observation) -> bool:
-    logger.warning("%s; waiting for it (wait=False raises instead)", refusal(url, view))
+    logger.warning("%s; waiting for it (wait=False raises instead)", refusal_message(url, view))
     return True
 
 
-def _claim(
+def _try_claim(
     store: Store, path: str, view: Observation, claim: Claim, wish: NodeRequest, policy: Policy
 ) -> Attempt | None:
     """Try to create the claim; None if another was faster. Leftovers are deleted once it is won."""
     url = store.url(path)
-    check_place(store, path, view)
+    raise_if_blocked(store, path, view)
     sources = wish.sources()
     if view.record is None:
         _check_siblings(store, path)
     exclusive = _check_exclusive(store, path, policy)
-    if claim.fence and not stop_older(store, path, view, f"{url} was opened again by the same thread"):
+    if claim.fence and not fence_own_attempt(store, path, view, f"{url} was opened again by the same thread"):
         return None
     record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
-    with claiming(record.attempt):
+    with pending_claim(record.attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return None
         attempt = Attempt(store, path, record, policy)
         attempt.images = sources.images
-        remember(attempt)
+        register(attempt)
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
-    if claim.wipe:
+    if claim.sweep:
         try:
             committed = view.record is not None and view.record.state == "committed"
             settle = policy if claim.settle else None
-            attempt.leftovers = wipe(store, path, record, settle, keep_logs=not committed, keep_images=not committed)
+            attempt.resumable = sweep_leftovers(
+                store, path, record, settle, keep_logs=not committed, keep_images=not committed
+            )
         except BaseException:
             release_attempt(attempt)
             raise
@@ -127,22 +129,22 @@ def _claim_record(
         state="claimed",
         attempt=attempt,
         nonce=new_id(),
-        root=IN_PLACE if claim.plain else attempt_root(attempt),
-        time=now(),
+        root=IN_PLACE if claim.in_place else attempt_root(attempt),
+        time=utc_timestamp(),
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
         key=wish.key,
         digest=digest,
         version=version_of(wish, attempt, view.record),
-        forced=is_forced(wish, view.record) and not wish.alone,
+        forced=is_forced(wish, view.record) and not wish.keep_version,
         exclusive=exclusive,
-        reason=tuple(why_claimed(view, wish)),
+        reason=tuple(claim_reasons(view, wish)),
         unproven=claim.unproven,
         inputs=inputs,
     )
 
 
-_names_seen: dict[str, dict[str, str]] = {}
+_sibling_names: dict[str, dict[str, str]] = {}
 
 
 def _check_siblings(store: Store, path: str) -> None:
@@ -151,10 +153,10 @@ def _check_siblings(store: Store, path: str) -> None:
     The siblings are listed once per parent and process, and again before anything is refused.
     """
     parent, _, name = path.rpartition("/")
-    seen = _names_seen.get(store.url(parent))
+    seen = _sibling_names.get(store.url(parent))
     for attempt in range(2):
         if seen is None or attempt:
-            seen = _names_seen[store.url(parent)] = {_folded(d): d for d in store.list(parent).dirs}
+            seen = _sibling_names[store.url(parent)] = {_folded(d): d for d in store.list(parent).dirs}
         other = seen.setdefault(_folded(name), name)
         if other == name:
             return

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import LeaseLost, NodeBusy
-from cvcache.protocol.attempt import Attempt, open_attempt
+from cvcache.protocol.attempt import Attempt, find_open_attempt
 from cvcache.protocol.observe import read_record
-from cvcache.protocol.owner import new_id, now
+from cvcache.protocol.owner import new_id, utc_timestamp
 from cvcache.protocol.record import Record, dump_inventory, dump_record
 from cvcache.protocol.rules import Observation
-from cvcache.protocol.sweep import forget_items
+from cvcache.protocol.sweep import discard_items
 from cvcache.store import Store, layout
 
 logger = logging.getLogger("cvcache")
@@ -29,7 +29,7 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
     record = attempt.record.next(
         state,
         new_id(),
-        now(),
+        utc_timestamp(),
         shared=attempt.shared,
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
@@ -40,7 +40,7 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
             record = read_record(attempt.store, log, record.seq, record.after)
         mine = (record.attempt, record.state) == (attempt.id, state)
-        attempt.fate = record if mine else None
+        attempt.outcome = record if mine else None
         ended = f"is {state}" if mine else "was taken over by another owner, or removed"
         attempt.lose(f"{attempt.url} {ended}")
     if not mine:
@@ -61,8 +61,8 @@ def commit_attempt(
     `made` says what with; it is kept in the inventory.
     """
     with attempt.writing():
-        unwritten = (attempt.leftovers | attempt.announced.keys()) - rows.keys()
-        forget_items(attempt.store, attempt.path, attempt.root, unwritten)
+        unwritten = (attempt.resumable | attempt.announcements.keys()) - rows.keys()
+        discard_items(attempt.store, attempt.path, attempt.root, unwritten)
         attempt.store.put(layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
         attempt.store.sync(attempt.path)
     return finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
@@ -78,7 +78,7 @@ def release_attempt(attempt: Attempt) -> None:
         attempt.lose(f"{attempt.url} was given up")
 
 
-def stop_older(store: Store, path: str, view: Observation, why: str) -> bool:
+def fence_own_attempt(store: Store, path: str, view: Observation, why: str) -> bool:
     """Stop this process's own attempt that `view` showed; False if it has changed since, so that one has to look again.
 
     Any other attempt of this process is either younger, and then the log elects it, or has lost the node already.
@@ -88,7 +88,7 @@ def stop_older(store: Store, path: str, view: Observation, why: str) -> bool:
     NodeBusy
         If one of its writes is under way and does not end.
     """
-    older = open_attempt(store.url(path))
+    older = find_open_attempt(store.url(path))
     if older is None or view.record is None or older.id != view.record.attempt:
         return True
     if not older.fence(why):

@@ -15,7 +15,7 @@ from cvcache.protocol.record import Record
 logger = logging.getLogger("cvcache")
 
 
-class Beating(Protocol):
+class HeartbeatTarget(Protocol):
     """An attempt, as far as its heartbeat goes."""
 
     record: Record
@@ -35,50 +35,50 @@ class Beating(Protocol):
         """Take the right to write from what a forked child inherits."""
 
 
-_open: dict[str, Beating] = {}
-_claiming: set[str] = set()
+_open_attempts: dict[str, HeartbeatTarget] = {}
+_pending_claims: set[str] = set()
 _open_lock = threading.RLock()
 
 
 @contextlib.contextmanager
-def claiming(attempt_id: str) -> Iterator[None]:
+def pending_claim(attempt_id: str) -> Iterator[None]:
     """Tell the other threads of this process that the attempt is alive while its claim is under way."""
     with _open_lock:
-        _claiming.add(attempt_id)
+        _pending_claims.add(attempt_id)
     try:
         yield
     finally:
         with _open_lock:
-            _claiming.discard(attempt_id)
+            _pending_claims.discard(attempt_id)
 
 
-def is_claiming(attempt_id: str) -> bool:
+def is_pending_claim(attempt_id: str) -> bool:
     """Whether a thread of this process is about to open the attempt."""
     with _open_lock:
-        return attempt_id in _claiming
+        return attempt_id in _pending_claims
 
 
-def remember(attempt: Beating) -> None:
+def register(attempt: HeartbeatTarget) -> None:
     """Make `attempt` known in this process and start its heartbeat."""
     with _open_lock:
-        _open[attempt.url] = attempt
-    _heart.start()
+        _open_attempts[attempt.url] = attempt
+    _heartbeat_thread.start()
 
 
-def forget(attempt: Beating) -> None:
+def unregister(attempt: HeartbeatTarget) -> None:
     """Stop the heartbeat of `attempt`."""
     with _open_lock:
-        if _open.get(attempt.url) is attempt:
-            del _open[attempt.url]
+        if _open_attempts.get(attempt.url) is attempt:
+            del _open_attempts[attempt.url]
 
 
-def held(url: str) -> Beating | None:
+def registered_attempt(url: str) -> HeartbeatTarget | None:
     """Return what this process holds on the node at `url`."""
     with _open_lock:
-        return _open.get(url)
+        return _open_attempts.get(url)
 
 
-class _Heart:
+class _HeartbeatThread:
     """One daemon thread that beats for every open attempt at a quarter of its lease."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _Heart:
         due: dict[str, float] = {}
         while True:
             with _open_lock:
-                attempts = {a.id: a for a in _open.values()}
+                attempts = {a.id: a for a in _open_attempts.values()}
             now = time.monotonic()
             due = {i: due.get(i, now + a.record.ttl / 4) for i, a in attempts.items()}
             for i in [i for i in due if due[i] <= now]:
@@ -109,18 +109,18 @@ class _Heart:
             self._wake.clear()
 
 
-_heart = _Heart()
+_heartbeat_thread = _HeartbeatThread()
 
 
 def _after_fork_in_child() -> None:
     """Take the right to write from the handles a forked child inherits: two processes would use it."""
-    global _heart, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
+    global _heartbeat_thread, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
     _open_lock = threading.RLock()
-    for attempt in list(_open.values()):
+    for attempt in list(_open_attempts.values()):
         attempt.lose_after_fork()
-    _open.clear()
-    _claiming.clear()
-    _heart = _Heart()
+    _open_attempts.clear()
+    _pending_claims.clear()
+    _heartbeat_thread = _HeartbeatThread()
 
 
 if hasattr(os, "register_at_fork"):

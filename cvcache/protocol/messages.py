@@ -8,7 +8,7 @@ from cvcache.protocol.request import NodeRequest
 from cvcache.protocol.rules import Liveness, Observation
 
 
-def why_claimed(view: Observation, wish: NodeRequest) -> list[str]:
+def claim_reasons(view: Observation, wish: NodeRequest) -> list[str]:
     """Return the reasons for a new attempt, one a line; never empty."""
     record = view.record
     if record is None:
@@ -42,7 +42,9 @@ def describe_owner(record: Record) -> str:
     return f"pid {owner.pid}{where}, thread {owner.thread}, since {record.time}"
 
 
-def refusal(url: str, view: Observation, error: type[CvcacheError] = NodeBusy, wish: NodeRequest | None = None) -> str:
+def refusal_message(
+    url: str, view: Observation, error: type[CvcacheError] = NodeBusy, wish: NodeRequest | None = None
+) -> str:
     """Return the sentence of an error: what, where, why and the way out."""
     record = view.record
     if record is None or error is NotACacheDir:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cvcache.errors import BadRecord, NodeBusy, NodeRemoved, NodeReplaced, NotACacheDir
-from cvcache.protocol.attempt import open_attempt, running
-from cvcache.protocol.heartbeat import is_claiming
-from cvcache.protocol.messages import refusal
+from cvcache.protocol.attempt import find_open_attempt, running_attempts
+from cvcache.protocol.heartbeat import is_pending_claim
+from cvcache.protocol.messages import refusal_message
 from cvcache.protocol.opener import opener_is_gone
-from cvcache.protocol.owner import is_dead, this_owner
+from cvcache.protocol.owner import owner_is_dead, this_owner
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
 from cvcache.protocol.rules import Liveness, Observation
@@ -17,12 +17,12 @@ from cvcache.store import Store, is_control, is_item_dir, layout, parse_record_n
 
 _FIRST_POLL = 0.05
 _SLOWEST_POLL = 10.0
-_MOST_SEEN = 16_384
-_seen_last: dict[str, tuple[int, str]] = {}
+_MAX_NEWEST_ENTRIES = 16_384
+_newest_entries: dict[str, tuple[int, str]] = {}
 """Log of a committed node -> where its newest record was last found: where to look first, not what to believe."""
 
 
-def read_newest(store: Store, path: str) -> Record | None:
+def read_newest_record(store: Store, path: str) -> Record | None:
     """Return the newest record of the node at `path`, or None if its log is empty.
 
     Costs one LIST and one GET; a GET more for each number that two records contend for.
@@ -64,7 +64,7 @@ def raise_if_replaced(store: Store, path: str, record: Record) -> None:
     """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
     if store.stat(layout.successor_path(path, record)) is None:
         return
-    newest = read_newest(store, path)
+    newest = read_newest_record(store, path)
     url = store.url(path)
     if newest is not None and newest.state in {"removing", "removed"}:
         msg = f"{url} was removed after this handle was opened; run the step again to compute it"
@@ -124,13 +124,13 @@ def _last(store: Store, log: str) -> Record | None:
     moved away and linked back while the program runs is still read, never written.
     """
     url = store.url(log)
-    if (seen := _seen_last.get(url)) and (record := _if_still_newest(store, log, *seen)):
+    if (seen := _newest_entries.get(url)) and (record := _if_still_newest(store, log, *seen)):
         return record
     record = _newest(store, log, store.names(log))
     if record is not None and record.state == "committed":
-        if len(_seen_last) >= _MOST_SEEN:
-            _seen_last.clear()
-        _seen_last[url] = record.seq, record.after
+        if len(_newest_entries) >= _MAX_NEWEST_ENTRIES:
+            _newest_entries.clear()
+        _newest_entries[url] = record.seq, record.after
     return record
 
 
@@ -150,25 +150,25 @@ def _look_closer(store: Store, path: str, watch: LeaseWatch, record: Record | No
     if record is None:
         foreign = is_foreign(store, path)
         # what looks foreign may be the first items of somebody who has claimed the node since
-        record = read_newest(store, path) if foreign else None
+        record = read_newest_record(store, path) if foreign else None
         if record is None:
             return Observation(foreign=foreign)
     if record.state not in {"claimed", "removing"}:
         return Observation(record)
-    held = open_attempt(store.url(path))
+    held = find_open_attempt(store.url(path))
     if held is not None and held.id == record.attempt:
-        if held.id in running.get():
+        if held.id in running_attempts.get():
             return Observation(record, Liveness.RUNNING)
-        return Observation(record, Liveness.MINE if held.held_by_caller() else Liveness.ALIVE, shared=held.shared)
+        return Observation(record, Liveness.MINE if held.belongs_to_caller() else Liveness.ALIVE, shared=held.shared)
     if _was_ours(record):
         return Observation(record, Liveness.MINE, _is_shared(store, path, record))
-    if is_dead(record.owner):
+    if owner_is_dead(record.owner):
         return Observation(record, Liveness.DEAD, _is_shared(store, path, record))
-    expired = not is_claiming(record.attempt) and watch.expired(store, path, record)
+    expired = not is_pending_claim(record.attempt) and watch.expired(store, path, record)
     return Observation(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
 
 
-def check_place(store: Store, path: str, view: Observation) -> None:
+def raise_if_blocked(store: Store, path: str, view: Observation) -> None:
     """Refuse to write where a link leads elsewhere; `observe_node` asks that only of what nobody may just read.
 
     Raises
@@ -177,14 +177,14 @@ def check_place(store: Store, path: str, view: Observation) -> None:
         If there is such a link, in the node or above.
     """
     if view.record is not None and view.record.state == "committed" and store.is_blocked(path):
-        raise NotACacheDir(refusal(store.url(path), Observation(foreign=True), NotACacheDir))
+        raise NotACacheDir(refusal_message(store.url(path), Observation(foreign=True), NotACacheDir))
 
 
 def _was_ours(record: Record) -> bool:
     """Whether this process held the attempt and let go of it without a fate, as after a failed request."""
     mine, owner = this_owner(), record.owner
     same = (owner.boot, owner.pidns, owner.pid, owner.start) == (mine.boot, mine.pidns, mine.pid, mine.start)
-    return same and bool(mine.start) and not is_claiming(record.attempt)
+    return same and bool(mine.start) and not is_pending_claim(record.attempt)
 
 
 def _is_shared(store: Store, path: str, record: Record) -> bool:
@@ -202,7 +202,7 @@ def _holds_foreign(store: Store, path: str) -> bool:
         return True
     if any(map(is_control, listing.dirs)):
         ours = store.find(layout.control_dir(path))
-        if any(map(layout.is_node_evidence, ours)) and read_newest(store, path) is None:
+        if any(map(layout.is_node_evidence, ours)) and read_newest_record(store, path) is None:
             return True
     return any(not is_control(name) and not _leads_to_node(store, f"{path}/{name}") for name in listing.dirs)
 

@@ -26,7 +26,7 @@ def opener_is_gone() -> bool:
     return left is not None and left.is_set()
 
 
-def weak_task() -> weakref.ref[asyncio.Task[Any]] | None:
+def current_task_ref() -> weakref.ref[asyncio.Task[Any]] | None:
     """Return a reference to the running task that does not keep it."""
     task = current_task()
     return None if task is None else weakref.ref(task)

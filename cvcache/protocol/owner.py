@@ -36,7 +36,7 @@ def this_owner(*, record_host: bool = True) -> Owner:
     )
 
 
-def is_dead(owner: Owner) -> bool:
+def owner_is_dead(owner: Owner) -> bool:
     """Whether the process of `owner` has provably ended; False whenever that cannot be known here."""
     _, boot, pidns, _ = _machine(os.getpid())
     if not boot or not pidns or not owner.start or (owner.boot, owner.pidns) != (boot, pidns):
@@ -87,6 +87,6 @@ def new_id() -> str:
     return os.urandom(8).hex()
 
 
-def now() -> str:
+def utc_timestamp() -> str:
     """Return the wall clock as ISO 8601 in UTC: for people, never for a decision."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -15,19 +15,19 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
-from cvcache.protocol.strict_json import bad, parse_json, short
+from cvcache.protocol.strict_json import parse_json, raise_bad_record, shorten
 from cvcache.store import IN_PLACE, attempt_root, check_item_name, record_name
 
-SCHEMA = 1
+RECORD_SCHEMA = 1
 MAX_RECORD_BYTES = 64 * 1024
-MAX_ITEM_BYTES = 48 * 1024
+MAX_INLINE_ITEMS_BYTES = 48 * 1024
 """Item rows beyond this many bytes of JSON stay in the inventory only."""
 
-KEPT_BYTES = 8 * 1024
-KEPT_RECORDS = 2048
+MAX_CACHED_RECORD_BYTES = 8 * 1024
+MAX_CACHED_RECORDS = 2048
 """So many records, none longer, are not parsed and checked again while their bytes are the same."""
 
-STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
+RECORD_STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -52,7 +52,7 @@ class Record:
     seq, after : int, str
         ItemPath in the chain: its number and the attempt of the record before it (``"root"`` for the first).
     state : str
-        One of `STATES`.
+        One of `RECORD_STATES`.
     attempt : str
         Whose transition this is.
     nonce : str
@@ -106,10 +106,10 @@ def dump_record(record: Record) -> bytes:
     """Return the bytes of `record`; the item rows are left out where they are too many."""
     row = {f.name: getattr(record, f.name) for f in fields(record)}
     row["owner"] = {f.name: getattr(record.owner, f.name) for f in fields(Owner)}
-    if row["items"] is not None and len(_encode(row["items"])) > MAX_ITEM_BYTES:
+    if row["items"] is not None and len(_encode(row["items"])) > MAX_INLINE_ITEMS_BYTES:
         row["items"] = None
     data = _encode(
-        {"v": SCHEMA, **{k: v for k, v in row.items() if not (v is None or v == () or (k == "meta" and not v))}}
+        {"v": RECORD_SCHEMA, **{k: v for k, v in row.items() if not (v is None or v == () or (k == "meta" and not v))}}
     )
     if len(data) > MAX_RECORD_BYTES:
         size = f"a record of {len(data)} bytes is over the {MAX_RECORD_BYTES} a reader takes"
@@ -151,7 +151,7 @@ def load_record(data: bytes, where: str = "record") -> Record:
     NewerRecord
         For a record of a later schema.
     """
-    known = _known(data) if len(data) <= KEPT_BYTES else None
+    known = _known(data) if len(data) <= MAX_CACHED_RECORD_BYTES else None
     if known is None:
         return _read(data, where)
     record, changeable = known
@@ -160,7 +160,7 @@ def load_record(data: bytes, where: str = "record") -> Record:
     return fresh
 
 
-@functools.lru_cache(KEPT_RECORDS)
+@functools.lru_cache(MAX_CACHED_RECORDS)
 def _known(data: bytes) -> tuple[Record, bytes] | None:
     """Return what these bytes say, and apart what a caller could change in it; None for no record."""
     try:
@@ -172,30 +172,31 @@ def _known(data: bytes) -> tuple[Record, bytes] | None:
 
 def _read(data: bytes, where: str) -> Record:
     if len(data) > MAX_RECORD_BYTES:
-        bad(where, f"is over {MAX_RECORD_BYTES} bytes")
+        raise_bad_record(where, f"is over {MAX_RECORD_BYTES} bytes")
     row = parse_json(data, where)
     if not isinstance(row, dict):
-        bad(where, "is not a JSON object")
+        raise_bad_record(where, "is not a JSON object")
     version = row.get("v")
-    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA:
-        msg = f"{where} has schema {short(version)}, written by a later cvcache (this one reads {SCHEMA}); upgrade it"
+    if isinstance(version, int) and not isinstance(version, bool) and version > RECORD_SCHEMA:
+        found = f"{where} has schema {shorten(version)}"
+        msg = f"{found}, written by a later cvcache (this one reads {RECORD_SCHEMA}); upgrade it"
         raise NewerRecord(msg)
-    if version != SCHEMA or isinstance(version, bool):
-        bad(where, f"has schema {short(version)}")
+    if version != RECORD_SCHEMA or isinstance(version, bool):
+        raise_bad_record(where, f"has schema {shorten(version)}")
     values = {name: _check(name, row[name], where) for name in _FIELDS if name in row}
     missing = [name for name in ("seq", "after", "state", "attempt", "nonce") if name not in values]
     if missing:
-        bad(where, f"lacks {', '.join(missing)}")
+        raise_bad_record(where, f"lacks {', '.join(missing)}")
     record = Record(**values)
     if record.root not in {IN_PLACE, attempt_root(record.attempt)}:
-        bad(where, f"puts its data at {short(record.root)}")
+        raise_bad_record(where, f"puts its data at {shorten(record.root)}")
     return record
 
 
 def _check(name: str, value: Any, where: str) -> Any:
     kinds, test = _FIELDS[name]
     if type(value) not in kinds or not test(value):
-        bad(where, f"has an impossible {name!r}")
+        raise_bad_record(where, f"has an impossible {name!r}")
     if name == "owner":
         return Owner(**{f.name: value[f.name] for f in fields(Owner) if f.name in value})
     return tuple(value) if isinstance(value, list) and name != "key" else value
@@ -231,7 +232,7 @@ _MANY_SECONDS = 1e9
 _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "seq": ((int,), lambda v: 0 < v <= _MOST_RECORDS),
     "after": ((str,), lambda v: v == "root" or _is_id(v)),
-    "state": ((str,), STATES.__contains__),
+    "state": ((str,), RECORD_STATES.__contains__),
     "attempt": ((str,), _is_id),
     "nonce": ((str,), _is_id),
     "root": ((str,), _any),
@@ -258,7 +259,7 @@ def dump_inventory(
     attempt: str, items: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any] | None = None
 ) -> bytes:
     """Return the bytes of an inventory: one row per item of an attempt, and what they were made with."""
-    data = _encode({"v": SCHEMA, "attempt": attempt, "items": items, "made": made or {}})
+    data = _encode({"v": RECORD_SCHEMA, "attempt": attempt, "items": items, "made": made or {}})
     return _readable(data, lambda: load_inventory(data, attempt, "the inventory"))
 
 
@@ -267,11 +268,11 @@ def load_inventory(data: bytes, attempt: str, where: str) -> dict[str, Any]:
     row = parse_json(data, where)
     rows = row.get("items") if isinstance(row, dict) and row.get("attempt") == attempt else None
     if not isinstance(rows, dict) or not _is_rows(rows):
-        bad(where, "does not list the items of its attempt")
+        raise_bad_record(where, "does not list the items of its attempt")
     return rows
 
 
-def load_made(data: bytes, where: str) -> dict[str, Any]:
+def load_environment(data: bytes, where: str) -> dict[str, Any]:
     """Return what an inventory says its items were made with; empty for one that does not say."""
     row = parse_json(data, where)
     made = row.get("made") if isinstance(row, dict) else None

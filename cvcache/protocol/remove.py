@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import cast
 
 from cvcache.errors import CvcacheError
-from cvcache.protocol.finish import stop_older
-from cvcache.protocol.heartbeat import claiming
-from cvcache.protocol.messages import refusal
-from cvcache.protocol.observe import LeaseWatch, check_place, observe_node
-from cvcache.protocol.owner import new_id, now, this_owner
+from cvcache.protocol.finish import fence_own_attempt
+from cvcache.protocol.heartbeat import pending_claim
+from cvcache.protocol.messages import refusal_message
+from cvcache.protocol.observe import LeaseWatch, observe_node, raise_if_blocked
+from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.rules import FinishRemoval, Liveness, Observation, Refuse, Use, decide_removal
-from cvcache.protocol.sweep import past_attempts, wipe
+from cvcache.protocol.sweep import past_attempts, sweep_leftovers
 from cvcache.store import IN_PLACE, Store, layout
 
 
@@ -23,7 +23,7 @@ def check_removal(store: Store, path: str, policy: Policy, *, force: bool = Fals
     view = observe_node(store, path, LeaseWatch(policy))
     decision = decide_removal(view, force=force)
     if isinstance(decision, Refuse):
-        raise decision.error(refusal(store.url(path), view, decision.error))
+        raise decision.error(refusal_message(store.url(path), view, decision.error))
 
 
 def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
@@ -38,7 +38,7 @@ def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False)
                 if finish_removal(store, path, view, decision, policy):
                     return True
             case Refuse() as decision:
-                raise decision.error(refusal(store.url(path), view, decision.error))
+                raise decision.error(refusal_message(store.url(path), view, decision.error))
             case _ as decision:  # pragma: no cover - decide_removal returns no other
                 raise CvcacheError(str(decision))
 
@@ -48,14 +48,14 @@ def finish_removal(store: Store, path: str, view: Observation, decision: FinishR
 
     Whoever is faster with the last has finished this removal; what they have written since stays.
     """
-    check_place(store, path, view)
-    if not stop_older(store, path, view, f"{store.url(path)} was removed"):
+    raise_if_blocked(store, path, view)
+    if not fence_own_attempt(store, path, view, f"{store.url(path)} was removed"):
         return False
     attempt = new_id()
     record = cast("Record", view.record).next(
         "removing",
         new_id(),
-        now(),
+        utc_timestamp(),
         attempt=attempt,
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
@@ -64,16 +64,16 @@ def finish_removal(store: Store, path: str, view: Observation, decision: FinishR
         items=None,
         shared=False,
     )
-    with claiming(attempt):
+    with pending_claim(attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return False
-        wipe(store, path, record, policy if view.liveness is Liveness.DEAD else None)
+        sweep_leftovers(store, path, record, policy if view.liveness is Liveness.DEAD else None)
         own = layout.control_dir(path)
         found = store.find(own)
         past = past_attempts(layout.log_names(found), record)
         store.delete([f"{own}/{name}" for name in found if layout.belongs_to_attempts(name, past)], within=own)
         done = replace(
-            record.next("removed", new_id(), now()), key=None, digest=None, version=None, inputs=(), reason=()
+            record.next("removed", new_id(), utc_timestamp()), key=None, digest=None, version=None, inputs=(), reason=()
         )
         store.put_new(layout.record_path(path, done), dump_record(done))
     return True

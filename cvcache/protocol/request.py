@@ -19,15 +19,15 @@ class Sources(NamedTuple):
 class NodeRequest(NamedTuple):
     """What a caller wants of a node: what the protocol sees, and what goes into the record.
 
-    `sources` looks through the key, and is called only where the node has to be computed. `alone`: a forced result has
-    the version of any other for the same key, so that nothing downstream runs again. `explain` says what differs
-    between two keys, one line each: here a key is a digest, and JSON that nobody looks into.
+    `sources` finds the inputs in the key, and is called only if the node has to be computed. `keep_version`: a forced
+    result keeps the version of the key, so nothing downstream runs again. `explain` returns the differences between
+    two keys, one line each: the protocol itself knows a key as a digest and opaque JSON.
     """
 
     request: Request
     key: Any = None
     sources: Callable[[], Sources] = Sources
-    alone: bool = False
+    keep_version: bool = False
     explain: Callable[[Any, Any], list[str]] = lambda *_: []
 
 
@@ -42,6 +42,6 @@ def version_of(wish: NodeRequest, attempt: str, before: Record | None) -> str:
     Forced alone it counts as what is there `before`.
     """
     digest = wish.request.digest
-    if digest and wish.alone and before is not None and (before.state, before.digest) == ("committed", digest):
+    if digest and wish.keep_version and before is not None and (before.state, before.digest) == ("committed", digest):
         return before.version or digest
-    return digest if digest and (wish.alone or not is_forced(wish, before)) else f"{digest or ''}+{attempt}"
+    return digest if digest and (wish.keep_version or not is_forced(wish, before)) else f"{digest or ''}+{attempt}"

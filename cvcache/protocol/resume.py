@@ -19,12 +19,12 @@ from cvcache.store import IN_PLACE, attempt_root, gather, layout, log_entries
 
 logger = logging.getLogger("cvcache")
 
-MAX_ANNOUNCEMENT = 16 << 20
+MAX_ANNOUNCEMENT_BYTES = 16 << 20
 GROUP_DOCUMENTS = ("zarr.json", ".zattrs")
 """What makes a directory an image for other readers: it comes last."""
 
 
-def resume(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str, int]:
+def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str, int]:
     """Announce the item `name` with what it is to be, and return what is there of it: part -> size in bytes.
 
     Notes
@@ -36,9 +36,9 @@ def resume(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str,
     # what a source reads by a path is no part of its lineage, but may be one of the key
     plan = {**plan, "key": attempt.record.digest}
     source = _find(attempt, name, plan)
-    mine = name in attempt.announced
+    mine = name in attempt.announcements
     if not mine and source != attempt.root:
-        attempt.take(name)
+        attempt.free_path(name)
     elif mine and source != attempt.root:
         with attempt.writing():
             delete_item(store, target)
@@ -61,7 +61,7 @@ def _find(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | None:
     """Return the data root where an attempt since the last commit began the very same item; the newest such."""
     if plan.get("lineage") is None:
         return None
-    if name in attempt.announced and _is_same(attempt.announced[name], plan):
+    if name in attempt.announcements and _is_same(attempt.announcements[name], plan):
         return attempt.root
     return next((root for theirs, root in _announcements(attempt, name) if _is_same(theirs, plan)), None)
 
@@ -84,7 +84,7 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     log = log_entries(store.list(layout.log_dir(path)).files)
     past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     fates = {after: seq for seq, after in log}
-    seen = {attempt.record.root} if name in attempt.announced else set()
+    seen = {attempt.record.root} if name in attempt.announcements else set()
     for other in reversed(past):
         # an inventory alone may be the last thing a process wrote before it died
         if (
@@ -95,7 +95,7 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         if layout.announcement_name(other, name) not in announced:
             continue
         try:
-            row = json.loads(store.get(layout.announcement_path(path, other, name), 0, MAX_ANNOUNCEMENT))
+            row = json.loads(store.get(layout.announcement_path(path, other, name), 0, MAX_ANNOUNCEMENT_BYTES))
             root, plan, boot = str(row["root"]), row.get("plan"), row["boot"]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return

@@ -71,13 +71,13 @@ class Use:
 class Claim:
     """Claim the node by the next record.
 
-    `plain` gives the new attempt the plain root, else it gets its own. `wipe` says that the plain
+    `in_place` gives the new attempt the plain root, else it gets its own. `sweep` says that the plain
     root may hold announced leftovers, to be deleted once the claim is won. `settle`: first let
     requests of a killed process land. `fence`: first stop this process's own older attempt.
     """
 
-    plain: bool
-    wipe: bool = False
+    in_place: bool
+    sweep: bool = False
     settle: bool = False
     fence: bool = False
     unproven: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def decide(view: Observation, request: Request) -> Decision:
     """Decide what a caller that wants to have `request` does with a node seen as `view`."""
     record = view.record
     if record is None:
-        return Refuse(NotACacheDir) if view.foreign else Claim(plain=True)
+        return Refuse(NotACacheDir) if view.foreign else Claim(in_place=True)
     if record.state == "committed":
         return _decide_committed(record, request)
     if record.state in {"claimed", "removing"}:
@@ -176,5 +176,5 @@ def _unproven(record: Record, *, stopped: bool) -> tuple[str, ...]:
 
 
 def _claim(unproven: tuple[str, ...], *, settle: bool = False, fence: bool = False) -> Claim:
-    plain = not unproven
-    return Claim(plain=plain, wipe=plain, settle=settle and plain, fence=fence, unproven=unproven)
+    in_place = not unproven
+    return Claim(in_place=in_place, sweep=in_place, settle=settle and in_place, fence=fence, unproven=unproven)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from cvcache.errors import BadRecord
 
-MAX_DEPTH = 256
+MAX_JSON_DEPTH = 256
 """Levels of nesting; a key of the deepest canonical value has fewer."""
 
 _SHOWN = 80  # characters of a value that an error quotes
@@ -22,7 +22,7 @@ def parse_json(data: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error}); move it away to use this place"
         raise BadRecord(msg) from None
-    if b"\\u" in data or data.count(b"{") + data.count(b"[") >= MAX_DEPTH:
+    if b"\\u" in data or data.count(b"{") + data.count(b"[") >= MAX_JSON_DEPTH:
         _check_levels(value, where)
     return value
 
@@ -33,12 +33,12 @@ def _check_levels(value: Any, where: str) -> None:
     while level:
         for text in level:
             if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-                bad(where, "holds half a character, a surrogate")
+                raise_bad_record(where, "holds half a character, a surrogate")
         level = [v for v in level if isinstance(v, (dict, list))]
         level = [inner for v in level for inner in ((*v, *v.values()) if isinstance(v, dict) else v)]
         depth += 1
-        if depth > MAX_DEPTH:
-            bad(where, f"is nested more than {MAX_DEPTH} levels deep")
+        if depth > MAX_JSON_DEPTH:
+            raise_bad_record(where, f"is nested more than {MAX_JSON_DEPTH} levels deep")
 
 
 def _float(text: str) -> float:
@@ -48,7 +48,7 @@ def _float(text: str) -> float:
     return value
 
 
-def short(value: object) -> str:
+def shorten(value: object) -> str:
     """Return a value as an error quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
@@ -67,7 +67,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def bad(where: str, what: str) -> NoReturn:
+def raise_bad_record(where: str, what: str) -> NoReturn:
     """Say that what lies at `where` is no record."""
     msg = f"{where} {what}; it is not usable, and nothing was changed. Move it away to use this place"
     raise BadRecord(msg)

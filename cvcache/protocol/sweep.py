@@ -13,7 +13,7 @@ _KEPT_PARTS = 64
 """Parts of the log of an attempt that died which are kept, the last ones: 4 MiB or more."""
 
 
-def wipe(
+def sweep_leftovers(
     store: Store,
     path: str,
     record: Record,
@@ -94,7 +94,7 @@ def _keep_logs(store: Store, path: str, announced: list[tuple[str, str]]) -> Non
             store.delete(parts, within=where)
 
 
-def forget_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:
+def discard_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:
     """Delete items of `root` that no commit will vouch for, and whatever announces them: the names are free then."""
     doomed = set(names)
     for name in sorted(doomed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from cvcache.protocol import Record, dump_record, new_id, now, this_owner
+from cvcache.protocol import Record, dump_record, new_id, this_owner, utc_timestamp
 from cvcache.store import Store, layout, open_store, resolve_node
 
 
@@ -52,12 +52,12 @@ def _lay_node(store: Store, path: str) -> None:
         state="claimed",
         attempt=attempt,
         nonce=new_id(),
-        time=now(),
+        time=utc_timestamp(),
         owner=this_owner(),
         version=f"+{attempt}",
     )
     commit = claim.next(
-        "committed", new_id(), now(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
+        "committed", new_id(), utc_timestamp(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
     )
     store.put(layout.announcement_path(path, attempt, "stats.json"), b"{}")
     store.put(f"{path}/stats.json", item)

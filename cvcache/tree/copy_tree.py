@@ -8,7 +8,7 @@ from typing import Any
 
 from cvcache.errors import UsageError
 from cvcache.node import CacheDir, fill
-from cvcache.protocol import Attempt, NodeRequest, Request, Sources, obtain
+from cvcache.protocol import Attempt, NodeRequest, Request, Sources, obtain_node
 from cvcache.tree.api import cdir
 from cvcache.tree.walk import cdir_walk
 
@@ -91,5 +91,5 @@ def _open_copy(node: CacheDir, target: CacheDir, *, whole: bool) -> Attempt | No
         record.key if whole else None,
         lambda: Sources(record.inputs),
     )
-    result = obtain(target.store, target.location, request, target.policy)
+    result = obtain_node(target.store, target.location, request, target.policy)
     return result if isinstance(result, Attempt) else None

@@ -24,14 +24,14 @@ from cvcache.protocol import (
     Sibling,
     Use,
     Wait,
+    claim_reasons,
     decide,
     describe_owner,
     new_id,
-    now,
     observe_node,
-    refusal,
+    refusal_message,
+    utc_timestamp,
     version_of,
-    why_claimed,
 )
 
 _PACKAGE = Path(__file__).parents[1]
@@ -131,12 +131,12 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
                 name = init.read_sibling_name(node.store, node.location, request)
                 return self.open_node(node.sibling(name), request)
             case Refuse():
-                raise decision.error(refusal(url, observation, decision.error, request))
+                raise decision.error(refusal_message(url, observation, decision.error, request))
             case Wait():
                 return self._compute(node, request, "wait", [describe_owner(record)] if record else [], record)
         if (other := node.find_result_for(request)) is not None:
             return self._read(node.with_result_of(other))
-        why = why_claimed(observation, request)
+        why = claim_reasons(observation, request)
         return self._compute(node, request, "compute", why, record)
 
     def has_opened(self, node: CacheDir) -> bool:
@@ -218,7 +218,7 @@ class PlannedNode(CacheDir):
             state="committed",
             attempt=attempt,
             nonce=attempt,
-            time=now(),
+            time=utc_timestamp(),
             key=request.key,
             digest=request.request.digest,
             version=version_of(request, attempt, old),

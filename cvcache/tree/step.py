@@ -16,7 +16,7 @@ from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.keys import Canonical, code_of
 from cvcache.logs import capture_log_async
 from cvcache.node import CacheDir, check_on_stale
-from cvcache.protocol import acting_for_opener, open_attempt
+from cvcache.protocol import acting_for_opener, find_open_attempt
 from cvcache.tree.plan import plan
 
 Function = Callable[..., Any]
@@ -265,7 +265,9 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
 
     def _logged_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
         return (
-            capture_log_async(open_attempt(node.url), self._log, node.write) if self._log else contextlib.nullcontext()
+            capture_log_async(find_open_attempt(node.url), self._log, node.write)
+            if self._log
+            else contextlib.nullcontext()
         )
 
 

@@ -125,7 +125,7 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
             cdir_commit(node)
         except LeaseLost:
             lost += 1
-        report("lost", times=lost, committed=attempt.fate is not None, root=attempt.record.root)
+        report("lost", times=lost, committed=attempt.outcome is not None, root=attempt.record.root)
         again = cdir_init(url, key, policy=_policy(ttl=60))
         assert again.commit is not None, "another's result is there, and is not computed again"
         report("done", attempt=again.commit.attempt, wrong=content.judge(again)[:_MOST_WRONG])
@@ -212,12 +212,12 @@ def _labour(node: CacheDir, report: Report, *, kind: str, beats: int = 0) -> Non
     for thread in threads:
         thread.start()
     started = time.monotonic()
-    while attempt._beats < beats and not attempt.lost:
+    while attempt._beat_count < beats and not attempt.lost:
         time.sleep(0.01)
     done.set()
     for thread in threads:
         thread.join()
-    report("laboured", beats=attempt._beats, seconds=time.monotonic() - started)
+    report("laboured", beats=attempt._beat_count, seconds=time.monotonic() - started)
 
 
 def _policy(ttl: float = 60.0, request_timeout: float = 10.0, nap: float = 10.0) -> Policy:

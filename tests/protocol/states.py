@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cvcache.protocol import (
-    STATES,
+    RECORD_STATES,
     Claim,
     FinishRemoval,
     Liveness,
@@ -78,7 +78,7 @@ def removals(state: str) -> list[str]:
 def diagram() -> str:
     """Give the diagram in Mermaid's language."""
     edges = [("[*]", "claimed", "cdir_init")]
-    for state in STATES:
+    for state in RECORD_STATES:
         edges += [(state, "claimed", when) for when in claims(state)]
         edges += [(state, "removing", when) for when in removals(state) if state != "removing"]
     edges += [("claimed", state, end) for state, end in ENDS.items()]

@@ -11,7 +11,7 @@ import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
 from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import Attempt, finish, observe, open_attempt, remove
+from cvcache.protocol import Attempt, find_open_attempt, finish, observe, remove
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["world"]
 
 
 def attempt_of(node: CacheDir) -> Attempt:
-    attempt = open_attempt(node.url)
+    attempt = find_open_attempt(node.url)
     assert attempt is not None
     return attempt
 
@@ -197,10 +197,10 @@ def test_a_beat_that_finds_the_node_lost_does_not_wait_for_the_writes_under_way(
     attempt.beat()
     assert attempt.lost
     assert not held.ended
-    assert open_attempt(node.url) is attempt, "a write of it may still land"
+    assert find_open_attempt(node.url) is attempt, "a write of it may still land"
     held.let_go.set()
     held.thread.join()
-    assert open_attempt(node.url) is None
+    assert find_open_attempt(node.url) is None
 
 
 def test_a_node_with_a_write_that_never_ends_is_busy(local_case: LocalCase) -> None:
@@ -222,7 +222,7 @@ def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> Non
     slower = cdir(local_case.url)
     seen = observe.observe_node(slower.store, slower.location, observe.LeaseWatch(Policy()))
     faster = cdir_init(local_case.url)
-    assert finish.stop_older(slower.store, slower.location, seen, "the slower one was here")
+    assert finish.fence_own_attempt(slower.store, slower.location, seen, "the slower one was here")
     faster.write(FILE, {})
     assert cdir_commit(faster)
 

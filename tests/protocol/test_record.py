@@ -16,11 +16,11 @@ from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_recor
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.node import Commit
 from cvcache.protocol import (
-    MAX_DEPTH,
-    MAX_ITEM_BYTES,
+    MAX_INLINE_ITEMS_BYTES,
+    MAX_JSON_DEPTH,
     MAX_RECORD_BYTES,
-    SCHEMA,
-    STATES,
+    RECORD_SCHEMA,
+    RECORD_STATES,
     Owner,
     Record,
     dump_inventory,
@@ -79,7 +79,7 @@ def records(draw: st.DrawFn) -> Record:
     return Record(
         seq=draw(st.integers(1, 999_999)),
         after=draw(ids | st.just("root")),
-        state=draw(st.sampled_from(STATES)),
+        state=draw(st.sampled_from(RECORD_STATES)),
         attempt=attempt,
         nonce=draw(ids),
         root=draw(st.sampled_from([IN_PLACE, attempt_root(attempt)])),
@@ -130,7 +130,7 @@ def test_names_in_the_log() -> None:
 def test_too_many_items_stay_in_the_inventory() -> None:
     rows = {f"{number:05d}.json": {"size": number, "note": "x" * 40} for number in range(1000)}
     data = dump_record(dataclasses.replace(FULL, items=rows))
-    assert len(data) < MAX_RECORD_BYTES - MAX_ITEM_BYTES
+    assert len(data) < MAX_RECORD_BYTES - MAX_INLINE_ITEMS_BYTES
     assert load_record(data).items is None
     assert load_inventory(dump_inventory(ATTEMPT, rows), ATTEMPT, "inventory") == rows
 
@@ -167,7 +167,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert load_record(row(colour="blue", owner={"host": "h", "mood": "good"})).owner == Owner(host="h")
 
 
-@pytest.mark.parametrize("version", [SCHEMA + 1, 10**30])
+@pytest.mark.parametrize("version", [RECORD_SCHEMA + 1, 10**30])
 def test_a_newer_schema_says_upgrade(version: int) -> None:
     with pytest.raises(NewerRecord, match="upgrade"):
         load_record(row(v=version, state="unheard-of"))
@@ -258,7 +258,7 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
 
 def test_a_deep_key_within_the_limit_can_be_written_on() -> None:
     deep: Any = 1
-    for _ in range(MAX_DEPTH - 10):
+    for _ in range(MAX_JSON_DEPTH - 10):
         deep = [deep]
     record = load_record(dump_record(dataclasses.replace(FULL, key=deep)))
     assert load_record(dump_record(record.next("removing", "0" * 16, ""))).key == deep
@@ -445,6 +445,6 @@ def test_a_log_that_nobody_began_is_foreign(store_case: StoreCase) -> None:
 
 def test_the_owner_elsewhere_is_elsewhere() -> None:
     """What the strangers of these tests rely on."""
-    from cvcache.protocol import is_dead
+    from cvcache.protocol import owner_is_dead
 
-    assert not is_dead(ELSEWHERE)
+    assert not owner_is_dead(ELSEWHERE)

@@ -16,7 +16,7 @@ import pytest
 
 from cvcache import NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol import (
-    STATES,
+    RECORD_STATES,
     Claim,
     Decision,
     FinishRemoval,
@@ -113,7 +113,7 @@ class Case:
 
 
 def _records() -> list[Record | None]:
-    states = [(state, KEY) for state in STATES] + [("committed", None)]
+    states = [(state, KEY) for state in RECORD_STATES] + [("committed", None)]
     found: list[Record | None] = [None]
     for (state, digest), root, unproven, shared in itertools.product(
         states, (IN_PLACE, attempt_root(ATTEMPT)), ((), (EARLIER,), (EARLIER, ATTEMPT)), (False, True)
@@ -224,7 +224,7 @@ def _claims() -> list[tuple[Case, Claim]]:
 
 
 def test_the_plain_root_is_claimed_exactly_when_nobody_else_may_write_there() -> None:
-    wrong = [(case, claim) for case, claim in _claims() if claim.plain != (not case.may_still_write)]
+    wrong = [(case, claim) for case, claim in _claims() if claim.in_place != (not case.may_still_write)]
     assert not wrong, wrong[:3]
 
 
@@ -237,13 +237,13 @@ def test_who_may_still_write_is_carried_on_for_ever() -> None:
 
 def test_only_the_plain_root_is_wiped_and_only_if_somebody_was_there() -> None:
     for case, claim in _claims():
-        assert claim.wipe == (claim.plain and case.record is not None), case
+        assert claim.sweep == (claim.in_place and case.record is not None), case
 
 
 def test_a_takeover_in_place_from_a_killed_process_lets_its_requests_land() -> None:
     for case, claim in _claims():
         killed = case.held and case.view.liveness is Liveness.DEAD
-        assert claim.settle == (killed and claim.plain), case
+        assert claim.settle == (killed and claim.in_place), case
 
 
 def test_an_own_older_attempt_is_stopped_first() -> None:
@@ -357,53 +357,53 @@ MINE, DEAD, EXPIRED = Liveness.MINE, Liveness.DEAD, Liveness.EXPIRED
 OWN_ROOT = {"root": attempt_root(ATTEMPT)}
 
 ROWS: dict[str, tuple[Observation, Request, Decision]] = {
-    "a first run": (Observation(), Request(KEY), Claim(plain=True)),
+    "a first run": (Observation(), Request(KEY), Claim(in_place=True)),
     "somebody's thesis": (Observation(foreign=True), Request(KEY, force=True), Refuse(NotACacheDir)),
     "a hit": (_seen("committed"), Request(KEY), Use()),
     "a hit without an opinion": (_seen("committed"), Request(None), Use()),
     "a hit after a shared attempt": (_seen("committed", shared=True), Request(KEY), Use()),
-    "a changed key": (_seen("committed"), Request(OTHER_KEY), Claim(plain=True, wipe=True)),
+    "a changed key": (_seen("committed"), Request(OTHER_KEY), Claim(in_place=True, sweep=True)),
     "a changed key after an out-voted owner": (
         _seen("committed", unproven=(EARLIER,), **OWN_ROOT),
         Request(OTHER_KEY),
-        Claim(plain=False, unproven=(EARLIER,)),
+        Claim(in_place=False, unproven=(EARLIER,)),
     ),
-    "forced, same key": (_seen("committed"), Request(KEY, force=True), Claim(plain=True, wipe=True)),
+    "forced, same key": (_seen("committed"), Request(KEY, force=True), Claim(in_place=True, sweep=True)),
     "forced with on_stale error": (
         _seen("committed"),
         Request(OTHER_KEY, force=True, on_stale=OnStale.ERROR),
-        Claim(plain=True, wipe=True),
+        Claim(in_place=True, sweep=True),
     ),
     "force does not rob": (_seen("claimed"), Request(KEY, force=True), Wait()),
     "busy": (_seen("claimed"), Request(KEY, wait=False), Refuse(NodeBusy)),
     "killed on this machine": (
         _seen("claimed", DEAD),
         Request(KEY),
-        Claim(plain=True, wipe=True, settle=True),
+        Claim(in_place=True, sweep=True, settle=True),
     ),
     "killed after it gave out work": (
         _seen("claimed", DEAD, shared=True),
         Request(KEY),
-        Claim(plain=False, unproven=(ATTEMPT,)),
+        Claim(in_place=False, unproven=(ATTEMPT,)),
     ),
-    "a notebook cell run again": (_seen("claimed", MINE), Request(KEY), Claim(plain=True, wipe=True, fence=True)),
+    "a notebook cell run again": (_seen("claimed", MINE), Request(KEY), Claim(in_place=True, sweep=True, fence=True)),
     "a notebook cell run again after path()": (
         _seen("claimed", MINE, shared=True),
         Request(KEY),
-        Claim(plain=False, fence=True, unproven=(ATTEMPT,)),
+        Claim(in_place=False, fence=True, unproven=(ATTEMPT,)),
     ),
     "silent on another machine": (
         _seen("claimed", EXPIRED),
         Request(KEY, wait=False),
-        Claim(plain=False, unproven=(ATTEMPT,)),
+        Claim(in_place=False, unproven=(ATTEMPT,)),
     ),
     "silent, itself after a silent one": (
         _seen("claimed", EXPIRED, unproven=(EARLIER,), **OWN_ROOT),
         Request(KEY),
-        Claim(plain=False, unproven=(EARLIER,)),
+        Claim(in_place=False, unproven=(EARLIER,)),
     ),
-    "failed": (_seen("failed"), Request(KEY, wait=False), Claim(plain=True, wipe=True)),
-    "removed": (_seen("removed"), Request(KEY), Claim(plain=True, wipe=True)),
+    "failed": (_seen("failed"), Request(KEY, wait=False), Claim(in_place=True, sweep=True)),
+    "removed": (_seen("removed"), Request(KEY), Claim(in_place=True, sweep=True)),
     "a removal that died": (_seen("removing", DEAD), Request(KEY), FinishRemoval()),
     "a removal that fell silent": (_seen("removing", EXPIRED), Request(KEY), FinishRemoval((ATTEMPT,))),
     "a removal under way": (_seen("removing"), Request(KEY), Wait()),
@@ -418,4 +418,4 @@ def test_row(row: str) -> None:
 
 def test_failed_with_workers_about_is_not_taken_over_in_place() -> None:
     record = Record(seq=2, after=ATTEMPT, state="failed", attempt=ATTEMPT, nonce="c" * 16, shared=True)
-    assert decide(Observation(record), Request(KEY)) == Claim(plain=False, unproven=(ATTEMPT,))
+    assert decide(Observation(record), Request(KEY)) == Claim(in_place=False, unproven=(ATTEMPT,))
