@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.browse import text
     from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
     from cvcache.browse.compare import difference
     from cvcache.browse.find import MOST_FOUND, matches, search
@@ -18,24 +17,23 @@ if TYPE_CHECKING:
     from cvcache.browse.rows import Level, Row, item_row, node_row, unseen_row
     from cvcache.browse.table_preview import TableHead, table_head
     from cvcache.browse.text import (
-        TIP_LINE,
+        MAX_TOOLTIP_LINE,
         environment_lines,
-        fields,
-        line,
-        lines,
         number_text,
-        plain,
-        row_bytes,
+        plain_line,
+        plain_text,
+        recorded_mapping,
+        recorded_size,
         shape_text,
         size_text,
-        tip,
+        strip_controls,
+        tooltip_html,
         value_text,
     )
     from cvcache.browse.tree import MOST_CHILDREN, Tree
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["text"],
     submod_attrs={
         "actions": ["Removal", "as_python", "removal", "remove", "withdraw"],
         "compare": ["difference"],
@@ -49,17 +47,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rows": ["Level", "Row", "item_row", "node_row", "unseen_row"],
         "table_preview": ["TableHead", "table_head"],
         "text": [
-            "TIP_LINE",
+            "MAX_TOOLTIP_LINE",
             "environment_lines",
-            "fields",
-            "line",
-            "lines",
             "number_text",
-            "plain",
-            "row_bytes",
+            "plain_line",
+            "plain_text",
+            "recorded_mapping",
+            "recorded_size",
             "shape_text",
             "size_text",
-            "tip",
+            "strip_controls",
+            "tooltip_html",
             "value_text",
         ],
         "tree": ["MOST_CHILDREN", "Tree"],

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cvcache.browse.rows import Row
-from cvcache.browse.text import plain, row_bytes, size_text
+from cvcache.browse.text import recorded_size, size_text, strip_controls
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
 from cvcache.protocol import check_removal, remove_node
@@ -92,7 +92,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _some(urls: tuple[str, ...]) -> list[str]:
-    named = [f"  {plain(url)}" for url in urls[:_NAMED]]
+    named = [f"  {strip_controls(url)}" for url in urls[:_NAMED]]
     return [*named, f"  and {len(urls) - _NAMED:,} more"] if len(urls) > _NAMED else named
 
 
@@ -116,7 +116,7 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)
     outdated = [one.node.url for one in tree.made_from({entry.node.location for entry in entries})]
-    size = sum(row_bytes(item) or 0 for item in rows)
+    size = sum(recorded_size(item) or 0 for item in rows)
     attempts = tuple(record.attempt for entry in entries if (record := entry.node.record()) is not None)
     return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls), attempts)
 

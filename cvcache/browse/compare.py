@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.row_facts import duration_text
-from cvcache.browse.text import row_bytes, shape_text, size_text
+from cvcache.browse.text import plain_line, recorded_size, shape_text, size_text, value_text
 from cvcache.keys import explain
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def difference(a: Row, b: Row) -> tuple[str, ...]:
         if len(lines) == MOST_LINES:
             lines.append("… there are more differences than are shown")
             break
-        lines.append(words.line(text, 1000))
+        lines.append(plain_line(text, 1000))
     return tuple(lines)
 
 
@@ -76,9 +75,9 @@ def _duration_lines(a: float | None, b: float | None) -> Iterator[str]:
 
 def _rows_lines(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for label, only in (("first", a.keys() - b.keys()), ("second", b.keys() - a.keys())):
-        yield from (f"{words.line(name)}: only in the {label}" for name in sorted(only))
+        yield from (f"{plain_line(name)}: only in the {label}" for name in sorted(only))
     for name in sorted(a.keys() & b.keys()):
-        yield from _item_lines(f"{words.line(name)}: ", a[name], b[name])
+        yield from _item_lines(f"{plain_line(name)}: ", a[name], b[name])
 
 
 def _item_lines(before: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
@@ -89,8 +88,8 @@ def _item_lines(before: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iter
             if was != now:
                 changed = True
                 yield f"{before}{name} {was} -> {now}"
-    was, now = (size_text(row_bytes(row)) or "unknown" for row in (a, b))
-    if row_bytes(a) != row_bytes(b):
+    was, now = (size_text(recorded_size(row)) or "unknown" for row in (a, b))
+    if recorded_size(a) != recorded_size(b):
         yield f"{before}size {was} -> {now}" + ("" if was != now else " (not the same number of bytes)")
     elif not changed and a.get("sha256") != b.get("sha256") and "sha256" in a and "sha256" in b:
         yield f"{before}other content of the same size"
@@ -101,5 +100,5 @@ def _text(name: str, row: Mapping[str, Any]) -> str:
     if name not in row:
         return "none"
     if name == "shape":
-        return shape_text({"shape": row["shape"]}) or words.value_text(row["shape"])
-    return words.value_text(row[name], 200)
+        return shape_text({"shape": row["shape"]}) or value_text(row["shape"])
+    return value_text(row[name], 200)

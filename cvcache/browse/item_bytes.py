@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache.browse.text import line, row_bytes
+from cvcache.browse.text import plain_line, recorded_size
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats import ItemPath
 from cvcache.protocol import raise_if_replaced
@@ -30,8 +30,8 @@ class Raw:
 def told(error: BaseException) -> str:
     """Return an error as one line for people."""
     if isinstance(error, CvcacheError):
-        return line(str(error), 1000)
-    return line(f"it cannot be read: {type(error).__name__}: {error}", 1000)
+        return plain_line(str(error), 1000)
+    return plain_line(f"it cannot be read: {type(error).__name__}: {error}", 1000)
 
 
 def place_of(row: Row) -> ItemPath:
@@ -66,7 +66,7 @@ def head(row: Row, limit: int) -> Raw:
 
 def tail(row: Row, limit: int) -> Raw:
     """Return the last bytes of a file item, at most `limit`; raises and costs what `head` does."""
-    size = row_bytes(row.meta)
+    size = recorded_size(row.meta)
     if size is not None and size <= limit:
         return head(row, limit)
     place = place_of(row)

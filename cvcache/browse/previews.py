@@ -10,9 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, Raw, head, tail, told
-from cvcache.browse.text import row_bytes, size_text
+from cvcache.browse.text import (
+    plain_text,
+    recorded_count,
+    recorded_list,
+    recorded_mapping,
+    recorded_number,
+    recorded_size,
+    size_text,
+    value_text,
+)
 from cvcache.image import COLORS
 from cvcache.logs import Tail, read_log_end
 from cvcache.store import check_item_name, is_item_dir, redact_url
@@ -55,17 +63,17 @@ class Histogram:
 
 def histogram(row: Row) -> tuple[Histogram, ...]:
     """Return the recorded histogram of each channel that has one; no store call."""
-    recorded = words.members(row.meta.get("histogram"))[:MOST_CHANNELS]
-    channels, contrast = words.members(row.meta.get("channels")), words.members(row.meta.get("contrast"))
+    recorded = recorded_list(row.meta.get("histogram"))[:MOST_CHANNELS]
+    channels, contrast = recorded_list(row.meta.get("channels")), recorded_list(row.meta.get("contrast"))
     found = []
-    for i, fields in enumerate(recorded):
-        bins = words.fields(fields)
-        start, width = words.number(bins.get("start")), words.number(bins.get("width"))
-        counts = [words.count(n) for n in words.members(bins.get("counts"))]
+    for i, one in enumerate(recorded):
+        bins = recorded_mapping(one)
+        start, width = recorded_number(bins.get("start")), recorded_number(bins.get("width"))
+        counts = [recorded_count(n) for n in recorded_list(bins.get("counts"))]
         whole = tuple(n for n in counts if n is not None)
         if start is None or width is None or width <= 0 or not counts or len(whole) != len(counts):
             continue
-        name = words.value_text(channels[i], 60) if i < len(channels) else "" if len(recorded) == 1 else str(i)
+        name = value_text(channels[i], 60) if i < len(channels) else "" if len(recorded) == 1 else str(i)
         color = "FFFFFF" if len(recorded) == 1 else COLORS[i % len(COLORS)]
         window = _window(contrast[i]) if i < len(contrast) else None
         found.append(Histogram(name, color, float(start), float(width), whole, window))
@@ -73,7 +81,7 @@ def histogram(row: Row) -> tuple[Histogram, ...]:
 
 
 def _window(pair: object) -> tuple[float, float] | None:
-    numbers = [number for n in words.members(pair)[:3] if (number := words.number(n)) is not None]
+    numbers = [number for n in recorded_list(pair)[:3] if (number := recorded_number(n)) is not None]
     return (float(numbers[0]), float(numbers[1])) if len(numbers) == 2 else None  # noqa: PLR2004 - black and full colour
 
 
@@ -90,7 +98,7 @@ def text_head(row: Row, limit: int = TEXT_BYTES) -> str:
         return ""
     if is_item_dir(row.name):
         return "A directory of many objects; there is no text in it to show."
-    size = row_bytes(row.meta)
+    size = recorded_size(row.meta)
     notebook = row.name.endswith(".ipynb") and (size is None or size <= NOTEBOOK_BYTES)
     try:
         raw = head(row, NOTEBOOK_BYTES if notebook else limit)
@@ -103,7 +111,7 @@ def text_head(row: Row, limit: int = TEXT_BYTES) -> str:
         return cells
     if row.name.endswith((".json", ".ref")):
         raw = _indented(raw, link=row.name.endswith(".ref"))
-    text = words.lines(raw.data[:limit].decode(errors="replace"))
+    text = plain_text(raw.data[:limit].decode(errors="replace"))
     return text if raw.whole and len(raw.data) <= limit else f"{text}\n[… the rest is left out]"
 
 
@@ -125,17 +133,17 @@ def _notebook_text(raw: Raw, limit: int) -> str:
         content = json.loads(raw.data)
     except (ValueError, RecursionError):
         return ""
-    cells = words.members(words.fields(content).get("cells"))
-    text = words.lines("\n\n".join(_cells(cells[:MOST_CELLS])))
+    cells = recorded_list(recorded_mapping(content).get("cells"))
+    text = plain_text("\n\n".join(_cells(cells[:MOST_CELLS])))
     return text if len(text) <= limit else f"{text[:limit]}\n[… the rest is left out]"
 
 
 def _cells(cells: list[Any]) -> Iterator[str]:
     for cell in cells:
-        kind = words.value_text(words.fields(cell).get("cell_type", "cell"), 20)
-        source = words.fields(cell).get("source", "")
+        kind = value_text(recorded_mapping(cell).get("cell_type", "cell"), 20)
+        source = recorded_mapping(cell).get("source", "")
         said = (
-            source if isinstance(source, str) else "".join(part for part in words.members(source) if type(part) is str)
+            source if isinstance(source, str) else "".join(part for part in recorded_list(source) if type(part) is str)
         )
         yield f"[{kind}]\n{said}"
 
@@ -157,7 +165,7 @@ def log_tail(row: Row, limit: int = LOG_BYTES, name: str = "run.log") -> str:
         return f"[{told(error)}]"
     if raw is None:
         return ""
-    text = words.lines(raw.data.decode(errors="replace"))
+    text = plain_text(raw.data.decode(errors="replace"))
     return text if raw.whole else f"[… what comes before is left out]\n{text.partition(chr(10))[2] or text}"
 
 

@@ -7,9 +7,21 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse import text as words
 from cvcache.browse.item_bytes import TROUBLE, told
-from cvcache.browse.text import environment_lines, row_bytes, shape_text, size_text
+from cvcache.browse.text import (
+    MAX_PARTS,
+    environment_lines,
+    join_line,
+    number_text,
+    plain_line,
+    plain_text,
+    recorded_list,
+    recorded_mapping,
+    recorded_size,
+    shape_text,
+    size_text,
+    value_text,
+)
 from cvcache.node import resolve_relative
 from cvcache.protocol import Record, describe_owner, read_newest_record
 from cvcache.store import redact_url
@@ -45,14 +57,14 @@ def facts(row: Row, *, environment: bool = False) -> tuple[Fact, ...]:
             kept.append(("…", "more is recorded than is shown"))
             break
         if text:
-            kept.append((words.line(label, 80), text))
+            kept.append((plain_line(label, 80), text))
     return tuple(kept)
 
 
 def why(row: Row) -> tuple[str, ...]:
     """Return why the newest attempt at a node was begun, one difference a line; no store call."""
     record = row.record
-    return tuple(words.line(reason, 1000) for reason in record.reason[:MOST_FACTS]) if record else ()
+    return tuple(plain_line(reason, 1000) for reason in record.reason[:MOST_FACTS]) if record else ()
 
 
 def error_text(row: Row) -> str:
@@ -61,12 +73,12 @@ def error_text(row: Row) -> str:
     Of what could not be read, why.
     """
     if row.state == "unreadable":
-        return words.lines(row.note)
+        return plain_text(row.note)
     error = row.node.error if row.record is not None else None
     if not error:
         return ""
     head = f"{error.get('type', 'error')}: {error.get('message', '')}"
-    return words.lines("\n\n".join(part for part in (head, error.get("traceback", "")) if part))
+    return plain_text("\n\n".join(part for part in (head, error.get("traceback", "")) if part))
 
 
 def key_text(row: Row) -> str:
@@ -75,7 +87,7 @@ def key_text(row: Row) -> str:
     if record is None or record.key is None:
         return ""
     # what is not printable comes spelled out; what is, as it is
-    text = words.lines(json.dumps(record.key, indent=2, ensure_ascii=False, default=str))
+    text = plain_text(json.dumps(record.key, indent=2, ensure_ascii=False, default=str))
     data = text.encode("utf-8", "replace")
     return text if len(data) <= KEY_BYTES else f"{data[:KEY_BYTES].decode(errors='ignore')}\n… the rest is left out"
 
@@ -100,7 +112,7 @@ def stale_because(row: Row) -> tuple[str, ...]:
 
 def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
-    name = words.line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
+    name = plain_line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
     path = resolve_relative(row.node.location, url)
     if path is None:
         return f"{name}: lies in another store, which was not asked"
@@ -124,20 +136,20 @@ def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record |
 
 def _short(version: str) -> str:
     """Return a version as `explain` shows it: the head of its digest, and that of a forced attempt."""
-    return "+".join(words.line(part, 60)[:8] for part in version.split("+")[:2])
+    return "+".join(plain_line(part, 60)[:8] for part in version.split("+")[:2])
 
 
 def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
     yield "state", row.state or "not looked at"
-    yield "URL", words.line(row.node.url, 2000)
+    yield "URL", plain_line(row.node.url, 2000)
     record = row.record
     if record is None:
-        yield "note", words.line(row.note)
+        yield "note", plain_line(row.note)
         return
     if record.state == "claimed":
-        yield "written by", words.line(describe_owner(record))
+        yield "written by", plain_line(describe_owner(record))
     if record.error:
-        yield "error", words.line(f"{record.error.get('type', '')}: {record.error.get('message', '')}", 1000)
+        yield "error", plain_line(f"{record.error.get('type', '')}: {record.error.get('message', '')}", 1000)
     if record.state == "committed":
         yield from _commit_facts(row, record)
     try:
@@ -145,7 +157,7 @@ def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
         yield from _user_facts(record.meta)
         if environment:
             made = environment_lines(row.node.environment())
-            yield from ((label, words.line(text, 20_000)) for label, text in made)
+            yield from ((label, plain_line(text, 20_000)) for label, text in made)
     except TROUBLE as error:
         yield "trouble", told(error)
 
@@ -156,91 +168,91 @@ def _commit_facts(row: Row, record: Record) -> Iterator[Fact]:
         return
     yield "committed", time_text(commit.time)
     yield "took", duration_text(commit.duration)
-    yield "host", words.line(commit.host)
-    yield "version", words.line(commit.version)
+    yield "host", plain_line(commit.host)
+    yield "version", plain_line(commit.version)
     if commit.root != ".":
-        yield "data in", words.line(commit.root)
+        yield "data in", plain_line(commit.root)
     yield "made from", f"{len(record.inputs)} items of other nodes" if record.inputs else ""
 
 
 def _content_facts(row: Row) -> Iterator[Fact]:
     rows = row.node.rows()
-    sizes = [size for recorded in rows.values() if (size := row_bytes(recorded)) is not None]
+    sizes = [size for recorded in rows.values() if (size := recorded_size(recorded)) is not None]
     yield "items", f"{len(rows)}, {size_text(sum(sizes))}" if sizes else str(len(rows))
 
 
 def _user_facts(meta: object) -> Iterator[Fact]:
-    for name, value in words.fields(meta).items():
-        yield f"meta {name}", words.value_text(value)
+    for name, value in recorded_mapping(meta).items():
+        yield f"meta {name}", value_text(value)
 
 
 def _item_facts(row: Row) -> Iterator[Fact]:
     meta = row.meta
-    yield "kind", words.line(row.kind)
+    yield "kind", plain_line(row.kind)
     yield "state", row.state
     if row.state == "foreign":
         yield "note", "not written by cvcache"
     yield from _array_facts(meta)
     yield from _pixel_facts(meta)
     yield from _table_facts(meta)
-    yield "arrays", words.joined(words.value_text(name, 60) for name in words.fields(meta.get("arrays")))
-    yield "leads to", words.line(redact_url(meta["url"]), 2000) if isinstance(meta.get("url"), str) else ""
-    yield "size", size_text(row_bytes(meta))
-    yield "objects", words.number_text(meta["objects"]) if "objects" in meta else ""
+    yield "arrays", join_line(value_text(name, 60) for name in recorded_mapping(meta.get("arrays")))
+    yield "leads to", plain_line(redact_url(meta["url"]), 2000) if isinstance(meta.get("url"), str) else ""
+    yield "size", size_text(recorded_size(meta))
+    yield "objects", number_text(meta["objects"]) if "objects" in meta else ""
     yield "copied along", "no" if meta.get("track") is False else ""
     yield "written", "not yet whole" if meta.get("complete") is False else ""
-    yield "SHA-256", words.value_text(meta.get("sha256", ""), 64)
+    yield "SHA-256", value_text(meta.get("sha256", ""), 64)
     yield from _user_facts(meta.get("user"))
 
 
 def _array_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
-    axes = [words.value_text(axis, 20) for axis in words.members(meta.get("axes"))]
-    unit = words.fields(meta.get("unit"))
-    shape = words.members(meta.get("shape"))
+    axes = [value_text(axis, 20) for axis in recorded_list(meta.get("axes"))]
+    unit = recorded_mapping(meta.get("unit"))
+    shape = recorded_list(meta.get("shape"))
     # an array of no axes has a shape too
-    yield "shape", words.line(shape_text(meta)) if shape else "one number" if meta.get("shape") == [] else ""
-    yield "axes", words.joined(axes, " ")
-    yield "dtype", words.value_text(meta.get("dtype", ""), 80)
+    yield "shape", plain_line(shape_text(meta)) if shape else "one number" if meta.get("shape") == [] else ""
+    yield "axes", join_line(axes, " ")
+    yield "dtype", value_text(meta.get("dtype", ""), 80)
     for label in ("scale", "translation"):
-        numbers = [words.number_text(n) for n in words.members(meta.get(label))]
+        numbers = [number_text(n) for n in recorded_list(meta.get(label))]
         if len(numbers) == len(axes):
-            yield label, words.joined(_with_unit(*pair, unit) for pair in zip(axes, numbers, strict=True))
+            yield label, join_line(_with_unit(*pair, unit) for pair in zip(axes, numbers, strict=True))
         else:
-            yield label, words.joined(numbers)
+            yield label, join_line(numbers)
 
 
 def _with_unit(axis: str, number: str, unit: Mapping[str, Any]) -> str:
-    return f"{axis} {number} {words.value_text(unit[axis], 40)}" if axis in unit else f"{axis} {number}"
+    return f"{axis} {number} {value_text(unit[axis], 40)}" if axis in unit else f"{axis} {number}"
 
 
 def _pixel_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
-    shapes = words.members(meta.get("shapes"))
+    shapes = recorded_list(meta.get("shapes"))
     if "levels" in meta:
-        extents = (shape_text({"shape": shape}) for shape in shapes[: words.MOST_PARTS + 1])
-        yield "levels", words.joined([words.number_text(meta["levels"]), *extents], "; ")
+        extents = (shape_text({"shape": shape}) for shape in shapes[: MAX_PARTS + 1])
+        yield "levels", join_line([number_text(meta["levels"]), *extents], "; ")
     for label in ("chunks", "shards"):
-        extents = (shape_text({"shape": shape}) for shape in words.members(meta.get(label))[:1])
-        yield label, words.joined(extents)
-    channels = [words.value_text(name, 60) for name in words.members(meta.get("channels"))]
-    yield "channels", words.joined(channels)
+        extents = (shape_text({"shape": shape}) for shape in recorded_list(meta.get(label))[:1])
+        yield label, join_line(extents)
+    channels = [value_text(name, 60) for name in recorded_list(meta.get("channels"))]
+    yield "channels", join_line(channels)
     for label in ("contrast", "range"):
-        yield label, words.joined(map(_span, words.members(meta.get(label))))
+        yield label, join_line(map(_span, recorded_list(meta.get(label))))
 
 
 def _span(pair: object) -> str:
-    return " to ".join(words.number_text(n) for n in words.members(pair)[:2]) or "unknown"
+    return " to ".join(number_text(n) for n in recorded_list(pair)[:2]) or "unknown"
 
 
 def _table_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
     if "rows" in meta:
-        yield "rows", words.number_text(meta["rows"])
-    columns, dtypes = words.members(meta.get("columns")), words.members(meta.get("dtypes"))
+        yield "rows", number_text(meta["rows"])
+    columns, dtypes = recorded_list(meta.get("columns")), recorded_list(meta.get("dtypes"))
     if len(columns) == len(dtypes):
         pairs = zip(columns, dtypes, strict=True)
-        yield "columns", words.joined(f"{words.value_text(a, 60)} ({words.value_text(b, 40)})" for a, b in pairs)
+        yield "columns", join_line(f"{value_text(a, 60)} ({value_text(b, 40)})" for a, b in pairs)
     else:
-        yield "columns", words.joined(words.value_text(name, 60) for name in columns)
-    yield "coordinates", words.joined(words.value_text(name, 60) for name in words.members(meta.get("coordinates")))
+        yield "columns", join_line(value_text(name, 60) for name in columns)
+    yield "coordinates", join_line(value_text(name, 60) for name in recorded_list(meta.get("coordinates")))
 
 
 def time_text(time: datetime.datetime | None) -> str:

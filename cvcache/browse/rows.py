@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.text import row_bytes
+from cvcache.browse.text import recorded_size
 from cvcache.node import item_io
 from cvcache.protocol import describe_owner
 from cvcache.store import is_item_dir, layout
@@ -202,7 +202,7 @@ def _facts(row: Mapping[str, Any]) -> tuple[str, tuple[int, ...], str, int | Non
         kind if isinstance(kind, str) and kind else "file",
         tuple(shape) if whole and isinstance(shape, list) else (),
         dtype if isinstance(dtype, str) else "",
-        row_bytes(row),
+        recorded_size(row),
     )
 
 

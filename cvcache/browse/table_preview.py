@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.item_bytes import TROUBLE, head, place_of, told
-from cvcache.browse.text import count, line, size_text, value_text
+from cvcache.browse.text import plain_line, recorded_count, size_text, value_text
 from cvcache.errors import DataError
 from cvcache.store import RangeReader
 
@@ -65,7 +65,7 @@ def table_head(row: Row, rows: int = 200) -> TableHead | None:
     except ImportError:
         return TableHead(note="Parquet is read with pyarrow: pip install 'cvcache[tables]'")
     except (*TROUBLE, *_STRANGE) as error:
-        return TableHead(total=count(row.meta.get("rows")), note=told(error))
+        return TableHead(total=recorded_count(row.meta.get("rows")), note=told(error))
 
 
 def _csv_head(row: Row, most: int) -> TableHead:
@@ -84,7 +84,7 @@ def _csv_head(row: Row, most: int) -> TableHead:
     if ended and not raw.whole and not cut_names:
         lines[1:] = lines[1:-1]  # the bytes end inside it
     names, body = (lines[0], lines[1:]) if lines else ([], [])
-    recorded = count(row.meta.get("rows"))
+    recorded = recorded_count(row.meta.get("rows"))
     total = recorded if recorded is not None else len(body) if ended and raw.whole and not cut else None
     return _head(names, body[:most], total, cut, cut_names=cut_names)
 
@@ -101,9 +101,9 @@ def _head(
     if total is None or total > len(body):
         left_out.append(f"the first {len(body)} rows" + (f" of {total}" if total is not None else ""))
     wide = min(wide, MOST_COLUMNS)
-    shown = [[line(cell, CELL) for cell in cells[:wide]] for cells in (names, *body)]
+    shown = [[plain_line(cell, CELL) for cell in cells[:wide]] for cells in (names, *body)]
     columns, *rows = [(*cells, *[""] * (wide - len(cells))) for cells in shown]
-    return TableHead(columns, tuple(rows), total, line("; ".join(left_out)))
+    return TableHead(columns, tuple(rows), total, plain_line("; ".join(left_out)))
 
 
 def _parquet_head(row: Row, most: int) -> TableHead:

@@ -1,4 +1,4 @@
-"""What others wrote and recorded as short plain text: whatever it says, nothing here raises or grows long."""
+"""Recorded values as short plain text. A record may hold anything: nothing here raises, and no text grows long."""
 
 from __future__ import annotations
 
@@ -10,119 +10,119 @@ from typing import Any
 
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-    # what turns the direction of writing around, or breaks a line unseen, makes a name look like another one
+    # marks of direction and unseen line breaks make one name look like another
     r"|[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
-LONGEST = 300
+MAX_VALUE_LENGTH = 300
 """Characters of one value."""
-MOST_PARTS = 24
-"""Members of a list or mapping that are shown."""
-MOST_MEMBERS = 4096
-"""Members of a list that are looked at."""
-DEEPEST = 4
-MOST_DIGITS = 10**40
-TIP_LINE, TIP_LINES = 600, 12
-"""Characters of a line of a tooltip, and its lines."""
-MOST_BYTES = 1 << 63
-"""No store keeps as much; a record may say so."""
-_MOST_AXES = 32
-_LONGEST_NUMBER = 40  # characters of a number, as somebody else may have recorded it
+MAX_PARTS = 24
+"""Elements of a list or mapping that are shown."""
+MAX_LIST_LENGTH = 4096
+"""Elements of a list that are read."""
+MAX_DEPTH = 4
+MAX_NUMBER = 10**40
+MAX_TOOLTIP_LINE, MAX_TOOLTIP_LINES = 600, 12
+"""Characters of one line of a tooltip, and number of lines."""
+MAX_SIZE = 1 << 63
+"""A recorded size from here on is not believed."""
+_MAX_AXES = 32
+_MAX_NUMBER_LENGTH = 40
 
 
-def plain(text: str) -> str:
-    """Return `text` without escape sequences, control characters and turns of direction; lines and tabs stay."""
+def strip_controls(text: str) -> str:
+    """Return `text` without escape sequences, control characters and marks of direction; lines and tabs stay."""
     return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
-def line(text: str, longest: int = LONGEST) -> str:
-    """Return foreign text as one plain line, cut at `longest` characters."""
-    shown = plain(text[: longest * 4]).encode("utf-8", "replace").decode()
+def plain_line(text: str, max_length: int = MAX_VALUE_LENGTH) -> str:
+    """Return untrusted text as one plain line, cut at `max_length` characters."""
+    shown = strip_controls(text[: max_length * 4]).encode("utf-8", "replace").decode()
     shown = " ".join(shown.split())
-    return shown if len(shown) <= longest and len(text) <= longest * 4 else shown[: longest - 1] + "…"
+    return shown if len(shown) <= max_length and len(text) <= max_length * 4 else shown[: max_length - 1] + "…"
 
 
-def lines(text: str) -> str:
-    """Return foreign text of several lines as plain text."""
-    return plain(text).encode("utf-8", "replace").decode()
+def plain_text(text: str) -> str:
+    """Return untrusted text as plain text of several lines."""
+    return strip_controls(text).encode("utf-8", "replace").decode()
 
 
-def tip(text: str) -> str:
-    """Return plain text as a tooltip: Qt takes what looks like HTML for it, so it is spelled as such throughout."""
-    shown = [line(part, TIP_LINE) for part in text.split("\n")[:TIP_LINES]]
+def tooltip_html(text: str) -> str:
+    """Return text as escaped HTML for a tooltip: Qt would render text that looks like HTML."""
+    shown = [plain_line(part, MAX_TOOLTIP_LINE) for part in text.split("\n")[:MAX_TOOLTIP_LINES]]
     return "<qt>" + "<br>".join(map(html.escape, shown)) + "</qt>" if text else ""
 
 
-def value_text(value: object, longest: int = LONGEST) -> str:
+def value_text(value: object, max_length: int = MAX_VALUE_LENGTH) -> str:
     """Return any recorded value as one plain line."""
-    return line("".join(_pieces(value, DEEPEST)), longest)
+    return plain_line("".join(_parts(value, MAX_DEPTH)), max_length)
 
 
-def _pieces(value: object, deep: int) -> Iterator[str]:
+def _parts(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
-        yield value[: LONGEST * 4]
+        yield value[: MAX_VALUE_LENGTH * 4]
     elif isinstance(value, (Mapping, list, tuple)):
-        yield from _collection(value, deep)
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST_DIGITS:
+        yield from _collection(value, depth)
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_NUMBER:
         yield "a number of many digits"  # Python refuses to spell one of thousands
     else:
-        yield str(value)[:LONGEST]
+        yield str(value)[:MAX_VALUE_LENGTH]
 
 
-def _collection(value: Mapping[Any, Any] | Sequence[Any], deep: int) -> Iterator[str]:
+def _collection(value: Mapping[Any, Any] | Sequence[Any], depth: int) -> Iterator[str]:
     named = isinstance(value, Mapping)
-    if not deep:
+    if not depth:
         yield "{…}" if named else "[…]"
         return
     yield "{" if named else "["
     for i, part in enumerate(value):
         yield ", " if i else ""
-        if i == MOST_PARTS:
+        if i == MAX_PARTS:
             yield f"… {len(value) - i} more"
             break
-        yield from _pieces(part, deep - 1)
+        yield from _parts(part, depth - 1)
         if isinstance(value, Mapping):
             yield ": "
-            yield from _pieces(value[part], deep - 1)
+            yield from _parts(value[part], depth - 1)
     yield "}" if named else "]"
 
 
-def number(value: object) -> float | int | None:
-    """Return a recorded number if it is one that is finite and no bool."""
+def recorded_number(value: object) -> float | int | None:
+    """Return a recorded value if it is a finite number and no bool."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if abs(value) < MOST_DIGITS and not math.isnan(value) else None
+    return value if abs(value) < MAX_NUMBER and not math.isnan(value) else None
 
 
-def count(value: object) -> int | None:
-    """Return a recorded count if it is a whole number that is not negative."""
-    return value if isinstance(value, int) and number(value) is not None and value >= 0 else None
+def recorded_count(value: object) -> int | None:
+    """Return a recorded value if it is a whole number and not negative."""
+    return value if isinstance(value, int) and recorded_number(value) is not None and value >= 0 else None
 
 
-def members(value: object) -> list[Any]:
-    """Return the members of a recorded list, of a long one the first; nothing for what is none."""
-    return list(value[:MOST_MEMBERS]) if isinstance(value, (list, tuple)) else []
+def recorded_list(value: object) -> list[Any]:
+    """Return the first elements of a recorded list; an empty list for any other value."""
+    return list(value[:MAX_LIST_LENGTH]) if isinstance(value, (list, tuple)) else []
 
 
-def fields(value: object) -> Mapping[str, Any]:
-    """Return a recorded mapping; nothing for what is none."""
+def recorded_mapping(value: object) -> Mapping[str, Any]:
+    """Return a recorded mapping; an empty one for any other value."""
     return value if isinstance(value, Mapping) else {}
 
 
 def number_text(value: object) -> str:
-    """Return a number without digits that say nothing."""
-    found = number(value)
-    return value_text(value, 40) if found is None else f"{found:.6g}" if isinstance(found, float) else str(found)
+    """Return a number as text of six significant digits."""
+    number = recorded_number(value)
+    return value_text(value, 40) if number is None else f"{number:.6g}" if isinstance(number, float) else str(number)
 
 
-def joined(values: Iterable[str], between: str = ", ") -> str:
-    """Return some texts in one line; of many, the first."""
+def join_line(values: Iterable[str], separator: str = ", ") -> str:
+    """Return texts in one line; of many, the first."""
     shown: list[str] = []
     for value in values:
-        if len(shown) == MOST_PARTS:
+        if len(shown) == MAX_PARTS:
             shown.append("…")
             break
         shown.append(value)
-    return line(between.join(shown))
+    return plain_line(separator.join(shown))
 
 
 def size_text(size: float | None) -> str:
@@ -136,28 +136,31 @@ def size_text(size: float | None) -> str:
     return ""
 
 
-def row_bytes(row: Mapping[str, Any]) -> int | None:
-    """Return how many bytes an item has, where it is recorded."""
-    size = row.get("size", row.get("bytes"))
-    return size if type(size) is int and 0 <= size < MOST_BYTES else None
+def recorded_size(meta: Mapping[str, Any]) -> int | None:
+    """Return the size of an item in bytes, where it is recorded."""
+    size = meta.get("size", meta.get("bytes"))
+    return size if type(size) is int and 0 <= size < MAX_SIZE else None
 
 
-def shape_text(row: Mapping[str, Any]) -> str:
-    """Return the extent of an item, where it is recorded: of its axes in pixels, or its rows."""
-    shape = row.get("shape")
+def shape_text(meta: Mapping[str, Any]) -> str:
+    """Return the shape of an array, or the number of rows of a table, where it is recorded."""
+    shape = meta.get("shape")
     if isinstance(shape, (list, tuple)) and shape:
-        return "x".join(str(n)[:_LONGEST_NUMBER] for n in shape[:_MOST_AXES])
-    return f"{str(row['rows'])[:_LONGEST_NUMBER]} rows" if "rows" in row else ""
+        return "x".join(str(n)[:_MAX_NUMBER_LENGTH] for n in shape[:_MAX_AXES])
+    return f"{str(meta['rows'])[:_MAX_NUMBER_LENGTH]} rows" if "rows" in meta else ""
 
 
-def environment_lines(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield label and text of what a result was made with, as `CacheDir.environment` gives it."""
-    if made:
-        packages = made.get("packages")
+def environment_lines(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield label and text of an environment, as `CacheDir.environment` returns it."""
+    if environment:
+        packages = environment.get("packages")
         versions = packages.items() if isinstance(packages, Mapping) else ()
         loaded = ", ".join(f"{name} {version}" for name, version in versions)
-        yield "python", f"{made.get('python')} ({made.get('platform')})" + (f" with {loaded}" if loaded else "")
-        peak = made.get("peak_memory")
+        yield (
+            "python",
+            f"{environment.get('python')} ({environment.get('platform')})" + (f" with {loaded}" if loaded else ""),
+        )
+        peak = environment.get("peak_memory")
         yield "peak memory of the process", size_text(peak) if type(peak) is int else "unknown"
-    if isinstance(git := made.get("git"), Mapping):
+    if isinstance(git := environment.get("git"), Mapping):
         yield "git", f"{git.get('commit')}{', with changes not committed' if git.get('dirty') else ''}"

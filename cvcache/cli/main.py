@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from cvcache.browse import plain
+from cvcache.browse import strip_controls
 from cvcache.cli.terminal import complain, prepare, print_json, print_line, progress
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
 from cvcache.store import parse_storage_option
@@ -209,7 +209,7 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
     if as_json:
         print_json({"url": node.url, "state": node.state, "log": text})
     else:
-        click.echo(plain(text), nl=False)
+        click.echo(strip_controls(text), nl=False)
 
 
 def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
@@ -228,7 +228,7 @@ def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
         if as_json:
             print_line(json.dumps({"log": new}))
         else:
-            click.echo(plain(new), nl=False)
+            click.echo(strip_controls(new), nl=False)
 
 
 @cli.command()

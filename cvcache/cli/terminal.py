@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import click
 
-from cvcache.browse import plain
+from cvcache.browse import strip_controls
 
 
 def print_line(text: str) -> None:
     """Print one line of a report."""
-    click.echo(plain(text))
+    click.echo(strip_controls(text))
 
 
 def print_json(value: object) -> None:
@@ -27,7 +27,7 @@ def print_json(value: object) -> None:
 
 def complain(text: object) -> None:
     """Print an error on stderr."""
-    click.echo(plain(f"cvcache: {text}"), err=True)
+    click.echo(strip_controls(f"cvcache: {text}"), err=True)
 
 
 def prepare() -> None:
@@ -47,10 +47,10 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():
-        yield lambda text: click.echo(plain(text), err=True)
+        yield lambda text: click.echo(strip_controls(text), err=True)
     else:
         from rich.console import Console
 
         console = Console(stderr=True)
         with console.status("working"):
-            yield lambda text: console.print(plain(text), highlight=False, markup=False)
+            yield lambda text: console.print(strip_controls(text), highlight=False, markup=False)

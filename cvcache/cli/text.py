@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cvcache.browse import environment_lines, plain, row_bytes, shape_text, size_text
+from cvcache.browse import environment_lines, recorded_size, shape_text, size_text, strip_controls
 from cvcache.node import CacheDir
 from cvcache.tree import Entry, place_state
 
@@ -18,7 +18,7 @@ _COLUMNS = ("node", "state", "items", "shape", "size", "time")
 def item_line(name: str, row: Mapping[str, Any]) -> str:
     """Return one line about an item."""
     return "  ".join(
-        part for part in (name, shape_text(row), str(row.get("dtype", "")), size_text(row_bytes(row))) if part
+        part for part in (name, shape_text(row), str(row.get("dtype", "")), size_text(recorded_size(row))) if part
     )
 
 
@@ -36,7 +36,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     shown = ", ".join(names[:_ITEMS_SHOWN]) + (
         f" and {len(names) - _ITEMS_SHOWN} more" if len(names) > _ITEMS_SHOWN else ""
     )
-    sizes = [size for row in entry.items.values() if (size := row_bytes(row)) is not None]
+    sizes = [size for row in entry.items.values() if (size := recorded_size(row)) is not None]
     shapes = [
         shape_text(row)
         for row in sorted(entry.items.values(), key=lambda row: ("levels" not in row, "rows" not in row))
@@ -45,9 +45,9 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     commit = entry.node.commit if entry.state in {"committed", "stale"} else None
     seconds = f"{commit.duration:.2f} s" if commit else ""
     return (
-        plain(name),
+        strip_controls(name),
         entry.state,
-        plain(shown),
+        strip_controls(shown),
         shapes[0] if shapes else "",
         size_text(sum(sizes)) if sizes else "",
         seconds,
@@ -103,4 +103,4 @@ def node_text(report: Mapping[str, Any]) -> str:
     if report["key"] is not None:
         lines.append("  key: " + json.dumps(report["key"], ensure_ascii=False)[:2000])
     lines += ["  item: " + item_line(name, row) for name, row in sorted(report["items"].items())]
-    return "\n".join(plain(line) for line in lines)
+    return "\n".join(strip_controls(line) for line in lines)

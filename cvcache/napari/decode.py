@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
 from qtpy.QtGui import QImage, QImageReader
 
-from cvcache.browse import MOST_PIXELS, Picture, Refused, line
+from cvcache.browse import MOST_PIXELS, Picture, Refused, plain_line
 
 SIDE = 1600
 """Pixels of the longer side that a panel keeps, at most."""
@@ -35,4 +35,4 @@ def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refu
         # here and not with QImage.scaled, during which PyQt lets no other thread run
         reader.setScaledSize(size.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()
-    return Refused(line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image
+    return Refused(plain_line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image

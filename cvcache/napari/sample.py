@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from cvcache.browse import lines
+from cvcache.browse import plain_text
 
 LAST_LINES = 12
 """Of what a demo that failed has printed."""
@@ -53,7 +53,7 @@ def run(url: str) -> str:
         process.wait()
         atexit.unregister(process.terminate)
         output.seek(0)
-        printed = lines(output.read())
+        printed = plain_text(output.read())
     if process.returncode:
         last = "\n".join(printed.splitlines()[-LAST_LINES:]) or "nothing"
         msg = f"the demo at {url} ended with exit code {process.returncode}; the last it printed is:\n{last}"

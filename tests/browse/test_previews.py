@@ -31,14 +31,15 @@ from cvcache.browse import (
     key_text,
     log_tail,
     node_row,
-    plain,
+    plain_line,
+    plain_text,
     stale_because,
+    strip_controls,
     table_head,
     text_head,
     unseen_row,
     why,
 )
-from cvcache.browse import text as words
 from cvcache.browse.pictures import picture, thumbnail
 from cvcache.errors import BadRecord
 from cvcache.testing import CountingStore, instrument
@@ -594,8 +595,8 @@ TURNING = ("\u061c", "\u200e", "\u200f", "\u2028", "\u2029", "\u202e", "\u2066",
 
 @pytest.mark.parametrize("sign", TURNING)
 def test_what_turns_text_around_or_breaks_it_unseen_is_shown_nowhere(sign: str) -> None:
-    assert plain(f"a{sign}b\tc\n") == "ab\tc\n"
-    assert words.line(f"a{sign}b") == words.lines(f"a{sign}b") == "ab"
+    assert strip_controls(f"a{sign}b\tc\n") == "ab\tc\n"
+    assert plain_line(f"a{sign}b") == plain_text(f"a{sign}b") == "ab"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in directories")

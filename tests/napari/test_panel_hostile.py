@@ -18,7 +18,7 @@ from qtpy.QtGui import QFont, QImage
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QWidget
 
 import cvcache
-from cvcache.browse import tip
+from cvcache.browse import tooltip_html
 from cvcache.browse.pictures import Picture, Refused
 from cvcache.napari import MOST_SIDE, decode
 from cvcache.napari.panel import FactsView, PictureWindow
@@ -250,7 +250,7 @@ def test_names_in_titles_are_plain(qtbot: Any) -> None:
     qtbot.addWidget(window)
     assert window.windowTitle().startswith("<b>a</b> [ *]x")
     assert len(window.windowTitle()) <= 202
-    assert tip("<b>a</b>\nb") == "<qt>&lt;b&gt;a&lt;/b&gt;<br>b</qt>"
+    assert tooltip_html("<b>a</b>\nb") == "<qt>&lt;b&gt;a&lt;/b&gt;<br>b</qt>"
     qtbot.keyClick(window, Qt.Key.Key_Escape)
     assert not window.isVisible()
 

@@ -16,7 +16,7 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtTest import QAbstractItemModelTester
 
 from cvcache import cdir
-from cvcache.browse import Level, Row, matches, tip, unseen_row
+from cvcache.browse import Level, Row, matches, tooltip_html, unseen_row
 from cvcache.napari import KINDS, SIZES, action_icon, kind_icon, state_icon
 from cvcache.napari.dock import BAR
 from cvcache.napari.tree import COLUMNS, MIME, NAME, STATE, Line, TreeModel, age_text, cell_text, changes, row_tip
@@ -218,7 +218,7 @@ def test_a_tooltip_says_when_exactly() -> None:
     assert f"{time.astimezone():%Y-%m-%d %H:%M:%S}" in told
     assert "computed in 1.25 s" in told
     assert "first run" in told
-    assert tip("") == ""
+    assert tooltip_html("") == ""
 
 
 @pytest.mark.parametrize(

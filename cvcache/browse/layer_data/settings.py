@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cvcache.browse.text import line
+from cvcache.browse.text import plain_line
 from cvcache.image import long_unit
 
 LONGEST = 120
@@ -51,7 +51,7 @@ Check = Callable[[Any], bool]
 
 def label(text: object) -> str:
     """Return foreign text for a viewer's own windows, some of which take what looks like HTML for it."""
-    return line(str(text)[: LONGEST * 4], LONGEST).translate(_NO_TAGS)
+    return plain_line(str(text)[: LONGEST * 4], LONGEST).translate(_NO_TAGS)
 
 
 def finite(value: object, low: float = -LARGEST, high: float = LARGEST) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse.item_bytes import TROUBLE, head, place_of, told
 from cvcache.browse.pictures.png import MOST_BYTES, Picture, Refused, check_png
-from cvcache.browse.text import row_bytes, size_text
+from cvcache.browse.text import recorded_size, size_text
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -60,7 +60,7 @@ def thumbnail(row: Row) -> Picture | Refused | None:
 
 
 def _png(row: Row) -> Picture | Refused:
-    size = row_bytes(row.meta)
+    size = recorded_size(row.meta)
     if size is not None and size > MOST_BYTES:
         return Refused(f"{size_text(size)}, more than the {size_text(MOST_BYTES)} that are shown")
     raw = head(row, MOST_BYTES)

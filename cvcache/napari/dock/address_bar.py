@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from cvcache.browse import Landing, cleaned, line, nothing_at
+from cvcache.browse import Landing, cleaned, nothing_at, plain_line
 from cvcache.napari.dock.status import StatusLine
 from cvcache.napari.dock.storage_options import OptionsDialog, RememberedOptions, bucket_of
 from cvcache.napari.icons import action_icon
@@ -102,7 +102,7 @@ class AddressBar(QWidget):
 
     def show_url(self, url: str) -> None:
         """Put a URL into the line."""
-        self.box.setEditText(line(url, LONGEST_KEPT))
+        self.box.setEditText(plain_line(url, LONGEST_KEPT))
 
     def choose_folder(self) -> None:
         """Let somebody choose a local folder, and ask for it to be opened."""
@@ -140,8 +140,8 @@ class AddressBar(QWidget):
     def _fill(self, url: str) -> None:
         self.box.blockSignals(True)  # noqa: FBT003 - Qt's argument
         self.box.clear()
-        self.box.addItems([line(one, LONGEST_KEPT) for one in self.history.urls()])
-        self.box.setEditText(line(url, LONGEST_KEPT))
+        self.box.addItems([plain_line(one, LONGEST_KEPT) for one in self.history.urls()])
+        self.box.setEditText(plain_line(url, LONGEST_KEPT))
         self.box.blockSignals(False)  # noqa: FBT003 - Qt's argument
 
     def _button(self, tip: str, act: Callable[[], None]) -> QToolButton:
@@ -156,7 +156,7 @@ class AddressBar(QWidget):
         return str(QFileDialog.getExistingDirectory(self, "Open a tree", local))
 
     def _ask_options(self, url: str, held: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        dialog = OptionsDialog(line(url), held, self)
+        dialog = OptionsDialog(plain_line(url), held, self)
         accepted = dialog.exec() == OptionsDialog.DialogCode.Accepted
         found = dialog.options()
         dialog.deleteLater()
@@ -188,7 +188,7 @@ class Opening(QObject):
         url = cleaned(url)
         options = self._address.remembered.of(url) if storage_options is None else dict(storage_options)
         self._address.show_url(url)
-        self._status.say(f"opening {line(url)}\N{HORIZONTAL ELLIPSIS}")
+        self._status.say(f"opening {plain_line(url)}\N{HORIZONTAL ELLIPSIS}")
         self._jobs.start(
             open_tree,
             url,
@@ -211,7 +211,7 @@ class Opening(QObject):
         self.landed.emit(found)
         url = found.tree.url
         self._awaited = url if found.absent else ""
-        self._said = nothing_at(line(url), line(found.nearest)) + WAITING if found.absent else HOW
+        self._said = nothing_at(plain_line(url), plain_line(found.nearest)) + WAITING if found.absent else HOW
         self._address.opened(url, options, remember=not found.absent)
         self._status.say(self._said)
         self.opened.emit(found)

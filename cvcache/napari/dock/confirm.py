@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from cvcache.browse import Removal, Row, Tree, line, lines, removal, remove, withdraw
+from cvcache.browse import Removal, Row, Tree, plain_line, plain_text, removal, remove, withdraw
 from cvcache.napari.jobs import Jobs
 from cvcache.napari.tree import sentence
 
@@ -55,12 +55,12 @@ class Asker(QObject):
 
     def _confirm(self, tree: Tree, row: Row, title: str, found: Removal, *, below: bool) -> None:
         if not found.urls:
-            self.said.emit(f"there is nothing of cvcache's at {line(row.url)}")
+            self.said.emit(f"there is nothing of cvcache's at {plain_line(row.url)}")
             return
         if not self.question(title, found.text()):
             self.said.emit("nothing was removed")
             return
-        self.said.emit(f"removing {line(row.url)}\N{HORIZONTAL ELLIPSIS}")
+        self.said.emit(f"removing {plain_line(row.url)}\N{HORIZONTAL ELLIPSIS}")
         self._jobs.start(
             lambda: (remove if below else withdraw)(tree, row, found),
             done=lambda urls: self._done(row, urls),
@@ -69,7 +69,7 @@ class Asker(QObject):
 
     def _done(self, row: Row, urls: list[str]) -> None:
         count = f"{len(urls):,} node{'' if len(urls) == 1 else 's'}"
-        self.said.emit(f"removed {count}" if urls else f"there was nothing left to remove at {line(row.url)}")
+        self.said.emit(f"removed {count}" if urls else f"there was nothing left to remove at {plain_line(row.url)}")
         self.removed.emit(urls, row.path)
 
     def _failed(self, error: Exception) -> None:
@@ -88,8 +88,8 @@ def question_box(parent: QWidget | None, title: str, text: str) -> QMessageBox:
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setIcon(QMessageBox.Icon.Warning)
     box.setWindowTitle("cvcache")
-    box.setText(line(title))
-    box.setInformativeText(lines(text))
+    box.setText(plain_line(title))
+    box.setInformativeText(plain_text(text))
     box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
     box.setDefaultButton(QMessageBox.StandardButton.No)
     box.setEscapeButton(QMessageBox.StandardButton.No)
@@ -97,4 +97,4 @@ def question_box(parent: QWidget | None, title: str, text: str) -> QMessageBox:
 
 
 def _name(row: Row) -> str:
-    return line(row.name, 80)
+    return plain_line(row.name, 80)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
-from cvcache.browse import Landing, Row, Tree, as_python, line
+from cvcache.browse import Landing, Row, Tree, as_python, plain_line
 from cvcache.napari.dock.actions import Commands
 from cvcache.napari.dock.address_bar import AddressBar, Opening
 from cvcache.napari.dock.confirm import Asker
@@ -113,7 +113,9 @@ class CacheTree(QWidget):
     def reveal(self, url: str) -> None:
         """Select the row of a node or an item, opening what it lies below."""
         if self.tree is None or not self.revealer.reveal(url, self.tree.url):
-            self.status.say(f"{line(url)} is not in this tree" if url else "the active layer is not of a cache tree")
+            self.status.say(
+                f"{plain_line(url)} is not in this tree" if url else "the active layer is not of a cache tree"
+            )
 
     def add(self, rows: list[Row], *, side_by_side: bool = False) -> None:
         """Add the layers of rows to the viewer."""
@@ -131,7 +133,7 @@ class CacheTree(QWidget):
         """Show the page of what turned out to be no layer, such as a table without coordinates."""
         if [one.path for one in self.rows_selected()] == [row.path]:
             title = "Table" if row.kind == "table" or row.name.endswith((".csv", ".parquet")) else "Preview"
-            self.status.say(f"there is no layer of {line(row.name)}; its page {title} is shown")
+            self.status.say(f"there is no layer of {plain_line(row.name)}; its page {title} is shown")
             self._show_page(title)
 
     def _show_page(self, title: str) -> None:

@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from cvcache.browse import line, tip
+from cvcache.browse import plain_line, tooltip_html
 from cvcache.napari.icons import state_icon
 
 LONGEST = 600
@@ -46,7 +46,7 @@ class StatusLine(QWidget):
 
     def take_back(self, text: str) -> None:
         """Say nothing any more, if this is what is said."""
-        if self.text() == line(text, LONGEST):
+        if self.text() == plain_line(text, LONGEST):
             self.say("")
 
     def complain(self, text: str) -> None:
@@ -54,7 +54,7 @@ class StatusLine(QWidget):
         self._show(text, state_icon("failed"))
 
     def _show(self, text: str, icon: QIcon) -> None:
-        self.label.setText(line(text, LONGEST))
-        self.label.setToolTip(tip(text))
+        self.label.setText(plain_line(text, LONGEST))
+        self.label.setToolTip(tooltip_html(text))
         self.mark.setPixmap(icon.pixmap(_SIDE, _SIDE))
         self.mark.setVisible(not icon.isNull())

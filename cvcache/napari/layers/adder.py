@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QMessageBox
 
-from cvcache.browse import line, size_text
+from cvcache.browse import plain_line, size_text
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.napari.jobs import Jobs, window_of
 from cvcache.napari.layers.layer_jobs import Made, Order, load_units, make, read, remake, replaced
@@ -91,7 +91,7 @@ class Adder(QObject):
             self._select(layers)
             self.added.emit(layers)
         if missing:
-            self.said.emit(f"reading {', '.join(line(row.name, 60) for row in missing[:5])} ...")
+            self.said.emit(f"reading {', '.join(plain_line(row.name, 60) for row in missing[:5])} ...")
             order = Order(missing, self.watcher.view(), settings().ask_above * 10**6, self.watcher.tell, side_by_side)
             self.jobs.start(make, order, done=self._made, failed=self._refused)
         elif there and side_by_side:
@@ -141,14 +141,14 @@ class Adder(QObject):
             if one.error is not None:
                 self._refused(one.error)
             elif not one.layers:
-                self.failed.emit(f"{line(one.item)} has no pixels and no coordinates, so there is no layer of it")
+                self.failed.emit(f"{plain_line(one.item)} has no pixels and no coordinates, so there is no layer of it")
                 self.without.emit(one.row)
         ready = [one for one in made if one.layers]
         costly = [one for one in ready if not one.read]
         self._insert([one for one in ready if one.read])
         if costly:
             text = size_text(sum(one.cost for one in costly))
-            names = ", ".join(line(one.item, 60) for one in costly[:5])
+            names = ", ".join(plain_line(one.item, 60) for one in costly[:5])
             if self.question(f"To show one plane of {names} reads {text}. Go on?"):
                 self.jobs.start(_read_all, costly, done=self._made, failed=self._refused)
 
@@ -169,7 +169,7 @@ class Adder(QObject):
             self._end_grid()
         layers = [layer for group in groups for layer in group]
         self._select(layers)
-        self.said.emit(f"added {', '.join(line(one.item, 60) for one in made[:5])}")
+        self.said.emit(f"added {', '.join(plain_line(one.item, 60) for one in made[:5])}")
         self.added.emit(layers)
 
     def _add_one(self, one: Made) -> list[Any]:
@@ -196,12 +196,12 @@ class Adder(QObject):
                     self.viewer.layers.remove(layer)
                 continue
             if refused is not None:
-                why = line(str(refused), 200)
+                why = plain_line(str(refused), 200)
                 self.said.emit(
-                    f"{line(one.item)}: some settings of its layer are left out, napari refuses them ({why})"
+                    f"{plain_line(one.item)}: some settings of its layer are left out, napari refuses them ({why})"
                 )
             return layer
-        self.failed.emit(f"{line(one.item)} cannot be a layer of napari: {line(str(refused), 300)}")
+        self.failed.emit(f"{plain_line(one.item)} cannot be a layer of napari: {plain_line(str(refused), 300)}")
         return None
 
     def _select(self, layers: list[Any]) -> None:
@@ -231,7 +231,7 @@ class Adder(QObject):
 
     def _refused(self, error: Exception) -> None:
         text = str(error) if isinstance(error, (CvcacheError, OSError)) else f"{type(error).__name__}: {error}"
-        self.failed.emit(line(text, 600) or type(error).__name__)
+        self.failed.emit(plain_line(text, 600) or type(error).__name__)
 
     def _ask(self, text: str) -> bool:
         box = QMessageBox(QMessageBox.Icon.Question, "Much to read", text, parent=window_of(self.viewer))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cvcache.browse import line
+from cvcache.browse import plain_line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
 from cvcache.node import CacheDir
 from cvcache.store import layout
@@ -117,7 +117,9 @@ def make(order: Order) -> list[Made]:
 
 def _nothing(order: Order, row: Row) -> Made:
     what = row.name or row.node.url
-    return Made(order, row, row.node, what, error=UsageError(f"{line(what)} holds nothing that is shown as a layer"))
+    return Made(
+        order, row, row.node, what, error=UsageError(f"{plain_line(what)} holds nothing that is shown as a layer")
+    )
 
 
 def read(made: Made) -> Made:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from cvcache.browse import line
+from cvcache.browse import plain_line
 from cvcache.errors import NodeRemoved, NodeReplaced
 from cvcache.napari.layers.layer_jobs import Key, Made, owner_of, remake, replaced
 from cvcache.napari.settings import settings
@@ -174,7 +174,7 @@ class Watcher(QObject):
             _let(due)
             for one, url in zip(due, gone, strict=True):
                 if url:
-                    self._is_over(one, REPLACED, f"{line(url)} was replaced or removed")
+                    self._is_over(one, REPLACED, f"{plain_line(url)} was replaced or removed")
 
         self._jobs.start(replaced, [one.made for one in due], done=answered, failed=lambda _: _let(due))
 
@@ -191,7 +191,7 @@ class Watcher(QObject):
     def _renew(self, one: Watched, new: Made | None) -> None:
         """Show what an attempt has written by now, or its result."""
         if new is None:
-            self._is_over(one, REPLACED, f"{line(one.made.node.url)} was removed")
+            self._is_over(one, REPLACED, f"{plain_line(one.made.node.url)} was removed")
             return
         if new.error is not None or not new.read:
             self._found_nothing(one, new)
@@ -202,7 +202,9 @@ class Watcher(QObject):
             for layer, (data, attributes, kind) in zip(layers, new.layers, strict=True)
         )
         if not fits:
-            self._is_over(one, REPLACED, f"{line(one.made.node.url)}/{line(one.made.item)} has another shape by now")
+            self._is_over(
+                one, REPLACED, f"{plain_line(one.made.node.url)}/{plain_line(one.made.item)} has another shape by now"
+            )
             return
         for i, (layer, (data, attributes, _)) in enumerate(zip(layers, new.layers, strict=True)):
             one.limits[i] = _put(layer, data, attributes, one.limits[i])
@@ -211,7 +213,7 @@ class Watcher(QObject):
         if state != "running":
             self.moved.emit(new.path)
             told = "failed; its layers show what was written until then" if state == "failed" else f"is {state}"
-            self.said.emit(f"{line(new.node.url)} {told}")
+            self.said.emit(f"{plain_line(new.node.url)} {told}")
 
     def _found_nothing(self, one: Watched, new: Made) -> None:
         """Go on without news: while it runs the next look may find some."""
@@ -219,12 +221,12 @@ class Watcher(QObject):
         if state == "running":
             return
         if state == "committed":
-            self._is_over(one, REPLACED, f"{line(new.node.url)} is committed without {line(one.made.item)}")
+            self._is_over(one, REPLACED, f"{plain_line(new.node.url)} is committed without {plain_line(one.made.item)}")
             return
         for i in range(len(one.layers)):
             one.rename(i, None, FAILED)
         one.made = dataclasses.replace(one.made, node=new.node)
-        self.said.emit(f"{line(new.node.url)} failed; its layers show what was read until then")
+        self.said.emit(f"{plain_line(new.node.url)} failed; its layers show what was read until then")
 
     def _trouble(self, made: Made, error: Exception) -> None:
         one = self._watched.get(made.key)
@@ -239,10 +241,12 @@ class Watcher(QObject):
                 self._remake(one)  # it is committed, or another attempt writes it
         elif isinstance(error, NodeReplaced):
             what = "was removed" if isinstance(error, NodeRemoved) else "was replaced or removed"
-            self._is_over(one, REPLACED, f"{line(next(map(owner_of, made.others), made.key[0]))} {what}")
+            self._is_over(one, REPLACED, f"{plain_line(next(map(owner_of, made.others), made.key[0]))} {what}")
         else:
-            where = f"{line(made.key[0])}/{line(made.item)}"
-            self._is_over(one, UNREADABLE, f"{where} cannot be read: {line(str(error), 300) or type(error).__name__}")
+            where = f"{plain_line(made.key[0])}/{plain_line(made.item)}"
+            self._is_over(
+                one, UNREADABLE, f"{where} cannot be read: {plain_line(str(error), 300) or type(error).__name__}"
+            )
 
     def _is_over(self, one: Watched, mark: str, why: str) -> None:
         """Hide layers that show nothing that stands any more, and say so."""

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPalette, QTextCharFormat, QTextCursor, QTextLength, QTextOption, QTextTableFormat
 from qtpy.QtWidgets import QFrame, QSizePolicy, QTextEdit, QWidget
 
-from cvcache.browse import lines
+from cvcache.browse import plain_text
 from cvcache.napari.panel.widgets import PALE
 
 
@@ -100,8 +100,8 @@ class FactsView(QTextEdit):
         table = cursor.insertTable(len(self._facts), 2, form)
         pale = self._pale()
         for i, (label, value) in enumerate(self._facts):
-            table.cellAt(i, 0).firstCursorPosition().insertText(lines(label), pale)
-            table.cellAt(i, 1).firstCursorPosition().insertText(lines(value))
+            table.cellAt(i, 0).firstCursorPosition().insertText(plain_text(label), pale)
+            table.cellAt(i, 1).firstCursorPosition().insertText(plain_text(value))
         cursor.endEditBlock()
 
     def _write_lines(self) -> None:
@@ -109,8 +109,8 @@ class FactsView(QTextEdit):
         pale, normal = self._pale(), QTextCharFormat()
         for i, (label, value) in enumerate(self._facts):
             cursor.insertText("\n" if i else "", normal)
-            cursor.insertText(f"{lines(label)}\n" if label else "", pale)
-            cursor.insertText(lines(value), normal)
+            cursor.insertText(f"{plain_text(label)}\n" if label else "", pale)
+            cursor.insertText(plain_text(value), normal)
 
     def _pale(self) -> QTextCharFormat:
         color = QColor(self.palette().color(QPalette.ColorRole.Text))

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from cvcache.browse import TROUBLE, environment_lines, fields, key_text, line, stale_because, told, value_text, why
+from cvcache.browse import (
+    TROUBLE,
+    environment_lines,
+    key_text,
+    plain_line,
+    recorded_mapping,
+    stale_because,
+    told,
+    value_text,
+    why,
+)
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.page import Page, Shown, has_record
 from cvcache.napari.panel.text_view import FindBar, TextView
@@ -116,10 +126,10 @@ class MadePage(Page):
             made = node.node.environment()
         except TROUBLE as error:
             return told(error)
-        packages = fields(made.get("packages"))
+        packages = recorded_mapping(made.get("packages"))
         lines = environment_lines({**made, "packages": {}})
         versions = [(value_text(name, 60), value_text(packages[name], 60)) for name in list(packages)[:MOST_PACKAGES]]
-        return (*[(label, line(text)) for label, text in lines if text], *sorted(versions))
+        return (*[(label, plain_line(text)) for label, text in lines if text], *sorted(versions))
 
     def present(self, shown: Shown, found: tuple[tuple[str, str], ...] | str) -> str:  # noqa: ARG002 - the same for all
         """Show it."""

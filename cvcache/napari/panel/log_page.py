@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse import TROUBLE, error_text, follow_log, line, log_tail, told
+from cvcache.browse import TROUBLE, error_text, follow_log, log_tail, plain_line, told
 from cvcache.logs import MAX_POLL_SECONDS, MIN_POLL_SECONDS, Tail
 from cvcache.napari.panel.page import Page, Shown, has_record, items_of
 from cvcache.napari.panel.text_view import FindBar, TextView, readable
@@ -106,7 +106,7 @@ class Follower(QObject):
         self._looking = False
         self._pause = MAX_POLL_SECONDS
         self._next()
-        self.said.emit(line(f"Cannot be read, trying again: {told(error)}", 300))
+        self.said.emit(plain_line(f"Cannot be read, trying again: {told(error)}", 300))
 
 
 class LogPage(Page):
@@ -209,7 +209,7 @@ class LogPage(Page):
         if [self.choice.itemData(i) for i in range(self.choice.count())] != list(found.names):
             self.choice.clear()
             for name in found.names:
-                self.choice.addItem(line(name, 80), name)
+                self.choice.addItem(plain_line(name, 80), name)
         self.choice.setCurrentIndex(found.names.index(found.name) if found.name in found.names else -1)
         self.choice.setVisible(len(found.names) > 1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QStackedLayout, QWidget
 
-from cvcache.browse import Row, item_row, line, told
+from cvcache.browse import Row, item_row, plain_line, told
 from cvcache.napari.panel.widgets import Sentence
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def title_of(shown: Shown) -> str:
         return f"{len(shown.rows):,} rows selected" if shown.rows else ""
     where = row.path.replace("/", " / ") if row.path else row.url
     said = ", ".join(part for part in (row.state, "uncommitted" if row.note == "uncommitted" else "") if part)
-    return line(f"{where} \N{EM DASH} {said}" if said else where, 2000)
+    return plain_line(f"{where} \N{EM DASH} {said}" if said else where, 2000)
 
 
 class Page(QWidget):
@@ -173,7 +173,7 @@ class Page(QWidget):
 
     def say(self, sentence: str) -> None:
         """Show a sentence in place of the content."""
-        self._sentence.set_text(line(sentence, 1000))
+        self._sentence.set_text(plain_line(sentence, 1000))
         self._pages.setCurrentWidget(self._sentence)
 
     def wait(self) -> None:

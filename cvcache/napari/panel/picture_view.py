@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse import line
+from cvcache.browse import plain_line
 
 _GROW = 4
 """How many times its size a small picture is drawn, at most."""
@@ -111,7 +111,7 @@ class PictureWindow(QWidget):
     def __init__(self, title: str, image: QImage, parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle(line(title, 200).replace("[*]", "[ *]"))  # Qt's mark for a document that was changed
+        self.setWindowTitle(plain_line(title, 200).replace("[*]", "[ *]"))  # Qt's mark for a document that was changed
         self.view = PictureView(parent=self)
         self.view.show_image(image, grow=1)
         self.view.setMinimumSize(image.size())

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
-from cvcache.browse import Refused, Row, has_picture, line, picture
+from cvcache.browse import Refused, Row, has_picture, picture, plain_line
 from cvcache.napari.decode import MOST_SIDE, decode
 from cvcache.napari.panel.page import Page, Shown, items_of, known_items, may_have
 from cvcache.napari.panel.picture_view import PictureView, PictureWindow
@@ -45,7 +45,7 @@ def _is_plot(name: str, kind: object) -> bool:
 def _drawn(row: Row) -> Plot:
     image = decode(picture(row))
     if isinstance(image, Refused):
-        return Plot(row, None, line(f"Not shown: {image.text}", 400))
+        return Plot(row, None, plain_line(f"Not shown: {image.text}", 400))
     return Plot(row, image, "" if image is not None else "Only PNG, SVG and PDF are shown here.")
 
 
@@ -148,7 +148,7 @@ class PlotView(QWidget):
         self.view.show_image(plot.image if plot and plot.image is not None else QImage(), grow=1)
         self.refused.set_text(plot.refused if plot else "")
         self.refused.setVisible(bool(plot and plot.refused))
-        self.caption.set_text(line(plot.row.name, 200) if plot else "")
+        self.caption.set_text(plain_line(plot.row.name, 200) if plot else "")
         self.setVisible(plot is not None)
 
     def _clicked(self) -> None:

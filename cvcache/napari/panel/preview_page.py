@@ -17,8 +17,8 @@ from cvcache.browse import (
     difference,
     facts,
     histogram,
-    line,
     picture,
+    plain_line,
     shape_text,
     size_text,
     text_head,
@@ -84,7 +84,7 @@ def _of_one(row: Row) -> Preview:
 
 
 def _of_two(a: Row, b: Row) -> Preview:
-    sights = [_sight(_main_image(row), line(row.path or row.url, 200)) for row in (a, b)]
+    sights = [_sight(_main_image(row), plain_line(row.path or row.url, 200)) for row in (a, b)]
     found = difference(a, b)
     title = f"{len(found)} differences, first to second" if len(found) > 1 else "one difference, first to second"
     told = (title if found else "", "\n".join(found) or "Nothing that is recorded of them differs.")
@@ -93,7 +93,7 @@ def _of_two(a: Row, b: Row) -> Preview:
 
 def _of_many(rows: tuple[Row, ...]) -> Preview:
     sizes = [row.size for row in rows if row.size is not None]
-    listed = [(line(row.path or row.url, 200), _short(row)) for row in rows[:MOST_LISTED]]
+    listed = [(plain_line(row.path or row.url, 200), _short(row)) for row in rows[:MOST_LISTED]]
     left = len(rows) - len(listed)
     more = [("", f"and {left:,} more")] if left else []
     return Preview(facts=(("together", f"{len(rows):,} rows, {size_text(sum(sizes))}"), *listed, *more))
@@ -101,7 +101,7 @@ def _of_many(rows: tuple[Row, ...]) -> Preview:
 
 def _short(row: Row) -> str:
     shape = shape_text({"shape": list(row.shape)}) if row.shape else ""
-    said = (row.state, row.kind if row.is_item else "", shape, line(row.dtype, 40), size_text(row.size))
+    said = (row.state, row.kind if row.is_item else "", shape, plain_line(row.dtype, 40), size_text(row.size))
     return ", ".join(part for part in said if part)
 
 
@@ -122,7 +122,7 @@ def _sight(item: Row | None, caption: str) -> Sight:
     found = None if item is None else thumbnail(item) or picture(item)
     image = decode(found)
     if isinstance(image, Refused):
-        return Sight(caption, None, line(f"No picture: {image.text}", 400))
+        return Sight(caption, None, plain_line(f"No picture: {image.text}", 400))
     return Sight(caption, image, "")
 
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
-from cvcache.browse import TROUBLE, Row, TableHead, line, table_head, tip, told
+from cvcache.browse import TROUBLE, Row, TableHead, plain_line, table_head, told, tooltip_html
 from cvcache.napari.panel.page import Page, Shown, items_of, may_have
 from cvcache.napari.panel.widgets import SMALL, Sentence, column
 
@@ -62,7 +62,7 @@ class TableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return text
         if role == Qt.ItemDataRole.ToolTipRole:
-            return tip(text)
+            return tooltip_html(text)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if _is_number(text) else Qt.AlignmentFlag.AlignLeft
             return int(side.value | Qt.AlignmentFlag.AlignVCenter.value)
@@ -76,7 +76,7 @@ class TableModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return self.head.columns[section]
-        return tip(self.head.columns[section]) if role == Qt.ItemDataRole.ToolTipRole else None
+        return tooltip_html(self.head.columns[section]) if role == Qt.ItemDataRole.ToolTipRole else None
 
 
 def _is_number(text: str) -> bool:
@@ -174,7 +174,7 @@ class TablePage(Page):
         if [self.choice.itemData(i) for i in range(self.choice.count())] != list(found.names):
             self.choice.clear()
             for name in found.names:
-                self.choice.addItem(line(name, 80), name)
+                self.choice.addItem(plain_line(name, 80), name)
         self.choice.setCurrentIndex(found.names.index(found.name) if found.name in found.names else -1)
         self.choice.setVisible(len(found.names) > 1)
         if found.head != self.model.head:
@@ -198,4 +198,4 @@ def _size_text(found: TableFound) -> str:
     else:
         extent = f"{shown:,} rows" if head.total is not None else f"first {shown:,} rows"
     rest = [part for part in head.note.split("; ") if part and not part.startswith("the first ")]
-    return line("; ".join([f"{found.name}: {extent}", *rest]), 1000)
+    return plain_line("; ".join([f"{found.name}: {extent}", *rest]), 1000)

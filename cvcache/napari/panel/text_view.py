@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QTextCursor, QTextDocument
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QToolButton, QWidget
 
-from cvcache.browse import lines
+from cvcache.browse import plain_text
 from cvcache.napari.panel.widgets import GAP
 
 MOST_LINES = 20_000
@@ -23,7 +23,7 @@ def readable(text: str, most: int = MOST_CHARACTERS) -> str:
     cut = len(text) > most
     shown = text[-most:].replace("\r\n", "\n")
     kept = [one.rstrip("\r").rpartition("\r")[2] for one in shown.split("\n")]  # a bar that was drawn again and again
-    found = "\n".join(_folded(one) for one in lines("\n".join(kept)).split("\n"))
+    found = "\n".join(_folded(one) for one in plain_text("\n".join(kept)).split("\n"))
     return f"[what comes before is left out]\n{found}" if cut else found
 
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRect, QSize, Qt
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from cvcache.browse import tip
+from cvcache.browse import tooltip_html
 
 SMALL, GAP = 6, 4
 """Pixels around things, and between them."""
@@ -79,7 +79,7 @@ class ElidedLabel(QWidget):
     def set_text(self, text: str) -> None:
         """Show another text; all of it is in the tooltip."""
         self._text = text
-        self.setToolTip(tip(text))
+        self.setToolTip(tooltip_html(text))
         self.update()
 
     def sizeHint(self) -> QSize:

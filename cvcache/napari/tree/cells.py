@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from cvcache.browse import TIP_LINE, Row, line, size_text, tip, told
+from cvcache.browse import MAX_TOOLTIP_LINE, Row, plain_line, size_text, told, tooltip_html
 from cvcache.errors import CvcacheError
 from cvcache.store import strip_control
 
@@ -21,13 +21,13 @@ _UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "mi
 def cell_text(row: Row, column: int, now: datetime.datetime | None = None) -> str:
     """Return what one cell says of a row; no store call."""
     if column == NAME:
-        return line(row.name, LONGEST_NAME)
+        return plain_line(row.name, LONGEST_NAME)
     if column == STATE:
-        return line(_state_text(row), LONGEST_CELL)
+        return plain_line(_state_text(row), LONGEST_CELL)
     if column == SHAPE:
-        return line(shape_text(row), LONGEST_CELL)
+        return plain_line(shape_text(row), LONGEST_CELL)
     if column == TYPE:
-        return line(row.dtype or (row.kind if row.is_item else ""), LONGEST_CELL)
+        return plain_line(row.dtype or (row.kind if row.is_item else ""), LONGEST_CELL)
     if column == SIZE:
         return size_text(row.size)
     return age_text(row.time, now)
@@ -66,7 +66,7 @@ def row_tip(row: Row) -> str:
     if row.time is not None:
         took = f", computed in {row.duration:.3g} s" if row.duration is not None else ""
         said.append(f"committed {row.time.astimezone():%Y-%m-%d %H:%M:%S}{took}")
-    return tip("\n".join(line(text, TIP_LINE) for text in said))
+    return tooltip_html("\n".join(plain_line(text, MAX_TOOLTIP_LINE) for text in said))
 
 
 def sentence(error: BaseException) -> str:
@@ -78,18 +78,18 @@ def sentence(error: BaseException) -> str:
 
 def _reason(error: OSError) -> str:
     """Return what a store said, the reason first and the place without what only cvcache knows of."""
-    text = line(str(error), 1000)
+    text = plain_line(str(error), 1000)
     if error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     place, colon, said = text.partition(": ")
     if not colon or not (place.startswith("/") or "://" in place):
         return text or told(error)
-    place = line(strip_control(place))
+    place = plain_line(strip_control(place))
     if any(name in said for name in _NO_CREDENTIALS):
-        return line(f"no credentials for {_bucket(place)}: {said}", 1000)
+        return plain_line(f"no credentials for {_bucket(place)}: {said}", 1000)
     if isinstance(error, PermissionError):
-        return line(f"no right to read {place}: {said}", 1000)
-    return line(said if "there is no bucket" in said else f"{said} ({place})", 1000)
+        return plain_line(f"no right to read {place}: {said}", 1000)
+    return plain_line(said if "there is no bucket" in said else f"{said} ({place})", 1000)
 
 
 def _bucket(url: str) -> str:

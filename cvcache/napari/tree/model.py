@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, QObject, Qt, Signal
 
-from cvcache.browse import Level, Row, matches, tip
-from cvcache.browse import line as plain_line
+from cvcache.browse import Level, Row, matches, plain_line, tooltip_html
 from cvcache.napari.icons import kind_icon, state_icon
 from cvcache.napari.tree.cells import COLUMNS, NAME, SIZE, cell_text, row_tip
 from cvcache.napari.tree.lines import EMPTY, LOADING, Line, Said, changes, runs
@@ -213,7 +212,7 @@ class TreeModel(QAbstractItemModel):
         if role in _TEXT_ROLES:
             return cell_text(found.row, column) if found.row else found.said.text if found.said and not column else None
         if role == Qt.ItemDataRole.ToolTipRole:
-            return row_tip(found.row) if found.row else tip(found.said.text if found.said else "")
+            return row_tip(found.row) if found.row else tooltip_html(found.said.text if found.said else "")
         if role == Qt.ItemDataRole.DecorationRole and column == NAME:
             return self._decoration(found)
         return _RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and column == SIZE else None

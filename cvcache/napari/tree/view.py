@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QSi
 from qtpy.QtGui import QKeySequence, QPainter
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QMenu, QTreeView, QWidget
 
-from cvcache.browse import Row, line
+from cvcache.browse import Row, plain_line
 from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, SIZE, STATE, TYPE, WHEN
 from cvcache.napari.tree.model import TreeModel
 
@@ -271,7 +271,7 @@ class Revealer(QObject):
         if self._model.row_at(path) is None:
             if self._open_next(path.split("/")):
                 return
-            self.missing.emit(f"{line(path)} is not in this tree any more; F5 looks again")
+            self.missing.emit(f"{plain_line(path)} is not in this tree any more; F5 looks again")
         elif not self._view.select(path):
             self.hidden.emit()
             self._view.select(path)
