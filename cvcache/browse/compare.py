@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.item_bytes import TROUBLE, told
 from cvcache.browse.row_facts import duration_text
 from cvcache.browse.text import plain_line, recorded_size, shape_text, size_text, value_text
-from cvcache.keys import explain
+from cvcache.keys import key_differences
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -63,7 +63,7 @@ def _key_lines(a: Record | None, b: Record | None) -> Iterator[str]:
     if a is None or b is None or a.key == b.key:
         return
     try:
-        yield from (f"key: {text}" for text in explain(a.key, b.key))
+        yield from (f"key: {text}" for text in key_differences(a.key, b.key))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         yield "key: differs, in a way that no key made by cvcache does"
 

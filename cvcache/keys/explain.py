@@ -1,4 +1,9 @@
-"""What differs between two keys, one readable line each."""
+"""Explain why two keys differ, one readable line for each difference.
+
+A key is canonical JSON, so each value has a tag instead of a type. Code, items, dask graphs and files have a line of
+their own kind; tags in `NESTED_TAGS` and plain containers are compared part by part; all others are shown whole. That
+is why the cases in `_differences` depend on the tags that `cvcache.keys.canonical` and its neighbours write.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,23 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cvcache.keys.canonical import OPEN
+from cvcache.keys.canonical import NESTED_TAGS
 from cvcache.keys.digest import CanonicalJson, dumps
 
-__all__ = ["explain"]
+__all__ = ["key_differences"]
 
-FACTS = ("etag", "modified", "size")  # of what lies at a path or URL
-WIDTH = 60  # characters of a value that explain() shows
+STAT_FIELDS = ("etag", "modified", "size")  # of the file at a path or URL
+MAX_VALUE_LENGTH = 60  # characters of a value in a line
 _DIGEST = re.compile(r"\b([0-9a-f]{8})(?:[0-9a-f]{24}|[0-9a-f]{56})\b")
 
 
-def explain(old: CanonicalJson, new: CanonicalJson) -> list[str]:
-    """Return what differs between two canonical keys, one readable line each.
+def key_differences(old: CanonicalJson, new: CanonicalJson) -> list[str]:
+    """Return the differences between two canonical keys, one readable line each.
 
     Parameters
     ----------
     old, new : JSON-able
-        Canonical forms; an `old` of None means that there was no key.
+        Canonical JSON; None for `old` means that there was no key.
 
     Returns
     -------
@@ -32,89 +37,91 @@ def explain(old: CanonicalJson, new: CanonicalJson) -> list[str]:
     """
     if old is None and new is not None:
         return ["no key before"]
-    return [line.removeprefix(".") for line in _changes("", old, new)]
+    return [line.removeprefix(".") for line in _differences("", old, new)]
 
 
-def _changes(where: str, old: CanonicalJson, new: CanonicalJson) -> Iterator[str]:
+def _differences(path: str, old: CanonicalJson, new: CanonicalJson) -> Iterator[str]:
     if dumps(old) == dumps(new):
         return
-    before, after = _parts(old), _parts(new)
+    old_children, new_children = _children(old), _children(new)
     if isinstance(old, dict) and isinstance(new, dict) and "uses" in old and "uses" in new:
-        yield from (f"{where}: changed ({what})" for what in _code_changes(old, new))
+        yield from (f"{path}: changed ({what})" for what in _code_differences(old, new))
     elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
-        was, now = _versions(str(old["version"]), str(new["version"]))
-        yield f"{where}: {old['$item']}: version {was} -> {now}"
+        old_version, new_version = _short_versions(str(old["version"]), str(new["version"]))
+        yield f"{path}: {old['$item']}: version {old_version} -> {new_version}"
     elif isinstance(old, dict) and isinstance(new, dict) and "$dask" in old and "$dask" in new:
-        yield f"{where}: {_layer_change(old['layers'], new['layers'])}"
-    elif facts := _facts(old, new):
-        yield f"{where}: {facts}"
-    elif before is None or after is None or before[0] != after[0]:
-        yield f"{where or 'key'}: {_show(old)} -> {_show(new)}"
+        yield f"{path}: {_layer_difference(old['layers'], new['layers'])}"
+    elif stat_difference := _stat_difference(old, new):
+        yield f"{path}: {stat_difference}"
+    elif old_children is None or new_children is None or old_children[0] != new_children[0]:
+        yield f"{path or 'key'}: {_short_text(old)} -> {_short_text(new)}"
     else:
-        for name in before[1] | after[1]:
-            if name in before[1] and name in after[1]:
-                yield from _changes(where + name, before[1][name], after[1][name])
+        for name in old_children[1] | new_children[1]:
+            if name in old_children[1] and name in new_children[1]:
+                yield from _differences(path + name, old_children[1][name], new_children[1][name])
             else:
-                yield f"{where}{name}: {'added' if name in after[1] else 'removed'}"
+                yield f"{path}{name}: {'added' if name in new_children[1] else 'removed'}"
 
 
-def _layer_change(old: Any, new: Any) -> str:
-    """Return which first layer of a dask graph differs; each comes after those it reads."""
-    ours, theirs = [row for row in new if row not in old], [row for row in old if row not in new]
-    if not ours and not theirs:
+def _layer_difference(old: Any, new: Any) -> str:
+    """Return the first layer of a dask graph that differs; layers are in the order of their dependencies."""
+    new_rows, old_rows = [row for row in new if row not in old], [row for row in old if row not in new]
+    if not new_rows and not old_rows:
         return "chunks, dtype or the order of its parts"
-    label = (ours or theirs)[0][0]
-    what = "added" if label not in {row[0] for row in theirs} else "changed"
-    return f"layer {label!r} {what if ours else 'removed'}"
+    label = (new_rows or old_rows)[0][0]
+    what = "added" if label not in {row[0] for row in old_rows} else "changed"
+    return f"layer {label!r} {what if new_rows else 'removed'}"
 
 
-def _facts(old: CanonicalJson, new: CanonicalJson) -> str:
-    """Return what differs of what lies at a path or URL; nothing if it is another path, or none."""
-    tag = next((tag for tag in ("$file", "$path", "$url") for form in (old, new) if _has(form, tag)), "")
-    before, after = (form if isinstance(form, dict) and tag in form else {tag: form} for form in (old, new))
+def _stat_difference(old: CanonicalJson, new: CanonicalJson) -> str:
+    """Return what differs in the stat fields of one path or URL; an empty text for anything else."""
+    tag = next((tag for tag in ("$file", "$path", "$url") for value in (old, new) if _has_tag(value, tag)), "")
+    before, after = (value if isinstance(value, dict) and tag in value else {tag: value} for value in (old, new))
     if not tag or before[tag] != after[tag]:
         return ""
-    names = [name for name in FACTS if name in before and name in after and before[name] != after[name]]
+    names = [name for name in STAT_FIELDS if name in before and name in after and before[name] != after[name]]
     lines = [f"{name} {before[name]} -> {after[name]}" for name in names]
-    return f"{before[tag]}: {', '.join(lines) or f'{_fact(before)} -> {_fact(after)}'}"
+    return f"{before[tag]}: {', '.join(lines) or f'{_stat_text(before)} -> {_stat_text(after)}'}"
 
 
-def _fact(form: dict[str, CanonicalJson]) -> str:
-    known = next((f"{name} {form[name]}" for name in FACTS if name in form), "")
-    return known or ("not asked" if "$url" in form and "absent" not in form else "absent")
+def _stat_text(value: dict[str, CanonicalJson]) -> str:
+    field_text = next((f"{name} {value[name]}" for name in STAT_FIELDS if name in value), "")
+    return field_text or ("not asked" if "$url" in value and "absent" not in value else "absent")
 
 
-def _has(form: CanonicalJson, tag: str) -> bool:
-    return isinstance(form, dict) and tag in form
+def _has_tag(value: CanonicalJson, tag: str) -> bool:
+    return isinstance(value, dict) and tag in value
 
 
-def _versions(old: str, new: str) -> tuple[str, str]:
-    """Return two versions in short, with the attempt of one that was forced where the keys are the same."""
-    heads = [version.partition("+")[0][:8] for version in (old, new)]
-    if heads[0] != heads[1]:
-        return heads[0], heads[1]
-    tails = [version.partition("+")[2][:8] for version in (old, new)]
-    was, now = (f"{head}+{tail}" if tail else head for head, tail in zip(heads, tails, strict=True))
-    return was, now
+def _short_versions(old: str, new: str) -> tuple[str, str]:
+    """Return two versions in short: the digests of the keys, and if these are equal also the attempts."""
+    digests = [version.partition("+")[0][:8] for version in (old, new)]
+    if digests[0] != digests[1]:
+        return digests[0], digests[1]
+    attempts = [version.partition("+")[2][:8] for version in (old, new)]
+    old_version, new_version = (
+        f"{digest}+{attempt}" if attempt else digest for digest, attempt in zip(digests, attempts, strict=True)
+    )
+    return old_version, new_version
 
 
-def _parts(form: CanonicalJson) -> tuple[str, dict[str, CanonicalJson]] | None:
-    """Return the kind of a form and, by the way to each, what is inside; None if it is shown as a whole."""
-    if isinstance(form, list):
-        return "list", {f"[{i}]": part for i, part in enumerate(form)}
-    if not isinstance(form, dict):
+def _children(value: CanonicalJson) -> tuple[str, dict[str, CanonicalJson]] | None:
+    """Return the tag of a value and its parts by their accessors; None if the value is shown whole."""
+    if isinstance(value, list):
+        return "list", {f"[{i}]": part for i, part in enumerate(value)}
+    if not isinstance(value, dict):
         return None
-    tag = next((name for name in form if name.startswith("$")), "")
+    tag = next((name for name in value if name.startswith("$")), "")
     if tag in {"$dict", "$OrderedDict", "$Counter"}:
-        return tag, {f"[{_show(pair[0])}]": pair[1] for pair in form[tag]}  # type: ignore[index,union-attr]  # a pair, by tag
-    if tag in OPEN:
-        return tag, {"" if name == tag else f" {name}": part for name, part in form.items()}
-    return None if tag else ("dict", {f".{name}": part for name, part in sorted(form.items())})
+        return tag, {f"[{_short_text(pair[0])}]": pair[1] for pair in value[tag]}  # type: ignore[index,union-attr]  # a pair, by tag
+    if tag in NESTED_TAGS:
+        return tag, {"" if name == tag else f" {name}": part for name, part in value.items()}
+    return None if tag else ("dict", {f".{name}": part for name, part in sorted(value.items())})
 
 
-def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+def _code_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     yield from (
-        f"{name} {_show(old.get(name))} -> {_show(new.get(name))}"
+        f"{name} {_short_text(old.get(name))} -> {_short_text(new.get(name))}"
         for name in ("name", "source")
         if old.get(name) != new.get(name)
     )
@@ -122,29 +129,31 @@ def _code_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         yield "body"
     for label in sorted(old["uses"].keys() | new["uses"].keys()):
         module, _, name = label.rpartition(":")
-        was, now = old["uses"].get(label), new["uses"].get(label)
-        place = f"{name} in {module}" if module else name
-        kind = "constant" if isinstance(was or now, dict) else "helper"
-        if was is None or now is None:
-            yield f"{kind} {place} {'added' if was is None else 'removed'}"
-        elif isinstance(was, dict) and isinstance(now, dict):
-            yield from (f"{kind} {line}" for line in _changes(place, was["value"], now["value"]))
-        elif isinstance(was, dict) or isinstance(now, dict):
-            yield f"{place} is now a {'constant' if isinstance(now, dict) else 'helper'}"
-        elif was != now:
-            yield f"{kind} {place}"
+        old_use, new_use = old["uses"].get(label), new["uses"].get(label)
+        used_name = f"{name} in {module}" if module else name
+        kind = "constant" if isinstance(old_use or new_use, dict) else "helper"
+        if old_use is None or new_use is None:
+            yield f"{kind} {used_name} {'added' if old_use is None else 'removed'}"
+        elif isinstance(old_use, dict) and isinstance(new_use, dict):
+            yield from (f"{kind} {line}" for line in _differences(used_name, old_use["value"], new_use["value"]))
+        elif isinstance(old_use, dict) or isinstance(new_use, dict):
+            yield f"{used_name} is now a {'constant' if isinstance(new_use, dict) else 'helper'}"
+        elif old_use != new_use:
+            yield f"{kind} {used_name}"
 
 
-def _show(form: CanonicalJson) -> str:
-    """Return a short text of a form: digests cut to 8 characters, common tags spelled as people do."""
-    if isinstance(form, dict) and "$long" in form:
-        return f"{form['$long']} of {form['len']} ({str(form['sha256'])[:8]})"
-    if isinstance(form, dict) and "$ndarray" in form and "dtype" in form:
-        return f"array {form['dtype']} {form['shape']} ({str(form['$ndarray'])[:8]})"
-    if isinstance(form, dict) and len(form) == 1:
-        ((tag, value),) = form.items()
-        if tag == "$tuple" and isinstance(value, list) and len(shown := ", ".join(map(_show, value))) < WIDTH:
-            return f"({shown}{',' * (len(value) == 1)})"
-        form = form if isinstance(value, (dict, list)) or not tag.startswith("$") else value
-    text = _DIGEST.sub(r"\1", form if isinstance(form, str) and _DIGEST.fullmatch(form) else dumps(form))
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+def _short_text(value: CanonicalJson) -> str:
+    """Return a short text for a value: digests cut to 8 characters, arrays and tuples without their tags."""
+    if isinstance(value, dict) and "$long" in value:
+        return f"{value['$long']} of {value['len']} ({str(value['sha256'])[:8]})"
+    if isinstance(value, dict) and "$ndarray" in value and "dtype" in value:
+        return f"array {value['dtype']} {value['shape']} ({str(value['$ndarray'])[:8]})"
+    if isinstance(value, dict) and len(value) == 1:
+        ((tag, inner),) = value.items()
+        if tag == "$tuple" and isinstance(inner, list):
+            items = ", ".join(map(_short_text, inner))
+            if len(items) < MAX_VALUE_LENGTH:
+                return f"({items}{',' * (len(inner) == 1)})"
+        value = value if isinstance(inner, (dict, list)) or not tag.startswith("$") else inner
+    text = _DIGEST.sub(r"\1", value if isinstance(value, str) and _DIGEST.fullmatch(value) else dumps(value))
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"

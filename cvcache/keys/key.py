@@ -1,100 +1,100 @@
-"""The key of a step: canonical values, in which functions count by their code and dask collections by their graphs.
+"""The key of a step as canonical JSON: functions by their code, dask collections by their graphs.
 
-Here what makes the forms of other packages' values, and of functions, meets the walk that asks for them. Each is
-loaded with the first value that needs it, as dask's own ``Dispatch.register_lazy`` does it.
+This module registers the encoders for functions and for values of other packages. Each is imported with the first
+value that needs it, like dask's ``Dispatch.register_lazy``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from cvcache.keys.canonical import FormMaker, Paths, Walk, register_package
+from cvcache.keys.canonical import CanonicalEncoder, EncodeFunction, PathMode, register_package
 from cvcache.keys.digest import CanonicalJson
 
-__all__ = ["canonical_key", "canonical_key_with_items"]
+__all__ = ["canonical_key", "canonical_key_with_inputs"]
 
 
-def canonical_key(value: object, where: str = "", *, paths: Paths = "all") -> CanonicalJson:
-    """Return the canonical form of a value that is a key, or part of one.
+def canonical_key(value: object, name: str = "", *, paths: PathMode = "all") -> CanonicalJson:
+    """Return a key, or a part of one, as canonical JSON.
 
     Parameters
     ----------
     value : object
         Plain values and containers, numpy arrays (dtype, shape and content), pandas and xarray objects, dask
         collections (what they would compute), dates, enums, dataclasses, functions and classes (their code), paths
-        and URLs (with what lies there), and whatever has a hook (`register_key`).
-    where : str
-        What the value is called in an error, such as ``"args"``.
+        and URLs (with the state of the file), and types with a hook (`register_key`).
+    name : str
+        Name of the value in error messages, such as ``"args"``.
     paths : {"all", "local", "text"}
-        Which paths and URLs count with size and time, or etag, of what lies there; the others by their text alone.
+        Which paths and URLs are encoded with size and time, or etag, of the file; the others as text only.
 
     Returns
     -------
     JSON-able
-        For plain values equal in every process, for every hash seed and Python version.
+        For plain values the same in every process, with every hash seed and Python version.
 
     Raises
     ------
     UnkeyableValue
-        The value, or one in it, has no canonical form; says which one, where, and the ways out.
+        The value, or a part of it, cannot be encoded; the message names the part and the ways out.
 
     Notes
     -----
     Every byte of an array is read (up to 8 GB/s). One HEAD a URL (up to 4 for one that ends in ``.zarr``); no other
     store call. Safe in threads.
     """
-    return Walk(where, _code, paths).form(value)
+    return CanonicalEncoder(name, _encode_callable, paths).encode(value)
 
 
-def canonical_key_with_items(value: object) -> tuple[CanonicalJson, list[Any]]:
-    """Return the canonical form of a key, and the items, nodes, stored images and dask collections met on the way."""
-    walk = Walk("", _code, "all")
-    return walk.form(value), walk.met
+def canonical_key_with_inputs(value: object) -> tuple[CanonicalJson, list[Any]]:
+    """Return a key as canonical JSON, and its inputs: the items, nodes, stored images and dask collections in it."""
+    encoder = CanonicalEncoder("", _encode_callable, "all")
+    return encoder.encode(value), encoder.inputs
 
 
-def _code(value: object) -> CanonicalJson:
-    from cvcache.keys.functions import canonical_callable  # brings ast and inspect, which few values need
+def _encode_callable(value: object) -> CanonicalJson:
+    from cvcache.keys.functions import canonical_callable  # imports ast and inspect, which few values need
 
     return canonical_callable(value)
 
 
 @register_package("dask")
-def _dask() -> FormMaker:
+def _dask() -> EncodeFunction:
     from cvcache.keys.graphs import canonical_collection
 
     return canonical_collection
 
 
 @register_package("numpy")
-def _numpy() -> FormMaker:
+def _numpy() -> EncodeFunction:
     from cvcache.keys.values import canonical_array
 
     return canonical_array
 
 
 @register_package("pandas")
-def _pandas() -> FormMaker:
+def _pandas() -> EncodeFunction:
     from cvcache.keys.values import canonical_table
 
     return canonical_table
 
 
 @register_package("pathlib", "upath")
-def _paths() -> FormMaker:
+def _paths() -> EncodeFunction:
     from cvcache.keys.values import canonical_path
 
     return canonical_path
 
 
 @register_package("stdlib")
-def _stdlib() -> FormMaker:
+def _stdlib() -> EncodeFunction:
     from cvcache.keys.values import canonical_stdlib
 
     return canonical_stdlib
 
 
 @register_package("xarray")
-def _xarray() -> FormMaker:
+def _xarray() -> EncodeFunction:
     from cvcache.keys.values import canonical_xarray
 
     return canonical_xarray

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.keys import canonical_key_with_items, digest
+from cvcache.keys import canonical_key_with_inputs, digest
 from cvcache.protocol import NodeRequest, OnStale, Request, Sources, find_open_attempt, read_newest_record
 from cvcache.store import Store, check_node_name, is_control
 
@@ -62,7 +62,7 @@ def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, w
         canonical, key_digest = _open_ancestor_key(node.url) or node.inherited_key or (None, None)
         items: list[Any] = []
     else:
-        canonical, items = canonical_key_with_items(key)
+        canonical, items = canonical_key_with_inputs(key)
         key_digest = digest(canonical)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
@@ -78,9 +78,9 @@ def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, w
 
 
 def _explain(before: Any, now: Any) -> list[str]:
-    from cvcache.keys import explain  # only where something differs
+    from cvcache.keys import key_differences  # only where something differs
 
-    return explain(before, now)
+    return key_differences(before, now)
 
 
 def _sources(url: str, items: Iterable[Any]) -> Sources:
@@ -115,9 +115,9 @@ def _items_read(values: Iterable[Any]) -> Iterator[Any]:
         if hasattr(type(value), "__cvcache_input__"):
             yield value
         else:
-            from cvcache.keys import sources
+            from cvcache.keys import lineage_sources
 
-            yield from sources(value)
+            yield from lineage_sources(value)
 
 
 def _relative_url(url: str, other: str) -> str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 from cvcache.errors import NotComputed, UsageError
-from cvcache.keys import explain
+from cvcache.keys import key_differences
 from cvcache.node import CacheDir, Commit, init
 from cvcache.protocol import (
     LeaseWatch,
@@ -154,7 +154,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
             return planned
         if not same and request.request.on_stale is OnStale.NEW:
             return self.open_node(planned.sibling(init.sibling_name(planned.name, planned.key, request)), request)
-        why = explain(planned.key, request.key) or ["forced"]
+        why = key_differences(planned.key, request.key) or ["forced"]
         return self._compute(planned, request, "compute", why, None)
 
     def _compute(

@@ -13,7 +13,7 @@ from types import MethodType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.keys import Canonical, code_of
+from cvcache.keys import Canonical, canonical_code
 from cvcache.logs import capture_log_async
 from cvcache.node import CacheDir, check_on_stale
 from cvcache.protocol import acting_for_opener, find_open_attempt
@@ -181,7 +181,7 @@ class Step(Generic[R]):
             arguments = {"self": type(instance) if "self" in self._ignore else instance, **arguments}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
-            code = code_of(getattr(self._function, "__func__", self._function))  # an instance is an argument
+            code = canonical_code(getattr(self._function, "__func__", self._function))  # an instance is an argument
             if self._code.form != code:
                 self._code = Canonical(code)
             key["code"] = self._code

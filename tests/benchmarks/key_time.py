@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cvcache.keys import canonical_key, digest
-from cvcache.keys.functions import code_of
+from cvcache.keys.functions import canonical_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def main() -> int:
     small = {"sigma": 2.0, "level": 3, "mode": "reflect", "size": [3, 3]}
     cases: dict[str, tuple[Callable[[], object], int]] = {
         "small dict": (lambda: digest(canonical_key(small)), 2000),
-        "code of a function, again": (lambda: code_of(smooth), 2000),
+        "code of a function, again": (lambda: canonical_code(smooth), 2000),
         "64 MiB uint16": (lambda: canonical_key(image), 1),
         "64 MiB uint16, not contiguous": (lambda: canonical_key(strided), 1),
     }

@@ -21,7 +21,7 @@ from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
 from cvcache.keys import Canonical
-from cvcache.keys.graphs import lineage, sources
+from cvcache.keys.graphs import lineage, lineage_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,7 +238,7 @@ def speed() -> None:
         start = time.perf_counter()
         lineage(collection)
         middle = time.perf_counter()
-        sources(collection)
+        lineage_sources(collection)
         end = time.perf_counter()
         print(  # noqa: T201 - this is the command
             f"{name:12}{kept:8} tasks and {len(collection.__dask_graph__().layers)} layers: "

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import Canonical, canonical_key, digest, dumps, explain, register_key
-from cvcache.keys.values import LARGE
+from cvcache.keys import Canonical, canonical_key, digest, dumps, key_differences, register_key
+from cvcache.keys.values import BLAKE3_MIN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,14 +115,14 @@ def test_values_share_a_digest_exactly_if_they_are_the_same(a: object, b: object
 def test_a_form_is_json_that_comes_back_and_never_changes(value: object) -> None:
     form = canonical_key(value)
     assert dumps(json.loads(dumps(form))) == dumps(form) == dumps(canonical_key(value))
-    assert explain(form, json.loads(dumps(form))) == []
+    assert key_differences(form, json.loads(dumps(form))) == []
 
 
 @settings(deadline=None)
 @given(VALUES, VALUES)
 def test_a_difference_is_always_told(a: object, b: object) -> None:
     old, new = canonical_key({"args": a}), canonical_key({"args": b})
-    lines = explain(old, new)
+    lines = key_differences(old, new)
     assert bool(lines) == (dumps(old) != dumps(new))
     assert all(line.startswith("args") and "\n" not in line for line in lines)
 
@@ -243,7 +243,9 @@ def test_an_array_counts_by_content_not_by_memory_layout_or_byte_order() -> None
     assert canonical_key(a.T.copy()) != canonical_key(a.reshape(4, 3))
 
 
-@pytest.mark.parametrize("count", [LARGE // 8 - 1, LARGE // 8, LARGE // 8 + 1, 3 * LARGE])
+@pytest.mark.parametrize(
+    "count", [BLAKE3_MIN_BYTES // 8 - 1, BLAKE3_MIN_BYTES // 8, BLAKE3_MIN_BYTES // 8 + 1, 3 * BLAKE3_MIN_BYTES]
+)
 def test_a_large_array_counts_by_content_not_by_memory_layout_or_byte_order(count: int) -> None:
     a = np.arange(count * 2.0).reshape(2, -1)
     wide = np.repeat(a, 2, axis=1)
@@ -258,7 +260,7 @@ def test_a_large_array_counts_by_content_not_by_memory_layout_or_byte_order(coun
 @pytest.mark.parametrize("turn", [lambda a: a[:, ::2], lambda a: a.T, lambda a: a.astype(">u2"), lambda a: a[None, 0]])
 def test_an_array_is_not_copied_as_a_whole(turn: Callable[[np.ndarray], np.ndarray]) -> None:
     array = turn(np.zeros((64, 1024, 1024), "u2"))
-    canonical_key(np.zeros((2, LARGE)))  # loads what it needs
+    canonical_key(np.zeros((2, BLAKE3_MIN_BYTES)))  # loads what it needs
     tracemalloc.start()
     canonical_key(array)
     _, peak = tracemalloc.get_traced_memory()
@@ -433,31 +435,31 @@ ITEM = {"$item": "raw.ome.zarr", "version": "3f2a0000" * 4}
     ],
 )
 def test_explain_says_each_difference_in_a_line(old: object, new: object, lines: list[str]) -> None:
-    assert explain(canonical_key({"args": old}), canonical_key({"args": new})) == lines
+    assert key_differences(canonical_key({"args": old}), canonical_key({"args": new})) == lines
 
 
 def test_explain_names_the_helper_and_the_constant_that_changed() -> None:
     uses: dict[str, object] = {"pipeline:smooth_edges": "d" * 32, "SIGMA": {"value": 4}, "helper": "e" * 32}
-    assert explain({"code": RECORD}, {"code": {**RECORD, "uses": uses}}) == [
+    assert key_differences({"code": RECORD}, {"code": {**RECORD, "uses": uses}}) == [
         "code: changed (constant SIGMA: 3 -> 4)",
         "code: changed (helper helper added)",
         "code: changed (helper smooth_edges in pipeline)",
     ]
     other = {**RECORD, "name": "other"}
-    assert explain({"code": RECORD}, {"code": other}) == ['code: changed (name "step" -> "other")']
+    assert key_differences({"code": RECORD}, {"code": other}) == ['code: changed (name "step" -> "other")']
 
 
 def test_explain_cuts_what_is_long() -> None:
-    (line,) = explain(canonical_key({"a": np.zeros((3, 4))}), canonical_key({"a": list(range(999))}))
+    (line,) = key_differences(canonical_key({"a": np.zeros((3, 4))}), canonical_key({"a": list(range(999))}))
     assert line.startswith("a: array <f8 [3, 4] (")
     assert " -> list of 999 (" in line
-    (line,) = explain(canonical_key({"a": "x" * 900}), canonical_key({"a": "y"}))
+    (line,) = key_differences(canonical_key({"a": "x" * 900}), canonical_key({"a": "y"}))
     assert len(line) < 100
 
 
 def test_explain_of_no_key_before_and_of_a_plain_key() -> None:
-    assert explain(None, canonical_key({"a": 1})) == ["no key before"]
-    assert explain(canonical_key(3), canonical_key(4)) == ["key: 3 -> 4"]
-    assert explain(canonical_key([3]), canonical_key([4])) == ["[0]: 3 -> 4"]
-    assert explain(canonical_key({"a": 1}), None) == ['key: {"a":1} -> null']
-    assert explain(None, None) == []
+    assert key_differences(None, canonical_key({"a": 1})) == ["no key before"]
+    assert key_differences(canonical_key(3), canonical_key(4)) == ["key: 3 -> 4"]
+    assert key_differences(canonical_key([3]), canonical_key([4])) == ["[0]: 3 -> 4"]
+    assert key_differences(canonical_key({"a": 1}), None) == ['key: {"a":1} -> null']
+    assert key_differences(None, None) == []

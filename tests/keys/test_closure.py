@@ -18,8 +18,8 @@ import pytest
 
 import cvcache
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key, explain, register_key
-from cvcache.keys.functions import code_of
+from cvcache.keys import canonical_key, key_differences, register_key
+from cvcache.keys.functions import canonical_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,8 +79,8 @@ def step(out, image, *, level=1):
     ],
 )
 def test_what_does_not_change_the_result_does_not_change_the_code(load: Callable[..., Any], source: str) -> None:
-    before = code_of(load(pipeline=STEP).step)
-    after = code_of(load(pipeline=source).step)
+    before = canonical_code(load(pipeline=STEP).step)
+    after = canonical_code(load(pipeline=source).step)
     if "version=" in source:  # which stands for the code of the step within
         assert after["uses"] == {}
         return
@@ -107,19 +107,23 @@ def test_what_changes_the_result_changes_the_code_and_is_named(
 ) -> None:
     before = canonical_key({"code": load(pipeline=STEP).step})
     after = canonical_key({"code": load(pipeline=STEP.replace(old, new)).step})
-    assert explain(before, after) == lines
+    assert key_differences(before, after) == lines
 
 
 def test_the_file_and_the_module_do_not_count(load: Callable[..., Any]) -> None:
-    assert code_of(load(pipeline=STEP).step) == code_of(load(other=STEP).step) == code_of(load(pkg__deep=STEP).step)
+    assert (
+        canonical_code(load(pipeline=STEP).step)
+        == canonical_code(load(other=STEP).step)
+        == canonical_code(load(pkg__deep=STEP).step)
+    )
 
 
 def test_a_script_and_the_same_module_imported_agree(load: Callable[..., Any], tmp_path: Path) -> None:
     helpers = "def sharpen(image):\n    return image"
     source = "import helpers\n" + STEP.replace("image * ", "helpers.sharpen(image) * ")
-    source += "\nif __name__ == '__main__':\n    from cvcache.keys.functions.closure import code_of\n"
-    source += "    print(code_of(step))\n"
-    imported = code_of(load(pipeline=source, helpers=helpers).step)
+    source += "\nif __name__ == '__main__':\n    from cvcache.keys.functions.closure import canonical_code\n"
+    source += "    print(canonical_code(step))\n"
+    imported = canonical_code(load(pipeline=source, helpers=helpers).step)
     root = str(Path(cvcache.__file__).parents[1])
     for python in pythons():
         run = subprocess.run(
@@ -202,11 +206,12 @@ def step(out, *args, a=1, mode=Mode.FAST, **kwargs):
 
 
 def test_every_python_reads_the_same_code_from_the_same_source(load: Callable[..., Any], tmp_path: Path) -> None:
-    here = code_of(load(everything=EVERYTHING).step)
+    here = canonical_code(load(everything=EVERYTHING).step)
     assert "source" not in here
     assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()
     root = str(Path(cvcache.__file__).parents[1])
-    script = "import everything\nfrom cvcache.keys.functions.closure import code_of\nprint(code_of(everything.step))"
+    script = "import everything\nfrom cvcache.keys.functions.closure import canonical_code\n"
+    script += "print(canonical_code(everything.step))"
     for python in pythons():
         run = subprocess.run(
             [python, "-S", "-c", script],
@@ -227,9 +232,8 @@ class Filter:
 
 lines = lambda x: Filter().run(x)
 """
-SHOWN = (
-    "from cvcache.keys.functions.closure import code_of\nprint([code_of(part) for part in (lines, Filter, Filter.run)])"
-)
+SHOWN = "from cvcache.keys.functions.closure import canonical_code\n"
+SHOWN += "print([canonical_code(part) for part in (lines, Filter, Filter.run)])"
 
 
 @pytest.mark.parametrize("python", pythons())
@@ -240,7 +244,7 @@ def test_a_program_on_the_command_line_has_a_source(load: Callable[..., Any], py
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     module = load(program=PROGRAM.format(comment="", sign="+"))
-    here = [code_of(part) for part in (module.lines, module.Filter, module.Filter.run)]
+    here = [canonical_code(part) for part in (module.lines, module.Filter, module.Filter.run)]
     assert "bytecode" not in str(here)
     assert ast.literal_eval(on_command_line(PROGRAM.format(comment="a comment", sign="+"))) == here
     assert ast.literal_eval(on_command_line(PROGRAM.format(comment="", sign="-"))) != here
@@ -278,25 +282,25 @@ def test_a_helper_is_found_however_it_is_reached(load: Callable[..., Any], impor
     assert before == canonical_key({"code": load(pkg__steps=source, **HELPERS).step})
     name, old, new = ("pkg__filters", "base.double(x)", "base.double(x) + 1")
     after = canonical_key({"code": load(pkg__steps=source, **HELPERS | {name: HELPERS[name].replace(old, new)}).step})
-    assert any("in pkg.filters" in line for line in explain(before, after))
+    assert any("in pkg.filters" in line for line in key_differences(before, after))
     if "getattr" not in imports:  # a module used as a whole counts with its own text, and no further
         deep = HELPERS | {"pkg__base": "def double(x):\n    return 3 * x"}
         after = canonical_key({"code": load(pkg__steps=source, **deep).step})
-        assert explain(before, after) == ["code: changed (helper double in pkg.base)"]
+        assert key_differences(before, after) == ["code: changed (helper double in pkg.base)"]
 
 
 def test_a_swap_of_two_helpers_that_are_both_used_changes_the_code(load: Callable[..., Any]) -> None:
     filters = {"pkg__a": "def f(x): return x", "pkg__b": "def f(x): return -x"}
     source = "from pkg.{} import f as g\nfrom pkg.{} import f as h\ndef step(out): return g(1), h(2)"
-    first = code_of(load(pkg__steps=source.format("a", "b"), **filters).step)
-    assert first != code_of(load(pkg__steps=source.format("b", "a"), **filters).step)
+    first = canonical_code(load(pkg__steps=source.format("a", "b"), **filters).step)
+    assert first != canonical_code(load(pkg__steps=source.format("b", "a"), **filters).step)
     assert "pkg.a:f" in first["uses"]
 
 
 def test_what_is_installed_counts_by_name(load: Callable[..., Any]) -> None:
     source = "from {} import {} as norm\ndef step(out, x): return norm(x)"
     norms = [("numpy.linalg", "norm"), ("numpy", "mean"), ("numpy", "add"), ("math", "sqrt"), ("json", "dumps")]
-    codes = [code_of(load(pipeline=source.format(*names)).step) for names in norms]
+    codes = [canonical_code(load(pipeline=source.format(*names)).step) for names in norms]
     assert all(code["uses"] == {} for code in codes)
     assert len({code["ast"] for code in codes}) == len(norms)
     assert canonical_key(np.linalg.norm) == {"$name": "numpy.linalg:norm"}
@@ -311,19 +315,19 @@ def make(sigma: object, size: int = 1) -> Callable[[int], object]:
 
 
 def test_the_values_a_function_encloses_count() -> None:
-    assert code_of(make(1)) == code_of(make(1)) != code_of(make(2))
-    assert code_of(make(1, 0)) == code_of(make(1, 0)) != code_of(make(2, 0))
-    assert code_of(make(1)) != code_of(make(1, 0))
-    assert explain(canonical_key({"f": make(1)}), canonical_key({"f": make(2)})) == [
+    assert canonical_code(make(1)) == canonical_code(make(1)) != canonical_code(make(2))
+    assert canonical_code(make(1, 0)) == canonical_code(make(1, 0)) != canonical_code(make(2, 0))
+    assert canonical_code(make(1)) != canonical_code(make(1, 0))
+    assert key_differences(canonical_key({"f": make(1)}), canonical_key({"f": make(2)})) == [
         "f: changed (constant make.<locals>.smooth.sigma: 1 -> 2)"
     ]
     adders = [lambda x, i=i: x + i for i in range(2)]
-    assert code_of(adders[0]) != code_of(adders[1])
+    assert canonical_code(adders[0]) != canonical_code(adders[1])
 
 
 def test_lambdas_on_one_line_are_told_apart() -> None:
     plus, minus, again = lambda x: x + 1, lambda x: x - 1, lambda y: lambda x: x + 1  # noqa: ARG005
-    codes = [code_of(part) for part in (plus, minus, again, again(0))]
+    codes = [canonical_code(part) for part in (plus, minus, again, again(0))]
     assert all("source" not in code for code in codes)
     assert codes[0]["ast"] == codes[3]["ast"]
     assert len({str(code["ast"]) for code in codes}) == 3
@@ -331,12 +335,12 @@ def test_lambdas_on_one_line_are_told_apart() -> None:
 
 def test_an_argument_of_a_partial_and_the_object_of_a_method_count() -> None:
     assert (
-        code_of(functools.partial(make, 1))
-        == code_of(functools.partial(make, 1))
-        != code_of(functools.partial(make, 2))
+        canonical_code(functools.partial(make, 1))
+        == canonical_code(functools.partial(make, 1))
+        != canonical_code(functools.partial(make, 2))
     )
-    assert code_of(functools.partial(make, 1))["name"] == "make"
-    assert code_of("a".join) != code_of("b".join)
+    assert canonical_code(functools.partial(make, 1))["name"] == "make"
+    assert canonical_code("a".join) != canonical_code("b".join)
 
 
 def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Callable[..., Any]) -> None:
@@ -361,10 +365,10 @@ def test_a_decorator_of_the_project_counts_and_so_does_what_it_wraps(load: Calla
         "[f(*args)": ("[2 * f(*args)", "helper repeated.<locals>.wrapper"),
     }
     for old, (new, line) in lines.items():
-        assert f"code: changed ({line})" in explain(
+        assert f"code: changed ({line})" in key_differences(
             before, canonical_key({"code": load(pipeline=source.replace(old, new)).step})
         )
-    assert code_of(load(pipeline=source).smooth)["name"] == "smooth"
+    assert canonical_code(load(pipeline=source).smooth)["name"] == "smooth"
 
 
 def test_a_wrapper_that_is_an_object_counts_with_its_attributes(load: Callable[..., Any]) -> None:
@@ -383,20 +387,20 @@ def test_a_wrapper_that_is_an_object_counts_with_its_attributes(load: Callable[.
     def step(out):
         return smooth(1)
     """
-    before = code_of(load(pipeline=source).step)
-    assert before == code_of(load(other=source.replace("Doc", "Text")).step)
+    before = canonical_code(load(pipeline=source).step)
+    assert before == canonical_code(load(other=source.replace("Doc", "Text")).step)
     changes = {"times = 2": "times = 3", "return x": "return -x", "return [": "return 2 * ["}
-    codes = [code_of(load(pipeline=source.replace(old, new)).step) for old, new in changes.items()]
+    codes = [canonical_code(load(pipeline=source.replace(old, new)).step) for old, new in changes.items()]
     assert all(code != before for code in codes)
 
 
 def test_an_attribute_of_a_function_counts_unless_it_is_written_to(load: Callable[..., Any]) -> None:
     module = load(pipeline="def f(): f.calls += 1\nf.calls = 0\nf.level = 1\ndef step(out): return f(), f.level")
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     module.f()
-    assert code_of(module.step) == before
+    assert canonical_code(module.step) == before
     module.f.level = 2
-    assert code_of(module.step) != before
+    assert canonical_code(module.step) != before
 
 
 def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: Callable[..., Any]) -> None:
@@ -409,8 +413,8 @@ def test_a_wrapper_made_by_an_installed_package_counts_with_what_it_wraps(load: 
         with quiet() as q:
             return q
     """
-    assert code_of(load(pipeline=source.format(1)).step) == code_of(load(pipeline=source.format(1)).step)
-    assert code_of(load(pipeline=source.format(1)).step) != code_of(load(pipeline=source.format(2)).step)
+    assert canonical_code(load(pipeline=source.format(1)).step) == canonical_code(load(pipeline=source.format(1)).step)
+    assert canonical_code(load(pipeline=source.format(1)).step) != canonical_code(load(pipeline=source.format(2)).step)
 
 
 def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Callable[..., Any]) -> None:
@@ -427,12 +431,12 @@ def test_a_class_counts_with_its_bases_methods_and_what_it_holds_now(load: Calla
         return Filter().run()
     """
     module = load(pipeline=source)
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     assert {"Base", "Filter"} == before["uses"].keys()
     module.Base.sigma = 2
-    assert code_of(module.step) != before
-    assert code_of(load(pipeline=source.replace("return self.sigma", "return -self.sigma")).step) != before
-    assert code_of(load(pipeline=source).step) == before
+    assert canonical_code(module.step) != before
+    assert canonical_code(load(pipeline=source.replace("return self.sigma", "return -self.sigma")).step) != before
+    assert canonical_code(load(pipeline=source).step) == before
 
 
 def test_the_methods_and_fields_of_a_dataclass_count_where_one_is_an_argument(load: Callable[..., Any]) -> None:
@@ -466,12 +470,12 @@ def test_recursion_and_cycles_end(load: Callable[..., Any]) -> None:
     def step(out): return even(out), TABLE["step"]
     TABLE["step"] = step
     """
-    code = code_of(load(pipeline=source).step)
+    code = canonical_code(load(pipeline=source).step)
     assert code["uses"].keys() == {"even", "odd", "TABLE"}
     source = "\n".join(f"def f{i}(): return f{i + 1}()" for i in range(2000)) + "\ndef f2000(): return 1"
-    code = code_of(load(pipeline=source).f0)
+    code = canonical_code(load(pipeline=source).f0)
     assert code["uses"].keys() == {":*"}
-    assert code != code_of(load(pipeline=source.replace("return 1", "return 2")).f0)
+    assert code != canonical_code(load(pipeline=source.replace("return 1", "return 2")).f0)
 
 
 def test_what_the_code_writes_to_is_state_and_does_not_count(load: Callable[..., Any]) -> None:
@@ -490,23 +494,23 @@ def test_what_the_code_writes_to_is_state_and_does_not_count(load: Callable[...,
         Runs.n += 1
     """
     module = load(pipeline=source)
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     module.step(None)
-    assert code_of(module.step) == before
+    assert canonical_code(module.step) == before
     assert (module.n, module.Runs.n) == (1, 1)
     constant = load(pipeline="calls = [1]\ndef step(out): return len(calls)")
-    before = code_of(constant.step)
+    before = canonical_code(constant.step)
     constant.calls.append(2)
-    assert code_of(constant.step) != before
+    assert canonical_code(constant.step) != before
 
 
 def test_a_default_that_keeps_what_was_computed_is_state(load: Callable[..., Any]) -> None:
     module = load(pipeline="def f(x, seen={}):\n    seen[x] = x\ndef step(out, k={}, *, size=3): return f(1), k")
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     module.f(1)
-    assert code_of(module.step) == before
+    assert canonical_code(module.step) == before
     module.step.__kwdefaults__["size"] = 4
-    assert code_of(module.step) != before
+    assert canonical_code(module.step) != before
 
 
 def test_a_class_made_by_a_call_counts_by_what_it_holds(load: Callable[..., Any]) -> None:
@@ -522,7 +526,7 @@ def test_a_class_made_by_a_call_counts_by_what_it_holds(load: Callable[..., Any]
     assert before == canonical_key({"code": load(pipeline=source).step})
     for old, new in {"x y": "y x", "FAST GOOD": "GOOD FAST", "int, 1": "int, 2"}.items():
         after = canonical_key({"code": load(pipeline=source.replace(old, new)).step})
-        assert [line[:22] for line in explain(before, after)] == ["code: changed (helper "]
+        assert [line[:22] for line in key_differences(before, after)] == ["code: changed (helper "]
 
 
 def test_the_code_of_an_installed_pipeline_counts_too(load: Callable[..., Any], tmp_path: Path) -> None:
@@ -536,7 +540,7 @@ def test_the_code_of_an_installed_pipeline_counts_too(load: Callable[..., Any], 
         forms.append(canonical_key({"code": importlib.import_module(f"lab{n}").step.__wrapped__}))
         assert canonical_key(importlib.import_module(f"lab{n}").smooth) == {"$name": f"lab{n}:smooth"}
     assert forms[0] == forms[1]
-    assert explain(forms[1], forms[2]) == ["code: changed (helper smooth)"]
+    assert key_differences(forms[1], forms[2]) == ["code: changed (helper smooth)"]
 
 
 def test_state_of_an_enclosing_function_does_not_count() -> None:
@@ -549,9 +553,9 @@ def test_state_of_an_enclosing_function_does_not_count() -> None:
         calls.append(count)
         assert count == len(calls)
 
-    before = code_of(step)
+    before = canonical_code(step)
     step()
-    assert code_of(step) == before
+    assert canonical_code(step) == before
     assert "source" not in before
 
 
@@ -562,11 +566,11 @@ def test_a_constant_without_a_form_is_refused_with_its_name_and_the_cure(
     source = "class Model:\n    def __init__(self): self.w = 1\nMODEL = Model()\ndef step(out): return MODEL.w"
     module = load(pipeline=source)
     with pytest.raises(UnkeyableValue, match=r"step: MODEL .*Model.* version=.*register_key\(pipeline.Model"):
-        code_of(module.step)
+        canonical_code(module.step)
     register_key(module.Model, lambda model: model.w)
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     module.MODEL.w = 2
-    assert code_of(module.step) != before
+    assert canonical_code(module.step) != before
 
 
 def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Callable[..., Any]) -> None:
@@ -586,14 +590,14 @@ def test_modules_loggers_locks_types_and_sentinels_are_fine(load: Callable[..., 
         with lock:
             return cast(Array, x), cast(T, x), current, word, np.float32, math, os.path.join, __file__, UNSET
     """
-    before = code_of(load(pipeline=source).step)
-    assert before == code_of(load(other=source).step)
-    assert before != code_of(load(other=source.replace("a+", "b+")).step)
+    before = canonical_code(load(pipeline=source).step)
+    assert before == canonical_code(load(other=source).step)
+    assert before != canonical_code(load(other=source.replace("a+", "b+")).step)
 
 
 def test_a_name_of_the_function_is_not_taken_for_a_global_one(load: Callable[..., Any]) -> None:
     source = "image = open\nlock = iter([])\ndef step(out, image: lock):\n    return [lock for lock in image]"
-    assert code_of(load(pipeline=source).step)["uses"] == {}
+    assert canonical_code(load(pipeline=source).step)["uses"] == {}
 
 
 def test_without_source_the_bytecode_counts_and_the_record_says_so() -> None:
@@ -610,14 +614,16 @@ def test_without_source_the_bytecode_counts_and_the_record_says_so() -> None:
         calls.append(1)
         return helper(out) + 1
     """
-    before = code_of(made(source))
+    before = canonical_code(made(source))
     assert before["source"] == "bytecode"
-    assert before == code_of(made("\n\n" + source.replace("Doc", "Text").replace("calls = 3, []", "calls = 3, [1]")))
-    assert before != code_of(made(source.replace("+ 1", "+ 2")))
-    assert explain({"code": before}, {"code": code_of(made(source.replace("x + S", "x - S")))}) == [
+    assert before == canonical_code(
+        made("\n\n" + source.replace("Doc", "Text").replace("calls = 3, []", "calls = 3, [1]"))
+    )
+    assert before != canonical_code(made(source.replace("+ 1", "+ 2")))
+    assert key_differences({"code": before}, {"code": canonical_code(made(source.replace("x + S", "x - S")))}) == [
         "code: changed (helper helper)"
     ]
-    assert explain({"code": before}, {"code": code_of(made(source.replace("= 3", "= 4")))}) == [
+    assert key_differences({"code": before}, {"code": canonical_code(made(source.replace("= 3", "= 4")))}) == [
         "code: changed (constant SIGMA: 3 -> 4)"
     ]
 
@@ -632,37 +638,37 @@ def test_a_notebook_cell_is_followed_like_a_module() -> None:
         scope: dict[str, Any] = {"__name__": "__main__"}
         run(first, f"SIGMA = 3\ndef helper(x):\n    return {helper}\n", scope)
         run(first + 1, "# cell\ndef step(out):\n    return helper(out)\n", scope)
-        return code_of(scope["step"])
+        return canonical_code(scope["step"])
 
     before = notebook("x + SIGMA", 1)
     assert "source" not in before
     assert before == notebook("x  +  SIGMA # note", 3)
-    assert explain({"code": before}, {"code": notebook("x - SIGMA", 5)}) == ["code: changed (helper helper)"]
+    assert key_differences({"code": before}, {"code": notebook("x - SIGMA", 5)}) == ["code: changed (helper helper)"]
 
 
 def test_an_edit_without_a_reload_does_not_count_until_it_runs(load: Callable[..., Any], tmp_path: Path) -> None:
     module = load(pipeline=STEP)
-    before = code_of(module.step)
+    before = canonical_code(module.step)
     module = load(pipeline=STEP)
     (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))
     linecache.checkcache()
-    assert code_of(module.step)["source"] == "bytecode"
+    assert canonical_code(module.step)["source"] == "bytecode"
     module = load(pipeline=STEP)
-    assert code_of(module.step) == before
+    assert canonical_code(module.step) == before
     (tmp_path / "pipeline.py").write_text(STEP.replace("> level", "< level"))
     linecache.checkcache()
-    assert code_of(module.step) == before
+    assert canonical_code(module.step) == before
     module = load(pipeline=STEP)
     (tmp_path / "pipeline.py").write_text("# moved down\n" + STEP)
     linecache.checkcache()
-    assert code_of(module.step) == before
-    assert code_of(load(pipeline=STEP.replace("> level", "< level")).step) != before
+    assert canonical_code(module.step) == before
+    assert canonical_code(load(pipeline=STEP.replace("> level", "< level")).step) != before
 
 
 def test_a_global_with_every_attribute_is_no_place(load: Callable[..., Any]) -> None:
     source = "import dask\nlater = dask.delayed(sum)([1, {}])\ndef step(out): return later.compute()\n"
-    assert code_of(load(pipeline=source.format(2)).step) == code_of(load(pipeline=source.format(2)).step)
-    assert code_of(load(pipeline=source.format(2)).step) != code_of(load(pipeline=source.format(3)).step)
+    assert canonical_code(load(pipeline=source.format(2)).step) == canonical_code(load(pipeline=source.format(2)).step)
+    assert canonical_code(load(pipeline=source.format(2)).step) != canonical_code(load(pipeline=source.format(3)).step)
 
 
 def test_two_functions_that_import_two_things_by_one_name(load: Callable[..., Any]) -> None:
@@ -675,9 +681,9 @@ def test_two_functions_that_import_two_things_by_one_name(load: Callable[..., An
         return SIGMA
     def step(out): return f() + g()
     """
-    before = code_of(load(pipeline=main, one="SIGMA = 1", two="SIGMA = 10").step)
-    assert code_of(load(pipeline=main, one="SIGMA = 5", two="SIGMA = 10").step) != before
-    assert code_of(load(pipeline=main, one="SIGMA = 1", two="SIGMA = 50").step) != before
+    before = canonical_code(load(pipeline=main, one="SIGMA = 1", two="SIGMA = 10").step)
+    assert canonical_code(load(pipeline=main, one="SIGMA = 5", two="SIGMA = 10").step) != before
+    assert canonical_code(load(pipeline=main, one="SIGMA = 1", two="SIGMA = 50").step) != before
 
 
 def test_what_is_registered_for_a_type_counts(load: Callable[..., Any]) -> None:
@@ -689,9 +695,9 @@ def test_what_is_registered_for_a_type_counts(load: Callable[..., Any]) -> None:
     def _(x: int): return 1
     def step(out): return convert(3)
     """
-    before = code_of(load(pipeline=source).step)
-    assert code_of(load(pipeline=source).step) == before
-    assert code_of(load(pipeline=source.replace("return 1", "return 2")).step) != before
+    before = canonical_code(load(pipeline=source).step)
+    assert canonical_code(load(pipeline=source).step) == before
+    assert canonical_code(load(pipeline=source.replace("return 1", "return 2")).step) != before
 
 
 @pytest.mark.parametrize(
@@ -710,11 +716,13 @@ def test_what_is_registered_for_a_type_counts(load: Callable[..., Any]) -> None:
     ],
 )
 def test_what_only_looks_like_a_write_counts_by_its_content(load: Callable[..., Any], source: str) -> None:
-    before = code_of(load(pipeline=source).step)
-    assert code_of(load(pipeline=source).step) == before
-    assert code_of(load(pipeline=source.replace("[1, 2]", "[1, 20]")).step) != before
+    before = canonical_code(load(pipeline=source).step)
+    assert canonical_code(load(pipeline=source).step) == before
+    assert canonical_code(load(pipeline=source.replace("[1, 2]", "[1, 20]")).step) != before
 
 
 def test_a_private_value_that_is_set_on_a_class_counts(load: Callable[..., Any]) -> None:
     source = "class C:\n    def f(self): return self._k\nC._k = 4\ndef step(out): return C().f()\n"
-    assert code_of(load(pipeline=source).step) != code_of(load(pipeline=source.replace("= 4", "= 9")).step)
+    assert canonical_code(load(pipeline=source).step) != canonical_code(
+        load(pipeline=source.replace("= 4", "= 9")).step
+    )

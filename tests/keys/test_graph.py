@@ -16,7 +16,7 @@ from test_lineage import HELPER, SCRIPT, held_by_a_cluster, run
 
 from cvcache import cdir, cdir_init, cdir_query, open_image, step
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key, dumps, explain
+from cvcache.keys import canonical_key, dumps, key_differences
 from cvcache.keys.graphs import lineage
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def test_a_script_a_renamed_and_commented_one_and_an_edited_one(tmp_path: pathli
     smooth, threshold = run_with(script, HELPER)
     assert run_with("# new\n\n" + script, '"""Help."""\n' + HELPER, "other.py") == [smooth, threshold]
     edited = run_with(script.replace("LEVEL = 3", "LEVEL = 4"), HELPER.replace("return 1", "return 2"))
-    assert explain(smooth, edited[0]) == [": layer 'smooth' changed"]
-    assert explain(threshold, edited[1]) == [": layer 'threshold' changed"]
+    assert key_differences(smooth, edited[0]) == [": layer 'smooth' changed"]
+    assert key_differences(threshold, edited[1]) == [": layer 'threshold' changed"]
 
 
 def test_a_program_on_the_command_line_counts_like_a_script(tmp_path: pathlib.Path) -> None:
@@ -100,7 +100,7 @@ def test_an_impure_delayed_counts_by_its_call() -> None:
 )
 def test_the_first_layer_that_differs_is_told(make: Any, line: str) -> None:
     first, second = (canonical_key({"args": {"image": make(n)}}) for n in (1, 2))
-    (told,) = explain(first, second)
+    (told,) = key_differences(first, second)
     assert told == line or told.startswith(line.partition(" layer")[0])
     if "ones_like" not in line:
         assert told == line
@@ -152,7 +152,7 @@ def test_an_array_read_from_an_item_stands_for_its_version_wherever_it_lies(
     assert form(root) == first
     assert form(cdir(tmp_path / "elsewhere")) == first
     second = form(root, 1)
-    assert explain({"image": first}, {"image": second}) == ["image: layer 'original-cvcache-image' changed"]
+    assert key_differences({"image": first}, {"image": second}) == ["image: layer 'original-cvcache-image' changed"]
     assert form(root, 0) == first
     image = raw(root).read("raw.ome.zarr")
     assert (
@@ -185,7 +185,7 @@ def test_a_stored_image_in_a_key_counts_by_what_lies_there(tmp_path: pathlib.Pat
     assert canonical_key({"image": open_image(tmp_path / "a.zarr", slices="[:5]")}) != before
     array[:32] = 0
     after = canonical_key({"image": open_image(tmp_path / "a.zarr")})
-    assert explain(before, after) == ["image: layer 'original-cvcache-image' changed"]
+    assert key_differences(before, after) == ["image: layer 'original-cvcache-image' changed"]
 
 
 @pytest.mark.server
@@ -212,9 +212,9 @@ def test_an_xarray_object_counts_by_its_dims_coords_and_data(lazy: bool) -> None
     others = [labelled(xr, scale=1, lazy=lazy), labelled(xr, name="x", lazy=lazy), labelled(xr, fill=1, lazy=lazy)]
     others += [image.T, image.to_dataset(), image.variable, image.data, image.drop_vars("stain")]
     assert len({dumps(canonical_key({"image": part})) for part in [image, *others]}) == 9
-    (line,) = explain(before, canonical_key({"image": others[0]}))
+    (line,) = key_differences(before, canonical_key({"image": others[0]}))
     assert line.startswith("image.coords.y.data: array <f8 [8]")
-    (line,) = explain(before, canonical_key({"image": others[2]}))
+    (line,) = key_differences(before, canonical_key({"image": others[2]}))
     assert line.startswith("image.data: ")
 
 
@@ -226,7 +226,7 @@ def test_an_array_made_by_xarray_counts_by_its_function() -> None:
         return canonical_key({"image": xr.apply_ufunc(power, labelled(xr), vectorize=True, **options)})
 
     assert apply(2) == apply(2)
-    assert explain(apply(2), apply(3)) == ["image.data: layer 'vectorize_power' changed"]
+    assert key_differences(apply(2), apply(3)) == ["image.data: layer 'vectorize_power' changed"]
 
 
 def test_the_source_of_an_xarray_object_is_seen(root: CacheDir) -> None:

@@ -21,7 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 from lineage_cases import CASES, Image, adder, numbers, ones, power
 
 from cvcache.errors import UnkeyableValue
-from cvcache.keys.graphs import KEPT, lineage, sources
+from cvcache.keys.graphs import MAX_LAYERS, lineage, lineage_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ def test_nothing_is_computed_and_no_rule_expanded() -> None:
 
     x = ones().map_overlap(fail, depth=1, dtype=float, meta=np.ones(0)) + 1
     lineage(x)
-    sources(x)
+    lineage_sources(x)
     assert not any(layer.is_materialized() for layer in x.__dask_graph__().layers.values())
 
 
@@ -178,7 +178,7 @@ def test_the_first_layer_that_differs_is_named() -> None:
 
 def test_many_layers_are_folded() -> None:
     layers = lineage(CASES["many_layers"]())["layers"]
-    assert len(layers) == KEPT
+    assert len(layers) == MAX_LAYERS
     assert layers[0][0] == "30 earlier layers"
 
 
@@ -186,16 +186,18 @@ def test_an_image_is_found_among_the_sources_once_in_the_order_of_arguments() ->
     raw, mask, dark = Image("raw"), Image("mask"), Image("dark")
     x = da.from_array(raw, chunks=4) - da.from_array(dark, chunks=4, inline_array=True)
     y = da.where(da.from_array(mask, chunks=4), x.map_overlap(lambda b: b, depth=1), da.from_array(raw, chunks=2))
-    assert sources(y[2:].sum()) == [mask, raw, dark]
-    assert sources(dask.delayed(power)(1, [{"a": dark}])) == [dark]
-    assert sources(da.stack([da.from_array(raw), da.from_array(dark)])[1]) == [dark]
-    assert sources(numbers()) == []
+    assert lineage_sources(y[2:].sum()) == [mask, raw, dark]
+    assert lineage_sources(dask.delayed(power)(1, [{"a": dark}])) == [dark]
+    assert lineage_sources(da.stack([da.from_array(raw), da.from_array(dark)])[1]) == [dark]
+    assert lineage_sources(numbers()) == []
 
 
 def test_sources_are_found_where_there_is_no_lineage() -> None:
     raw = Image("raw")
-    assert sources(da.from_array(raw, chunks=4).map_blocks(power, Opaque(), dtype=float, meta=np.ones(0))) == [raw]
-    assert sources(held_by_a_cluster()) == []
+    assert lineage_sources(da.from_array(raw, chunks=4).map_blocks(power, Opaque(), dtype=float, meta=np.ones(0))) == [
+        raw
+    ]
+    assert lineage_sources(held_by_a_cluster()) == []
 
 
 class Opaque:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache.keys import canonical_key, dumps
-from cvcache.keys.functions import closure, code_of, memo
+from cvcache.keys.functions import canonical_code, closure, memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,23 +76,23 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Count how often a form is made."""
     done: list[Any] = []
-    make = closure._code
+    make = closure._encode_code
 
     def counted(value: Any) -> Any:
         done.append(value)
         return make(value)
 
-    monkeypatch.setattr(closure, "_code", counted)
+    monkeypatch.setattr(closure, "_encode_code", counted)
     return done
 
 
 def test_a_form_is_made_once_while_nothing_changes(pipeline: Any, made: list[Any]) -> None:
-    first = code_of(pipeline.step)
-    assert code_of(pipeline.step) == first
+    first = canonical_code(pipeline.step)
+    assert canonical_code(pipeline.step) == first
     pipeline.step(None, 1)
-    assert code_of(pipeline.step) == first
+    assert canonical_code(pipeline.step) == first
     first["uses"].clear()
-    assert code_of(pipeline.step)["uses"]
+    assert canonical_code(pipeline.step)["uses"]
     assert made == [pipeline.step]
 
 
@@ -124,24 +124,24 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen_at_once(pipeline: Any, change: str) -> None:
-    before = code_of(pipeline.step)
-    assert before == code_of(pipeline.step)
+    before = canonical_code(pipeline.step)
+    assert before == canonical_code(pipeline.step)
     argument = canonical_key([pipeline.step])
     CHANGES[change](pipeline)
-    assert dumps(code_of(pipeline.step)) != dumps(before)
+    assert dumps(canonical_code(pipeline.step)) != dumps(before)
     assert dumps(canonical_key([pipeline.step])) != dumps(argument)
 
 
 def test_an_edited_helper_is_seen_after_a_reload(pipeline: Any, tmp_path: Path) -> None:
-    before = code_of(pipeline.step)
+    before = canonical_code(pipeline.step)
     (tmp_path / "helper.py").write_text(HELPER.replace("return inner(x)", "return inner(x) + 1"))
-    assert code_of(pipeline.step) == before
+    assert canonical_code(pipeline.step) == before
     importlib.reload(pipeline.helper)
-    assert code_of(pipeline.step) != before
+    assert canonical_code(pipeline.step) != before
     (tmp_path / "helper.py").write_text(HELPER)
     importlib.reload(pipeline.helper)
     importlib.reload(pipeline)
-    assert code_of(pipeline.step) == before
+    assert canonical_code(pipeline.step) == before
 
 
 def test_a_module_used_as_a_whole_is_read_again_once_its_file_changed(
@@ -151,23 +151,23 @@ def test_a_module_used_as_a_whole_is_read_again_once_its_file_changed(
     (tmp_path / "whole.py").write_text("A = 1\n")
     (tmp_path / "user.py").write_text("import whole\ndef step(out, name): return getattr(whole, name)\n")
     user = importlib.import_module("user")
-    before = code_of(user.step)
-    assert code_of(user.step) == before
+    before = canonical_code(user.step)
+    assert canonical_code(user.step) == before
     (tmp_path / "whole.py").write_text("A = 1000\n")
-    assert code_of(user.step) != before
+    assert canonical_code(user.step) != before
 
 
 def test_state_that_does_not_count_does_not_disturb(pipeline: Any, made: list[Any]) -> None:
-    before = code_of(pipeline.step)
+    before = canonical_code(pipeline.step)
     pipeline.calls.append(1)
     pipeline.total = 12
-    assert code_of(pipeline.step) == before
+    assert canonical_code(pipeline.step) == before
     assert len(made) == 1
     pipeline.total = "twelve"
-    assert code_of(pipeline.step) != before
+    assert canonical_code(pipeline.step) != before
 
 
 def test_only_so_many_functions_are_remembered() -> None:
-    for n in range(2 * memo.KEPT):
-        code_of(eval(f"lambda x: x + {n}"))  # noqa: S307 - many functions
-    assert len(memo._known) <= memo.KEPT
+    for n in range(2 * memo.MAX_MEMOIZED):
+        canonical_code(eval(f"lambda x: x + {n}"))  # noqa: S307 - many functions
+    assert len(memo._memo) <= memo.MAX_MEMOIZED

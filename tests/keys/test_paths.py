@@ -14,7 +14,7 @@ import pytest
 
 from cvcache import cdir
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key, digest, dumps, explain
+from cvcache.keys import canonical_key, digest, dumps, key_differences
 from cvcache.keys.values import paths
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
@@ -74,10 +74,10 @@ def test_a_change_of_a_file_is_told(here: pathlib.Path) -> None:
     first = form()
     touch(here / "data/x.tif", 1_000_000_001)
     change = "data/x.tif: modified 2001-09-09T01:46:40.000000000Z -> 2001-09-09T01:46:41.000000000Z"
-    assert explain(first, form()) == [f"args.image: {change}", f"args.path: {change}"]
+    assert key_differences(first, form()) == [f"args.image: {change}", f"args.path: {change}"]
     (here / "data/x.tif").unlink()
     gone = "data/x.tif: modified 2001-09-09T01:46:40.000000000Z -> absent"
-    assert explain(first, form()) == [f"args.image: {gone}", f"args.path: {gone}"]
+    assert key_differences(first, form()) == [f"args.image: {gone}", f"args.path: {gone}"]
     assert form()["args"] == {"image": "data/x.tif", "path": {"$path": "data/x.tif", "absent": True}}
 
 
@@ -183,7 +183,7 @@ def test_an_object_in_a_bucket_counts_by_its_etag(s3_case: Any) -> None:
     assert canonical_key(path)["etag"] == first["image"]["etag"]
     assert str(s3_case.options.get("endpoint_url")) not in dumps(canonical_key(path))
     s3_case.put("x.tif", b"124")
-    (line,) = explain(first, canonical_key({"image": url}))
+    (line,) = key_differences(first, canonical_key({"image": url}))
     assert line.startswith(f"image: {url}: etag ")
     assert canonical_key(path)["etag"] != first["image"]["etag"]
 
@@ -234,7 +234,7 @@ def test_a_url_that_cannot_be_asked_counts_by_its_text(url: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    paths._silent.clear()
+    paths._unreachable_until.clear()
     forms = [canonical_key([f"http://127.0.0.1:1/{name}.tif"]) for name in "ab"]
     assert forms == [["http://127.0.0.1:1/a.tif"], ["http://127.0.0.1:1/b.tif"]]
     assert [record.getMessage().partition(":1/")[2] for record in caplog.records] == [

@@ -123,9 +123,9 @@ def _leaves(array: Any) -> list[Mapping[str, Any]]:
     """Return what is known of each image, level or part of one that a dask array is read from."""
     if not is_lazy(array):
         return []
-    from cvcache.keys import sources
+    from cvcache.keys import lineage_sources
 
-    return [leaf.meta for leaf in sources(array) if hasattr(leaf, "window")]
+    return [leaf.meta for leaf in lineage_sources(array) if hasattr(leaf, "window")]
 
 
 def _fit(candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Functions and classes by their code."""
+"""Canonical JSON of functions and classes, by their code."""
 
 from typing import TYPE_CHECKING
 
@@ -6,14 +6,14 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.keys.functions import closure, memo
-    from cvcache.keys.functions.callables import Cells, is_installed, public_name
-    from cvcache.keys.functions.closure import canonical_callable, code_of
+    from cvcache.keys.functions.callables import FreeVariables, is_installed, public_name
+    from cvcache.keys.functions.closure import canonical_callable, canonical_code
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["closure", "memo"],
     submod_attrs={
-        "callables": ["Cells", "is_installed", "public_name"],
-        "closure": ["canonical_callable", "code_of"],
+        "callables": ["FreeVariables", "is_installed", "public_name"],
+        "closure": ["canonical_callable", "canonical_code"],
     },
 )

@@ -1,4 +1,4 @@
-"""What the interpreter knows of a function or class: its parts, its names, and where it lives."""
+"""Inspect functions and classes: their parts, their names and their modules."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 
 __all__ = [
     "COMPREHENSION",
-    "Cells",
-    "attribute",
+    "FreeVariables",
     "default_values",
+    "definition_name",
     "functions_of",
-    "innermost",
     "is_installed",
     "module_of",
+    "nested_attribute",
     "public_name",
     "qualified_name",
-    "real_name",
+    "unwrap",
 ]
 
 COMPREHENSION = re.compile(r"<(list|dict|set)comp>\.(<locals>\.)?")  # part of a qualified name before 3.12 only
@@ -33,7 +33,7 @@ _STDLIB = sysconfig.get_path("stdlib")
 
 
 def functions_of(value: Any) -> list[FunctionType]:
-    """Return a function, or those a class was written with (not those a decorator made)."""
+    """Return a function, or the functions in the body of a class, without those that a decorator made."""
     if isinstance(value, FunctionType):
         return [value]
     members = [getattr(part, "__func__", None) or getattr(part, "fget", None) or part for part in vars(value).values()]
@@ -46,11 +46,11 @@ def functions_of(value: Any) -> list[FunctionType]:
     ]
 
 
-class Cells(Mapping[str, Any]):
-    """Name -> value, as it is now, of the free variables of a function or of the methods of a class."""
+class FreeVariables(Mapping[str, Any]):
+    """Free variables of a function, or of the methods of a class: name -> current value."""
 
     def __init__(self, value: Any) -> None:
-        self.all = {
+        self.cells = {
             name: cell
             for function in functions_of(value)
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -58,12 +58,12 @@ class Cells(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         try:
-            return self.all[name].cell_contents
+            return self.cells[name].cell_contents
         except ValueError:  # not filled yet
             raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self.all if name in self)
+        return (name for name in self.cells if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -76,35 +76,35 @@ def default_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
     yield from (function.__kwdefaults__ or {}).items()
 
 
-def innermost(value: Any) -> Any:
-    """Return the function inside decorators, partials and methods."""
-    inner = getattr(value, "__dict__", {}).get("__wrapped__")
-    if inner is None:
-        inner = value.func if isinstance(value, functools.partial) else getattr(value, "__func__", None)
-    return value if inner is None else innermost(inner)
+def unwrap(value: Any) -> Any:
+    """Return the innermost function in decorators, partials and methods."""
+    wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+    if wrapped is None:
+        wrapped = value.func if isinstance(value, functools.partial) else getattr(value, "__func__", None)
+    return value if wrapped is None else unwrap(wrapped)
 
 
 def module_of(value: Any) -> str:
-    """Return the module a function runs in (a decorator's wrapper claims another), or a class was made in."""
+    """Return the module in which a function runs (the wrapper of a decorator claims another), or a class was made."""
     if isinstance(value, (FunctionType, ModuleType)):
         return str(value.__globals__.get("__name__", "__main__") if isinstance(value, FunctionType) else value.__name__)
     return getattr(value, "__module__", None) or type(getattr(value, "__self__", value)).__module__
 
 
 def qualified_name(value: Any) -> str:
-    """Return the qualified name, the same one before and after Python 3.12."""
+    """Return the qualified name, the same before and after Python 3.12."""
     return COMPREHENSION.sub("", str(getattr(value, "__qualname__", None) or type(value).__qualname__))
 
 
-def real_name(value: Any) -> str:
-    """Return the name a function was defined by, whatever a decorator calls it."""
+def definition_name(value: Any) -> str:
+    """Return the name in the definition of a function, even if a decorator has changed its name."""
     return value.__code__.co_qualname if isinstance(value, FunctionType) else qualified_name(value)
 
 
 def public_name(value: Any) -> str:
-    """Return the ``module:name`` under which an import finds this very object, or an empty string.
+    """Return the ``module:name`` from which this object can be imported, or an empty string.
 
-    The outermost package that has it is taken, for the inner modules of a package move between its versions.
+    The module is the outermost package that has the object, as inner modules move between versions of a package.
     """
     owner = type(getattr(value, "__self__", value)).__module__
     for module in (getattr(value, "__module__", None), owner):
@@ -112,28 +112,28 @@ def public_name(value: Any) -> str:
             if not isinstance(module, str) or not isinstance(name, str):
                 continue
             for package in itertools.accumulate(module.split("."), "{}.{}".format):
-                if attribute(sys.modules.get(package), name.split(".")) is value:
+                if nested_attribute(sys.modules.get(package), name.split(".")) is value:
                     return f"{package}:{name}"
     return ""
 
 
-def attribute(found: Any, names: Iterable[str]) -> Any:
-    """Return an attribute of an attribute and so on; None where there is none."""
-    return functools.reduce(lambda part, name: getattr(part, name, None), names, found)
+def nested_attribute(value: Any, names: Iterable[str]) -> Any:
+    """Return an attribute of an attribute and so on; None if there is none."""
+    return functools.reduce(lambda part, name: getattr(part, name, None), names, value)
 
 
 def is_installed(module: str) -> bool:
     """Return whether a module is of the standard library, of an installed package or of cvcache itself."""
     top = module.partition(".")[0]
-    loaded = sys.modules.get(module) or sys.modules.get(top)
-    file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)
-    if loaded is None:
+    loaded_module = sys.modules.get(module) or sys.modules.get(top)
+    file = getattr(loaded_module, "__file__", None) or next(iter(getattr(loaded_module, "__path__", ())), None)
+    if loaded_module is None:
         with contextlib.suppress(ImportError, ValueError):
-            spec = importlib.util.find_spec(top)  # only looks; imports nothing
+            spec = importlib.util.find_spec(top)  # imports nothing
             file = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), None))
     if top in {"builtins", "cvcache"} or file in {"built-in", "frozen"}:
         return True
-    if file is None:  # frozen, or made by its package
-        return top in sys.stdlib_module_names or (module != top and loaded is not None and is_installed(top))
+    if file is None:  # frozen, or a module made at run time
+        return top in sys.stdlib_module_names or (module != top and loaded_module is not None and is_installed(top))
     parts = file.replace("\\", "/").split("/")
     return file.startswith(_STDLIB) or "site-packages" in parts or "dist-packages" in parts

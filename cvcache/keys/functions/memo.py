@@ -1,8 +1,8 @@
-"""What the form of a function was made from, so that it need not be made again while all of that is the same.
+"""Memoize the JSON of a function, together with the dependencies it was made from.
 
-Nothing is believed for being old: each name looked up is looked up again, and must give the very object it gave; code,
-defaults, attributes and closures are compared by identity; a value that can change under the same identity is written
-once more. All that is compared is kept alive, so that an identity stays what it was.
+A result is reused only if all its dependencies are still valid. Names are looked up again and must give the same
+object; code, defaults, attributes and closures are compared by identity; mutable values are encoded again. All objects
+that are compared are kept alive, so that no other object gets their id.
 """
 
 from __future__ import annotations
@@ -19,76 +19,76 @@ from cvcache.errors import UnkeyableValue
 from cvcache.keys.canonical import canonical
 from cvcache.keys.digest import dumps
 
-__all__ = ["MISSING", "Witnesses", "remembered"]
+__all__ = ["MISSING", "Dependencies", "memoized"]
 
 MISSING = object()
-KEPT = 512
-"""Functions whose form is remembered."""
-_ATOMS = {type(None), bool, int, float, complex, str, bytes, type(...)}
+MAX_MEMOIZED = 512
+"""Number of functions whose JSON is memoized."""
+_IMMUTABLE_TYPES = {type(None), bool, int, float, complex, str, bytes, type(...)}
 _lock = threading.Lock()
-_known: dict[tuple[str, int], tuple[object, Witnesses, Any]] = {}
+_memo: dict[tuple[str, int], tuple[object, Dependencies, Any]] = {}
 
 
-def remembered(kind: str, value: Any, make: Callable[[Any], tuple[Any, Witnesses]]) -> Any:
-    """Return what `make` gives for a function or class, which runs again only if something it looked at has changed."""
-    plain = isinstance(value, (FunctionType, type)) and "<" not in value.__qualname__
-    if not plain:  # one made in a function comes and goes, and would be kept alive with all it holds
+def memoized(kind: str, value: Any, make: Callable[[Any], tuple[Any, Dependencies]]) -> Any:
+    """Return the result of `make` for a function or class; it runs again only if a dependency has changed."""
+    is_memoizable = isinstance(value, (FunctionType, type)) and "<" not in value.__qualname__
+    if not is_memoizable:  # a local function is short-lived; the memo would keep it and its closure alive
         return make(value)[0]
-    known = _known.get((kind, id(value)))
-    if known is not None and known[1].agree():
-        return known[2]
-    made, witnesses = make(value)
+    entry = _memo.get((kind, id(value)))
+    if entry is not None and entry[1].still_valid():
+        return entry[2]
+    result, dependencies = make(value)
     with _lock:
-        if len(_known) >= KEPT:
-            del _known[next(iter(_known))]
-        _known[kind, id(value)] = value, witnesses, made
-    return made
+        if len(_memo) >= MAX_MEMOIZED:
+            del _memo[next(iter(_memo))]
+        _memo[kind, id(value)] = value, dependencies, result
+    return result
 
 
-class Witnesses:
-    """All that was looked at on the way to one form."""
+class Dependencies:
+    """All names, objects and files that one result was made from."""
 
     def __init__(self) -> None:
-        self._names: list[tuple[Callable[..., object], str, object]] = []
+        self._lookups: list[tuple[Callable[..., object], str, object]] = []
         self._functions: list[tuple[FunctionType, tuple[object, ...], bool]] = []
-        self._spaces: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
-        self._types: list[tuple[Callable[..., object], str, type]] = []
+        self._namespaces: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
+        self._lookup_types: list[tuple[Callable[..., object], str, type]] = []
         self._values: list[tuple[object, str, list[object]]] = []
         self._files: list[tuple[str, object]] = []
 
-    def look(self, owner: Any, name: str, *, by_type: bool = False) -> None:
-        """Note what a name in a mapping, or an attribute of anything else, gives; of state only the type."""
+    def add_lookup(self, owner: Any, name: str, *, by_type: bool = False) -> None:
+        """Add a name in a mapping, or an attribute of another object, with its value, or with its type only."""
         get = owner.get if isinstance(owner, Mapping) else functools.partial(getattr, owner)
-        found = get(name, MISSING)
+        result = get(name, MISSING)
         if by_type:
-            self._types.append((get, name, type(found)))
+            self._lookup_types.append((get, name, type(result)))
         else:
-            self._names.append((get, name, found))
+            self._lookups.append((get, name, result))
 
-    def function(self, function: FunctionType) -> None:
-        """Note code, defaults and attributes of a function."""
-        self._functions.append((function, _parts(function), bool(vars(function))))
-        for space in (function.__kwdefaults__, vars(function)):
-            if space:
-                self.space(space)
+    def add_function(self, function: FunctionType) -> None:
+        """Add code, defaults and attributes of a function."""
+        self._functions.append((function, _function_parts(function), bool(vars(function))))
+        for namespace in (function.__kwdefaults__, vars(function)):
+            if namespace:
+                self.add_namespace(namespace)
 
-    def space(self, space: Mapping[str, Any]) -> None:
-        """Note all that a class or object holds."""
-        self._spaces.append((space, dict(space)))
+    def add_namespace(self, namespace: Mapping[str, Any]) -> None:
+        """Add all attributes of a class or object."""
+        self._namespaces.append((namespace, dict(namespace)))
 
-    def value(self, value: object) -> None:
-        """Note what a value is, where that can change."""
-        if not _is_fixed(value):
-            self._values.append((value, *_stamp(value)))
+    def add_value(self, value: object) -> None:
+        """Add a value, if it is mutable."""
+        if not _is_immutable(value):
+            self._values.append((value, *_fingerprint(value)))
 
-    def file(self, path: str) -> None:
-        """Note size and time of a source file."""
-        self._files.append((path, _changed(path)))
+    def add_file(self, path: str) -> None:
+        """Add size and time of a source file."""
+        self._files.append((path, _file_stamp(path)))
 
-    def agree(self) -> bool:
-        """Return whether all is as it was."""
-        for get, name, found in self._names:
-            if get(name, MISSING) is not found:
+    def still_valid(self) -> bool:
+        """Return whether no dependency has changed."""
+        for get, name, result in self._lookups:
+            if get(name, MISSING) is not result:
                 return False
         for function, parts, has_attributes in self._functions:
             if (
@@ -99,44 +99,46 @@ class Witnesses:
             ):
                 return False
         return (
-            all(_is_same(space, was) for space, was in self._spaces)
-            and all(type(get(name, MISSING)) is kind for get, name, kind in self._types)
-            and all(_changed(path) == was for path, was in self._files)
-            and all(_stamp(value)[0] == was for value, was, _ in self._values)
+            all(_same_items(namespace, before) for namespace, before in self._namespaces)
+            and all(type(get(name, MISSING)) is kind for get, name, kind in self._lookup_types)
+            and all(_file_stamp(path) == before for path, before in self._files)
+            and all(_fingerprint(value)[0] == before for value, before, _ in self._values)
         )
 
 
-def _parts(function: FunctionType) -> tuple[object, ...]:
+def _function_parts(function: FunctionType) -> tuple[object, ...]:
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
-def _is_same(space: Mapping[str, Any], was: dict[str, Any]) -> bool:
-    now = dict(space)
-    return len(now) == len(was) and all(map(operator.is_, now.values(), was.values())) and [*now] == [*was]
+def _same_items(namespace: Mapping[str, Any], before: dict[str, Any]) -> bool:
+    items = dict(namespace)
+    return (
+        len(items) == len(before) and all(map(operator.is_, items.values(), before.values())) and [*items] == [*before]
+    )
 
 
-def _is_fixed(value: object) -> bool:
-    """Whether a value is what it is for as long as it lives, or is witnessed in other ways."""
+def _is_immutable(value: object) -> bool:
+    """Whether a value cannot change, or is compared in another way."""
     if type(value) in {tuple, frozenset}:
-        return all(map(_is_fixed, value))  # type: ignore[call-overload]  # by its type
-    return type(value) in _ATOMS or isinstance(value, (FunctionType, ModuleType, type))
+        return all(map(_is_immutable, value))  # type: ignore[call-overload]  # by its type
+    return type(value) in _IMMUTABLE_TYPES or isinstance(value, (FunctionType, ModuleType, type))
 
 
-def _stamp(value: object) -> tuple[str, list[object]]:
-    """Return a text that changes with a value, in which functions and classes are themselves; and those."""
-    kept: list[object] = []
+def _fingerprint(value: object) -> tuple[str, list[object]]:
+    """Return a text that changes with a value, and the functions and classes in it, which the text has by their id."""
+    parts: list[object] = []
 
     def code(part: object) -> Any:
-        kept.append(part)
+        parts.append(part)
         return None if isinstance(part, MethodType) else {"$is": id(part)}
 
     try:
-        return dumps(canonical(value, "", code, paths="text")), kept
+        return dumps(canonical(value, "", code, paths="text")), parts
     except UnkeyableValue:
-        return f"{type(value)} {getattr(value, '__dict__', None) == {}}", kept
+        return f"{type(value)} {getattr(value, '__dict__', None) == {}}", parts
 
 
-def _changed(path: str) -> object:
+def _file_stamp(path: str) -> object:
     try:
         info = os.stat(path)
     except OSError:

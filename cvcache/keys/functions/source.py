@@ -1,4 +1,8 @@
-"""The source of a function as a tree, believed only if it compiles to what would run; else its bytecode."""
+"""Find the syntax tree of a function and analyze it, or its bytecode if there is no such tree.
+
+Why so: `linecache` and a file may be older or newer than the code that was imported, and a decorator or a notebook may
+hide the source. So a tree is used only if it compiles to the very bytecode that runs.
+"""
 
 from __future__ import annotations
 
@@ -16,114 +20,137 @@ from typing import Any, NamedTuple
 
 from cvcache.keys.canonical import canonical
 from cvcache.keys.digest import CanonicalJson, digest
-from cvcache.keys.functions.callables import attribute, module_of, real_name
-from cvcache.keys.functions.syntax import MUTATORS, chains_of, dotted, dump_tree, written_in
+from cvcache.keys.functions.callables import definition_name, module_of, nested_attribute
+from cvcache.keys.functions.syntax import MUTATORS, dotted_name, dump_tree, find_attribute_chains, find_written_names
 
-__all__ = ["Read", "find_source", "parse_source", "read_code", "read_tree"]
+__all__ = ["CodeAnalysis", "analyze_bytecode", "analyze_tree", "find_source", "parse_source"]
 
-_LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF"}
-
-
-class Read(NamedTuple):
-    """What is read of one function or class, from its syntax tree or its bytecode."""
-
-    form: CanonicalJson
-    chains: dict[str, set[tuple[str, ...]]]  # each name, with the attributes that follow it
-    written: set[str]  # dotted names it assigns to, or calls a mutating method of
-    loads: set[str]  # names it takes from outside
-    free: set[str]  # those it takes from an enclosing function
-    lenient: set[str]  # those that only a decorator names
+_LOAD_INSTRUCTIONS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF"}
+_LOAD_INSTRUCTIONS |= {"LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF"}
 
 
-def read_tree(node: ast.AST, code: CodeType, scope: Mapping[str, Any]) -> Read:
-    """Return what a syntax tree, known to be that of `code`, says and uses."""
+class CodeAnalysis(NamedTuple):
+    """JSON and names of one function or class, from its syntax tree or its bytecode."""
+
+    encoded: CanonicalJson
+    attribute_chains: dict[str, set[tuple[str, ...]]]  # name -> the attributes that follow it
+    written_names: set[str]  # dotted names that are assigned to, or have a mutating method called
+    loaded_names: set[str]  # names from outside of the function
+    free_names: set[str]  # of these, names of an enclosing function
+    decorator_names: set[str]  # of these, names that only a decorator uses
+
+
+def analyze_tree(node: ast.AST, code: CodeType, scope: Mapping[str, Any]) -> CodeAnalysis:
+    """Analyze the syntax tree of `code`."""
     decorators = getattr(node, "decorator_list", [])
-    ours = frozenset(part for part in decorators if module_of(_target(part, scope)).partition(".")[0] == "cvcache")
-    loads = _loads(code)
-    around = [part for part in decorators if part not in ours] + getattr(node, "keywords", [])
-    outer = {name for part in around for name in chains_of(part, ours)} - loads
-    chains = chains_of(node, ours)
-    return Read(dump_tree(node, ours), chains, written_in(node), loads | outer, set(code.co_freevars), outer)
+    own_decorators = frozenset(
+        part for part in decorators if module_of(_decorator_object(part, scope)).partition(".")[0] == "cvcache"
+    )
+    loaded_names = _loaded_names(code)
+    other_decorators = [part for part in decorators if part not in own_decorators] + getattr(node, "keywords", [])
+    decorator_names = {
+        name for part in other_decorators for name in find_attribute_chains(part, own_decorators)
+    } - loaded_names
+    attribute_chains = find_attribute_chains(node, own_decorators)
+    return CodeAnalysis(
+        dump_tree(node, own_decorators),
+        attribute_chains,
+        find_written_names(node),
+        loaded_names | decorator_names,
+        set(code.co_freevars),
+        decorator_names,
+    )
 
 
-def read_code(code: CodeType | None, doc: str | None) -> Read:
-    """Return what bytecode says and uses, for want of a tree."""
+def analyze_bytecode(code: CodeType | None, doc: str | None) -> CodeAnalysis:
+    """Analyze bytecode that has no syntax tree."""
     if code is None:
-        return Read(None, {}, set(), set(), set(), set())
-    written, last = set(), ""
-    for step in (step for part in _nested(code) for step in dis.get_instructions(part)):
-        if step.opname in {"STORE_GLOBAL", "STORE_DEREF"} or (step.argval in MUTATORS and last):
-            written.add(last if step.argval in MUTATORS else step.argval)
-        last = step.argval if step.opname in _LOADS | {"LOAD_DEREF"} else ""
-    loads, free = _loads(code), set(code.co_freevars)
-    return Read(_bytecode(code, doc), {name: {()} for name in loads}, written & (loads | free), loads, free, set())
+        return CodeAnalysis(None, {}, set(), set(), set(), set())
+    written_names, last_loaded_name = set(), ""
+    for step in (step for part in _nested_codes(code) for step in dis.get_instructions(part)):
+        if step.opname in {"STORE_GLOBAL", "STORE_DEREF"} or (step.argval in MUTATORS and last_loaded_name):
+            written_names.add(last_loaded_name if step.argval in MUTATORS else step.argval)
+        last_loaded_name = step.argval if step.opname in _LOAD_INSTRUCTIONS | {"LOAD_DEREF"} else ""
+    loaded_names, free_names = _loaded_names(code), set(code.co_freevars)
+    return CodeAnalysis(
+        _bytecode(code, doc),
+        {name: {()} for name in loaded_names},
+        written_names & (loaded_names | free_names),
+        loaded_names,
+        free_names,
+        set(),
+    )
 
 
 def find_source(value: Any, functions: list[FunctionType], module: dict[str, Any]) -> tuple[ast.AST | None, Any]:
-    """Return the syntax tree and the code of a function or class; no tree if no source compiles to what would run."""
-    live = [function.__code__ for function in functions]
-    file = live[0].co_filename if live else module.get("__file__") or "<string>"
-    line = live[0].co_firstlineno if isinstance(value, FunctionType) else sys.maxsize  # the last of classes named alike
-    for refresh in (False, True):  # what linecache holds can be older, or newer, than what was imported
+    """Return syntax tree and code of a function or class; no tree if no source compiles to the code that runs."""
+    live_codes = [function.__code__ for function in functions]
+    file = live_codes[0].co_filename if live_codes else module.get("__file__") or "<string>"
+    # of several classes with one name the last one
+    line = live_codes[0].co_firstlineno if isinstance(value, FunctionType) else sys.maxsize
+    for refresh in (False, True):  # the cached source may be older or newer than the imported code
         if refresh:
             linecache.checkcache(file)
-        source = parse_source("".join(linecache.getlines(file, module)) or _command_line(file, module))
-        fits = [code for code in source.codes.get(real_name(value), ()) if _fits(value, code, live)]
-        code = min(fits, key=lambda code: abs(code.co_firstlineno - line), default=None)
+        source = parse_source("".join(linecache.getlines(file, module)) or _command_line_program(file, module))
+        candidates = [
+            code for code in source.codes.get(definition_name(value), ()) if _matches(value, code, live_codes)
+        ]
+        code = min(candidates, key=lambda code: abs(code.co_firstlineno - line), default=None)
         for node in source.nodes.get(code.co_firstlineno, ()) if code else ():
-            if _is_of(node, code):
+            if _is_node_of(node, code):
                 return node, code
-    return None, live[0] if isinstance(value, FunctionType) else None
+    return None, live_codes[0] if isinstance(value, FunctionType) else None
 
 
-def _command_line(file: str, module: dict[str, Any]) -> str:
-    """Return the program that was given to ``python -c``, which linecache has from 3.13 on."""
+def _command_line_program(file: str, module: dict[str, Any]) -> str:
+    """Return the program of ``python -c``, which linecache has since Python 3.13."""
     if file != "<string>" or module is not vars(sys.modules["__main__"]):
         return ""
     after = itertools.dropwhile(lambda part: not re.fullmatch("-[A-Za-z]*c", part), sys.orig_argv[1:])
     return next(itertools.islice(after, 1, None), "")
 
 
-def _fits(value: Any, code: CodeType, live: list[CodeType]) -> bool:
+def _matches(value: Any, code: CodeType, live_codes: list[CodeType]) -> bool:
     if isinstance(value, FunctionType):
-        return _same(code, live[0])
+        return _same_bytecode(code, live_codes[0])
     parts = [part for part in code.co_consts if isinstance(part, CodeType)]
     is_class = not code.co_flags & inspect.CO_OPTIMIZED
-    return is_class and all(any(_same(part, method) for part in parts) for method in live)
+    return is_class and all(any(_same_bytecode(part, method) for part in parts) for method in live_codes)
 
 
-def _same(code: CodeType, live: CodeType) -> bool:
-    if _code_digest(code) == _code_digest(live):
+def _same_bytecode(code: CodeType, live_code: CodeType) -> bool:
+    if _code_digest(code) == _code_digest(live_code):
         return True
-    names = {name for part in _nested(live) for name in part.co_names}  # pytest rewrites the asserts in a test module
-    return "@pytest_ar" in names and {name for part in _nested(code) for name in part.co_names} <= names
+    # pytest rewrites the asserts in a test module
+    names = {name for part in _nested_codes(live_code) for name in part.co_names}
+    return "@pytest_ar" in names and {name for part in _nested_codes(code) for name in part.co_names} <= names
 
 
-def _is_of(node: ast.AST, code: Any) -> bool:
+def _is_node_of(node: ast.AST, code: Any) -> bool:
     if isinstance(node, ast.Lambda):
         body = node.body
-        place = (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
-        return code.co_name == "<lambda>" and place in code.co_positions()
+        position = (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
+        return code.co_name == "<lambda>" and position in code.co_positions()
     return bool(getattr(node, "name", "") == code.co_name)
 
 
-class _Source(NamedTuple):
+class _ParsedSource(NamedTuple):
     tree: ast.Module
     codes: dict[str, list[CodeType]]  # by qualified name
-    nodes: dict[int, list[ast.AST]]  # functions, lambdas and classes by first line, that of a decorator if there is one
+    nodes: dict[int, list[ast.AST]]  # functions, lambdas and classes by their first line, decorators included
 
 
 @functools.lru_cache(maxsize=64)
-def parse_source(text: str) -> _Source:
-    """Parse one file or notebook cell; what cannot be parsed has no trees."""
+def parse_source(text: str) -> _ParsedSource:
+    """Parse one file or notebook cell; the result is empty if that fails."""
     try:
         tree = ast.parse(text)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as notebooks do
         compiled = compile(tree, "<cvcache>", "exec", flags, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):  # a cell in another language, or no text at all
+    except (SyntaxError, ValueError, RecursionError):  # a cell in another language
         return parse_source("")
-    source = _Source(tree, {}, {})
-    for code in _nested(compiled):
+    source = _ParsedSource(tree, {}, {})
+    for code in _nested_codes(compiled):
         source.codes.setdefault(code.co_qualname, []).append(code)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
@@ -138,7 +165,7 @@ def _code_digest(code: CodeType) -> str:
 
 
 def _bytecode(code: CodeType, doc: str | None = None) -> CanonicalJson:
-    """Return the form of a code object without positions, file, future flags and, if `doc` is given, docstring."""
+    """Return the JSON of a code object, without positions, file, future flags and the docstring `doc`."""
     consts = [None if doc is not None and const == doc and i == 0 else const for i, const in enumerate(code.co_consts)]
     return [
         [code.co_code.hex(), code.co_exceptiontable.hex(), code.co_flags & 0xFFFF],
@@ -148,20 +175,20 @@ def _bytecode(code: CodeType, doc: str | None = None) -> CanonicalJson:
     ]
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def _nested_codes(code: CodeType) -> Iterator[CodeType]:
     yield code
     for const in code.co_consts:
         if isinstance(const, CodeType):
-            yield from _nested(const)
+            yield from _nested_codes(const)
 
 
-def _loads(code: CodeType) -> set[str]:
-    steps = (step for part in _nested(code) for step in dis.get_instructions(part))
-    return {step.argval for step in steps if step.opname in _LOADS} | set(code.co_freevars)
+def _loaded_names(code: CodeType) -> set[str]:
+    steps = (step for part in _nested_codes(code) for step in dis.get_instructions(part))
+    return {step.argval for step in steps if step.opname in _LOAD_INSTRUCTIONS} | set(code.co_freevars)
 
 
-def _target(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    """Return the object a decorator names, as far as it can be told without calling anything."""
+def _decorator_object(node: ast.AST, scope: Mapping[str, Any]) -> Any:
+    """Return the object that a decorator names; None if it can only be found by a call."""
     node = node.func if isinstance(node, ast.Call) else node
-    root, *attributes = dotted(node).split(".")
-    return attribute(scope.get(root), attributes)
+    root, *attributes = dotted_name(node).split(".")
+    return nested_attribute(scope.get(root), attributes)

@@ -1,17 +1,17 @@
-"""The canonical form of xarray's objects: names, dimensions, data, coordinates, units; no other attributes."""
+"""Canonical JSON of xarray objects: names, dimensions, data, coordinates and units; no other attributes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cvcache.keys.canonical import Walk
+from cvcache.keys.canonical import CanonicalEncoder
 from cvcache.keys.digest import CanonicalJson
 
 __all__ = ["canonical_xarray"]
 
 
-def canonical_xarray(walk: Walk, value: Any) -> CanonicalJson:
-    """Return the form of a DataArray, Dataset or Variable; None for anything else of xarray's."""
+def canonical_xarray(encoder: CanonicalEncoder, value: Any) -> CanonicalJson:
+    """Return the JSON of a DataArray, Dataset or Variable; None for other values of xarray."""
     import xarray
 
     kind = type(value)
@@ -23,7 +23,7 @@ def canonical_xarray(walk: Walk, value: Any) -> CanonicalJson:
         parts = _parts(value)
     else:
         return None
-    return {"$xarray": walk.form(parts), "type": kind.__name__}
+    return {"$xarray": encoder.encode(parts), "type": kind.__name__}
 
 
 def _coords(value: Any) -> dict[Any, Any]:
@@ -31,8 +31,8 @@ def _coords(value: Any) -> dict[Any, Any]:
 
 
 def _parts(value: Any) -> dict[str, Any]:
-    """Return dimensions and data of a variable; texts, which numpy keeps as objects, as a list."""
+    """Return dimensions and data of a variable; strings in an object array as a list."""
     data = value.data
     texts = data.dtype.kind == "O" and hasattr(data, "tolist")
-    units = {"units": value.attrs["units"]} if value.attrs.get("units") else {}  # they end up in an image
+    units = {"units": value.attrs["units"]} if value.attrs.get("units") else {}  # they become metadata of an image
     return {"dims": list(value.dims), "data": (data.shape, data.ravel().tolist()) if texts else data, **units}
