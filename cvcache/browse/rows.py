@@ -156,7 +156,7 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     No store call for a committed node, one GET where its rows are in its inventory; one LIST for an attempt that does
     not write at the plain paths.
     """
-    present = item_io.rows_of(listing)
+    present = item_io.rows_in_listing(listing)
     if state in NO_NODE or state == "unreadable":
         return [item_row(path, node, "foreign", name, row) for name, row in sorted(present.items())]
     record = node.record()

@@ -228,7 +228,7 @@ class Tree:
             return row
         record = row.record
         if record is not None:
-            meta = item_io.planned(row.node.store, row.node.location, record, row.name)
+            meta = item_io.announced_metadata(row.node.store, row.node.location, record, row.name)
         else:
             from cvcache.formats import ItemPath
             from cvcache.image import look

@@ -1,4 +1,4 @@
-"""The commit of a node as users see it."""
+"""The commit of a node, as users see it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Commit:
     time : datetime.datetime
         When it was written, by the clock of the machine that wrote it, in UTC.
     version : str
-        What a key that holds an item of this node stands for.
+        The version that an item of this node has in a key.
     key : object
         The canonical key, as plain JSON values; None for a node committed without one.
     duration : float
@@ -45,7 +45,7 @@ class Commit:
 
     @classmethod
     def of(cls, record: Record) -> Commit:
-        """Return what `record`, a committed one, says."""
+        """Return the commit that `record`, a committed one, describes."""
         try:
             time = datetime.datetime.fromisoformat(record.time).astimezone(datetime.UTC)
         except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""How the nodes of one tree are reached: the store, how patiently it is asked, and what is kept in memory."""
+"""What the nodes of one tree share: the store, the policy, and the cache in memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cvcache.store import MemoryCache, Store, open_store
 class TreeContext:
     """What all handles of one tree share.
 
-    A pickle has neither the options, which may hold secrets, nor what is kept in memory: another process takes
-    its own options from its environment.
+    A pickle has neither the options, which may hold secrets, nor the cache in memory: another process takes its own
+    options from its environment.
     """
 
     scheme: str
@@ -26,7 +26,7 @@ class TreeContext:
     _store: Store | None = field(default=None, repr=False)
 
     def store(self, path: str) -> Store:
-        """Return the store, opened at the first call; `path`, any of the tree, names the bucket."""
+        """Return the store, opened at the first call; `path` is any path of the tree and names the bucket."""
         if self._store is None:
             self._store = open_store(self.scheme, path, self.options, self.policy.retries)
         return self._store

@@ -1,4 +1,4 @@
-"""Committed nodes copied from one place to another, byte for byte, through the protocol of the target."""
+"""Copy a committed node byte for byte into an attempt on another node."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cvcache.node.items import NodeItems
 from cvcache.protocol import Attempt, Record, commit_attempt, raise_if_replaced, release_attempt
 from cvcache.store import Store, gather, is_item_dir, layout
 
-WHOLE = 64 << 20
-"""Bytes of an object that are copied through memory at once; a longer one in pieces."""
+MAX_IN_MEMORY = 64 << 20
+"""Objects up to this size are copied in one piece, larger ones in a stream."""
 
 
-def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
+def copy_into(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
     """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
 
     Parameters
@@ -31,7 +31,7 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
     ------
     ItemDamaged
         If a file of `source` is not what its commit vouched for, or an object of a directory item is missing; the
-        attempt is given up. Within one store and in directory items, bytes are not compared: `cdir_verify` does.
+        attempt is released. Within one store and in directory items, bytes are not compared: `cdir_verify` does.
 
     Notes
     -----
@@ -55,15 +55,19 @@ def fill(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> 
 
 def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
     record = source.record()
-    place, target = f"{layout.data_root(source.location, record)}/{name}", f"{attempt.root}/{name}"
-    keys = sorted(source.store.find(place)) if is_item_dir(name) else [""]
+    source_key, target_key = f"{layout.data_root(source.location, record)}/{name}", f"{attempt.root}/{name}"
+    keys = sorted(source.store.find(source_key)) if is_item_dir(name) else [""]
     if "objects" in row and row["objects"] != len(keys):
         msg = f"{source.url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
         raise ItemDamaged(msg)
     with attempt.writing_item(name):
         gather(
-            lambda key: _copy(
-                source.store, _join(place, key), attempt.store, _join(target, key), row if not key else {}
+            lambda key: _copy_object(
+                source.store,
+                _join(source_key, key),
+                attempt.store,
+                _join(target_key, key),
+                row if not key else {},
             ),
             keys,
             remote=True,
@@ -76,24 +80,24 @@ def _join(path: str, key: str) -> str:
     return f"{path}/{key}" if key else path
 
 
-def _copy(source: Store, path: str, target: Store, to: str, row: Mapping[str, Any]) -> None:
+def _copy_object(source: Store, path: str, target: Store, target_path: str, row: Mapping[str, Any]) -> None:
     if source is target:
-        source.copy(path, to)
+        source.copy(path, target_path)
         return
-    if row.get("size", 0) > WHOLE:
-        with source.open(path, "rb") as here, target.open(to, "wb") as there:
-            seen = hashlib.sha256()
-            while piece := here.read(1 << 20):
-                seen.update(piece)
-                there.write(piece)
-            if row.get("sha256", seen.hexdigest()) != seen.hexdigest():
-                raise _damage(source, path)
+    if row.get("size", 0) > MAX_IN_MEMORY:
+        with source.open(path, "rb") as reader, target.open(target_path, "wb") as writer:
+            checksum = hashlib.sha256()
+            while block := reader.read(1 << 20):
+                checksum.update(block)
+                writer.write(block)
+            if row.get("sha256", checksum.hexdigest()) != checksum.hexdigest():
+                raise _damaged(source, path)
         return
     data = source.get(path)
     if row.get("size", len(data)) != len(data) or row.get("sha256", sha256(data)) != sha256(data):
-        raise _damage(source, path)
-    target.put(to, data)
+        raise _damaged(source, path)
+    target.put(target_path, data)
 
 
-def _damage(source: Store, path: str) -> ItemDamaged:
+def _damaged(source: Store, path: str) -> ItemDamaged:
     return ItemDamaged(f"{source.url(path)} is not what its commit vouched for; compute it again there with force=True")

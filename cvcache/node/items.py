@@ -108,11 +108,11 @@ class NodeItems(NodeHandle):
         """Return item name -> row (its metadata); no store call for a committed node, one LIST for another."""
         record = self.record()
         if record is not None and record.state in {"committed", "failed"}:
-            return item_io.committed_rows(self._result_node.store, self._result_node.location, record)
+            return item_io.read_rows(self._result_node.store, self._result_node.location, record)
         if record is None or record.state != "claimed":
             return {}
         own = self._attempt.rows if self._attempt else {}
-        return {**item_io.listed_rows(self.store, layout.data_root(self._path, record)), **own}
+        return {**item_io.list_rows(self.store, layout.data_root(self._path, record)), **own}
 
     def environment(self) -> Mapping[str, Any]:
         """Return what the result was made with: Python, packages, git, peak memory; one GET.
@@ -126,7 +126,7 @@ class NodeItems(NodeHandle):
         record = self.record()
         if record is None or record.state != "committed":
             return {}
-        return item_io.read_made(self._result_node.store, self._result_node.location, record)
+        return item_io.read_environment(self._result_node.store, self._result_node.location, record)
 
     def thumbnail(self, name: str) -> bytes | None:
         """Return the small PNG of the item `name`, or None where there is none; one GET."""
@@ -153,8 +153,8 @@ class NodeItems(NodeHandle):
         No store call, but one GET for the plan of an image that is being written.
         """
         record, node = self.record(), self._result_node
-        row = row if row or record is None else item_io.planned(node.store, node.location, record, name)
-        return item_io.committed_place(node.store, node.location, record, name, row, self._context.ram)
+        row = row if row or record is None else item_io.announced_metadata(node.store, node.location, record, name)
+        return item_io.item_path(node.store, node.location, record, name, row, self._context.ram)
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
         """Return the metadata that was recorded of the item `name`.
@@ -166,7 +166,7 @@ class NodeItems(NodeHandle):
         """
         rows = self.rows()
         if name not in rows:
-            raise item_io.not_found(self.url, name, sorted(rows))
+            raise item_io.item_not_found(self.url, name, sorted(rows))
         return rows[name]
 
     def read(self, name: str, /, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""No cache at all: what ``cdir(None)`` gives, so that the same script runs without keeping anything."""
+"""The node of ``cdir(None)``: no cache, so that the same script runs and stores nothing."""
 
 from __future__ import annotations
 
@@ -24,55 +24,55 @@ from cvcache.store import check_item_name, check_node_name, open_store
 
 
 class NoCache(CacheDir):
-    """A node that keeps its items as long as somebody holds the handle, and never finds an earlier result.
+    """A node whose items live as long as its handle, and that never reads an earlier result.
 
-    An array is handed back as it is (a numpy array as a copy, so that nobody changes another one's).
-    Everything else goes through its format and a temporary directory, which is gone with the handle; an array
-    does so when its metadata, a pyramid level or its path is asked for.
+    An array is returned as it is (a numpy array as a copy, so that nobody changes that of another reader). Everything
+    else goes through its format and a temporary directory, which is deleted with the handle. An array does so when its
+    metadata, a pyramid level or its path is asked for.
     """
 
     def __init__(
         self,
         name: str = "nocache",
         parent: NoCache | None = None,
-        below: weakref.WeakValueDictionary[str, NoCache] | None = None,
+        children: weakref.WeakValueDictionary[str, NoCache] | None = None,
     ) -> None:
         super().__init__(TreeContext("none"), name)
         self._parent = parent
-        self._below = weakref.WeakValueDictionary() if below is None else below
+        self._children = weakref.WeakValueDictionary() if children is None else children
         self._arrays: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self._written: dict[str, Mapping[str, Any]] = {}
-        self._user: dict[str, Mapping[str, Any]] = {}
+        self._rows: dict[str, Mapping[str, Any]] = {}
+        self._user_rows: dict[str, Mapping[str, Any]] = {}
         self._meta: dict[str, Any] = {}
-        self._files: str | None = None
-        self._finished: Commit | None = None
+        self._tempdir: str | None = None
+        self._commit: Commit | None = None
 
     def __truediv__(self, name: str) -> NoCache:
         node = self
         for part in name.split("/"):
             check_node_name(part)
-            child = node._below.get(part) or NoCache(f"{node._path}/{part}", node)
-            node._below[part] = node = child
+            child = node._children.get(part) or NoCache(f"{node._path}/{part}", node)
+            node._children[part] = node = child
         return node
 
-    def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or what stands for one in a plan
+    def init(self, key: object = None, **options: Any) -> Any:  # a NoCache, or its stand-in in a plan
         init.request_for(self, None, **{"on_stale": "recompute", "force": False, "wait": True, **options})
         if (planner := init.current_planner()) is not None:
             return planner.open_node(self, init.request_for(self, key, on_stale="recompute", force=False, wait=False))
-        node = NoCache(self._path, self._parent, self._below)
+        node = NoCache(self._path, self._parent, self._children)
         if self._parent is not None:
-            self._parent._below[self.name] = node  # noqa: SLF001 - the same class
+            self._parent._children[self.name] = node  # noqa: SLF001 - the same class
         return node
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         plain_values({**self._meta, **(meta or {})}, f"the metadata of {self.url}")
-        self._finished = self._finished or Commit(
+        self._commit = self._commit or Commit(
             dt.datetime.now(dt.UTC),
             attempt="",
             version=f"none-{os.urandom(8).hex()}",
             meta={**self._meta, **(meta or {})},
         )
-        return self._finished
+        return self._commit
 
     def refresh(self) -> NoCache:
         return self
@@ -88,15 +88,15 @@ class NoCache(CacheDir):
         return self._meta
 
     def environment(self) -> Mapping[str, Any]:
-        return environment() if self._finished else {}
+        return environment() if self._commit else {}
 
     @property
     def committed(self) -> bool:
-        return self._finished is not None
+        return self._commit is not None
 
     @property
     def commit(self) -> Commit | None:
-        return self._finished
+        return self._commit
 
     @property
     def computed(self) -> bool:
@@ -104,34 +104,34 @@ class NoCache(CacheDir):
 
     @property
     def version(self) -> str:
-        return self._finished.version if self._finished else "none"
+        return self._commit.version if self._commit else "none"
 
     @property
     def own_state(self) -> str:
-        return "committed" if self._finished else "absent"
+        return "committed" if self._commit else "absent"
 
     def children(self) -> list[NoCache]:
-        return [self._below[name] for name in sorted(self._below)]
+        return [self._children[name] for name in sorted(self._children)]
 
     def walk(self) -> Iterator[NoCache]:
-        """Yield the committed nodes that somebody holds, parents first."""
-        if self._finished:
+        """Yield the committed nodes whose handles exist, parents first."""
+        if self._commit:
             yield self
-        for name in sorted(self._below):
-            yield from self._below[name].walk()
+        for name in sorted(self._children):
+            yield from self._children[name].walk()
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
-        files = item_io.listed_rows(open_store("file", "", {}), self._files) if self._files else {}
+        files = item_io.list_rows(open_store("file", "", {}), self._tempdir) if self._tempdir else {}
         names = sorted({*self._arrays, *files})
-        return {name: {**self._written.get(name, files.get(name, {})), **self._user.get(name, {})} for name in names}
+        return {name: {**self._rows.get(name, files.get(name, {})), **self._user_rows.get(name, {})} for name in names}
 
     def item_url(self, name: str) -> str:
         self._store_array(name)
-        return os.path.join(self._directory(), name)
+        return os.path.join(self._make_tempdir(), name)
 
     def item_meta(self, name: str) -> Mapping[str, Any]:
         if name not in self.rows():
-            raise item_io.not_found(self.url, name, sorted(self.rows()))
+            raise item_io.item_not_found(self.url, name, sorted(self.rows()))
         self._store_array(name)
         return self.rows()[name]
 
@@ -141,39 +141,39 @@ class NoCache(CacheDir):
             array = self._arrays[name][0]
             return array if hasattr(array, "dask") else array.copy()
         meta = self.item_meta(check_item_name(name))
-        return find_format(name).read(self._place(name, meta), **options)
+        return find_format(name).read(self._item_path(name, meta), **options)
 
     def write(
         self, name: str, obj: object, /, *, meta: Mapping[str, Any] | None = None, track: bool = True, **options: Any
     ) -> Item:
-        if self._finished:
+        if self._commit:
             msg = f"{self.url} is committed and does not change; write if not d.committed"
             raise NodeCommitted(msg)
         name = check_item_name(name)
         fmt = find_format(name)
         self._arrays.pop(name, None)
         user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
-        self._user[name] = user if track else {**user, "track": False}
+        self._user_rows[name] = user if track else {**user, "track": False}
         if type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype") and fmt.suffix != "png":
             self._arrays[name] = obj, options
-            self._written.pop(name, None)
+            self._rows.pop(name, None)
         else:
-            self._written[name] = fmt.write(self._place(name), obj, **options)
+            self._rows[name] = fmt.write(self._item_path(name), obj, **options)
         return Item(self, name)
 
     def _store_array(self, name: str) -> None:
-        if name in self._arrays and name not in self._written:
+        if name in self._arrays and name not in self._rows:
             array, options = self._arrays[name]
-            self._written[name] = find_format(name).write(self._place(name), array, **options)
+            self._rows[name] = find_format(name).write(self._item_path(name), array, **options)
 
-    def _place(self, name: str, meta: Mapping[str, Any] | None = None) -> ItemPath:
-        return ItemPath(open_store("file", "", {}), os.path.join(self._directory(), name), meta or {})
+    def _item_path(self, name: str, meta: Mapping[str, Any] | None = None) -> ItemPath:
+        return ItemPath(open_store("file", "", {}), os.path.join(self._make_tempdir(), name), meta or {})
 
-    def _directory(self) -> str:
-        if self._files is None:
-            self._files = tempfile.mkdtemp(prefix="cvcache-none-")
-            weakref.finalize(self, shutil.rmtree, self._files, ignore_errors=True)
-        return self._files
+    def _make_tempdir(self) -> str:
+        if self._tempdir is None:
+            self._tempdir = tempfile.mkdtemp(prefix="cvcache-none-")
+            weakref.finalize(self, shutil.rmtree, self._tempdir, ignore_errors=True)
+        return self._tempdir
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
         return (self / "cached").init().write(name, fn(), **options).read()
@@ -199,7 +199,7 @@ class NoCache(CacheDir):
     def __getstate__(self) -> dict[str, Any]:
         for name in self._arrays:
             self._store_array(name)
-        return {name: vars(self)[name] for name in ("_path", "_files", "_written", "_user", "_meta", "_finished")}
+        return {name: vars(self)[name] for name in ("_path", "_tempdir", "_rows", "_user_rows", "_meta", "_commit")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         NoCache.__init__(self, state["_path"])

@@ -1,4 +1,4 @@
-"""What a result was made with: versions of Python and the packages loaded, the state of the project, peak memory."""
+"""The environment of a result: versions of Python and of the loaded packages, git commit, peak memory."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 from cvcache.keys import is_installed
 
-_GIT_SECONDS = 2.0
+_GIT_TIMEOUT = 2.0
 
 
 def environment() -> dict[str, Any]:
-    """Return what is recorded of the process that computes; nothing of it can be a secret.
+    """Return what is recorded of this process; nothing in it can be a secret.
 
     Returns
     -------
     dict
         ``python``, ``platform``, ``packages`` (name -> version of each installed package that is loaded and says its
         version), ``peak_memory`` (bytes this process held at most, so far) and, where the script or the current
-        directory is under git, ``git``: ``commit`` and ``dirty`` as they were when this was asked first.
+        directory is under git, ``git``: ``commit`` and ``dirty`` as they were at the first call.
 
     Notes
     -----
     About 30 ms the first time, for git; then under 1 ms. No store call.
     """
-    found = {
+    facts = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": _packages(),
         "peak_memory": _peak_memory(),
     }
     git = _git(_project())
-    return {**found, "git": git} if git else found
+    return {**facts, "git": git} if git else facts
 
 
 def _packages() -> dict[str, str]:
@@ -57,7 +57,7 @@ def _own_version() -> str:
 
 
 def _peak_memory() -> int:
-    """Return the most bytes this process held in memory at a time; 0 where the system does not tell."""
+    """Return the most bytes this process held in memory at a time; 0 if the system does not say."""
     try:
         import resource
     except ImportError:
@@ -88,9 +88,9 @@ def _run_git(directory: str, *arguments: str) -> str | None:
     # the optional locks would disturb whoever works in this tree; no hook and no fsmonitor of it is run
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", directory, *arguments]
     try:
-        done = subprocess.run(  # noqa: S603 - git by its name, with arguments of ours
-            command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False, stdin=subprocess.DEVNULL
+        process = subprocess.run(  # noqa: S603 - git by its name, with arguments of ours
+            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT, check=False, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

@@ -72,9 +72,7 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
 def _damages(node: CacheDir) -> Iterator[Damage]:
     for name, row in sorted(node.rows().items()):
         source = node._result_node  # noqa: SLF001 - where the bytes are
-        for part, fault in _faults(
-            item_io.committed_place(source.store, source.location, node.record(), name, row), row
-        ):
+        for part, fault in _faults(item_io.item_path(source.store, source.location, node.record(), name, row), row):
             yield Damage(node, name, part, fault)
 
 

@@ -90,7 +90,7 @@ def _look(node: CacheDir) -> _Look:
     except BadRecord:
         return _Look(node, "unreadable", {}, children, None, ())
     state = node.own_state
-    items = item_io.rows_of(listing) if state == "running" else node.rows()
+    items = item_io.rows_in_listing(listing) if state == "running" else node.rows()
     return _Look(node, state, items, children, node.version if state != "absent" else None, node.inputs)
 
 

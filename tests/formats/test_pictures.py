@@ -223,7 +223,7 @@ def test_a_thumbnail_is_bounded_in_pixels_and_bytes(
     with cdir_init(tmp_path / "node") as node:
         with matplotlib.rc_context({"savefig.bbox": "tight"}):
             node.write("far.svg", plot)
-        monkeypatch.setattr("cvcache.node.item_io.MAX_THUMBNAIL", 100)
+        monkeypatch.setattr("cvcache.node.item_io.MAX_THUMBNAIL_BYTES", 100)
         node.write("large.svg", plot)
         monkeypatch.undo()
     node = cdir_query(tmp_path / "node")
