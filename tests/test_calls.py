@@ -165,7 +165,7 @@ def test_a_tree_is_three_calls_a_node_and_no_chunk(counted: Counted) -> None:
         with cdir_init(counted.at(*names)) as node:
             node.write("x.ome.zarr", np.zeros((32, 32), "u1"))
             node.write("a.json", 1)
-    log = counted.log(lambda: list(read_tree(counted.at("a")).flat()))
+    log = counted.log(lambda: list(read_tree(counted.at("a")).walk()))
     assert len(log) <= 3 * 4
     assert all(".zarr" not in path for _, path in log)
     assert {verb for verb, _ in log} <= {"list", "get"}
@@ -184,7 +184,7 @@ def test_the_size_of_an_image_is_no_call_at_commit(counted: Counted) -> None:
 def test_ten_thousand_nodes_on_disk_are_laid_and_read(local_case: LocalCase) -> None:
     urls = lay_tree(local_case.url, 10_000)
     assert len(urls) == len(set(urls)) == 10_000
-    entries = list(read_tree(local_case.url).flat())
+    entries = list(read_tree(local_case.url).walk())
     assert {entry.node.url for entry in entries} == set(urls)
     assert {entry.state for entry in entries} == {"committed"}
     assert cdir_query(urls[-1]).read("stats.json") == {"laid": True}

@@ -112,7 +112,7 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     """
     _check(row)
     found = read_tree(row.node.with_context(), depth=None if below else 0)
-    entries = [entry for entry in found.flat() if _is_node(entry.state)]
+    entries = [entry for entry in found.walk() if _is_node(entry.state)]
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)
     outdated = [one.node.url for one in tree.made_from({entry.node.location for entry in entries})]

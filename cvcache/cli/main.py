@@ -105,7 +105,7 @@ def _failure_told(root: CacheDir) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - a step may raise anything
         from cvcache.tree import read_tree
 
-        failed = [entry.node.url for entry in read_tree(root).flat() if entry.state == "failed"]
+        failed = [entry.node.url for entry in read_tree(root).walk() if entry.state == "failed"]
         complain(f"{type(error).__name__}: {error}")
         for node in failed:
             complain(f"{node} failed; its log has the traceback: cvcache logs {node}")
@@ -288,10 +288,10 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
 @_common
 def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Read all that was committed at URL and below it; exit with 1 if something is damaged."""
-    from cvcache.tree import cdir_query, cdir_verify, place_state
+    from cvcache.tree import cdir_query, cdir_verify, directory_state
 
     top = cdir_query(url, **_options(options))
-    if place_state(top) in {"absent", "foreign"}:
+    if directory_state(top) in {"absent", "foreign"}:
         _nothing_at(top)
     damages = cdir_verify(top)
     if as_json:
@@ -306,13 +306,13 @@ def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _nothing_at(node: CacheDir) -> NoReturn:
-    from cvcache.tree import place_state
+    from cvcache.tree import directory_state
 
     hint = {
         "folder": f"; there are nodes below it: cvcache tree {node.url}",
         "foreign": ", only data that cvcache did not write",
     }
-    complain(f"there is no node at {node.url}{hint.get(place_state(node), '')}")
+    complain(f"there is no node at {node.url}{hint.get(directory_state(node), '')}")
     sys.exit(ABSENT)
 
 

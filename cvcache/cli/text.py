@@ -8,7 +8,7 @@ from typing import Any
 
 from cvcache.browse import environment_lines, recorded_size, shape_text, size_text, strip_controls
 from cvcache.node import CacheDir
-from cvcache.tree import Entry, place_state
+from cvcache.tree import TreeEntry, directory_state
 
 _ITEMS_SHOWN = 4
 _PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
@@ -22,15 +22,15 @@ def item_line(name: str, row: Mapping[str, Any]) -> str:
     )
 
 
-def tree_lines(top: Entry) -> Iterator[str]:
+def tree_lines(top: TreeEntry) -> Iterator[str]:
     """Yield a table of a tree, aligned: node, state, items, shape, size, time."""
-    rows = [_COLUMNS, *(_cells(entry) for entry in top.flat())]
+    rows = [_COLUMNS, *(_cells(entry) for entry in top.walk())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
+def _cells(entry: TreeEntry) -> tuple[str, ...]:
     name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.name
     names = sorted(entry.items)
     shown = ", ".join(names[:_ITEMS_SHOWN]) + (
@@ -54,7 +54,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     )
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
+def entry_json(entry: TreeEntry) -> dict[str, Any]:
     """Return a tree as plain values."""
     commit = entry.node.commit if entry.state in {"committed", "stale"} else None
     return {
@@ -73,7 +73,7 @@ def node_json(node: CacheDir) -> dict[str, Any]:
     commit, error, state = node.commit, node.error, node.state
     return {
         "url": node.url,
-        "state": place_state(node) if state == "absent" and not node.reason else state,
+        "state": directory_state(node) if state == "absent" and not node.reason else state,
         "why": list(node.reason),
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cvcache.node.cachedir import CacheDir
     from cvcache.node.commit import Commit
     from cvcache.node.context import TreeContext
-    from cvcache.node.copy_node import copy_into
+    from cvcache.node.copy_node import copy_items_into
     from cvcache.node.init import check_on_stale, resolve_relative
     from cvcache.node.items import Item
     from cvcache.node.nocache import NoCache
@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cachedir": ["CacheDir"],
         "commit": ["Commit"],
         "context": ["TreeContext"],
-        "copy_node": ["copy_into"],
+        "copy_node": ["copy_items_into"],
         "init": ["check_on_stale", "resolve_relative"],
         "items": ["Item"],
         "nocache": ["NoCache"],

@@ -68,7 +68,7 @@ class CacheDir(NodeItems):
         if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(request)):
             other, result = result, obtain_node(self.store, self._path, request, self.policy)
             if isinstance(result, Attempt):
-                result = copy_node.copy_into(result, other)
+                result = copy_node.copy_items_into(result, other)
             elif isinstance(result, Sibling):  # the result in this tree has another key and stays
                 result = other
         if isinstance(result, CacheDir):
@@ -119,7 +119,7 @@ class CacheDir(NodeItems):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Plain values of your own, kept with the commit: copy_into it while the node is open, read it afterwards.
+        """Plain values of your own, kept with the commit: fill it while the node is open, read it afterwards.
 
         ``out.meta["nuclei"] = 241``. Of a committed node this is a copy. No store call.
         """

@@ -16,7 +16,7 @@ MAX_IN_MEMORY = 64 << 20
 """Objects up to this size are copied in one piece, larger ones in a stream."""
 
 
-def copy_into(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
+def copy_items_into(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
     """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
 
     Parameters

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from cvcache.tree.plan import plan, run_script
     from cvcache.tree.step import step
     from cvcache.tree.verify import Damage, cdir_verify
-    from cvcache.tree.walk import AT_ONCE, Entry, cdir_remove, cdir_walk, cdir_why, place_state, read_tree
+    from cvcache.tree.walk import (
+        WALK_CONCURRENCY,
+        TreeEntry,
+        cdir_remove,
+        cdir_walk,
+        cdir_why,
+        directory_state,
+        read_tree,
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -20,6 +28,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan": ["plan", "run_script"],
         "step": ["step"],
         "verify": ["Damage", "cdir_verify"],
-        "walk": ["AT_ONCE", "Entry", "cdir_remove", "cdir_walk", "cdir_why", "place_state", "read_tree"],
+        "walk": [
+            "WALK_CONCURRENCY",
+            "TreeEntry",
+            "cdir_remove",
+            "cdir_walk",
+            "cdir_why",
+            "directory_state",
+            "read_tree",
+        ],
     },
 )

@@ -28,11 +28,11 @@ def cdir(
     Parameters
     ----------
     where : str, os.PathLike, UPath, CacheDir or None
-        A path or any URL fsspec knows. None means no cache: everything runs, nothing is kept.
+        A path or any URL fsspec knows. None means no cache: everything runs, nothing is stored.
     policy : Policy, optional
-        How long to wait for whom.
+        How long to wait for other owners.
     ram : int or str, optional
-        Bytes of what is read that stay in memory, such as ``"4GB"``: the next read of the same commit costs no
+        Size of a cache in memory for what is read, such as ``"4GB"``: the next read of the same commit costs no
         request. Shared by all nodes below; never part of a pickle.
     also : iterable of str, os.PathLike, UPath or CacheDir
         Other trees to look for a result in, in this order, before it is computed: node by node at the same place
@@ -66,8 +66,8 @@ def cdir(
         return where.with_context(
             policy=policy, ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read
         )
-    scheme, path, carried = resolve_node(where)
-    node = CacheDir(TreeContext(scheme, {**carried, **storage_options}, policy or Policy()), path)
+    scheme, path, url_options = resolve_node(where)
+    node = CacheDir(TreeContext(scheme, {**url_options, **storage_options}, policy or Policy()), path)
     return node.with_context(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
 
 
@@ -89,8 +89,8 @@ def cdir_init(
         The node. None means no cache.
     key : object, optional
         The plain values that must match for a committed node to be reused; an Item in it stands for
-        the version of its node. None has no opinion: any committed node matches. A child opened
-        without a key while its parent is open in this process inherits the parent's.
+        the version of its node. None matches any committed node. A child opened without a key while its
+        parent is open in this process inherits the parent's.
     on_stale : {"recompute", "error", "new"}
         What a changed key does: withdraw the result and open the node again, raise `NodeStale`, or
         go to a sibling named after the difference.
@@ -100,7 +100,7 @@ def cdir_init(
     wait : bool, optional
         Whether to wait for a live owner, by default as the policy says; else `NodeBusy`.
     policy : Policy, optional
-        How long to wait for whom.
+        How long to wait for other owners.
     **storage_options
         What the store takes.
 
@@ -156,7 +156,7 @@ def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **stora
 
 
 def cdir_query(where: object, **storage_options: Any) -> CacheDir:
-    """Return the node at `where` as it is now; reads only, never creates.
+    """Return the node at `where` as it is now; only reads.
 
     Notes
     -----
@@ -172,7 +172,7 @@ def _refuse_options(where: CacheDir, options: Mapping[str, Any]) -> None:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse a storage option that is one of our own words, misspelt."""
+    """Raise `UnknownOption` for a storage option that is an option of cvcache, or one misspelt."""
     for option in options:
         if option in _OWN_OPTIONS:
             msg = f"{option!r} is no storage option; cdir_init takes on_stale, force, wait and policy"

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.node import CacheDir, copy_into
+from cvcache.node import CacheDir, copy_items_into
 from cvcache.protocol import Attempt, NodeRequest, Request, Sources, obtain_node
 from cvcache.tree.api import cdir
 from cvcache.tree.walk import cdir_walk
@@ -69,7 +69,7 @@ def cdir_copy(
                 continue
             names |= present.rows().keys() & node.rows().keys()
         if (attempt := _open_copy(node, target_node, whole=names >= node.rows().keys())) is not None:
-            copy_into(attempt, node, names)
+            copy_items_into(attempt, node, names)
             copied.append(target_node)
     return copied
 

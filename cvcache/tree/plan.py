@@ -45,11 +45,11 @@ class Planned:
     ----------
     url : str
     action : str
-        ``"read"``, ``"compute"``, or ``"wait"`` for another process that is at it.
+        ``"read"``, ``"compute"``, or ``"wait"`` for another process that computes it.
     why : tuple of str
         Why it would be computed, one difference a line.
     seconds : float or None
-        How long it took the last time it was committed there.
+        Duration of the last commit there.
     """
 
     url: str
@@ -66,7 +66,7 @@ class Planned:
 class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
     """List what the code in this context would compute and why; no step runs, nothing is written.
 
-    Each node that would be computed stands for its coming version, so that what depends on it is listed too. Where the
+    Each node that would be computed gets a version, so that what depends on it is listed too. Where the
     code reads what only a real run computes, the plan ends: `ended` says where. Code under ``if not d.committed:`` is
     left out, that of a bare ``with cdir_init(...)`` runs up to its first write. Threads that the code starts are not in
     the context; those of a script that `cvcache plan` runs are. What removes or copies nodes is really done.
@@ -250,7 +250,7 @@ class PlannedNode(CacheDir):
     def state(self) -> str:
         return "absent"
 
-    def finish(self, meta: object = None) -> Commit:  # noqa: ARG002 - nothing is kept
+    def finish(self, meta: object = None) -> Commit:  # noqa: ARG002 - nothing is stored
         return Commit.of(self._record)  # type: ignore[arg-type]  # set in for_request()
 
     def rows(self) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A function that fills a node, run only when its result is not there already."""
+"""Steps: functions that fill a node, and run only if it has no result for their key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("cvcache")
 
 
 class Decorator(Protocol):
-    """What makes a step of a function."""
+    """The type of ``step(...)``, which makes a step of a function."""
 
     @overload
     def __call__(self, function: Callable[..., Coroutine[Any, Any, None]], /) -> AsyncStep: ...
@@ -91,9 +91,9 @@ def step(
     >>> add(root / "sum", 1, b=2).read("sum.json")
     3
     """
-    for option, given in (("ignore", ignore), ("depends", depends)):
-        if isinstance(given, str):
-            msg = f"{option} takes a list, such as {option}=[{given!r}]"
+    for option, value in (("ignore", ignore), ("depends", depends)):
+        if isinstance(value, str):
+            msg = f"{option} takes a list, such as {option}=[{value!r}]"
             raise UsageError(msg)
     check_on_stale(on_stale)
 
@@ -105,7 +105,7 @@ def step(
 
 
 class Step(Generic[R]):
-    """A function with what its key needs; call it with a node and the function's arguments."""
+    """A function and the options of its key; call it with a node and the arguments of the function."""
 
     __name__: str
     __qualname__: str
@@ -130,26 +130,27 @@ class Step(Generic[R]):
         self._on_stale = on_stale
         self._log = log
         self._signature = inspect.signature(function)
-        self._by_place, self._names, self._defaults = _plain_arguments(self._signature)
+        self._positional, self._names, self._defaults = _simple_signature(self._signature)
         self._code = Canonical(None)
         self._check_ignore()
 
     def _check_ignore(self) -> None:
-        known = list(inspect.signature(getattr(self._function, "__func__", self._function)).parameters)
+        parameters = list(inspect.signature(getattr(self._function, "__func__", self._function)).parameters)
         for name in self._ignore:
-            if name not in known:
-                msg = f"step {self._name!r} ignores {name!r}, which is no argument of it{did_you_mean(name, known)}"
+            if name not in parameters:
+                hint = did_you_mean(name, parameters)
+                msg = f"step {self._name!r} ignores {name!r}, which is no argument of it{hint}"
                 raise UsageError(msg)
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
-        """Return the step of an instance, as a method is: what it holds becomes part of the key."""
+        """Return the step as a method of `instance`, which becomes part of the key."""
         if instance is None:
             return self
         method = MethodType(self._function, instance)
         return type(self)(method, self._name, self._version, self._ignore, self._depends, self._on_stale, self._log)
 
     def __call__(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
-        """Return the committed node `out`, running the function if it has to; of an async one, a coroutine."""
+        """Return the committed node `out`, running the function if needed; of an async function, a coroutine."""
         return self._run(out, args, kwargs, force=False)
 
     def force(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
@@ -157,7 +158,7 @@ class Step(Generic[R]):
         return self._run(out, args, kwargs, force=True)
 
     def force_alone(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
-        """Run the function in any case; its result counts as the version it was, so nothing else runs again."""
+        """Run the function in any case; its result keeps its version, so that nothing else runs again."""
         return self._run(out, args, kwargs, force="alone")
 
     def why(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> list[str]:
@@ -172,12 +173,12 @@ class Step(Generic[R]):
         return [line for row in planned.rows if row.action != "read" for line in row.why]
 
     def key(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return what must match for a result to be used again, given the arguments without the node."""
+        """Return the key of a call with these arguments, which are those without the node."""
         arguments = self._arguments(args, kwargs)
         if self._ignore:
             arguments = {n: v for n, v in arguments.items() if n not in self._ignore}
         if isinstance(self._function, MethodType):
-            instance = self._function.__self__  # its code counts in any case, for the function calls its methods
+            instance = self._function.__self__  # its code is always part of the key: the function calls its methods
             arguments = {"self": type(instance) if "self" in self._ignore else instance, **arguments}
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
@@ -190,15 +191,15 @@ class Step(Generic[R]):
         return {**key, "depends": list(self._depends)} if self._depends else key
 
     def __cvcache_code__(self) -> dict[str, Any]:
-        """Say what stands for this step where another one calls it."""
+        """Return the code of this step in the key of another step that calls it."""
         own = {"__wrapped__": self._function} if self._version is None else {"version": self._version}
         return {"step": self._name, **own, "depends": list(self._depends)}
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return name -> value of every argument but the node, defaults included."""
-        by_place = dict(zip(self._by_place, args, strict=False))
-        if len(by_place) == len(args) and by_place.keys().isdisjoint(kwargs):
-            arguments = {**self._defaults, **by_place, **kwargs}
+        positional = dict(zip(self._positional, args, strict=False))
+        if len(positional) == len(args) and positional.keys().isdisjoint(kwargs):
+            arguments = {**self._defaults, **positional, **kwargs}
             if arguments.keys() == self._names:
                 return arguments
         bound = self._bind(args, kwargs)
@@ -210,9 +211,9 @@ class Step(Generic[R]):
         try:
             return self._signature.bind(None, *args, **kwargs)
         except TypeError as error:
-            known = list(self._signature.parameters)[1:]
-            hint = next((did_you_mean(name, known) for name in kwargs if name not in known), "")
-            msg = f"step {self._name!r}: {error}{hint} (it takes: {', '.join(known) or 'the node only'})"
+            names = list(self._signature.parameters)[1:]
+            hint = next((did_you_mean(name, names) for name in kwargs if name not in names), "")
+            msg = f"step {self._name!r}: {error}{hint} (it takes: {', '.join(names) or 'the node only'})"
             raise UnknownOption(msg) from None
 
     def _open(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> CacheDir:
@@ -227,18 +228,18 @@ class Step(Generic[R]):
     def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> R:
         node = self._open(out, args, kwargs, force=force)
         if not node.committed:
-            with node, self._logged(node):
+            with node, self._log_context(node):
                 self._check_returned(self._function(node, *args, **kwargs))
         return cast("R", node)
 
-    def _logged(self, node: CacheDir) -> contextlib.AbstractContextManager[None]:
+    def _log_context(self, node: CacheDir) -> contextlib.AbstractContextManager[None]:
         return node.log(self._log) if self._log else contextlib.nullcontext()
 
     def _check_returned(self, returned: object) -> None:
         if inspect.iscoroutine(returned) or inspect.isgenerator(returned):
             returned.close()
-            what = type(returned).__name__
-            msg = f"step {self._name!r} returned a {what}, which nobody runs; a decorator hides what the function is"
+            kind = type(returned).__name__
+            msg = f"step {self._name!r} returned a {kind}, which nobody runs; a decorator hides what the function is"
             raise UsageError(msg)
         if returned is not None:
             logger.warning("step %r returned a value, which is not kept; write it with out.write()", self._name)
@@ -259,11 +260,11 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
     ) -> CacheDir:
         node = await _in_thread(lambda: self._open(out, args, kwargs, force=force), undo=CacheDir.give_up)
         if not node.committed:
-            async with node, self._logged_async(node):
+            async with node, self._log_context_async(node):
                 self._check_returned(await self._function(node, *args, **kwargs))
         return node
 
-    def _logged_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
+    def _log_context_async(self, node: CacheDir) -> contextlib.AbstractAsyncContextManager[None]:
         return (
             capture_log_async(find_open_attempt(node.url), self._log, node.write)
             if self._log
@@ -272,34 +273,34 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
 
 
 async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> T:
-    """Return what `function` returns in another thread, on behalf of this task; `undo` it if this one was cancelled."""
+    """Run `function` in another thread for this task and return its result; `undo` it if the task was cancelled."""
     import asyncio
 
-    with acting_for_opener() as left:
+    with acting_for_opener() as opener_is_gone:
         context = contextvars.copy_context()
-    # of its own: those of the default pool may all wait for a node whose owner needs one of them to go on
+    # a pool of its own: all threads of the default one may wait for a node whose owner needs one of them
     pool = concurrent.futures.ThreadPoolExecutor(1, "cvcache-open")
     future = asyncio.get_running_loop().run_in_executor(pool, context.run, function)
     pool.shutdown(wait=False)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        left.set()
+        opener_is_gone.set()
         future.add_done_callback(lambda done: done.cancelled() or done.exception() or undo(done.result()))
         raise
 
 
-def _plain_arguments(signature: inspect.Signature) -> tuple[list[str], set[str] | None, dict[str, Any]]:
-    """Return which arguments can be given by place, which there are, and defaults; None where only `bind` can tell."""
+def _simple_signature(signature: inspect.Signature) -> tuple[list[str], set[str] | None, dict[str, Any]]:
+    """Return positional parameters, all of them (None if only `bind` can tell), and defaults; without the node."""
     _, *rest = signature.parameters.values()
-    by_place = [one.name for one in rest if one.kind is one.POSITIONAL_OR_KEYWORD]
-    plain = len(by_place) + sum(one.kind is one.KEYWORD_ONLY for one in rest) == len(rest)
-    defaults = {one.name: one.default for one in rest if one.default is not one.empty}
-    return by_place, {one.name for one in rest} if plain else None, defaults
+    positional = [parameter.name for parameter in rest if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    simple = len(positional) + sum(parameter.kind is parameter.KEYWORD_ONLY for parameter in rest) == len(rest)
+    defaults = {parameter.name: parameter.default for parameter in rest if parameter.default is not parameter.empty}
+    return positional, {parameter.name for parameter in rest} if simple else None, defaults
 
 
 def _check_function(function: Any) -> None:
-    """Refuse what would be called without being run, or has no place for the node."""
+    """Raise `UsageError` for a function that a call would not run, or that takes no node."""
     if not callable(function) or isinstance(function, (type, Step)):
         msg = f"step decorates a function, not {function!r}; options are given by name, as in @step(version=2)"
         raise UsageError(msg)

@@ -1,4 +1,4 @@
-"""Whether what was committed is still there, byte for byte."""
+"""Compare the items of committed nodes with their records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Damage:
     part : str
         Key of the chunk or file in the item; empty for the item as a whole.
     fault : str
-        What is wrong with it: "missing", or how it differs.
+        "missing", or how it differs.
     """
 
     node: CacheDir
@@ -43,19 +43,19 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
     ----------
     where : str, os.PathLike, UPath or CacheDir
     recursive : bool
-        Look at the nodes below it too.
+        Verify the nodes below it too.
     **storage_options
         What the store takes.
 
     Returns
     -------
     list of Damage
-        Each names the chunk or file. Empty where all is well. Nodes that are not committed are left out.
+        Each names the chunk or file. Empty if nothing is damaged. Nodes that are not committed are left out.
 
     Raises
     ------
     NodeReplaced
-        If a node was computed anew meanwhile; verify it again.
+        If a node was computed again meanwhile; verify it again.
 
     Notes
     -----
@@ -76,33 +76,33 @@ def _damages(node: CacheDir) -> Iterator[Damage]:
             yield Damage(node, name, part, fault)
 
 
-def _faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the damaged parts of one item, each with what is wrong."""
-    if row.get("complete") and is_item_dir(place.name):
+    if row.get("complete") and is_item_dir(item.name):
         from cvcache.image import damaged
 
-        yield from damaged(place)
-    elif is_item_dir(place.name):
-        parts = place.find()
-        found = {"objects": len(parts), "bytes": sum(info.size for info in parts.values())}
-        wrong = {name: count for name, count in found.items() if row.get(name, count) != count}
+        yield from damaged(item)
+    elif is_item_dir(item.name):
+        parts = item.find()
+        counts = {"objects": len(parts), "bytes": sum(info.size for info in parts.values())}
+        wrong = {name: count for name, count in counts.items() if row.get(name, count) != count}
         if wrong:
-            told = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
-            yield "", f"incomplete: {told}" if parts else "missing"
-        elif "index" in row and find_format(place.name).suffix == "dir":
+            difference = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
+            yield "", f"incomplete: {difference}" if parts else "missing"
+        elif "index" in row and find_format(item.name).suffix == "dir":
             from cvcache.formats import damaged as damaged_files
 
-            yield from damaged_files(place)
+            yield from damaged_files(item)
     else:
-        yield from _file_faults(place, row)
+        yield from _file_faults(item, row)
 
 
-def _file_faults(place: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    info = place.store.stat(place.path)
+def _file_faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    info = item.store.stat(item.path)
     if info is None:
         yield "", "missing"
     elif "size" in row and info.size != row["size"]:
         yield "", f"{info.size} bytes long, where {row['size']} were written"
-    elif "sha256" in row and sha256(place.store.get(place.path)) != row["sha256"]:
+    elif "sha256" in row and sha256(item.store.get(item.path)) != row["sha256"]:
         yield "", "corrupt (its checksum does not fit)"
-    place.check_pin(now=True)
+    item.check_pin(now=True)

@@ -1,4 +1,4 @@
-"""Trees of nodes: walk them, ask why, remove them."""
+"""Trees of nodes: read and walk them, ask why, remove them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cvcache.protocol import check_removal, is_foreign, remove_node
 from cvcache.store import child_names, is_control
 from cvcache.tree.api import cdir
 
-AT_ONCE = 16
-"""Requests under way at a time while a tree is read."""
+WALK_CONCURRENCY = 16
+"""Directories of a tree that are read at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One directory of a tree as a walk saw it.
+class TreeEntry:
+    """One directory of a tree, as it was when the tree was read.
 
     Attributes
     ----------
@@ -27,28 +27,27 @@ class Entry:
     depth : int
         0 for the top.
     state : str
-        As `CacheDir.state`, but "stale" only as far as the walk itself saw the nodes it is made from;
-        "folder" for a directory that only leads to nodes, "foreign" for one that does not, "unreadable"
-        for a node whose newest record cannot be read.
+        As `CacheDir.state`, but "stale" only if a node of the same tree shows it; "folder" for a directory that only
+        leads to nodes, "foreign" for one with other data, "unreadable" for a node whose newest record cannot be read.
     items : mapping
         Item name -> its row.
-    children : tuple of Entry
+    children : tuple of TreeEntry
     """
 
     node: CacheDir
     depth: int
     state: str
     items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    children: tuple[Entry, ...] = ()
+    children: tuple[TreeEntry, ...] = ()
 
-    def flat(self) -> Iterator[Entry]:
+    def walk(self) -> Iterator[TreeEntry]:
         """Yield this entry and all below it, parents first."""
         yield self
         for child in self.children:
-            yield from child.flat()
+            yield from child.walk()
 
 
-def read_tree(where: object, *, depth: int | None = None, **storage_options: Any) -> Entry:
+def read_tree(where: object, *, depth: int | None = None, **storage_options: Any) -> TreeEntry:
     """Return the tree at `where`, at most `depth` levels below it.
 
     Notes
@@ -57,20 +56,20 @@ def read_tree(where: object, *, depth: int | None = None, **storage_options: Any
     concurrently. No chunk of an image is listed.
     """
     top = cdir(where, **storage_options)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        level = [(top, _look(top))]
-        seen: dict[str, _Look] = {}
+    with ThreadPoolExecutor(WALK_CONCURRENCY) as pool:
+        level = [(top, _read_directory(top))]
+        directories: dict[str, _Directory] = {}
         for _ in range(depth + 1 if depth is not None else 1 << 30):
-            seen.update({node.url: found for node, found in level})
-            below = [node / name for node, found in level for name in found.children]
-            if not below:
+            directories.update({node.url: directory for node, directory in level})
+            children = [node / name for node, directory in level for name in directory.children]
+            if not children:
                 break
-            level = list(zip(below, pool.map(_look, below), strict=True))
-    return _entry(seen[top.url], 0, seen)
+            level = list(zip(children, pool.map(_read_directory, children), strict=True))
+    return _make_entry(directories[top.url], 0, directories)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Directory:
     node: CacheDir
     state: str
     items: Mapping[str, Mapping[str, Any]]
@@ -79,42 +78,42 @@ class _Look:
     inputs: tuple[Mapping[str, str], ...]
 
 
-def _look(node: CacheDir) -> _Look:
+def _read_directory(node: CacheDir) -> _Directory:
     """Read one directory: one LIST, and for a node one more and a GET."""
     listing = node.store.list(node.location)
     children = child_names(listing.dirs)
     if not any(map(is_control, listing.dirs)):
-        return _Look(node, "foreign" if listing.files else "folder", {}, children, None, ())
+        return _Directory(node, "foreign" if listing.files else "folder", {}, children, None, ())
     try:
         node.refresh()
     except BadRecord:
-        return _Look(node, "unreadable", {}, children, None, ())
+        return _Directory(node, "unreadable", {}, children, None, ())
     state = node.own_state
     items = item_io.rows_in_listing(listing) if state == "running" else node.rows()
-    return _Look(node, state, items, children, node.version if state != "absent" else None, node.inputs)
+    return _Directory(node, state, items, children, node.version if state != "absent" else None, node.inputs)
 
 
-def place_state(node: CacheDir) -> str:
-    """Return what a place without a node is: absent, folder (it leads to nodes) or foreign; a few LISTs."""
-    found = read_tree(node, depth=2)
-    if any(entry.state not in {"folder", "foreign"} for entry in found.flat()):
+def directory_state(node: CacheDir) -> str:
+    """Return what a directory without a node is: absent, folder (it leads to nodes) or foreign; a few LISTs."""
+    top = read_tree(node, depth=2)
+    if any(entry.state not in {"folder", "foreign"} for entry in top.walk()):
         return "folder"
     if is_foreign(node.store, node.location):
         return "foreign"
-    return "folder" if found.children else "absent"
+    return "folder" if top.children else "absent"
 
 
-def _entry(found: _Look, depth: int, seen: Mapping[str, _Look]) -> Entry:
-    below = [(found.node / name).url for name in found.children]
-    children = tuple(_entry(seen[url], depth + 1, seen) for url in below if url in seen)
-    state = "stale" if found.state == "committed" and _is_stale(found, seen) else found.state
-    return Entry(found.node, depth, state, found.items, children)
+def _make_entry(directory: _Directory, depth: int, directories: Mapping[str, _Directory]) -> TreeEntry:
+    urls = [(directory.node / name).url for name in directory.children]
+    children = tuple(_make_entry(directories[url], depth + 1, directories) for url in urls if url in directories)
+    state = "stale" if directory.state == "committed" and _is_stale(directory, directories) else directory.state
+    return TreeEntry(directory.node, depth, state, directory.items, children)
 
 
-def _is_stale(found: _Look, seen: Mapping[str, _Look]) -> bool:
-    for source in found.inputs:
-        path = init.resolve_relative(found.node.url, source.get("url", ""))
-        upstream = seen.get(path) if path else None
+def _is_stale(directory: _Directory, directories: Mapping[str, _Directory]) -> bool:
+    for source in directory.inputs:
+        path = init.resolve_relative(directory.node.url, source.get("url", ""))
+        upstream = directories.get(path) if path else None
         if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
             return True
     return False
@@ -126,7 +125,7 @@ def cdir_walk(where: object, **storage_options: Any) -> Iterator[CacheDir]:
     if isinstance(top, NoCache):
         yield from top.walk()
         return
-    for entry in read_tree(top).flat():
+    for entry in read_tree(top).walk():
         if entry.state not in {"folder", "foreign"}:
             yield entry.node
 

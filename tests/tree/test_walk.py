@@ -9,7 +9,7 @@ import pytest
 
 import cvcache
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
-from cvcache.tree import AT_ONCE, place_state, read_tree
+from cvcache.tree import WALK_CONCURRENCY, directory_state, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ def test_what_a_changed_node_leaves_stale(top: CacheDir) -> None:
     assert made.state == "committed"
     fill(top / "raw", {"n": 2}, value=2)
     assert (made.refresh().state, made.own_state) == ("stale", "committed")
-    assert {entry.node.name: entry.state for entry in read_tree(top).flat()}["made"] == "stale"
+    assert {entry.node.name: entry.state for entry in read_tree(top).walk()}["made"] == "stale"
     fill(top / "raw", {"n": 1})
     assert made.refresh().state == "committed"
     cvcache.cdir_remove(top / "raw")
@@ -131,7 +131,7 @@ def test_what_a_changed_node_leaves_stale(top: CacheDir) -> None:
 
 
 def test_depth(top: CacheDir) -> None:
-    names = [[entry.node.name for entry in read_tree(top, depth=depth).flat()][1:] for depth in range(3)]
+    names = [[entry.node.name for entry in read_tree(top, depth=depth).walk()][1:] for depth in range(3)]
     assert names == [[], ["a", "folder"], ["a", "folder", "b"]]
 
 
@@ -140,7 +140,7 @@ def test_what_a_place_without_a_node_is(local_case: LocalCase) -> None:
     fill(top / "folder" / "b")
     local_case.put("mine/notes.txt", b"mine")
     local_case.put("file", b"mine")
-    states = {name: place_state(top / name) for name in ("folder", "mine", "file", "nothing")}
+    states = {name: directory_state(top / name) for name in ("folder", "mine", "file", "nothing")}
     assert states == {"folder": "folder", "mine": "foreign", "file": "foreign", "nothing": "absent"}
 
 
@@ -169,8 +169,8 @@ def test_a_tree_costs_three_calls_a_node_and_lists_no_chunk(memory_case: MemoryC
 
 
 def test_nodes_of_a_level_are_read_at_once(memory_case: MemoryCase) -> None:
-    lay_tree(memory_case.url, AT_ONCE + 1, fan_out=AT_ONCE)
-    together = threading.Barrier(AT_ONCE)
+    lay_tree(memory_case.url, WALK_CONCURRENCY + 1, fan_out=WALK_CONCURRENCY)
+    together = threading.Barrier(WALK_CONCURRENCY)
 
     class Meeting(WrapperStore):
         def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:
@@ -179,7 +179,7 @@ def test_nodes_of_a_level_are_read_at_once(memory_case: MemoryCase) -> None:
             return super().call(verb, path, act, data)
 
     with instrument(Meeting):
-        assert len(list(read_tree(memory_case.url).flat())) == AT_ONCE + 1
+        assert len(list(read_tree(memory_case.url).walk())) == WALK_CONCURRENCY + 1
 
 
 def test_without_a_cache_a_walk_shows_what_somebody_holds() -> None:
