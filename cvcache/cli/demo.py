@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from cvcache import CacheDir, Item, step
 
 
-@step(version=2, ignore=["path"])  # version: stands for the code, here that of a library of readers
+@step(version=2, ignore=["path"])  # version: stands for the code, here that of the image readers
 def load(out: CacheDir, path: str | None, version: str | None) -> None:  # noqa: ARG001 - part of the key
     from cvcache.cli.demo_image import read_image
 
-    pixels, axes, scale, look = read_image(path)
-    out.write("image.ome.zarr", pixels, axes=axes, scale=scale, **look)
+    pixels, axes, scale, display = read_image(path)
+    out.write("image.ome.zarr", pixels, axes=axes, scale=scale, **display)
 
 
 @step

@@ -1,4 +1,4 @@
-"""The picture the demo works on: the one scikit-image ships, or the user's own."""
+"""The image of the demo: one that scikit-image ships, or the user's own."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from cvcache.errors import UsageError
 from cvcache.store import Store, open_store, parse_url
 
-AS_SEEN: dict[str, Any] = {
+RGB_DISPLAY: dict[str, Any] = {
     "channels": [
         {"label": label, "color": color}
         for label, color in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
     ],
     "contrast": (0, 255),
 }
-"""How a picture of three colours is shown as it was taken."""
-RGB = (3, 4)
-STORES = {"s3", "gs", "memory"}
+"""Settings that show an RGB image in its own colours."""
+RGB_CHANNEL_COUNTS = (3, 4)
+STORE_SCHEMES = {"s3", "gs", "memory"}
 
 
 def image_version(image: str | None) -> str | None:
-    """Return what changes when the file or object at `image` does, without reading it; None for the built-in picture.
+    """Return a version of the file or object at `image`, without reading it; None for the built-in image.
 
     Raises
     ------
@@ -32,15 +32,15 @@ def image_version(image: str | None) -> str | None:
         return None
     parts = ("zarr.json", ".zattrs") if _is_zarr(image) else ("",)
     for part in parts:
-        if found := _version(f"{image.rstrip('/')}/{part}".rstrip("/")):
+        if found := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/")):
             return found
     msg = f"there is no image at {image}"
     raise UsageError(msg)
 
 
-def _version(image: str) -> str | None:
-    """Return etag, or time and size, of one file or object; None if there is none."""
-    if store_path := _in_store(image):
+def _object_version(image: str) -> str | None:
+    """Return etag, or time and size, of one file or object; None if it does not exist."""
+    if store_path := _locate(image):
         info = store_path[0].stat(store_path[1])
         return f"{info.etag}-{info.size}" if info else None
     import fsspec
@@ -52,12 +52,12 @@ def _version(image: str) -> str | None:
     return "-".join(str(found[name]) for name in ("ETag", "Last-Modified", "size") if found.get(name))
 
 
-def _in_store(image: str) -> tuple[Store, str] | None:
-    """Return the store and the full key of an image, if it is one of the stores of trees and no web page."""
+def _locate(image: str) -> tuple[Store, str] | None:
+    """Return the store and the full key of an image; None for one on the web."""
     scheme, path, _ = parse_url(image.rstrip("/"))
     if scheme == "file":
         return open_store("file", "", {}), os.path.abspath(os.path.expanduser(path))
-    return (open_store(scheme, path, {}), path) if scheme in STORES else None
+    return (open_store(scheme, path, {}), path) if scheme in STORE_SCHEMES else None
 
 
 def _is_zarr(image: str) -> bool:
@@ -82,15 +82,15 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str
     if image is None:
         from skimage import data
 
-        return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0), AS_SEEN
+        return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0), RGB_DISPLAY
     pixels, scale = _read_ome_zarr(image) if _is_zarr(image) else (_read_file(image), (1.0, 1.0))
     while pixels.ndim > 2 and pixels.shape[0] == 1:  # noqa: PLR2004 - rows and columns
         pixels = pixels[0]
-    if pixels.ndim == 3 and pixels.shape[-1] in RGB:  # noqa: PLR2004 - rows, columns, colours
+    if pixels.ndim == 3 and pixels.shape[-1] in RGB_CHANNEL_COUNTS:  # noqa: PLR2004 - rows, columns, colours
         pixels = np.moveaxis(pixels, -1, 0)
-    if pixels.ndim == 3 and pixels.shape[0] in RGB:  # noqa: PLR2004 - colours, rows, columns
-        look = AS_SEEN if pixels.dtype == np.uint8 else {"channels": AS_SEEN["channels"]}
-        return np.ascontiguousarray(pixels[:3]), "cyx", (1.0, *scale[-2:]), look
+    if pixels.ndim == 3 and pixels.shape[0] in RGB_CHANNEL_COUNTS:  # noqa: PLR2004 - colours, rows, columns
+        display = RGB_DISPLAY if pixels.dtype == np.uint8 else {"channels": RGB_DISPLAY["channels"]}
+        return np.ascontiguousarray(pixels[:3]), "cyx", (1.0, *scale[-2:]), display
     if pixels.ndim != 2:  # noqa: PLR2004 - rows and columns
         msg = f"{image} has shape {pixels.shape}; the demo takes one plane, gray or RGB"
         raise UsageError(msg)
@@ -100,7 +100,7 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str
 def _read_file(image: str) -> Any:
     import io
 
-    if store_path := _in_store(image):
+    if store_path := _locate(image):
         data = store_path[0].get(store_path[1])
     else:
         import fsspec
@@ -126,9 +126,9 @@ def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
     from cvcache.formats import ItemPath
     from cvcache.image import ome_zarr
 
-    if (store_path := _in_store(image)) is None:
+    if (store_path := _locate(image)) is None:
         msg = f"{image}: an OME-Zarr is read from a disk or a bucket; copy it there first"
         raise UsageError(msg)
-    place = ItemPath(*store_path)
-    meta = ome_zarr.describe(place)
-    return ome_zarr.read(place), tuple(meta.get("scale", (1.0, 1.0)))
+    item = ItemPath(*store_path)
+    meta = ome_zarr.describe(item)
+    return ome_zarr.read(item), tuple(meta.get("scale", (1.0, 1.0)))

@@ -1,7 +1,7 @@
 """The command line: thin, quick to start, for a terminal and for a pipe.
 
-Exit codes: 0 done; 1 an error, said on stderr; 2 a wrong call; 3 nothing there. `show` also tells the
-state of the node: 4 running, 5 failed, 6 stale; and `logs -f` how the step ended.
+Exit codes: 0 done; 1 an error, printed on stderr; 2 a wrong call; 3 no such node or item. `show` also returns the
+state of the node: 4 running, 5 failed, 6 stale; `logs -f` does so when the step has ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from cvcache.browse import strip_controls
-from cvcache.cli.terminal import complain, prepare, print_json, print_line, progress
+from cvcache.cli.terminal import print_error, print_json, print_line, progress, set_up_output
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
 from cvcache.store import parse_storage_option
 
@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ABSENT = 3
-STATE_CODES = {"committed": 0, "absent": ABSENT, "running": 4, "failed": 5, "stale": 6, "folder": 0, "foreign": ABSENT}
+EXIT_ABSENT = 3
+EXIT_CODES = {
+    "committed": 0,
+    "absent": EXIT_ABSENT,
+    "running": 4,
+    "failed": 5,
+    "stale": 6,
+    "folder": 0,
+    "foreign": EXIT_ABSENT,
+}
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Return storage options from ``name=value`` words; a value that is JSON is read as such."""
+def _parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return storage options from ``name=value`` words; a value may be JSON."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -42,8 +50,8 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
     return options
 
 
-def _common(function: F) -> F:
-    """Add what every command takes."""
+def _common_options(function: F) -> F:
+    """Add the options that every command takes."""
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
     return click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="A storage option.")(
         function
@@ -61,35 +69,35 @@ def cli() -> None:
 @click.option("--image", metavar="PATH_OR_URL", help="Your own TIFF, PNG, JPEG or OME-Zarr, gray or RGB.")
 @click.option("--sigma", type=click.FloatRange(min=0), default=1.5, show_default=True, help="Smoothing, in pixels.")
 @click.option("--smallest", type=click.IntRange(min=1), default=30, show_default=True, help="Pixels of a nucleus.")
-@_common
+@_common_options
 def demo(url: str, image: str | None, sigma: float, smallest: int, options: tuple[str, ...], *, as_json: bool) -> None:
     """Count the nuclei of a stained tissue section, every step kept in a tree at URL."""
     from cvcache.cli.demo import pipeline
     from cvcache.cli.demo_image import image_version
     from cvcache.tree import cdir, read_tree
 
-    root = cdir(url, **_options(options))
-    root.store  # noqa: B018 - opened here, it lends its options to an --image in the same bucket
+    root = cdir(url, **_parse_options(options))
+    root.store  # noqa: B018 - opened here, so that an --image in the same bucket has its options
     started = time.monotonic()
     computed = nodes = 0
-    with _failure_told(root), progress(quiet=as_json) as say, redirect_stdout(sys.stderr):
+    with _report_failure(root), progress(quiet=as_json) as report, redirect_stdout(sys.stderr):
         for node in pipeline(root, image, image_version(image), sigma, smallest):
             nodes += 1
             computed += node.computed
             why = "; ".join(node.reason)
-            say(f"{node.name}: {f'computed ({why})' if node.computed else 'read'}")
+            report(f"{node.name}: {f'computed ({why})' if node.computed else 'read'}")
     tree = read_tree(root)
     if as_json:
         print_json({"computed": computed, "read": nodes - computed, "tree": _tree_json(tree)})
         return
     _print_tree(tree)
-    what = f"{computed} of {nodes} nodes computed" if computed else f"nothing to compute: {nodes} nodes read"
-    click.echo(f"{what} in {time.monotonic() - started:.1f} s; look at them with: cvcache tree {root.url}")
+    summary = f"{computed} of {nodes} nodes computed" if computed else f"nothing to compute: {nodes} nodes read"
+    click.echo(f"{summary} in {time.monotonic() - started:.1f} s; look at them with: cvcache tree {root.url}")
 
 
 @contextmanager
-def _failure_told(root: CacheDir) -> Iterator[None]:
-    """Say in one sentence that a step failed, and where its traceback is."""
+def _report_failure(root: CacheDir) -> Iterator[None]:
+    """Print in one sentence that a step failed, and where its traceback is."""
     try:
         yield
     except CvcacheError:
@@ -106,38 +114,38 @@ def _failure_told(root: CacheDir) -> Iterator[None]:
         from cvcache.tree import read_tree
 
         failed = [entry.node.url for entry in read_tree(root).walk() if entry.state == "failed"]
-        complain(f"{type(error).__name__}: {error}")
-        for node in failed:
-            complain(f"{node} failed; its log has the traceback: cvcache logs {node}")
+        print_error(f"{type(error).__name__}: {error}")
+        for url in failed:
+            print_error(f"{url} failed; its log has the traceback: cvcache logs {url}")
         sys.exit(1)
 
 
 @cli.command()
 @click.argument("url")
 @click.option("--depth", type=click.IntRange(min=0), help="Levels below URL to show.")
-@_common
+@_common_options
 def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show the nodes at and below URL: state, items, shape, size, time."""
     from cvcache.tree import read_tree
 
-    top = read_tree(url, depth=depth, **_options(options))
+    top = read_tree(url, depth=depth, **_parse_options(options))
     present = bool(top.children) or top.state not in {"absent", "folder"} or (depth == 0 and bool(top.node.children()))
     if as_json:
         print_json(_tree_json(top))
     elif present:
         _print_tree(top)
     if not present:
-        _nothing_at(top.node)
+        _exit_absent(top.node)
 
 
 @cli.command("ls")
 @click.argument("url")
-@_common
+@_common_options
 def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """List the items and the child nodes of the node at URL."""
     from cvcache.tree import cdir_query
 
-    node = cdir_query(url, **_options(options))
+    node = cdir_query(url, **_parse_options(options))
     rows, children = node.rows(), [child.name for child in node.children()]
     if as_json:
         print_json(
@@ -151,35 +159,35 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
         for name in children:
             print_line(f"{name}/")
     if node.own_state == "absent" and not children:
-        _nothing_at(node)
+        _exit_absent(node)
 
 
 @cli.command()
 @click.argument("url")
-@_common
+@_common_options
 def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
     from cvcache.cli.text import node_json, node_text
     from cvcache.tree import cdir_query
 
-    node = cdir_query(url, **_options(options))
+    node = cdir_query(url, **_parse_options(options))
     report = node_json(node)
     if as_json:
         print_json(report)
     else:
         click.echo(node_text(report))
-    sys.exit(STATE_CODES[report["state"]])
+    sys.exit(EXIT_CODES[report["state"]])
 
 
 @cli.command()
 @click.argument("url")
 @click.argument("item")
-@_common
+@_common_options
 def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Print where ITEM of the node at URL lies, for another tool to open."""
     from cvcache.tree import cdir_query
 
-    node = cdir_query(url, **_options(options))
+    node = cdir_query(url, **_parse_options(options))
     meta = node.item_meta(item)
     if as_json:
         print_json({"path": node[item].path, **meta})
@@ -190,18 +198,18 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 @cli.command()
 @click.argument("url")
 @click.option("--name", default="run.log", show_default=True, help="Which log.")
-@click.option("-f", "--follow", "following", is_flag=True, help="Print what comes until the step has ended.")
-@_common
-def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_json: bool) -> None:
+@click.option("-f", "--follow", is_flag=True, help="Print what comes until the step has ended.")
+@_common_options
+def logs(url: str, name: str, options: tuple[str, ...], *, follow: bool, as_json: bool) -> None:
     """Print the log of the node at URL, also while its step runs, and of an attempt that failed or died."""
     from cvcache.logs import read_log
     from cvcache.tree import cdir, cdir_query
 
-    if following:
-        _follow(cdir(url, **_options(options)), name, as_json=as_json)
-    node = cdir_query(url, **_options(options))
+    if follow:
+        _follow(cdir(url, **_parse_options(options)), name, as_json=as_json)
+    node = cdir_query(url, **_parse_options(options))
     if node.own_state == "absent":
-        _nothing_at(node)
+        _exit_absent(node)
     text = read_log(node.store, node.location, node.record(), name, node.read)
     if not isinstance(text, str):
         msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
@@ -213,22 +221,22 @@ def logs(url: str, name: str, options: tuple[str, ...], *, following: bool, as_j
 
 
 def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
-    """Print a log as it comes; as JSON one object a line, the last one with the state."""
+    """Print a log as it grows; as JSON one object a line, the last one with the state."""
     from cvcache.logs import iter_log
 
-    says = f"{node.url} is not computed yet; waiting for it"
-    text = iter_log(node.store, node.location, name, on_waiting=lambda: complain(says))
+    notice = f"{node.url} is not computed yet; waiting for it"
+    parts = iter_log(node.store, node.location, name, on_waiting=lambda: print_error(notice))
     while True:
         try:
-            new = next(text)
+            part = next(parts)
         except StopIteration as end:
             if as_json:
                 print_line(json.dumps({"url": node.url, "state": end.value}))
-            sys.exit(STATE_CODES[end.value])
+            sys.exit(EXIT_CODES[end.value])
         if as_json:
-            print_line(json.dumps({"log": new}))
+            print_line(json.dumps({"log": part}))
         else:
-            click.echo(strip_controls(new), nl=False)
+            click.echo(strip_controls(part), nl=False)
 
 
 @cli.command()
@@ -238,24 +246,24 @@ def view(url: str, options: tuple[str, ...]) -> None:
     """Show the tree, or the image, at URL in a napari window."""
     from cvcache.cli.view import view as show_window
 
-    show_window(url, _options(options))
+    show_window(url, _parse_options(options))
 
 
 @cli.command()
 @click.argument("url")
-@_common
+@_common_options
 def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Say why the node at URL was computed last."""
     from cvcache.tree import cdir_query
 
-    node = cdir_query(url, **_options(options))
+    node = cdir_query(url, **_parse_options(options))
     if as_json:
         print_json({"url": node.url, "state": node.state, "why": list(node.reason)})
     else:
         for reason in node.reason:
             print_line(reason)
     if not node.reason:
-        _nothing_at(node)
+        _exit_absent(node)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -285,14 +293,14 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("url")
-@_common
+@_common_options
 def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Read all that was committed at URL and below it; exit with 1 if something is damaged."""
     from cvcache.tree import cdir_query, cdir_verify, directory_state
 
-    top = cdir_query(url, **_options(options))
+    top = cdir_query(url, **_parse_options(options))
     if directory_state(top) in {"absent", "foreign"}:
-        _nothing_at(top)
+        _exit_absent(top)
     damages = cdir_verify(top)
     if as_json:
         rows = [{"url": d.node.url, "item": d.item, "part": d.part, "fault": d.fault} for d in damages]
@@ -305,15 +313,15 @@ def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _nothing_at(node: CacheDir) -> NoReturn:
+def _exit_absent(node: CacheDir) -> NoReturn:
     from cvcache.tree import directory_state
 
     hint = {
         "folder": f"; there are nodes below it: cvcache tree {node.url}",
         "foreign": ", only data that cvcache did not write",
     }
-    complain(f"there is no node at {node.url}{hint.get(directory_state(node), '')}")
-    sys.exit(ABSENT)
+    print_error(f"there is no node at {node.url}{hint.get(directory_state(node), '')}")
+    sys.exit(EXIT_ABSENT)
 
 
 def _tree_json(entry: Any) -> dict[str, Any]:
@@ -330,24 +338,24 @@ def _print_tree(entry: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours or of the store is one sentence, not a traceback."""
-    prepare()
+    """Run the command line; an error of cvcache or of the store is one sentence, not a traceback."""
+    set_up_output()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        complain("interrupted; what was committed stays, and the same command goes on from there")
+        print_error("interrupted; what was committed stays, and the same command goes on from there")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except ItemNotFound as error:
-        complain(error)
-        sys.exit(ABSENT)
+        print_error(error)
+        sys.exit(EXIT_ABSENT)
     except UsageError as error:
-        complain(error)
+        print_error(error)
         sys.exit(2)
     except (CvcacheError, OSError, ImportError) as error:
-        complain(error)
+        print_error(error)
         sys.exit(1)
 
 

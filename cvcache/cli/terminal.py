@@ -1,4 +1,4 @@
-"""What reaches a terminal or a pipe: plain text, JSON, progress, and errors of one sentence."""
+"""Output to a terminal or a pipe: text, JSON, progress, and errors of one sentence."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON that holds no control character; json itself spells those below 0x20 only."""
+    """Print JSON without control characters; json itself escapes only those below 0x20."""
     text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
-    click.echo(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
+    click.echo(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
-def complain(text: object) -> None:
+def print_error(text: object) -> None:
     """Print an error on stderr."""
     click.echo(strip_controls(f"cvcache: {text}"), err=True)
 
 
-def prepare() -> None:
-    """Show our own warnings and none of the libraries below (our error tells what they met); never fail on a letter."""
+def set_up_output() -> None:
+    """Print the warnings of cvcache and of no other library; escape characters that the terminal cannot encode."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("cvcache: %(message)s"))
     logging.getLogger("cvcache").addHandler(handler)
@@ -43,7 +43,7 @@ def prepare() -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Give a function that reports a finished step: above a live line on a terminal, as plain lines elsewhere."""
+    """Yield a function that reports a finished step: above a live line on a terminal, else as plain lines."""
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():

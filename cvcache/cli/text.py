@@ -10,13 +10,13 @@ from cvcache.browse import environment_lines, recorded_size, shape_text, size_te
 from cvcache.node import CacheDir
 from cvcache.tree import TreeEntry, directory_state
 
-_ITEMS_SHOWN = 4
-_PLACES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
+_MAX_ITEMS_SHOWN = 4
+_STATE_NOTES = {"folder": ", no node; cvcache tree shows those below it", "foreign": ", not written by cvcache"}
 _COLUMNS = ("node", "state", "items", "shape", "size", "time")
 
 
 def item_line(name: str, row: Mapping[str, Any]) -> str:
-    """Return one line about an item."""
+    """Return one line with name, shape, dtype and size of an item."""
     return "  ".join(
         part for part in (name, shape_text(row), str(row.get("dtype", "")), size_text(recorded_size(row))) if part
     )
@@ -24,17 +24,17 @@ def item_line(name: str, row: Mapping[str, Any]) -> str:
 
 def tree_lines(top: TreeEntry) -> Iterator[str]:
     """Yield a table of a tree, aligned: node, state, items, shape, size, time."""
-    rows = [_COLUMNS, *(_cells(entry) for entry in top.walk())]
+    rows = [_COLUMNS, *(_table_row(entry) for entry in top.walk())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _cells(entry: TreeEntry) -> tuple[str, ...]:
+def _table_row(entry: TreeEntry) -> tuple[str, ...]:
     name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.name
     names = sorted(entry.items)
-    shown = ", ".join(names[:_ITEMS_SHOWN]) + (
-        f" and {len(names) - _ITEMS_SHOWN} more" if len(names) > _ITEMS_SHOWN else ""
+    shown = ", ".join(names[:_MAX_ITEMS_SHOWN]) + (
+        f" and {len(names) - _MAX_ITEMS_SHOWN} more" if len(names) > _MAX_ITEMS_SHOWN else ""
     )
     sizes = [size for row in entry.items.values() if (size := recorded_size(row)) is not None]
     shapes = [
@@ -69,7 +69,7 @@ def entry_json(entry: TreeEntry) -> dict[str, Any]:
 
 
 def node_json(node: CacheDir) -> dict[str, Any]:
-    """Return what is known of one node as plain values."""
+    """Return state, commit and items of one node as plain values."""
     commit, error, state = node.commit, node.error, node.state
     return {
         "url": node.url,
@@ -90,7 +90,7 @@ def node_json(node: CacheDir) -> dict[str, Any]:
 
 def node_text(report: Mapping[str, Any]) -> str:
     """Return the report of `node_json` as lines."""
-    lines = [f"{report['url']}: {report['state']}{_PLACES.get(report['state'], '')}"]
+    lines = [f"{report['url']}: {report['state']}{_STATE_NOTES.get(report['state'], '')}"]
     facts = {"time": "", "duration": " s", "host": "", "version": ""}
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     if report["root"] not in {None, "."}:

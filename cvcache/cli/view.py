@@ -1,4 +1,4 @@
-"""``cvcache view``: napari on a tree or an image, with the storage options of this one call."""
+"""``cvcache view``: a tree or an image in a napari window, with the storage options of this call."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from cvcache.errors import ItemNotFound
 
-_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
-_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+_QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+_DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def check_window(url: str) -> None:
-    """Raise if there is nothing to make a window with, or to show it on: Qt would end the process.
+    """Raise if there can be no window: Qt itself would end the process.
 
     Raises
     ------
@@ -24,28 +24,28 @@ def check_window(url: str) -> None:
     OSError
         There is no display.
     """
-    if missing := _missing():
+    if missing := _missing_package():
         msg = f"{missing} is not installed; this brings what the window needs: pip install 'cvcache[napari]' PyQt6"
         raise ImportError(msg)
-    if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAY_VARIABLES):
         msg = f"there is no display for a window; use ssh -X, or look at the tree with: cvcache tree {url}"
         raise OSError(msg)
 
 
-def _missing() -> str:
+def _missing_package() -> str:
     if any(importlib.util.find_spec(name) is None for name in ("napari", "qtpy")):
         return "napari"
-    return "" if any(importlib.util.find_spec(name) for name in _BINDINGS) else "a Qt binding for napari"
+    return "" if any(importlib.util.find_spec(name) for name in _QT_BINDINGS) else "a Qt binding for napari"
 
 
 def view(url: str, options: Mapping[str, Any]) -> None:
-    """Show the tree or the image at `url` in a new napari, and return when its window is closed.
+    """Show the tree or the image at `url` in a new napari window, and return when it is closed.
 
     Parameters
     ----------
     url : str
     options : mapping
-        What the store takes; kept in this process only.
+        What the store takes; stored nowhere.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def view(url: str, options: Mapping[str, Any]) -> None:
 
     check_window(url)
     image = is_image(url)
-    layers = _layers(url, options) if image else []
+    layers = _read_layers(url, options) if image else []
     if not image:
-        _check_there(url, options)
+        _check_exists(url, options)
     import napari
     from napari.layers import Layer
 
@@ -72,26 +72,26 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     napari.run()
 
 
-def _layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _read_layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     from cvcache.napari import image_layers
 
     try:
         return image_layers(url, options)
     except FileNotFoundError as error:
-        raise _nothing(url) from error
+        raise _not_found(url) from error
 
 
-def _check_there(url: str, options: Mapping[str, Any]) -> None:
+def _check_exists(url: str, options: Mapping[str, Any]) -> None:
     """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
     from cvcache.browse import nothing_at, open_url
 
-    found = open_url(url, **options)
+    target = open_url(url, **options)
     try:
-        if found.absent and not found.tree.expand("").rows:
-            raise ItemNotFound(nothing_at(found.tree.url, found.nearest))
+        if target.absent and not target.tree.expand("").rows:
+            raise ItemNotFound(nothing_at(target.tree.url, target.nearest))
     finally:
-        found.tree.close()
+        target.tree.close()
 
 
-def _nothing(url: str) -> ItemNotFound:
+def _not_found(url: str) -> ItemNotFound:
     return ItemNotFound(f"there is nothing at {url}")
