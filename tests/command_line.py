@@ -49,7 +49,7 @@ class Done:
 def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> Done:
     """Run ``cvcache *words`` in this process, whose logging and streams stay as they are."""
     monkeypatch.setattr(sys, "argv", ["cvcache", *map(str, words)])
-    monkeypatch.setattr(main, "prepare", lambda: None)
+    monkeypatch.setattr(main, "set_up_output", lambda: None)
     capsys.readouterr()
     code = 0
     try:

@@ -32,8 +32,8 @@ def image_version(image: str | None) -> str | None:
         return None
     parts = ("zarr.json", ".zattrs") if _is_zarr(image) else ("",)
     for part in parts:
-        if found := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/")):
-            return found
+        if version := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/")):
+            return version
     msg = f"there is no image at {image}"
     raise UsageError(msg)
 
@@ -46,10 +46,10 @@ def _object_version(image: str) -> str | None:
     import fsspec
 
     try:
-        found = fsspec.open(image).fs.info(image)
+        info = fsspec.open(image).fs.info(image)
     except FileNotFoundError:
         return None
-    return "-".join(str(found[name]) for name in ("ETag", "Last-Modified", "size") if found.get(name))
+    return "-".join(str(info[name]) for name in ("ETag", "Last-Modified", "size") if info.get(name))
 
 
 def _locate(image: str) -> tuple[Store, str] | None:

@@ -41,8 +41,8 @@ class CacheDir(NodeItems):
     """One node of a tree: a directory with a commit mark, items and child nodes.
 
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
-    the node as it was when first asked; a committed one stays pinned to its commit, `refresh` looks
-    again. Handles are equal if their URLs are, and picklable without their storage options: these
+    the node as it was when first read; a committed one stays pinned to its commit, `refresh` reads
+    it again. Handles are equal if their URLs are, and picklable without their storage options: these
     may hold secrets, so another process takes its own from its environment.
     """
 
@@ -65,6 +65,8 @@ class CacheDir(NodeItems):
     def _obtain(self, request: NodeRequest) -> CacheDir | Sibling:
         """Return the node, committed or open for writing; `Sibling` if the result belongs into a sibling."""
         result = obtain_node(self.store, self._path, request, self.policy, lambda: self.find_result_for(request))
+        # the result of another tree is copied if the user wants it, and if this tree has a record of its own: a later
+        # handle would read that one first
         if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(request)):
             other, result = result, obtain_node(self.store, self._path, request, self.policy)
             if isinstance(result, Attempt):
@@ -85,7 +87,7 @@ class CacheDir(NodeItems):
         return node
 
     def _has_own_record(self, request: NodeRequest) -> bool:
-        """Whether this tree has a record that later handles would read before the result of another tree."""
+        """Whether this tree has a record of the node that a result of another tree would have to follow."""
         return request.request.on_stale is not OnStale.NEW and read_newest_record(self.store, self._path) is not None
 
     def find_result_for(self, request: NodeRequest) -> CacheDir | None:
@@ -200,8 +202,8 @@ class CacheDir(NodeItems):
     def path(self, name: str) -> str:
         """Return a path or URL for the item `name`: for a tool that writes it, or of a committed node reads it.
 
-        From the moment a tool may write, other processes may be writing for this attempt, so that after a crash it
-        is never taken over in place. The commit lists such items and vouches for their size.
+        The tool may be another process, so that after a crash this attempt is never resumed in place. The commit lists
+        such items and vouches for their size.
 
         Raises
         ------

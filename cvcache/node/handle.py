@@ -98,7 +98,7 @@ class NodeHandle:
         if not self._also:
             return self._with_inherited_key(type(self)(self._context, path))
         paths = ((other, init.resolve_relative(other.location, relative)) for other in self._also)
-        others = tuple(other._at(found, relative) for other, found in paths if found)  # noqa: SLF001 - the same class
+        others = tuple(other._at(node_path, relative) for other, node_path in paths if node_path)  # noqa: SLF001 - the same class
         return self._with_inherited_key(type(self)(self._context, path, others))
 
     def _with_inherited_key(self, node: Self) -> Self:

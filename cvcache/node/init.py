@@ -27,7 +27,7 @@ class Planner(Protocol):
     """Answers requests for nodes in place of the protocol, and computes nothing."""
 
     def open_node(self, node: Any, request: NodeRequest) -> Any:
-        """Return what stands for `node`, opened by `request`."""
+        """Return a stand-in for `node` as `request` would open it."""
 
     def has_opened(self, node: Any) -> bool:
         """Whether `node` would be open for writing."""

@@ -85,7 +85,7 @@ def _git(directory: str) -> dict[str, Any] | None:
 def _run_git(directory: str, *arguments: str) -> str | None:
     import subprocess  # 5 ms, once a process and only where something is computed
 
-    # the optional locks would disturb whoever works in this tree; no hook and no fsmonitor of it is run
+    # optional locks would disturb other git processes in this tree; hooks and fsmonitor of the tree are not run
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", directory, *arguments]
     try:
         process = subprocess.run(  # noqa: S603 - git by its name, with arguments of ours

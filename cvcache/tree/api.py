@@ -35,10 +35,10 @@ def cdir(
         Size of a cache in memory for what is read, such as ``"4GB"``: the next read of the same commit costs no
         request. Shared by all nodes below; never part of a pickle.
     also : iterable of str, os.PathLike, UPath or CacheDir
-        Other trees to look for a result in, in this order, before it is computed: node by node at the same place
-        below. They are only read. Give a `CacheDir` for one that has storage options.
+        Other trees that are searched for a result, in this order, before it is computed: node by node, at the same
+        relative path. They are only read. Give a `CacheDir` for one that has storage options.
     copy_on_read : bool
-        Copy what is found there into this tree, where the next run finds it without asking the others.
+        Copy a result of another tree into this one, so that the next run reads it here.
     **storage_options
         What the store takes: credentials, endpoint. They are never written anywhere.
 
@@ -118,7 +118,7 @@ def cdir_init(
 
     Notes
     -----
-    A committed node costs one LIST and one GET, or one GET and one STAT where this process has found it before; a
+    A committed node costs one LIST and one GET, or one GET and one STAT where this process has read it before; a
     fresh one at most five requests. The store is asked once per process whether it elects one winner.
     """
     if "secret" in storage_options:

@@ -18,7 +18,7 @@ def cdir_copy(
 ) -> list[CacheDir]:
     """Copy the committed nodes at and below `where` to `target`, where scripts find them as if computed there.
 
-    A node that is copied in part is there to be looked at: it has no key, so that a script computes it again.
+    A node copied in part can be read, but has no key, so that a script computes it again.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ def cdir_copy(
     Returns
     -------
     list of CacheDir
-        The nodes that were copied; one that is there already in the same version is not.
+        The nodes that were copied; one that `target` has in the same version is not.
 
     Raises
     ------
     NodeBusy, NotACacheDir
-        If the place of a node in `target` is somebody's at work, or not cvcache's.
+        If another owner has a node of `target` open, or other data is at its path.
     UsageError
         If `target` lies in `where`.
     ItemDamaged

@@ -69,7 +69,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
     Each node that would be computed gets a version, so that what depends on it is listed too. Where the
     code reads what only a real run computes, the plan ends: `ended` says where. Code under ``if not d.committed:`` is
     left out, that of a bare ``with cdir_init(...)`` runs up to its first write. Threads that the code starts are not in
-    the context; those of a script that `cvcache plan` runs are. What removes or copies nodes is really done.
+    the context; those of a script that `cvcache plan` runs are. Removals and copies of nodes are really done.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         return True
 
     def open_node(self, node: CacheDir, request: NodeRequest) -> CacheDir:
-        """Return the committed node, or one that stands for the result it would get."""
+        """Return the committed node, or a planned one in place of the result it would get."""
         if node.url in self._planned:
             return self._open_again(self._planned[node.url], request)
         if not node.is_persistent:
