@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import dataclasses
 import datetime as dt
 import logging
 import os
 import pickle
 import signal
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -58,24 +56,6 @@ def double(out: CacheDir, item: Item) -> None:
 # -- keys ----------------------------------------------------------------------------------------------------------
 
 
-def test_row_12_key_from_arguments(any_root: CacheDir) -> None:
-    node = any_root / "sum"
-    assert add(node, 1).computed
-    assert not add(node, a=1, b=1).computed
-    changed = add(node, 1, b=2)
-    assert (changed.computed, changed.read("sum.json")) == (True, 3)
-
-
-def test_row_13_key_includes_the_upstream_chain(root: CacheDir) -> None:
-    def pipeline(a: float) -> CacheDir:
-        first = double(root / "first", add(root / "sum", a)["sum.json"])
-        return double(root / "second", first["double.json"])
-
-    assert pipeline(1).read("double.json") == 8
-    assert not pipeline(1).computed
-    assert pipeline(2).read("double.json") == 12
-
-
 MEASURE = """
     import cvcache, sys
 
@@ -114,162 +94,7 @@ def test_row_15_helper_code_change(tmp_path: Path) -> None:
     assert cvcache.cdir_why(url / "measure") == ["code: changed (helper level in helper)"]
 
 
-def test_row_15_what_no_name_leads_to_is_given_as_depends(root: CacheDir) -> None:
-    for model in ("unet-1", "unet-2"):
-        node = cvcache.step(depends=[model])(add._function)(root / "sum", 1)
-    assert node.reason == ('depends[0]: "unet-1" -> "unet-2"',)
-
-
-def test_row_16_manual_version(root: CacheDir) -> None:
-    def step(version: int, value: int) -> Any:
-        def work(out: CacheDir) -> None:
-            out.write("n.json", value)
-
-        return cvcache.step(name="work", version=version)(work)
-
-    assert step(1, 10)(root / "n").read("n.json") == 10
-    assert step(1, 20)(root / "n").read("n.json") == 10
-    assert step(2, 20)(root / "n").read("n.json") == 20
-
-
-def test_row_17_ignore_some_arguments(root: CacheDir) -> None:
-    @cvcache.step(ignore=["workers"])
-    def work(out: CacheDir, x: int, *, workers: int = 1) -> None:
-        out.write("n.json", [x, workers])
-
-    assert work(root / "n", 1, workers=2).read("n.json") == [1, 2]
-    assert work(root / "n", 1, workers=9).read("n.json") == [1, 2]
-    assert work(root / "n", 2, workers=9).read("n.json") == [2, 9]
-
-
-class Microscope:
-    """A type with a part that does not matter: the time it was switched on."""
-
-    def __init__(self, lens: str) -> None:
-        self.lens, self.since = lens, time.monotonic_ns()
-
-
-class Camera(Microscope):
-    def __cvcache_key__(self) -> str:
-        return self.lens
-
-
-def test_row_18_custom_hash_of_a_type(root: CacheDir) -> None:
-    @cvcache.step(version=1)
-    def work(out: CacheDir, device: Microscope) -> None:
-        out.write("lens.txt", device.lens)
-
-    with pytest.raises(cvcache.UnkeyableValue, match=r"register_key\(.*Microscope"):
-        work(root / "refused", Microscope("40x"))
-    assert work(root / "method", Camera("40x")).computed
-    assert not work(root / "method", Camera("40x")).computed
-    assert work(root / "method", Camera("63x")).computed
-
-
-def test_row_18_custom_hash_of_somebody_elses_type(root: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
-    cvcache.register_key(Microscope, lambda device: device.lens)
-    work = cvcache.step(name="work", version=1)(lambda out, device: out.write("lens.txt", device.lens) and None)
-    assert work(root / "n", Microscope("40x")).computed
-    assert not work(root / "n", Microscope("40x")).computed
-    assert work(root / "n", Microscope("63x")).read("lens.txt") == "63x"
-
-
-def refuse(block: np.ndarray, level: float) -> np.ndarray:
-    msg = f"a block was computed for {level}, {block.shape}"
-    raise AssertionError(msg)
-
-
-def test_row_19_dask_arrays_keyed_without_computing(root: CacheDir) -> None:
-    import dask.array as da
-
-    def lazy(level: float) -> da.Array:
-        return da.ones((64, 64), chunks=16).map_blocks(refuse, level, dtype=float, meta=np.empty((0, 0)))
-
-    @cvcache.step
-    def shape(out: CacheDir, image: da.Array) -> None:
-        out.write("shape.json", list(image.shape))
-
-    assert shape(root / "shape", lazy(0.5)).computed
-    assert not shape(root / "shape", lazy(0.5)).computed
-    changed = shape(root / "shape", lazy(0.7))
-    assert changed.computed
-    assert changed.reason[0].startswith("args.image: layer 'refuse")
-
-
-@pytest.mark.parametrize("kind", ["local", "memory"])
-def test_row_20_input_data_change(kind: str, root: CacheDir, request: pytest.FixtureRequest) -> None:
-    case: StoreCase = request.getfixturevalue(f"{kind}_case")
-
-    @cvcache.step(version=1)
-    def size(out: CacheDir, source: str) -> None:
-        out.write("size.json", [source, len(case.read("input.bin"))])
-
-    for data in (b"123", b"12345"):
-        case.put("input.bin", data)
-        node = size(root / "size", case.child("input.bin"))
-        assert (node.computed, node.read("size.json")[1]) == (True, len(data))
-        assert not size(root / "size", case.child("input.bin")).computed
-    assert "input.bin: " in node.reason[0]
-
-
 # -- again, and why ------------------------------------------------------------------------------------------------
-
-
-def test_row_22_force_recompute_of_one_step(any_root: CacheDir) -> None:
-    first = add(any_root / "sum", 1)
-    forced = add.force(any_root / "sum", 1)
-    assert (forced.computed, forced.reason) == (True, ("forced",))
-    assert forced.commit != first.commit
-    assert cvcache.cdir_init(any_root / "sum", force=True).committed is False
-
-
-def test_row_23_force_and_its_downstream(root: CacheDir) -> None:
-    def downstream(upstream: CacheDir) -> bool:
-        return double(root / "double", upstream["sum.json"]).computed
-
-    assert downstream(add(root / "sum", 1))
-    assert downstream(add.force(root / "sum", 1))
-    assert not downstream(add(root / "sum", 1))
-
-
-def test_row_23_force_without_its_downstream(root: CacheDir) -> None:
-    first = double(root / "double", add(root / "sum", 1)["sum.json"])
-    alone = add.force_alone(root / "sum", 1)
-    again = double(root / "double", alone["sum.json"])
-    assert (first.computed, alone.computed, again.computed) == (True, True, False)
-
-
-def test_row_24_old_versions_kept_side_by_side(root: CacheDir) -> None:
-    sweep = cvcache.step(name="sum", on_stale="new")(add._function)
-    first, *others = (sweep(root / "sum", 1, b=b) for b in (1, 2, 3))
-    assert [node.name for node in others] == ["sum,b=2", "sum,b=3"]
-    assert not any(sweep(root / "sum", 1, b=b).computed for b in (1, 2, 3))
-    assert [node.read("sum.json") for node in (first, *others)] == [2, 3, 4]
-
-
-def test_row_25_ask_whether_it_is_cached_without_computing(root: CacheDir) -> None:
-    node = root / "sum"
-    assert not cvcache.cdir_query(node).committed
-    assert add.why(node, 1) == ["first run"]
-    add(node, 1)
-    assert cvcache.cdir_query(node).committed
-    assert add.why(node, 1) == []
-    with cvcache.plan() as planned:
-        add(node, 1)
-        add(node, 2)
-    assert [row.action for row in planned.rows] == ["read", "compute"]
-    assert cvcache.cdir_query(node).read("sum.json") == 2
-
-
-def test_row_26_explain_why(root: CacheDir, caplog: pytest.LogCaptureFixture) -> None:
-    node = root / "sum"
-    add(node, 1, b=4.0)
-    assert add.why(node, 1, b=6.0) == ["args.b: 4.0 -> 6.0"]
-    with caplog.at_level(logging.INFO, "cvcache"):
-        add(node, 1, b=6.0)
-    assert f"{node.url}: computing (args.b: 4.0 -> 6.0)" in caplog.messages
-    assert cvcache.cdir_why(node) == ["args.b: 4.0 -> 6.0"]
 
 
 # -- what is kept --------------------------------------------------------------------------------------------------
@@ -388,39 +213,6 @@ def test_row_38_a_place_for_a_tool_that_writes_by_itself(local_case: LocalCase) 
     assert dict(node.read("tool.dir")) == {"weights.bin": b"12"}
     with node.open("model_final.pt") as file:
         assert file.read() == b"345"
-
-
-def test_row_39_several_outputs_all_or_nothing(any_root: CacheDir) -> None:
-    @cvcache.step(version=1)
-    def label(out: CacheDir, *, fail: bool = False) -> None:
-        out.write("labels.npy", np.arange(4))
-        if fail:
-            msg = "no nuclei"
-            raise ValueError(msg)
-        out.write("count.json", 3)
-
-    with pytest.raises(ValueError, match="no nuclei"):
-        label(any_root / "n", fail=True)
-    assert not cvcache.cdir_query(any_root / "n").committed
-    for _ in range(2):
-        node = label(any_root / "n")
-        assert (node.read("count.json"), node.read("labels.npy").tolist()) == (3, [0, 1, 2, 3])
-
-
-def test_row_40_lazy_handle_instead_of_the_object(root: CacheDir) -> None:
-    seen: list[object] = []
-
-    @cvcache.step(version=1)
-    def look(out: CacheDir, image: Item) -> None:
-        seen.append(image)
-        out.write("where.json", [image.name, image.meta["shape"]])
-
-    with cvcache.cdir_init(root / "raw") as d:
-        item = d.write("raw.npy", np.zeros((3, 4)))
-    node = look(root / "look", item)
-    assert node.read("where.json") == ["raw.npy", [3, 4]]
-    assert isinstance(seen[0], Item)
-    assert seen[0].url.endswith("raw/raw.npy")
 
 
 def test_row_40_an_image_is_read_lazily(root: CacheDir) -> None:
@@ -560,24 +352,6 @@ def test_row_49_corruption_is_detected_and_computed_again(store_case: StoreCase,
     assert cvcache.cdir_verify(root) == []
 
 
-def test_row_52_a_failure_leaves_traceback_and_log(any_root: CacheDir) -> None:
-    @cvcache.step(version=1)
-    def fails(out: CacheDir) -> None:
-        print("so far so good")  # noqa: T201 - what a step prints is in its log
-        out.write("half.json", [1 / 0])
-
-    with pytest.raises(ZeroDivisionError):
-        fails(any_root / "n")
-    node = cvcache.cdir_query(any_root / "n")
-    assert node.state == "failed"
-    assert node.error is not None
-    assert node.error["type"] == "ZeroDivisionError"
-    assert "1 / 0" in node.error["traceback"]
-    log = node.read("run.log")
-    assert log.index("so far so good") < log.index("ZeroDivisionError")
-    assert fails.why(any_root / "n")[0].startswith("the last attempt failed: ZeroDivisionError")
-
-
 @pytest.mark.server
 def test_row_53_a_flaky_bucket_is_asked_again(s3_server: S3Server) -> None:
     bucket = s3_server.new_bucket()
@@ -680,16 +454,6 @@ def test_row_73_stdout_stderr_and_logging_are_kept_in_the_node(
     assert ("on stdout" in shown.out, "on stderr" in shown.err) == (True, True)
 
 
-def test_row_74_hits_and_misses_are_logged(root: CacheDir, caplog: pytest.LogCaptureFixture) -> None:
-    node = root / "sum"
-    with caplog.at_level(logging.INFO, "cvcache"):
-        add(node, 1)
-        add(node, 1)
-    miss, hit = (message for message in caplog.messages if node.url in message)
-    assert miss == f"{node.url}: computing (first run)"
-    assert hit.startswith(f"{node.url}: read")
-
-
 def test_row_74_progress_is_told(root: CacheDir) -> None:
     told: list[tuple[int, int]] = []
     with cvcache.cdir_init(root / "n") as d:
@@ -718,22 +482,6 @@ def test_row_75_none_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [pipeline(None), pipeline(None), runs] == [2, 2, [1, 1]]
     assert list(tmp_path.iterdir()) == []
     assert [pipeline("run"), pipeline("run"), runs] == [2, 2, [1, 1, 1]]
-
-
-@dataclasses.dataclass
-class Segmenter:
-    level: float
-
-    @cvcache.step
-    def count(self, out: CacheDir, values: list[float]) -> None:
-        out.write("n.json", sum(value > self.level for value in values))
-
-
-def test_row_76_decorator(root: CacheDir) -> None:
-    assert add(root / "sum", 1).read("sum.json") == 2
-    assert Segmenter(0.5).count(root / "n", [0.4, 0.6]).read("n.json") == 1
-    assert not Segmenter(0.5).count(root / "n", [0.4, 0.6]).computed
-    assert Segmenter(0.3).count(root / "n", [0.4, 0.6]).read("n.json") == 2
 
 
 def test_row_77_context_manager(any_root: CacheDir) -> None:

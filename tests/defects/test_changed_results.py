@@ -128,16 +128,6 @@ def test_what_code_was_left_in_a_store_is_never_run(any_root: CacheDir, tmp_path
 # -- what belongs to a result --------------------------------------------------------------------------------------
 
 
-def test_values_made_on_the_way_are_there_on_the_second_run(root: CacheDir) -> None:
-    @cvcache.step(version=1)
-    def label(out: CacheDir) -> None:
-        labels = np.array([0, 1, 2, 3, 3])
-        out.write("labels.npy", labels)
-        out.write("count.json", int(labels.max()))
-
-    assert [label(root / "n").read("count.json") for _ in range(2)] == [3, 3]
-
-
 def test_a_folder_is_written_and_read(any_root: CacheDir) -> None:
     files = {f"example_{i}.bin": bytes([i]) for i in range(5)} | {"labels.json": b"[1]"}
     for back in first_and_later(any_root / "n", "examples.dir", files):

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import json
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,25 +222,6 @@ def test_commit_times_are_aware_and_comparable(root: CacheDir, monkeypatch: pyte
     assert times[1] - times[0] < dt.timedelta(minutes=10)
 
 
-def test_four_threads_compute_once(any_root: CacheDir) -> None:
-    runs: list[int] = []
-    begin = threading.Barrier(4)
-
-    @cvcache.step(version=1)
-    def work(out: CacheDir) -> None:
-        runs.append(1)
-        out.write("x.npy", np.random.default_rng().random(3))
-
-    def one(_: int) -> list[float]:
-        begin.wait()
-        return work(any_root / "n").read("x.npy").tolist()
-
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(one, range(4)))
-    assert len(runs) == 1
-    assert results == [results[0]] * 4
-
-
 # -- half a result -------------------------------------------------------------------------------------------------
 
 
@@ -328,22 +308,6 @@ def test_a_record_cut_short_is_never_taken_for_a_commit(store_case: StoreCase, l
 
 
 # -- after a failure -----------------------------------------------------------------------------------------------
-
-
-def test_a_failing_step_leaves_no_lock_and_the_cache_on(any_root: CacheDir) -> None:
-    faults = [ValueError("first")]
-
-    @cvcache.step(version=1)
-    def work(out: CacheDir) -> None:
-        if faults:
-            raise faults.pop()
-        out.write("n.json", 1)
-
-    with pytest.raises(ValueError, match="first"):
-        work(any_root / "n")
-    impatient = cvcache.cdir(any_root, policy=cvcache.Policy(wait=False))
-    assert work(impatient / "n").computed
-    assert not work(impatient / "n").computed
 
 
 def test_a_failure_is_evidence_not_an_empty_directory(any_root: CacheDir) -> None:

@@ -7,7 +7,9 @@ import dataclasses
 import functools
 import logging
 import pickle
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from cvcache import CacheDir, Item
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from servers.store_cases import MemoryCase, StoreCase
+    from servers.store_cases import LocalCase, MemoryCase, StoreCase
 
 runs: list[str] = []
 GAIN = 2
@@ -62,11 +64,18 @@ def test_a_step_runs_once(store_case: StoreCase) -> None:
     assert first.commit == second.commit
     assert second.state == "committed"
     assert sorted(second.rows()) == ["run.log", "value.json"]
+    assert first.commit is not None
+    assert first.commit.key["step"] == "scale"
+    assert first.commit.key["args"] == {"value": 3, "gain": 2.0, "note": ""}
+    changed = scale(root / "a", 3, gain=3.0)
+    assert (changed.computed, changed.read("value.json")) == (True, [9.0, ""])
 
 
 def test_how_an_argument_is_given_does_not_matter(root: CacheDir) -> None:
     scale(root / "a", 3)
     scale(root / "a", value=3, gain=1.0, note="")
+    scale(root / "a", 3, gain=1.0)
+    scale(root / "a", value=3)
     functools.partial(scale, root / "a")(3)
     assert runs == ["a"]
 
@@ -113,6 +122,22 @@ def test_an_item_counts_by_the_version_of_its_node(root: CacheDir) -> None:
     assert node.read("copy.json") == [4.0, ""]
 
 
+def test_an_item_arrives_as_a_handle(root: CacheDir) -> None:
+    seen: list[object] = []
+
+    @cvcache.step(version=1)
+    def look(out: CacheDir, image: Item) -> None:
+        seen.append(image)
+        out.write("where.json", [image.name, image.meta["shape"]])
+
+    with cvcache.cdir_init(root / "raw") as d:
+        item = d.write("raw.npy", np.zeros((3, 4)))
+    node = look(root / "look", item)
+    assert node.read("where.json") == ["raw.npy", [3, 4]]
+    assert isinstance(seen[0], Item)
+    assert seen[0].url.endswith("raw/raw.npy")
+
+
 def test_going_back_and_an_identical_recompute_rerun_nothing_downstream(root: CacheDir) -> None:
     read(root / "b", scale(root / "a", 3)["value.json"])
     again = scale(root / "a", 4)
@@ -121,25 +146,37 @@ def test_going_back_and_an_identical_recompute_rerun_nothing_downstream(root: Ca
     assert runs == ["a", "b", "a", "a"]
 
 
-def test_force_runs_it_and_what_follows(root: CacheDir) -> None:
-    read(root / "b", scale(root / "a", 3)["value.json"])
+def test_force_runs_it_and_what_follows(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    first = scale(root / "a", 3)
+    read(root / "b", first["value.json"])
     forced = scale.force(root / "a", 3)
-    assert list(forced.reason) == ["forced"]
+    assert (forced.computed, list(forced.reason)) == (True, ["forced"])
+    assert forced.commit != first.commit
     read(root / "b", forced["value.json"])
     assert runs == ["a", "b", "a", "b"]
     read(root / "b", scale(root / "a", 3)["value.json"])
     assert runs == ["a", "b", "a", "b"]
 
 
-def test_the_code_counts_unless_a_version_stands_for_it(root: CacheDir) -> None:
+@pytest.mark.parametrize("differ", ["text", "what it encloses"])
+def test_the_code_counts_unless_a_version_stands_for_it(root: CacheDir, differ: str) -> None:
     def body(out: CacheDir) -> None:
         out.write("x.json", 1)
 
     def other(out: CacheDir) -> None:
         out.write("x.json", 2)
 
+    def enclosing(value: int) -> Callable[[CacheDir], None]:
+        def body(out: CacheDir) -> None:
+            out.write("x.json", value)
+
+        return body
+
+    bodies = (body, other) if differ == "text" else (enclosing(1), enclosing(2))
+
     def steps(**options: Any) -> tuple[cvcache.step.Step, ...]:  # type: ignore[name-defined]
-        return tuple(cvcache.step(name="body", **options)(function) for function in (body, other))
+        return tuple(cvcache.step(name="body", **options)(function) for function in bodies)
 
     assert [step(root / "code").read("x.json") for step in steps()] == [1, 2]
     assert [step(root / "versioned").read("x.json") for step in steps(version=1)] == [1, 1]
@@ -153,6 +190,7 @@ def test_ignored_arguments_do_not_count(root: CacheDir) -> None:
 
     ignoring = cvcache.step(ignore=["workers"])(work)
     assert [ignoring(root / "a", 1, workers).read("x.json") for workers in (1, 2)] == [1, 1]
+    assert ignoring(root / "a", 2, 9).read("x.json") == 18
     with pytest.raises(cvcache.UsageError, match="did you mean 'workers'"):
         cvcache.step(ignore=["worker"])(work)
 
@@ -169,10 +207,14 @@ def test_on_stale(root: CacheDir) -> None:
     strict(root / "a", 1)
     with pytest.raises(cvcache.NodeStale, match=r"args.value: 1 -> 2"):
         strict(root / "a", 2)
-    beside = sweep(root / "a", 1, gain=2.0)
-    assert beside.name == "a,gain=2.0"
-    assert sweep(root / "a", 1, gain=2.0).commit == beside.commit
-    assert (root / "a").read("value.json") == [1.0, ""]
+    for gain in (2.0, 3.0):
+        beside = sweep(root / "a", 1, gain=gain)
+        assert beside.name == f"a,gain={gain}"
+        again = sweep(root / "a", 1, gain=gain)
+        assert (again.computed, again.commit) == (False, beside.commit)
+    values = [(root / name).read("value.json")[0] for name in ("a", "a,gain=2.0", "a,gain=3.0")]
+    assert values == [1.0, 2.0, 3.0]
+    assert not sweep(root / "a", 1).computed
 
 
 def test_a_step_in_a_step(root: CacheDir) -> None:
@@ -209,18 +251,40 @@ def test_a_failure_leaves_traceback_and_log(store_case: StoreCase) -> None:
     root = cvcache.cdir(store_case.url, **store_case.options)
     with pytest.raises(ZeroDivisionError, match="no nuclei"):
         fails(root / "a")
+    assert fails.why(root / "a") == ["the last attempt failed: ZeroDivisionError: no nuclei in this image"]
     node = cvcache.cdir_query(root / "a")
     assert (node.state, node.committed, node.commit) == ("failed", False, None)
     assert node.error is not None
     assert (node.error["type"], node.error["message"]) == ("ZeroDivisionError", "no nuclei in this image")
+    assert "raise ZeroDivisionError" in node.error["traceback"]
     log = node.read("run.log")
-    assert "so far so good" in log
-    assert "raise ZeroDivisionError" in log
+    assert log.index("so far so good") < log.index("raise ZeroDivisionError")
     with pytest.raises(cvcache.NotOpen):
         node.write("more.json", 1)
-    again = cvcache.step(name="fails", version=2)(scale._function)(root / "a", 1)
+    mended = cvcache.step(name="fails", version=2)(scale._function)
+    impatient = cvcache.cdir(root, policy=cvcache.Policy(wait=False))
+    again = mended(impatient / "a", 1)
     assert list(again.reason) == ["the last attempt failed: ZeroDivisionError: no nuclei in this image"]
     assert sorted(again.rows()) == ["run.log", "value.json"]
+    assert not mended(impatient / "a", 1).computed
+
+
+def test_several_results_of_a_step_are_all_or_nothing(store_case: StoreCase) -> None:
+    @cvcache.step(version=1)
+    def label(out: CacheDir, *, fail: bool = False) -> None:
+        out.write("labels.npy", np.arange(4))
+        if fail:
+            msg = "no nuclei"
+            raise ValueError(msg)
+        out.write("count.json", 3)
+
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    with pytest.raises(ValueError, match="no nuclei"):
+        label(root / "n", fail=True)
+    assert not cvcache.cdir_query(root / "n").committed
+    for _ in range(2):
+        node = label(root / "n")
+        assert (node.read("count.json"), node.read("labels.npy").tolist()) == (3, [0, 1, 2, 3])
 
 
 def test_the_result_is_pinned_to_its_commit(root: CacheDir) -> None:
@@ -296,6 +360,10 @@ class Segmenter:
         runs.append(out.name)
         out.write("over.json", value > self.level)
 
+    @cvcache.step
+    def count(self, out: CacheDir, values: list[float]) -> None:
+        out.write("n.json", sum(value > self.level for value in values))
+
     @cvcache.step(version=1, ignore=["self"])
     def loose(self, out: CacheDir, value: float) -> None:
         runs.append(out.name)
@@ -308,6 +376,9 @@ def test_a_method_is_a_step_and_its_instance_an_argument(root: CacheDir) -> None
     changed = Segmenter(0.9).threshold(root / "a", 0.7)
     assert changed.read("over.json") is False
     assert changed.reason == ("args.self.level: 0.5 -> 0.9",)
+    counts = [Segmenter(level).count(root / "b", [0.4, 0.6]) for level in (0.5, 0.5)]
+    assert [(node.computed, node.read("n.json")) for node in counts] == [(True, 1), (False, 1)]
+    assert Segmenter(0.3).count(root / "b", [0.4, 0.6]).read("n.json") == 2
 
 
 def test_an_ignored_instance_does_not_count(root: CacheDir) -> None:
@@ -331,11 +402,31 @@ def test_force_alone_leaves_what_follows(root: CacheDir) -> None:
 
 
 def test_why_asks_without_computing(root: CacheDir) -> None:
+    assert not cvcache.cdir_query(root / "a").committed
     assert scale.why(root / "a", 1) == ["first run"]
     scale(root / "a", 1)
+    assert cvcache.cdir_query(root / "a").committed
     assert scale.why(root / "a", 1) == []
+    with cvcache.plan() as planned:
+        scale(root / "a", 1)
+        scale(root / "a", 2)
+    assert [row.action for row in planned.rows] == ["read", "compute"]
+    assert cvcache.cdir_query(root / "a").read("value.json") == [1.0, ""]
     assert scale.why(root / "a", 2) == ["args.value: 1 -> 2"]
     assert runs == ["a"]
+
+
+def test_hits_misses_and_reasons_are_logged(root: CacheDir, caplog: pytest.LogCaptureFixture) -> None:
+    node = root / "a"
+    with caplog.at_level(logging.INFO, "cvcache"):
+        scale(node, 1, gain=4.0)
+        scale(node, 1, gain=4.0)
+        scale(node, 1, gain=6.0)
+    miss, hit, changed = (message for message in caplog.messages if node.url in message)
+    assert miss == f"{node.url}: computing (first run)"
+    assert hit.startswith(f"{node.url}: read")
+    assert changed == f"{node.url}: computing (args.gain: 4.0 -> 6.0)"
+    assert cvcache.cdir_why(node) == ["args.gain: 4.0 -> 6.0"]
 
 
 def test_methods_keep_their_object_outside(root: CacheDir) -> None:
@@ -448,3 +539,61 @@ def test_the_version_of_an_inner_step_counts(root: CacheDir) -> None:
 def test_a_wrong_option_is_refused_at_once(call: Callable[[], object], message: str) -> None:
     with pytest.raises(cvcache.UsageError, match=message):
         call()
+
+
+def test_four_threads_compute_once(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+    runs: list[int] = []
+    begin = threading.Barrier(4)
+
+    @cvcache.step(version=1)
+    def work(out: CacheDir) -> None:
+        runs.append(1)
+        out.write("x.npy", np.random.default_rng().random(3))
+
+    def one(_: int) -> list[float]:
+        begin.wait()
+        return work(root / "n").read("x.npy").tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(one, range(4)))
+    assert len(runs) == 1
+    assert results == [results[0]] * 4
+
+
+def test_force_in_a_sweep_recomputes_the_sibling(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.url)
+
+    @cvcache.step(on_stale="new", log=None)
+    def sweep(out: CacheDir, *, level: int) -> None:
+        out.write("level.json", level)
+
+    sweep(root / "sw", level=1)
+    sweep(root / "sw", level=2)
+    again = sweep.force(root / "sw", level=2)
+    assert (again.name, again.read("level.json")) == ("sw,level=2", 2)
+    assert (root / "sw").read("level.json") == 1
+
+
+def test_a_node_is_not_computed_from_itself(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.url)
+
+    @cvcache.step(log=None)
+    def increment(out: CacheDir, before: Item | None) -> None:
+        out.write("n.json", before.read() + 1 if before else 0)
+
+    node = increment(root / "n", None)
+    with pytest.raises(cvcache.UsageError, match="another node"):
+        increment(root / "n", node["n.json"])
+    assert (root / "n").read("n.json") == 0
+
+
+def test_a_commit_inside_a_step_counts(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.url)
+
+    @cvcache.step
+    def hasty(out: CacheDir) -> None:
+        out.write("a.json", 1)
+        out.finish()
+
+    assert hasty(root / "a").read("a.json") == 1

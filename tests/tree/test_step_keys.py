@@ -1,10 +1,12 @@
-"""Results that other tools return although something changed, or compute again although nothing did."""
+"""What makes a step compute again, and what does not: values, code, graphs, and what changes while a node is open."""
 
 from __future__ import annotations
 
 import dataclasses
 import runpy
 import shutil
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +17,7 @@ import cvcache
 from cvcache import CacheDir
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from servers.store_cases import LocalCase, MemoryCase
+    from servers.store_cases import LocalCase, MemoryCase, StoreCase
 
 
 @pytest.fixture
@@ -78,12 +78,6 @@ def test_none_is_a_value(root: CacheDir) -> None:
 
 def test_values_that_print_alike_have_two_keys(root: CacheDir) -> None:
     assert keyed_apart(root, 1, "1", 1.0, bool(1), [1], (1,), {"1": 1}, {1: 1})
-
-
-def test_defaults_count_as_if_they_were_given(root: CacheDir) -> None:
-    assert keep(root / "n", 1).computed
-    assert not keep(root / "n", 1, scale=1.0).computed
-    assert not keep(root / "n", value=1).computed
 
 
 def test_arguments_count_on_every_call(root: CacheDir) -> None:
@@ -420,3 +414,100 @@ def test_globals_that_change_between_two_calls_are_seen(root: CacheDir, monkeypa
 TABLE: Any = np.array([1, 2, 3])
 SETTINGS = {"level": 1}
 FILTER = Filter(1.0)
+
+
+def test_a_key_includes_the_whole_chain_above(root: CacheDir) -> None:
+    @cvcache.step
+    def first(out: CacheDir, value: int) -> None:
+        out.write("value.json", value)
+
+    def pipeline(value: int) -> CacheDir:
+        second = twice(root / "second", first(root / "first", value)["value.json"])
+        return twice(root / "third", second["twice.json"])
+
+    assert pipeline(1).read("twice.json") == 4
+    assert not pipeline(1).computed
+    assert pipeline(2).read("twice.json") == 8
+
+
+class Microscope:
+    """A type with a part that does not matter: the time it was switched on."""
+
+    def __init__(self, lens: str) -> None:
+        self.lens, self.since = lens, time.monotonic_ns()
+
+
+class Camera(Microscope):
+    def __cvcache_key__(self) -> str:
+        return self.lens
+
+
+def test_a_type_says_what_stands_for_it(root: CacheDir) -> None:
+    @cvcache.step(version=1)
+    def work(out: CacheDir, device: Microscope) -> None:
+        out.write("lens.txt", device.lens)
+
+    with pytest.raises(cvcache.UnkeyableValue, match=r"register_key\(.*Microscope"):
+        work(root / "refused", Microscope("40x"))
+    assert work(root / "method", Camera("40x")).computed
+    assert not work(root / "method", Camera("40x")).computed
+    assert work(root / "method", Camera("63x")).computed
+
+
+def test_a_hook_says_what_stands_for_somebody_elses_type(root: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvcache.keys.canonical._hooks", {})
+    cvcache.register_key(Microscope, lambda device: device.lens)
+    work = cvcache.step(name="work", version=1)(lambda out, device: out.write("lens.txt", device.lens) and None)
+    assert work(root / "n", Microscope("40x")).computed
+    assert not work(root / "n", Microscope("40x")).computed
+    assert work(root / "n", Microscope("63x")).read("lens.txt") == "63x"
+
+
+def refuse(block: np.ndarray, level: float) -> np.ndarray:
+    msg = f"a block was computed for {level}, {block.shape}"
+    raise AssertionError(msg)
+
+
+def test_a_lazy_array_is_keyed_without_computing(root: CacheDir) -> None:
+    import dask.array as da
+
+    def lazy(level: float) -> da.Array:
+        return da.ones((64, 64), chunks=16).map_blocks(refuse, level, dtype=float, meta=np.empty((0, 0)))
+
+    @cvcache.step
+    def shape(out: CacheDir, image: da.Array) -> None:
+        out.write("shape.json", list(image.shape))
+
+    assert shape(root / "shape", lazy(0.5)).computed
+    assert not shape(root / "shape", lazy(0.5)).computed
+    changed = shape(root / "shape", lazy(0.7))
+    assert changed.computed
+    assert changed.reason[0].startswith("args.image: layer 'refuse")
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_a_changed_input_file_counts(kind: str, root: CacheDir, request: pytest.FixtureRequest) -> None:
+    case: StoreCase = request.getfixturevalue(f"{kind}_case")
+
+    @cvcache.step(version=1)
+    def size(out: CacheDir, source: str) -> None:
+        out.write("size.json", [source, len(case.read("input.bin"))])
+
+    for data in (b"123", b"12345"):
+        case.put("input.bin", data)
+        node = size(root / "size", case.child("input.bin"))
+        assert (node.computed, node.read("size.json")[1]) == (True, len(data))
+        assert not size(root / "size", case.child("input.bin")).computed
+    assert "input.bin: " in node.reason[0]
+
+
+elsewhere = cvcache.cdir("/tmp/never-computed-by-this-test/run")
+
+
+def test_a_step_may_name_a_global_node(local_case: LocalCase) -> None:
+    @cvcache.step
+    def where(out: CacheDir) -> None:
+        out.write("a.json", str(elsewhere))
+
+    assert "never-computed" in where(cvcache.cdir(local_case.url)).read("a.json")
+    assert not Path("/tmp/never-computed-by-this-test").exists()
