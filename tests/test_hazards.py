@@ -278,7 +278,8 @@ def home(disk: Guard, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     "spelling",
-    ["", ".", "./", "..", "~", "~/", "/", "//", "C:\\", "C:/x", "file://", "file:///", "/proc", "{top}", "{top}/work",
+    ["", ".", "./", "..", "~", "~/", "/", "//", "C:\\", "C:/x", "file://", "file:///", "file:/run", "s3:/bucket/run",
+     "/proc", "{top}", "{top}/work",
      "{top}/work/here", "{top}/home", "{top}/home/me", "{top}/home/me/", "{top}/work/here/../.."],
 )  # fmt: skip
 def test_a_place_that_is_more_than_a_directory_is_refused(disk: Guard, home: Path, spelling: str) -> None:
@@ -286,6 +287,14 @@ def test_a_place_that_is_more_than_a_directory_is_refused(disk: Guard, home: Pat
     for act in (cdir, cdir_init, cdir_query, cdir_remove):
         with pytest.raises(InvalidName):
             act(url)
+    disk.assert_untouched()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_url_of_an_unknown_kind_never_becomes_a_directory(disk: Guard) -> None:
+    for act in (cdir_init, cdir_query, cdir_remove):
+        with pytest.raises(InvalidName, match="unknown kind of URL"):
+            act("s4://bucket/run")
     disk.assert_untouched()
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import dask.array as da
-import numpy as np
 import pytest
 
 import cvcache
-from cvcache import ItemDamaged, NodeReplaced, NotACacheDir, NotReproducible, UsageError, cdir, cdir_commit, cdir_init
+from cvcache import ItemDamaged, NodeReplaced, NotACacheDir, cdir, cdir_init
 
 if TYPE_CHECKING:
     from servers.store_cases import LocalCase, StoreCase
@@ -71,49 +69,6 @@ def test_a_sweep_over_odd_texts(local_case: LocalCase, value: str) -> None:
         with node.init({"text": text}, on_stale="new") as out:
             out.write("text.json", text)
     assert {child.read("text.json") for child in cdir(local_case.url).children()} == {"first", value}
-
-
-def test_a_refused_second_write_keeps_the_first(local_case: LocalCase) -> None:
-    node = cdir_init(local_case.url)
-    node.write("a.json", 2)
-    with pytest.raises(NotReproducible):
-        node.write("a.json", (1, 2))
-    cdir_commit(node)
-    assert node.read("a.json") == 2
-
-
-def test_what_was_written_last_counts(local_case: LocalCase) -> None:
-    node = cdir_init(local_case.url)
-    node.write("a.json", 2)
-    with node.open("a.json", "wb") as file:
-        file.write(b"[3]")
-    with node.open("b.json", "wb") as file:
-        file.write(b"[4]")
-    node.write("b.json", 5)
-    cdir_commit(node)
-    assert (node.read("a.json"), node.read("b.json")) == ([3], 5)
-
-
-def test_two_threads_and_one_item(local_case: LocalCase) -> None:
-    node = cdir_init(local_case.url)
-    refused: list[UsageError] = []
-    barrier = threading.Barrier(8)
-
-    def write(number: int) -> None:
-        barrier.wait()
-        try:
-            node.write("a.npy", np.full(100_000, number))
-        except UsageError as error:
-            refused.append(error)
-
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    cdir_commit(node)
-    assert len(set(cdir(local_case.url).read("a.npy").tolist())) == 1
-    assert all("another thread" in str(error) for error in refused)
 
 
 def test_a_log_with_half_a_character_costs_nothing(local_case: LocalCase) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -153,21 +152,6 @@ def test_a_complete_parent_is_no_proof_that_its_children_are(any_root: CacheDir)
     assert cvcache.cdir_query(child).committed
 
 
-def test_one_failure_costs_only_its_own_case(root: CacheDir) -> None:
-    def fill(case: str, *, fail: bool) -> bool:
-        with cvcache.cdir_init(root / case) as d:
-            if computed := not d.committed:
-                d.write("n.json", 1 / (case != "b" or not fail))
-        return computed
-
-    for case in "abc":
-        try:
-            fill(case, fail=True)
-        except ZeroDivisionError:
-            assert case == "b"
-    assert [case for case in "abc" if fill(case, fail=False)] == ["b"]
-
-
 # -- who sees what when --------------------------------------------------------------------------------------------
 
 
@@ -181,12 +165,6 @@ def test_another_machine_sees_a_node_that_was_opened(store_case: StoreCase) -> N
     node.write("part1.json", 1)
     node.write("part2.json", 2)
     assert [item.name for item in cvcache.cdir_commit(node) and node.items()] == ["part1.json", "part2.json"]
-
-
-def test_a_commit_needs_a_node_that_was_opened(any_root: CacheDir) -> None:
-    with pytest.raises(cvcache.NotOpen):
-        cvcache.cdir_commit(any_root / "n")
-    assert cvcache.cdir_query(any_root / "n").state == "absent"
 
 
 def test_a_remembered_listing_hides_no_commit(s3_case: BucketCase, tmp_path: Path) -> None:
@@ -209,17 +187,6 @@ def test_a_remembered_listing_hides_no_commit(s3_case: BucketCase, tmp_path: Pat
     project.run("script", s3_case.child("n"), json.dumps(s3_case.options))
     assert write_one(mine / "n", "mine").read("n.json") == "theirs"
     assert [child.name for child in mine.children()] == ["n", "neighbour"]
-
-
-def test_commit_times_are_aware_and_comparable(root: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    times = []
-    for zone in ("Asia/Tokyo", "America/Los_Angeles"):
-        monkeypatch.setenv("TZ", zone)
-        commit = write_one(root / zone.replace("/", "-")).commit
-        assert commit is not None
-        times.append(commit.time)
-    assert [time.utcoffset() for time in times] == [dt.timedelta(0)] * 2
-    assert times[1] - times[0] < dt.timedelta(minutes=10)
 
 
 # -- half a result -------------------------------------------------------------------------------------------------
@@ -259,41 +226,6 @@ def test_a_block_that_fails_ends_the_step_and_half_an_image_is_never_read(
     assert np.asarray(run().read("x.ome.zarr")).min() == 1
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((64, 64), "u1"), np.eye(64, dtype="u1")], ids=["zeros", "eye"])
-def test_a_missing_chunk_is_an_error_never_zeros(store_case: StoreCase, pixels: np.ndarray) -> None:
-    root = cvcache.cdir(store_case.url, **store_case.options)
-    with cvcache.cdir_init(root / "n") as d:
-        d.write("x.ome.zarr", pixels, chunks=(32, 32))
-    np.testing.assert_array_equal(cvcache.cdir_query(root / "n").read("x.ome.zarr"), pixels)
-    store_case.delete("n/x.ome.zarr/0/c/0/1")
-    with pytest.raises(cvcache.ItemDamaged):
-        np.asarray(cvcache.cdir_query(root / "n").read("x.ome.zarr"))
-    assert [found.part for found in cvcache.cdir_verify(root)] == ["0/c/0/1"]
-
-
-def test_half_of_an_artefact_of_several_files_is_no_result(store_case: StoreCase) -> None:
-    root = cvcache.cdir(store_case.url, **store_case.options)
-    with cvcache.cdir_init(root / "n") as d:
-        d.write("model.dir", {"weights.bin": b"1", "config.json": b"{}"})
-    store_case.delete("n/model.dir/config.json")
-    with pytest.raises(cvcache.ItemDamaged):
-        dict(cvcache.cdir_query(root / "n").read("model.dir"))
-
-
-class Unwritable:
-    def __reduce__(self) -> Any:
-        msg = "cannot be pickled"
-        raise TypeError(msg)
-
-
-def test_a_value_that_cannot_be_written_is_never_a_result(any_root: CacheDir) -> None:
-    for value in (Unwritable(), [1, Unwritable()], lambda: 1):
-        with pytest.raises(cvcache.NotReproducible), cvcache.cdir_init(any_root / "n") as d:
-            d.write("n.json", value)
-        assert cvcache.cdir_query(any_root / "n").state == "failed"
-    assert write_one(any_root / "n", 3).read("n.json") == 3
-
-
 @pytest.mark.parametrize("left", [0.0, 0.5])
 def test_a_record_cut_short_is_never_taken_for_a_commit(store_case: StoreCase, left: float) -> None:
     root = cvcache.cdir(store_case.url, **store_case.options)
@@ -308,15 +240,6 @@ def test_a_record_cut_short_is_never_taken_for_a_commit(store_case: StoreCase, l
 
 
 # -- after a failure -----------------------------------------------------------------------------------------------
-
-
-def test_a_failure_is_evidence_not_an_empty_directory(any_root: CacheDir) -> None:
-    with pytest.raises(ZeroDivisionError), cvcache.cdir_init(any_root / "n", {"a": 1}) as d:
-        d.write("n.json", 1 // 0)
-    node = cvcache.cdir_query(any_root / "n")
-    assert (node.state, node.commit) == ("failed", None)
-    assert node.error is not None
-    assert "1 // 0" in node.error["traceback"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "flipped"])

@@ -175,8 +175,10 @@ def test_a_crop_reads_only_its_chunks(calls: Calls, image: Any) -> None:
 def test_a_lazy_image_is_cropped_before_it_is_read(calls: Calls) -> None:
     node = written(calls, da.from_array(PIXELS, chunks=64))
     look_once(node)
-    image = node.read(NAME)
-    log = calls.log(image[100, 5:40].compute)
+    image, found = node.read(NAME), []
+    assert isinstance(image, da.Array)
+    log = calls.log(lambda: found.append(image[100, 5:40].compute()))
+    np.testing.assert_array_equal(found[0], PIXELS[100, 5:40])
     check_reads(calls, log, [f"{NAME}/0/c/3/0", f"{NAME}/0/c/3/1"], eager=False)
 
 

@@ -50,6 +50,15 @@ def test_slices_in_the_url_and_beside_it(raw: CacheDir, store_case: StoreCase) -
     np.testing.assert_array_equal(open_image(url, **store_case.options), PIXELS[0, :100, ::2])
     part = open_image(url, slices="[10:20, -5]", **store_case.options)
     np.testing.assert_array_equal(part, PIXELS[0, :100, ::2][10:20, -5])
+    spaced = {
+        "[3, :2]": PIXELS[3, :2],
+        "[:, :100]": PIXELS[:, :100],
+        "[0:1, 0, -1:]": PIXELS[0:1, 0, -1:],
+        "[..., ::2]": PIXELS[..., ::2],
+    }
+    for text, expected in spaced.items():
+        url_of_part = f"{raw['raw.ome.zarr'].url}?slices={text}"
+        np.testing.assert_array_equal(open_image(url_of_part, **store_case.options), expected)
     np.testing.assert_array_equal(raw.read("raw.ome.zarr", slices=(slice(3, 9), Ellipsis, 7)), PIXELS[3:9, :, 7])
     with pytest.raises(UsageError, match="slices"):
         open_image(f"{raw['raw.ome.zarr'].url}?slices=[0, 0, 0, 0]", **store_case.options)

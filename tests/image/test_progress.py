@@ -64,13 +64,12 @@ def test_too_many_files_are_said_with_the_way_out(caplog: pytest.LogCaptureFixtu
 
 
 def test_progress_is_told_and_only_a_terminal_gets_a_bar(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    cdir_init(tmp_path / "a").write(
-        "a.ome.zarr", da.from_array(PIXELS, chunks=(10, 100, 100)), progress=lambda *now: told.append(now)
-    )
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[0][0] == 0
-    assert told[-1][0] == told[-1][1] > 0
+    for name, image in (("lazy", da.from_array(PIXELS, chunks=(10, 100, 100))), ("eager", PIXELS)):
+        told: list[tuple[int, int]] = []
+        cdir_init(tmp_path / name).write("a.ome.zarr", image, progress=lambda *now, told=told: told.append(now))
+        assert [done for done, _ in told] == sorted(done for done, _ in told)
+        assert told[0][0] == 0
+        assert told[-1][0] == told[-1][1] == told[0][1] > 0
     with pytest.raises(UsageError, match="progress"):
         cdir_init(tmp_path / "b").write("a.ome.zarr", PIXELS, progress="yes")
     piped = subprocess.run([sys.executable, "-c", SLOW, tmp_path / "c"], capture_output=True, check=True, timeout=60)

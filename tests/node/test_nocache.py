@@ -67,7 +67,8 @@ def test_the_same_script_gives_the_same_values(tmp_path: Path) -> None:
     assert runs == ["half"] * 3
 
 
-def test_nothing_is_found_again_and_nothing_stays() -> None:
+def test_nothing_is_found_again_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     root = cvcache.cdir(None)
     with cvcache.cdir_init(root / "a") as node:
         node.write("image.ome.zarr", np.zeros((4, 4), "u1"))
@@ -79,6 +80,7 @@ def test_nothing_is_found_again_and_nothing_stays() -> None:
     gc.collect()
     assert not place.exists()
     assert not (root / "a").committed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_cannot_change_what_another_reads() -> None:
@@ -93,9 +95,10 @@ def test_a_lazy_array_stays_lazy() -> None:
     import dask.array as da
 
     with cvcache.cdir_init(None) as node:
-        node.write("image.ome.zarr", da.zeros((40, 40), chunks=10))
+        node.write("image.ome.zarr", da.ones((40, 40), chunks=10))
     assert node.read("image.ome.zarr").chunks == ((10,) * 4, (10,) * 4)
     assert node["image.ome.zarr"].meta["levels"] == 1
+    assert np.asarray(node.read("image.ome.zarr")).sum() == 1600
 
 
 @pytest.mark.parametrize(

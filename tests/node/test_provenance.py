@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -101,3 +102,15 @@ def test_without_a_cache_the_same_code_works() -> None:
         d.meta["nuclei"] = 1
     assert (d["n.json"].meta["user"], d.meta) == ({"stain": "NeuN"}, {"nuclei": 1})
     assert "python" in d.environment()
+
+
+def test_commit_times_are_aware_and_comparable(memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cvcache.cdir(memory_case.url)
+    times = []
+    for zone in ("Asia/Tokyo", "America/Los_Angeles"):
+        monkeypatch.setenv("TZ", zone)
+        commit = cvcache.cdir_commit(cvcache.cdir_init(root / zone.replace("/", "-")))
+        assert commit is not None
+        times.append(commit.time)
+    assert [time.utcoffset() for time in times] == [dt.timedelta(0)] * 2
+    assert times[1] - times[0] < dt.timedelta(minutes=10)

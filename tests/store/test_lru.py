@@ -19,7 +19,7 @@ from cvcache.testing import CountingStore, instrument
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servers.store_cases import BucketCase, MemoryCase, StoreCase
+    from servers.store_cases import BucketCase, LocalCase, MemoryCase, StoreCase
 
     from cvcache.store import Store
 
@@ -167,3 +167,30 @@ def test_arrays_that_a_graph_holds_read_the_right_commit(memory_case: MemoryCase
         d.write("x.ome.zarr", da.full((16, 16), 1, chunks=8))
     first = (root / "a").read("x.ome.zarr").sum()
     assert int(first.compute()) == 256
+
+
+def test_what_a_caller_changes_does_not_change_what_is_kept(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.url, ram="1MB")
+    value, pixels = {"a": [1]}, np.zeros(3)
+    with cvcache.cdir_init(root / "n") as d:
+        d.write("n.json", value)
+        d.write("x.npy", pixels)
+    value["a"].append(2)
+    pixels[:] = 9
+    for _ in range(2):
+        got, array = d.read("n.json"), d.read("x.npy")
+        assert (got, array.tolist()) == ({"a": [1]}, [0, 0, 0])
+        got["a"].append(3)
+        array[:] = 7
+
+
+def test_memory_is_bounded_with_nothing_else_configured(local_case: LocalCase) -> None:
+    root = cvcache.cdir(local_case.url, ram="64KB")
+    with cvcache.cdir_init(root / "n") as d:
+        for i in range(8):
+            d.write(f"x{i}.npy", np.zeros(4000))
+    for item in d.items():
+        item.read()
+    assert root._access.ram is not None
+    assert 0 < root._access.ram.size <= 64_000
+    assert cvcache.cdir(local_case.url, ram="1TB") == root

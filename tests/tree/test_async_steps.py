@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -221,3 +223,15 @@ def test_a_coroutine_that_a_decorator_hides_is_no_empty_result(root: CacheDir) -
     with pytest.raises(cvcache.UsageError, match="nobody runs"):
         hidden(root / "a")
     assert cvcache.cdir_query(root / "a").state == "failed"
+
+
+def test_no_coroutine_is_left_behind_when_the_result_is_there(root: CacheDir) -> None:
+    @cvcache.step(version=1)
+    async def fetch(out: CacheDir) -> None:
+        out.write("n.json", 1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert asyncio.run(fetch(root / "n")).read("n.json") == 1
+            gc.collect()

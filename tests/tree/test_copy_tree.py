@@ -90,13 +90,14 @@ def with_scratch(out: CacheDir) -> None:
     out.write("scratch.npy", np.zeros(1000), track=False)
 
 
-def test_what_is_not_tracked_stays_and_a_script_computes_it_again(tmp_path: Path) -> None:
+def test_what_is_not_tracked_stays_and_a_script_computes_it_again(store_case: StoreCase, tmp_path: Path) -> None:
     runs.clear()
-    root, target = cvcache.cdir(tmp_path / "a"), cvcache.cdir(tmp_path / "b")
+    root, target = cvcache.cdir(store_case.url, **store_case.options), cvcache.cdir(tmp_path / "b")
     with_scratch(root / "n")
     cvcache.cdir_copy(root, target)
     copy = cvcache.cdir_query(target / "n")
-    assert (copy.read("value.json"), "scratch.npy" in copy) == (1, False)
+    assert (copy.committed, [item.name for item in copy.items()]) == (True, ["run.log", "value.json"])
+    assert copy.read("value.json") == 1
     assert cvcache.cdir_copy(root, target) == []
     assert with_scratch(target / "n").read("scratch.npy").size == 1000
     assert runs == ["n", "n"]

@@ -85,23 +85,6 @@ def test_arguments_count_on_every_call(root: CacheDir) -> None:
     assert texts == ["1 1.0", "2 1.0", "3 1.0", "1 1.0"]
 
 
-def test_another_function_is_not_given_the_result_of_the_first(root: CacheDir) -> None:
-    assert root.cached("image.npy", lambda: np.zeros(3)).tolist() == [0, 0, 0]
-    assert root.cached("image.npy", lambda: np.ones(3)).tolist() == [1, 1, 1]
-
-
-def test_names_that_join_to_the_same_text_are_different_nodes(root: CacheDir) -> None:
-    keep(root / "a_b" / "c", 1)
-    keep(root / "a" / "b_c", 2)
-    assert [child.name for child in root.children()] == ["a", "a_b"]
-    assert (root / "a_b" / "c").read("text.txt") == "1 1.0"
-    with cvcache.cdir_init(root / "n") as d:
-        d.write("x.json", 1, meta={"unit": "um"})
-        d.write("x_metadata.json", 2)
-        d.write("x.json.json", 3)
-    assert [d.read(name) for name in ("x.json", "x_metadata.json", "x.json.json")] == [1, 2, 3]
-
-
 # -- code ----------------------------------------------------------------------------------------------------------
 
 SCRIPT = """
