@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,30 +44,28 @@ class Project:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def start(self, name: str, *arguments: object) -> subprocess.Popen[str]:
-        """Start a file as a script."""
-        return subprocess.Popen(
+    def run(self, name: str, *arguments: object) -> list[str]:
+        """Run a file as a script and give the lines it prints; it must end well."""
+        done = self._run(name, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def run_together(self, count: int, name: str, *arguments: object) -> list[list[str]]:
+        """Run a file as several scripts at the same time, and give the lines of each."""
+        with ThreadPoolExecutor(count) as pool:
+            return [*pool.map(lambda _: self.run(name, *arguments), range(count))]
+
+    def die(self, name: str, *arguments: object) -> int:
+        """Run a file as a script and give the exit status, which tells of a signal by a minus."""
+        return self._run(name, *arguments).returncode
+
+    def _run(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             # without the files of compiled code, whose time stamps are too coarse for edits within a second
             [sys.executable, "-B", f"{name}.py", *map(str, arguments)],
             cwd=self.folder,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
-
-    def run(self, name: str, *arguments: object) -> list[str]:
-        """Run a file as a script and give the lines it prints; it must end well."""
-        return self.output(self.start(name, *arguments))
-
-    def die(self, name: str, *arguments: object) -> int:
-        """Run a file as a script and give the exit status, which tells of a signal by a minus."""
-        process = self.start(name, *arguments)
-        process.communicate(timeout=PATIENCE)
-        return process.returncode
-
-    @staticmethod
-    def output(process: subprocess.Popen[str]) -> list[str]:
-        """Wait for a script and give the lines it printed; it must end well."""
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, err
-        return out.splitlines()

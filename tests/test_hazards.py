@@ -27,6 +27,7 @@ from cvcache import (
     CacheDir,
     ForeignItem,
     InvalidName,
+    ItemDamaged,
     LeaseLost,
     NodeBusy,
     NodeRemoved,
@@ -35,9 +36,11 @@ from cvcache import (
     Policy,
     UsageError,
     cdir,
+    cdir_commit,
     cdir_init,
     cdir_query,
     cdir_remove,
+    cdir_verify,
     cdir_walk,
 )
 from cvcache.protocol import this_owner
@@ -47,7 +50,7 @@ from cvcache.testing import WrapperStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from servers.store_cases import LocalCase, StoreCase
+    from servers.store_cases import BucketCase, LocalCase, StoreCase
 
 pytestmark = pytest.mark.filterwarnings(
     # hypothesis takes what a client's thread, still alive from another test, draws meanwhile for the strategy's
@@ -196,6 +199,7 @@ def test_a_directory_with_your_data_above_nodes_keeps_both(guard: Guard) -> None
 
 def test_what_only_leads_to_nodes_may_become_one(guard: Guard) -> None:
     compute(guard.at("node", "deep", "below"))
+    assert cdir_query(guard.at("node")).state == cdir_query(guard.at("node", "deep")).state == "absent"
     compute(guard.at("node"))
     assert cdir_query(guard.at("node", "deep", "below")).committed
 
@@ -215,6 +219,18 @@ def test_your_file_that_came_later_is_kept(guard: Guard) -> None:
     guard.assert_canaries()
     assert cdir_remove(guard.at("node")) == [guard.at("node").url]
     assert "node/a.json" not in guard.case.snapshot()
+
+
+def test_stray_files_do_no_harm(store_case: StoreCase) -> None:
+    root = cdir(store_case.url, **store_case.options)
+    compute(root / "n", name="n.json")
+    for name in (".gitignore", ".DS_Store", "n/.DS_Store", "n/Thumbs.db"):
+        store_case.put(name, b"stray")
+    assert cdir_query(root / "n").read("n.json") == 1
+    assert compute(root / "n", 2, "n.json", force=True).read("n.json") == 2
+    assert compute(root / "m").committed
+    assert cdir_verify(root) == []
+    assert store_case.read("n/.DS_Store") == b"stray"
 
 
 def test_your_file_where_an_item_goes_is_kept(guard: Guard) -> None:
@@ -315,6 +331,18 @@ def test_the_root_of_a_store_is_refused(url: str) -> None:
             act(url)
 
 
+def test_a_bucket_is_neither_emptied_nor_created(s3_case: BucketCase) -> None:
+    s3_case.put("../thesis.txt", b"years of work")
+    before = s3_case.snapshot()
+    with pytest.raises(InvalidName, match="root of a store"):
+        cdir(f"s3://{s3_case.bucket}", **s3_case.options)
+    mistyped = cdir(f"s3://{s3_case.bucket}-mistyped/run", **s3_case.options)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            cdir_init(mistyped)
+    assert s3_case.snapshot() == before
+
+
 # -- a trailing slash, a//b, a backslash -----------------------------------------------------------
 
 
@@ -326,12 +354,16 @@ def test_a_trailing_slash_is_the_same_node(guard: Guard) -> None:
 
 
 def test_a_spelling_that_stores_read_differently_is_refused(guard: Guard) -> None:
-    for name in ("a//b", "a\\b", "a\\", "\\", "a/./b", "a/../b", "..", "../beside"):
+    top = cdir_init(guard.at("node"))
+    guard.mark()
+    for name in ("a//b", "a\\b", "a\\", "\\", "a/./b", "a/../b", "..", "../beside", "a/../../b", "a#b/..", "/etc"):
         for act in (cdir, cdir_init, cdir_query, cdir_remove):
             with pytest.raises(InvalidName):
                 act(f"{guard.case.url}/{name}/x")
         with pytest.raises(InvalidName):
             guard.at() / name
+        with pytest.raises(InvalidName):
+            top.write(f"{name}/x.json", 1)
     guard.assert_untouched()
 
 
@@ -467,11 +499,34 @@ def test_a_link_in_place_of_an_item_is_never_followed(disk: Guard) -> None:
     cdir_remove(disk.at("node"))
 
 
+def test_a_linked_item_is_not_read(local_case: LocalCase) -> None:
+    with cdir_init(local_case.url) as node:
+        node.write("a.txt", "mine")
+    item = local_case.path / "a.txt"
+    item.unlink()
+    item.symlink_to("/etc/hostname")
+    with pytest.raises(ItemDamaged):
+        cdir(local_case.url).read("a.txt")
+
+
 def test_a_link_is_no_child(disk: Guard) -> None:
     compute(disk.at("node"))
     link(disk, "node/child", "neighbour")
     assert disk.at("node").children() == []
     assert [node.name for node in cdir_walk(disk.at("node"))] == ["node"]
+
+
+def test_a_linked_log_does_not_lead_to_another_node(local_case: LocalCase) -> None:
+    victim, evil = local_case.path / "victim", local_case.path / "evil"
+    with cdir_init(victim) as node:
+        node.write("a.json", 1)
+    evil.mkdir()
+    (evil / "_cvcache").symlink_to(victim / "_cvcache")
+    with pytest.raises(NotACacheDir):
+        cdir_remove(evil)
+    with pytest.raises(NotACacheDir):
+        cdir_init(evil, {"k": 2})
+    assert cdir_query(victim).read("a.json") == 1
 
 
 # -- a file in place of a node ---------------------------------------------------------------------
@@ -493,8 +548,9 @@ def test_a_file_beside_objects_below_it_is_refused(guard: Guard) -> None:
 
 
 def test_a_path_through_a_file_is_refused(disk: Guard) -> None:
-    with pytest.raises(OSError, match=r"node\.txt"):
-        cdir_init(disk.at("node.txt", "below"))
+    for options in ({}, {"force": True}, {"key": {"a": 1}}):
+        with pytest.raises(NotACacheDir, match=r"node\.txt"):
+            cdir_init(disk.at("node.txt", "below"), **options)
     disk.assert_untouched()
 
 
@@ -533,6 +589,9 @@ ODD = [
     "$HOME",
     "~",
     "-rf",
+    "a#b",
+    "100% & more",
+    "\u00e4+\u00f6",
 ]
 
 
@@ -621,7 +680,7 @@ def test_a_sibling_that_differs_only_by_composition_is_refused(guard: Guard) -> 
 
 
 def test_a_wildcard_in_a_node_name_is_refused(guard: Guard) -> None:
-    for name in ("a*", "?", "g[1]", "{a,b}", "**"):
+    for name in ("a*", "?", "a?b", "g[1]", "{a,b}", "**"):
         for act in (
             lambda name: guard.at() / name,
             lambda name: cdir_init(guard.case.child(name)),
@@ -704,9 +763,10 @@ def test_children_survive_the_failure_of_their_parent(guard: Guard) -> None:
     with pytest.raises(ZeroDivisionError):
         step()
     assert guard.at("node").state == "failed"
-    compute(guard.at("node"), 2)
-    guard.assert_canaries()
-    assert cdir_query(guard.at("node", "child")).read("a.json") == "child"
+    for options in ({}, {"key": {"a": 2}}, {"force": True}):
+        compute(guard.at("node"), 2, **options)
+        guard.assert_canaries()
+        assert cdir_query(guard.at("node", "child")).read("a.json") == "child"
 
 
 def test_children_survive_the_death_of_their_parent(guard: Guard) -> None:
@@ -720,6 +780,7 @@ def test_children_survive_the_death_of_their_parent(guard: Guard) -> None:
     guard.put("node/child.txt")
     with_children(guard, guard.at("node"))
     compute(guard.at("node"), 2, "b.json")
+    assert cdir_init(guard.at("node", "child"), {"own": "child"}).committed
     left = guard.case.snapshot()
     assert "node/a.json" not in left
     assert "node/x.ome.zarr/0/c/0" not in left
@@ -758,6 +819,15 @@ def test_a_child_after_the_commit_is_no_part_of_it(guard: Guard) -> None:
     assert {name: mark for name, mark in guard.case.snapshot().items() if name in record} == record
     assert cdir_query(guard.at("node")).commit == parent.commit
     assert [item.name for item in guard.at("node").items()] == ["a.json"]
+
+
+def test_a_complete_parent_is_no_proof_that_its_children_are(guard: Guard) -> None:
+    with cdir_init(guard.at("node")) as top:
+        child = cdir_init(top / "child")
+    assert cdir_query(top).committed
+    assert (cdir_query(child).committed, cdir_query(child).state) == (False, "running")
+    cdir_commit(child)
+    assert cdir_query(child).committed
 
 
 # -- nested roots ----------------------------------------------------------------------------------

@@ -206,3 +206,24 @@ def test_a_replaced_local_image_is_another_array(tmp_path: Path) -> None:
     after = open_image(tmp_path / "a.zarr")
     assert before.name != after.name
     assert lineage(after) == lineage(open_image(Path(tmp_path / "a.zarr")))
+
+
+def compute_image(node: CacheDir, value: int, **how: object) -> CacheDir:
+    with node.init({"value": value}, **how) as out:  # type: ignore[arg-type]  # on_stale, force, wait
+        if not out.committed:
+            out.write("x.ome.zarr", da.full((8, 64, 64), value, chunks=(4, 32, 32), dtype="u2"), axes="zyx")
+    return out
+
+
+def test_a_lazy_image_that_was_replaced_is_an_error_not_the_other_result(store_case: StoreCase) -> None:
+    node = cdir(store_case.url, **store_case.options)
+    lazy = compute_image(node, 1).read("x.ome.zarr")
+    assert int(lazy.max().compute()) == 1
+    compute_image(node, 2)
+    if store_case.kind in {"s3", "gcs"}:
+        from cvcache.formats import item_path
+
+        item_path._looked.clear()
+    with pytest.raises((NodeReplaced, ItemDamaged)):
+        lazy.compute()
+    assert int(cdir(store_case.url, **store_case.options).read("x.ome.zarr").max().compute()) == 2

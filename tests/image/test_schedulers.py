@@ -23,13 +23,19 @@ import resume_worker
 from resume_worker import BLOCKS, COUNTER, ITEM, NAP
 from servers.missing import unavailable
 
-from cvcache import cdir_init, cdir_query
-from cvcache.formats import ItemPath, find_format
-from cvcache.image.write import levels, local_mean
-from cvcache.store import LocalStore
+from cvcache import CvcacheError, cdir, cdir_init, cdir_query
+from cvcache.formats import find_format
+from cvcache.formats.item_path import Place
+from cvcache.image.write import levels
+from cvcache.image.write.downsample import local_mean
+from cvcache.store.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from servers.store_cases import LocalCase
+
+    from cvcache import CacheDir
 
 FORM = find_format(ITEM)
 SCHEDULERS = ("sync", "threads", "processes", "distributed")
@@ -341,3 +347,35 @@ def test_progress_rises_to_the_total(scheduler: str, computing: Callable[[str], 
             assert len(set(done)) > 46, "each block is told of, or nearly"
             time.sleep(0.2)
             assert len(calls) == before + len(mine), "nothing comes after the end"
+
+
+def broken_once(block: np.ndarray, fault: Path, block_id: tuple[int, ...] = ()) -> np.ndarray:
+    if block_id == (1, 1) and fault.exists():
+        msg = "a worker died"
+        raise RuntimeError(msg)
+    return block + 1
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_a_block_that_fails_ends_the_step_and_half_an_image_is_never_read(
+    local_case: LocalCase, tmp_path: Path, scheduler: str
+) -> None:
+    fault = tmp_path / "fault"
+    fault.touch()
+    image = da.zeros((64, 64), chunks=16, dtype="u1").map_blocks(broken_once, fault, dtype="u1")
+    node = cdir(local_case.child("n"))
+
+    def run() -> CacheDir:
+        with dask.config.set(scheduler=scheduler), cdir_init(node, {"v": 1}) as d:
+            if not d.committed:
+                d.write("x.ome.zarr", image, chunks=(16, 16))
+        return d
+
+    with pytest.raises(RuntimeError, match="a worker died"):
+        run()
+    half = cdir_query(node)
+    assert (half.committed, half.state) == (False, "failed")
+    with pytest.raises(CvcacheError):
+        np.asarray(half.read("x.ome.zarr"))
+    fault.unlink()
+    assert np.asarray(run().read("x.ome.zarr")).min() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from cvcache.logs import capture_log
 from cvcache.protocol import find_open_attempt
 
 if TYPE_CHECKING:
-    from servers.store_cases import MemoryCase, StoreCase
+    from servers.store_cases import LocalCase, MemoryCase, StoreCase
 
 logger = logging.getLogger("pipeline")
 
@@ -147,3 +148,23 @@ def test_a_log_called_within_a_handler_of_an_older_error_is_written(memory_case:
         with cvcache.cdir_init(memory_case.url) as node, node.log():
             say("recovered")
     assert "recovered" in node.read("run.log")
+
+
+def test_a_log_with_half_a_character_costs_nothing(local_case: LocalCase) -> None:
+    # in a process of its own: what pytest keeps of a log has to be text
+    script = (
+        "import logging, os, sys, cvcache\n"
+        "with cvcache.cdir_init(sys.argv[1]) as out, out.log():\n"
+        "    logging.getLogger('lab').warning('file %s', os.fsdecode(b'\\xff'))\n"
+        "    out.write('a.json', 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, local_case.url], check=True)
+    assert r"\udcff" in cvcache.cdir(local_case.url).read("run.log")
+
+
+def test_a_log_the_step_wrote_itself_stays(local_case: LocalCase) -> None:
+    @cvcache.step
+    def own(out: cvcache.CacheDir) -> None:
+        out.write("run.log", "mine")
+
+    assert own(cvcache.cdir(local_case.url)).read("run.log") == "mine"

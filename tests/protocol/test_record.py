@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -427,6 +428,20 @@ def test_an_unreadable_record_closes_the_node(store_case: StoreCase, kind: str) 
             act()
         assert f"{node.url}/_cvcache/log/000001-root.json" in str(caught.value)
     assert store_case.snapshot() == before
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5])
+def test_a_record_cut_short_is_never_taken_for_a_commit(store_case: StoreCase, left: float) -> None:
+    root = cdir(store_case.url, **store_case.options)
+    with cdir_init(root / "n") as node:
+        node.write("n.json", 1)
+    record = max(name for name in store_case.snapshot() if name.startswith("n/_cvcache/log/"))
+    data = store_case.read(record)
+    store_case.put(record, data[: int(len(data) * left)])
+    with pytest.raises(BadRecord, match=Path(record).name):
+        cdir_query(root / "n")
+    store_case.put(record, data)
+    assert cdir_query(root / "n").read("n.json") == 1
 
 
 def test_a_log_that_nobody_began_is_foreign(store_case: StoreCase) -> None:

@@ -71,8 +71,9 @@ def test_a_second_thread_waits_and_then_reads(url: str, caplog: pytest.LogCaptur
     assert dt.datetime.now(dt.UTC).date().isoformat()[:7] in line
 
 
-def test_without_wait_a_live_owner_is_an_error_at_once(url: str) -> None:
-    owner = cdir_init(url)
+def test_without_wait_a_live_owner_is_an_error_at_once(store_case: StoreCase) -> None:
+    owner = cdir_init(cdir(store_case.url, **store_case.options))
+    assert cdir_query(store_case.url, **store_case.options).state == "running"
 
     def refuse_to_sleep(_: float) -> None:
         pytest.fail("slept")
@@ -82,15 +83,17 @@ def test_without_wait_a_live_owner_is_an_error_at_once(url: str) -> None:
     def contend() -> None:
         for how in ({"wait": False}, {"wait": False, "force": True}):
             try:
-                cdir_init(url, policy=Policy(sleep=refuse_to_sleep), **how)
+                cdir(store_case.url, policy=Policy(sleep=refuse_to_sleep), **store_case.options).init(**how)
             except NodeBusy as error:
                 caught.append(error)
 
     in_thread(contend).join(10)
     assert len(caught) == 2
     assert f"pid {os.getpid()}" in str(caught[0])
+    owner.write("other.json", 1)
     owner.write(FILE, {"by": "undisturbed"})
     assert cdir_commit(owner)
+    assert {item.name for item in owner.items()} == {"other.json", FILE}
 
 
 def test_another_machine_that_beats_is_waited_for(world: World, url: str) -> None:
@@ -356,27 +359,6 @@ def test_nobody_waits_for_a_body_whose_commit_failed(world: World, url: str) -> 
 # ---- parents and children
 
 
-def test_children_survive_the_crash_and_the_recompute_of_their_parent(world: World, store_case: StoreCase) -> None:
-    parent, child = store_case.url, f"{store_case.url}/child"
-    reach = {"policy": world.policy}
-    first, second = world.process(), world.process()
-    root = cdir(parent, **reach, **store_case.options)
-    with first:
-        opened = root.init({"version": 1})
-        opened.write(FILE, {"by": "the parent"})
-        with (root / "child").init({"mine": True}) as inner:
-            mark = fill(inner)
-        first.kill()
-    with second:
-        for version in (1, 2):
-            again = root.init({"version": version})
-            fill(again)
-            again.finish()
-            found = (root / "child").init({"mine": True})
-            assert found.committed, child
-            assert read_mark(found) == mark
-
-
 # ---- keys
 
 
@@ -406,6 +388,15 @@ def test_on_stale_new_keeps_both_side_by_side(url: str) -> None:
     assert not again.computed
     assert again == second
     assert {child.name for child in cdir(url).children()} == {"zoom", "zoom,factor=0.25"}
+
+
+@pytest.mark.parametrize("value", ["x.", "a ", "a\nb", "..", "UPPER", "b.zarr"])
+def test_a_sweep_over_odd_texts(local_case: LocalCase, value: str) -> None:
+    node = cdir(local_case.url) / "sw"
+    for text in ("first", value):
+        with node.init({"text": text}, on_stale="new") as out:
+            out.write("text.json", text)
+    assert {child.read("text.json") for child in cdir(local_case.url).children()} == {"first", value}
 
 
 def test_on_stale_misspelt(url: str) -> None:

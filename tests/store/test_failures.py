@@ -12,24 +12,17 @@ import fsspec
 import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
-from cvcache import InvalidName, cdir, cdir_init, cdir_query
-from cvcache.store import (
-    GcsStore,
-    S3Store,
-    call_with_retries,
-    http_status,
-    is_access_denied,
-    is_already_exists,
-    is_transient,
-    open_store,
-    resolve_node,
-)
+from cvcache import CacheDir, InvalidName, cdir, cdir_init, cdir_query, step
+from cvcache.store.gcs import GcsStore
+from cvcache.store.open import location_of, open_store
+from cvcache.store.retry import http_status, is_denied, is_lost, is_transient, retrying
+from cvcache.store.s3 import S3Store
 from store.stub_http import Answer, Call, answering, s3_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from servers.object_stores import ObjectServer
+    from servers.object_stores import ObjectServer, S3Server
 
     from cvcache.store import Store
 
@@ -348,3 +341,18 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
     with pytest.raises(ImportError, match=r"Install s3fs.*pip install 'cvcache\[s3\]'"):
         open_store("s3", "another-bucket", {"key": "of-nobody-else"})
+
+
+@step
+def add(out: CacheDir, a: float, *, b: float = 1) -> None:
+    out.write("sum.json", a + b)
+
+
+@pytest.mark.server
+def test_a_step_in_a_flaky_bucket_runs_once(s3_server: S3Server) -> None:
+    bucket = s3_server.new_bucket()
+    faults = scripted(Fault.UNAVAILABLE, None, Fault.RESET, None, Fault.LOST, None, Fault.TRUNCATED, only=bucket)
+    with FaultProxy(s3_server.port, faults) as proxy:
+        root = cdir(f"s3://{bucket}/run", **s3_server.options_for(proxy.endpoint))
+        assert add(root / "sum", 1).read("sum.json") == 2
+        assert not add(root / "sum", 1).computed

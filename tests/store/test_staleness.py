@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
+from projects import Project
 
-from cvcache import cdir, cdir_init, cdir_query
-from cvcache.store import GcsStore, S3Store, resolve_node
+from cvcache import cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.store.gcs import GcsStore
+from cvcache.store.open import location_of
+from cvcache.store.s3 import S3Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servers.store_cases import BucketCase
 
     from cvcache.store import Store
@@ -62,3 +68,25 @@ def test_a_commit_is_seen_at_once_beside_a_warm_cache(bucket_case: BucketCase) -
         node.write("a.json", 1)
     users.find(root)
     assert cdir_query(handle).read("a.json") == 1
+
+
+@pytest.mark.server
+def test_a_remembered_listing_hides_no_commit(s3_case: BucketCase, tmp_path: Path) -> None:
+    mine = cdir(s3_case.url, **s3_case.options)
+    fs = fsspec.filesystem("s3", **s3_case.options)
+    cdir_commit(cdir_init(mine / "neighbour"))
+    assert (mine / "n").state == "absent"
+    assert len(fs.ls(s3_case.url, detail=False)) == 1
+    project = Project(
+        tmp_path / "project",
+        script="""
+        import cvcache, json, sys
+
+        with cvcache.cdir_init(cvcache.cdir(sys.argv[1], **json.loads(sys.argv[2]))) as d:
+            d.write("n.json", "theirs")
+        """,
+    )
+    project.run("script", s3_case.child("n"), json.dumps(s3_case.options))
+    found = cdir_init(mine / "n")
+    assert (found.committed, found.read("n.json")) == (True, "theirs")
+    assert [child.name for child in mine.children()] == ["n", "neighbour"]

@@ -64,7 +64,9 @@ def test_steps_side_by_side_keep_their_logs_apart(root: CacheDir) -> None:
         assert node.read("run.log").count("fetched") == 1
 
 
-def test_two_tasks_that_want_the_same_node_compute_it_once(root: CacheDir) -> None:
+def test_two_tasks_that_want_the_same_node_compute_it_once(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+
     async def both() -> list[CacheDir]:
         return list(await asyncio.gather(fetch(root / "a", 1, seconds=0.2), fetch(root / "a", 1, seconds=0.2)))
 
@@ -152,7 +154,9 @@ def test_a_task_cancelled_while_it_opens_its_node_leaves_it_free(root: CacheDir)
     assert runs == []
 
 
-def test_an_async_context_commits(root: CacheDir) -> None:
+def test_an_async_context_commits(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
+
     async def fill() -> None:
         async with cvcache.cdir_init(root / "a", {"n": 1}) as d:
             d.write("n.json", 1)

@@ -97,3 +97,35 @@ def test_a_driver_that_fails_keeps_what_workers_committed(client: Client, local_
     assert cvcache.cdir_query(root / "tiles").state == "failed"
     with cvcache.cdir_init(root / "tiles", {"count": 1}) as out:
         assert client.submit(fill_tile, out, 1, pure=False).result().computed is False
+
+
+def fill_plane(node: CacheDir, n: object) -> None:
+    with cvcache.cdir_init(node / f"plane{n}") as d:
+        if not d.committed:
+            d.write("n.json", n)
+
+
+def fill_with(node: CacheDir, value: int) -> object:
+    with cvcache.cdir_init(node / "child") as d:
+        if not d.committed:
+            d.write("n.json", value)
+    return d.read("n.json")
+
+
+def test_a_worker_that_raises_ends_the_step_and_holds_nobody(client: Client, local_case: LocalCase) -> None:
+    @cvcache.step(version=1)
+    def work(out: CacheDir, *, planes: list[object]) -> None:
+        client.gather(client.map(fill_plane, [out] * len(planes), planes))
+
+    with pytest.raises(cvcache.NotReproducible):
+        work(cvcache.cdir(local_case.child("top")), planes=[0, (1, 2)])
+    assert cvcache.cdir_query(local_case.child("top")).state == "failed"
+    assert work(cvcache.cdir(local_case.child("top")), planes=[0, 1]).committed
+
+
+def test_a_child_that_a_worker_fills_has_its_parents_key(client: Client, local_case: LocalCase) -> None:
+    values = []
+    for value in (1, 2):
+        with cvcache.cdir_init(local_case.child("top"), {"value": value}) as d:
+            values.append(client.submit(fill_with, d, value, pure=False).result())
+    assert values == [1, 2]

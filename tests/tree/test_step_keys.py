@@ -87,61 +87,6 @@ def test_arguments_count_on_every_call(root: CacheDir) -> None:
 
 # -- code ----------------------------------------------------------------------------------------------------------
 
-SCRIPT = """
-    import cvcache, sys
-    from steps import measure
-
-    node = measure(cvcache.cdir(sys.argv[1]) / "n")
-    print(node.read("n.json"), node.computed)
-    """
-STEPS = """
-    import cvcache, lib.helpers
-
-    GAIN = 10
-
-    @cvcache.step
-    def measure(out):
-        out.write("n.json", lib.helpers.level() * GAIN)
-    """
-HELPERS = """
-    def level():
-        return inner()
-
-    def inner():
-        return 1
-
-    def unrelated():
-        return 0
-    """
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    found = Project(tmp_path / "project", script=SCRIPT, steps=STEPS)
-    lib = Project(found.folder / "lib", __init__="", helpers=HELPERS)
-    assert lib.folder.is_dir()
-    return found
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
-    [
-        ("steps", "level() * GAIN", "level() + GAIN", "11 True"),
-        ("steps", "GAIN = 10", "GAIN = 20", "20 True"),
-        ("lib/helpers", "return 1", "return 2", "20 True"),
-        ("lib/helpers", "return 0", "return 5", "10 False"),
-        ("lib/helpers", "return 1", "return 1  # of three", "10 False"),
-        ("steps", "import cvcache, lib.helpers", "import cvcache\nimport lib.helpers\n\n", "10 False"),
-    ],
-    ids=["own body", "constant", "helper of a helper", "unrelated function", "comment", "formatting"],
-)
-def test_an_edited_module_is_seen_and_a_comment_is_not(
-    project: Project, file: str, old: str, new: str, said: str
-) -> None:
-    assert project.run("script", "run") == ["10 True"]
-    project.edit(file, old, new)
-    assert project.run("script", "run") == [said]
-
 
 def test_going_back_to_an_earlier_version_finds_its_result(root: CacheDir) -> None:
     def body(value: int) -> Any:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import pytest
 
-from cvcache import cdir, cdir_commit, cdir_init, cdir_verify
+from cvcache import CacheDir, ItemDamaged, cdir, cdir_commit, cdir_init, cdir_query, cdir_verify, step
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase
-
-    from cvcache import CacheDir
 
 PIXELS = np.random.default_rng(1).integers(0, 900, (20, 200, 300)).astype("uint16")
 
@@ -32,7 +30,7 @@ def node(store_case: StoreCase) -> CacheDir:
     return node
 
 
-def damage(node: CacheDir, part: str, change: bytes | None) -> None:
+def spoil(node: CacheDir, part: str, change: bytes | None) -> None:
     path = f"{node.location}/{part}"
     data = bytearray(node.store.get(path))
     if change is None:
@@ -65,7 +63,7 @@ def test_what_is_whole_has_no_damage(node: CacheDir, store_case: StoreCase) -> N
     ],
 )
 def test_each_damage_is_named(node: CacheDir, part: str, change: bytes | None, fault: str) -> None:
-    damage(node, part, change)
+    spoil(node, part, change)
     (found,) = cdir_verify(node, recursive=False)
     assert (f"{found.item}/{found.part}".rstrip("/"), found.fault.partition(" ")[0]) == (part, fault)
     assert str(found).startswith(f"{node.url}/{part} is {fault}")
@@ -90,10 +88,32 @@ def test_the_command_names_it_and_fails(tmp_path: object) -> None:
         made.write("plain.zarr", PIXELS[0], chunks=(64, 64))
     done = run("verify", f"{tmp_path}/tree")
     assert (done.code, done.out.strip()) == (0, "all that was committed is there")
-    damage(made, "plain.zarr/c/0/1", None)
+    spoil(made, "plain.zarr/c/0/1", None)
     done = run("verify", f"{tmp_path}/tree")
     assert done.code == 1
     assert f"{made.url}/plain.zarr/c/0/1 is missing" in done.out
     told = run("verify", f"{tmp_path}/tree", "--json").json
     assert told["damaged"] == [{"url": made.url, "item": "plain.zarr", "part": "c/0/1", "fault": "missing"}]
     assert run("verify", f"{tmp_path}/nowhere").code == 3
+
+
+@step
+def add(out: CacheDir, a: float, *, b: float = 1) -> None:
+    out.write("sum.json", a + b)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: b"7" + data[1:], None], ids=["cut", "flipped", "gone"]
+)
+def test_damage_is_found_by_readers_and_is_computed_again(store_case: StoreCase, damage: Any) -> None:
+    root = cdir(store_case.url, **store_case.options)
+    add(root / "sum", 10)
+    if damage is None:
+        store_case.delete("sum/sum.json")
+    else:
+        store_case.put("sum/sum.json", damage(store_case.read("sum/sum.json")))
+    with pytest.raises(ItemDamaged, match="force=True"):
+        cdir_query(root / "sum").read("sum.json")
+    assert [found.item for found in cdir_verify(root)] == ["sum.json"]
+    assert add.force(root / "sum", 10).read("sum.json") == 11
+    assert cdir_verify(root) == []

@@ -130,6 +130,28 @@ def test_what_a_changed_node_leaves_stale(top: CacheDir) -> None:
     assert made.refresh().state == "stale"
 
 
+def test_a_report_made_from_the_nodes_below_it_goes_stale(local_case: LocalCase) -> None:
+    report, part = cvcache.cdir(local_case.url), cvcache.cdir(local_case.url) / "part"
+    for value in (1, 2):
+        with part.init({"v": value}) as out:
+            out.write("x.json", value)
+        if value == 1:
+            with report.init({"of": out["x.json"]}) as made:
+                made.write("sum.json", value)
+    assert cvcache.cdir(local_case.url).state == "stale"
+
+
+def test_a_part_made_from_the_node_above_it_goes_stale(local_case: LocalCase) -> None:
+    whole, part = cvcache.cdir(local_case.url), cvcache.cdir(local_case.url) / "part"
+    for value in (1, 2):
+        with whole.init({"v": value}) as out:
+            out.write("x.json", value)
+        if value == 1:
+            with part.init({"of": out["x.json"]}) as made:
+                made.write("half.json", value)
+    assert (cvcache.cdir(local_case.url) / "part").state == "stale"
+
+
 def test_depth(top: CacheDir) -> None:
     names = [[entry.node.name for entry in read_tree(top, depth=depth).walk()][1:] for depth in range(3)]
     assert names == [[], ["a", "folder"], ["a", "folder", "b"]]
