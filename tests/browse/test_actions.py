@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from child import child
 
 import cvcache
 from cvcache.browse import Removal, Tree, as_python, removal, remove, withdraw
@@ -129,7 +130,7 @@ def test_a_node_that_is_written_is_not_removed(local_case: LocalCase) -> None:
     import sys
 
     code = f"import sys, cvcache; d = cvcache.cdir_init({local_case.url + '/n'!r}); print('open', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with child([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         tree = Tree(local_case.url)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from child import child
 
 import cvcache
 from cvcache.browse import MOST_CHILDREN, Tree, search
@@ -310,7 +311,7 @@ def test_a_commit_by_another_process_is_news(local_case: StoreCase, make: Callab
         f"with cvcache.cdir_init({local_case.url + '/n'!r}) as d:\n"
         "    print('open', flush=True); sys.stdin.readline(); d.write('a.json', {'a': 1})\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with child([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         other.stdout.readline()
@@ -330,7 +331,7 @@ def test_a_commit_by_another_process_is_news(local_case: StoreCase, make: Callab
 
 def test_an_owner_that_is_killed_while_one_looks_is_news(local_case: LocalCase, make: Callable[..., Tree]) -> None:
     code = f"import cvcache; d = cvcache.cdir_init({local_case.url + '/n'!r}); print('open', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with child([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         tree = make(local_case.url)

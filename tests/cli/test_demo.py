@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from child import child
 from command_line import HEAVY, Done, in_process, loaded_by, options_of
 
 import cvcache
@@ -118,7 +119,7 @@ def test_a_killed_run_is_continued(run: Run, tmp_path: Path) -> None:
     tree, picture = tmp_path / "tree", tmp_path / "picture.tif"
     write_tiff(picture, blobs())
     command = [sys.executable, "-m", "cvcache.cli.main", "demo", str(tree), "--image", str(picture)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with child(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("stains: computed"):

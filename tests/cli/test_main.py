@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from child import child
 from command_line import HEAVY, Done, in_process, loaded_by, own_process
 
 import cvcache
@@ -331,7 +332,7 @@ def on_terminal(command: list[str]) -> str:
     """Run a command on a pseudo-terminal and give all it wrote there."""
     keeper, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
+    with child(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
         os.close(terminal)
         text = b""
         while chunk := _read(keeper):
@@ -350,7 +351,7 @@ def _read(descriptor: int) -> bytes:
 
 def test_an_interrupt_is_told_and_leaves_a_node_that_can_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", QUICK, "60", str(tmp_path / "tree")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with child(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while "working" not in process.stderr.readline():
             assert process.poll() is None

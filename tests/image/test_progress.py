@@ -16,6 +16,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from child import child
 
 from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
 from cvcache.formats import ItemPath
@@ -72,7 +73,7 @@ def test_progress_is_told_and_only_a_terminal_gets_a_bar(tmp_path: Path) -> None
         assert told[-1][0] == told[-1][1] == told[0][1] > 0
     with pytest.raises(UsageError, match="progress"):
         cdir_init(tmp_path / "b").write("a.ome.zarr", PIXELS, progress="yes")
-    piped = subprocess.run([sys.executable, "-c", SLOW, tmp_path / "c"], capture_output=True, check=True, timeout=60)
+    piped = subprocess.run([sys.executable, "-c", SLOW, tmp_path / "c"], capture_output=True, check=True)
     assert piped.stdout + piped.stderr == b""
     seen = on_terminal(SLOW, tmp_path / "d", columns=40)
     assert "writing" in seen
@@ -107,7 +108,7 @@ def on_terminal(program: str, where: Path, columns: int = 80, **environment: str
     ours, theirs = pty.openpty()
     variables = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), **environment}
     command = [sys.executable, "-c", program, where]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
+    with child(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
         os.close(theirs)
         seen = b""
         while part := _read(ours):

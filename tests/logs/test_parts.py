@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from child import child
 from command_line import in_process, options_of, own_process
 
 import cvcache
@@ -442,7 +443,7 @@ main()
 
 def test_logs_f_waits_and_ends_by_ctrl_c(local_case: LocalCase) -> None:
     command = [sys.executable, "-c", _LISTENING, "logs", "-f", local_case.child("later")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "later is not computed yet; waiting for it" in process.stderr.readline()
         process.send_signal(signal.SIGINT)

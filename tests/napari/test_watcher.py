@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+from child import child
 from napari.settings import get_settings
 
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
@@ -165,7 +166,7 @@ def test_an_attempt_that_was_killed_is_not_mixed_with_the_next(
 ) -> None:
     monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "n")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"written\n"
         layer = added(window, tmp_path, "n")

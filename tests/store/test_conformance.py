@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from child import child
 
 from cvcache.store import BucketStore, LocalStore, MemoryStore, open_store, resolve_node
 from cvcache.testing import CountingStore, FaultyStore, StoreTests, overrides
@@ -95,13 +96,12 @@ class TestLocal(StoreTests):
             "sys.stdout.flush()\n"
             "time.sleep(60)"  # the kernel ends it by a signal once somebody wants the file
         )
-        with subprocess.Popen([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True) as holder:
-            try:
-                if holder.stdout.readline() != "lent\n":  # type: ignore[union-attr]  # it is a pipe
-                    pytest.skip("this file system lends nothing")
-                assert store.get(str(place)) == b"result"
-            finally:
-                holder.kill()
+        with child([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            if holder.stdout.readline() != "lent\n":
+                pytest.skip("this file system lends nothing")
+            assert store.get(str(place)) == b"result"
+            holder.kill()
 
 
 class TestLocalWithoutHardLinks(TestLocal):
