@@ -24,11 +24,9 @@ from resume_worker import BLOCKS, COUNTER, ITEM, NAP
 from servers.missing import unavailable
 
 from cvcache import CvcacheError, cdir, cdir_init, cdir_query
-from cvcache.formats import find_format
-from cvcache.formats.item_path import Place
-from cvcache.image.write import levels
-from cvcache.image.write.downsample import local_mean
-from cvcache.store.local import LocalStore
+from cvcache.formats import ItemPath, find_format
+from cvcache.image.write import levels, local_mean
+from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,10 +13,17 @@ import pytest
 from servers.fault_proxy import Fault, FaultProxy, scripted
 
 from cvcache import CacheDir, InvalidName, cdir, cdir_init, cdir_query, step
-from cvcache.store.gcs import GcsStore
-from cvcache.store.open import location_of, open_store
-from cvcache.store.retry import http_status, is_denied, is_lost, is_transient, retrying
-from cvcache.store.s3 import S3Store
+from cvcache.store import (
+    GcsStore,
+    S3Store,
+    call_with_retries,
+    http_status,
+    is_access_denied,
+    is_already_exists,
+    is_transient,
+    open_store,
+    resolve_node,
+)
 from store.stub_http import Answer, Call, answering, s3_error
 
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ import pytest
 from projects import Project
 
 from cvcache import cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.store.gcs import GcsStore
-from cvcache.store.open import location_of
-from cvcache.store.s3 import S3Store
+from cvcache.store import GcsStore, S3Store, resolve_node
 
 if TYPE_CHECKING:
     from pathlib import Path
