@@ -1,18 +1,18 @@
-"""Every exception cvcache raises on purpose.
+"""The exceptions that cvcache raises on purpose.
 
 ::
 
     CvcacheError
     |-- Usage: the call is wrong, nothing was touched
     |   |-- InvalidName        (ValueError)         a node, item or URL spelled in a way no store can keep
-    |   |-- UnknownOption      (TypeError)          a keyword nobody reads; says what was meant
+    |   |-- UnknownOption      (TypeError)          a keyword that no function takes; suggests the closest
     |   |-- UnknownFormat      (ValueError)         a suffix without a format
     |   |-- UnkeyableValue     (TypeError)          a value without a canonical form; names the hook
     |   |-- NotOpen            (RuntimeError)       a write or commit without an open attempt
     |   |-- NodeCommitted      (PermissionError)    a write to a committed node
     |   |-- NotComputed        (LookupError)        a plan needs what only a real run computes
     |   `-- RecursiveNode      (RuntimeError)       a node opened again inside its own body
-    |-- Refusal: going on would harm what is not ours
+    |-- Refusal: going on would harm what cvcache did not create
     |   |-- NotACacheDir       (FileExistsError)    foreign data lies where a node is wanted
     |   |-- ForeignItem        (FileExistsError)    an item name is taken by a file cvcache did not write
     |   `-- NotExclusive       (OSError)            the store cannot elect one winner
@@ -20,12 +20,12 @@
     |   |-- NodeBusy           (TimeoutError)       a live owner holds the node
     |   |-- LeaseLost          (RuntimeError)       another owner took the node; this result is discarded
     |   |-- NodeStale          (RuntimeError)       the key changed and ``on_stale="error"``
-    |   |-- NodeReplaced       (RuntimeError)       what this handle was pinned to is no longer the newest
+    |   |-- NodeReplaced       (RuntimeError)       the commit this handle is pinned to is no longer the newest
     |   `-- NodeRemoved        (NodeReplaced)       ... because the node was removed
-    `-- Data: what is stored cannot be used
+    `-- Data: stored data, or data to be stored, cannot be used
         |-- ItemNotFound       (KeyError)           no such item in this node
-        |-- ItemDamaged        (OSError)            an item is not what its commit vouched for
-        |-- NotReproducible    (ValueError)         an object would not come back as it went in
+        |-- ItemDamaged        (OSError)            an item differs from what its commit recorded
+        |-- NotReproducible    (ValueError)         an object would be read back changed
         `-- BadRecord          (ValueError)         a record cannot be read
             `-- NewerRecord    (BadRecord)          ... because a later cvcache wrote it
 
@@ -83,7 +83,7 @@ class InvalidName(UsageError, ValueError):
 
 
 class UnknownOption(UsageError, TypeError):
-    """A keyword that nobody reads."""
+    """A keyword that no function takes."""
 
 
 class UnknownFormat(UsageError, ValueError):
@@ -95,7 +95,7 @@ class UnkeyableValue(UsageError, TypeError):
 
 
 class NotOpen(UsageError, RuntimeError):
-    """A write or a commit without an attempt open in this process."""
+    """A write or a commit without an open attempt in this process."""
 
 
 class NodeCommitted(UsageError, PermissionError):
@@ -135,7 +135,7 @@ class NodeBusy(Contention, TimeoutError):
 
 
 class LeaseLost(Contention, RuntimeError):
-    """Another owner took the node over; what this one wrote is discarded."""
+    """Another owner has taken over the node; what this owner wrote is discarded."""
 
 
 class NodeStale(Contention, RuntimeError):
@@ -143,15 +143,15 @@ class NodeStale(Contention, RuntimeError):
 
 
 class NodeReplaced(Contention, RuntimeError):
-    """The commit this handle was pinned to is no longer the newest."""
+    """The commit this handle is pinned to is no longer the newest."""
 
 
 class NodeRemoved(NodeReplaced):
-    """The node this handle was pinned to was removed."""
+    """The node this handle is pinned to was removed."""
 
 
 class DataError(CvcacheError):
-    """What is stored, or was to be stored, cannot be used."""
+    """Stored data, or data to be stored, cannot be used."""
 
 
 class ItemNotFound(DataError, KeyError):
@@ -159,11 +159,11 @@ class ItemNotFound(DataError, KeyError):
 
 
 class ItemDamaged(DataError, OSError):
-    """An item is not what its commit vouched for."""
+    """An item differs from what its commit recorded."""
 
 
 class NotReproducible(DataError, ValueError):
-    """An object would not come back from its format as it went in."""
+    """An object would be read back changed."""
 
 
 class BadRecord(DataError, ValueError):
@@ -174,11 +174,11 @@ class NewerRecord(BadRecord):
     """A record was written by a later cvcache."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of `known`, else an empty string."""
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of `choices`, else an empty string."""
     import difflib  # brings re: only a mistake needs it
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -364,9 +364,9 @@ def _clock_after_the_look(patch: pytest.MonkeyPatch) -> None:
             beat = store.get(f"{path}/_cvcache/beat/{record.attempt}")
         except FileNotFoundError:
             beat = b""
-        if (record.attempt, beat) != self._seen:
-            self._seen, self._since = (record.attempt, beat), self._policy.clock()
-        return self._policy.clock() - self._since > record.ttl + self._policy.request_timeout
+        if (record.attempt, beat) != self._last_beat:
+            self._last_beat, self._unchanged_since = (record.attempt, beat), self._policy.clock()
+        return self._policy.clock() - self._unchanged_since > record.ttl + self._policy.request_timeout
 
     patch.setattr(observe.LeaseWatch, "expired", mutant)
 

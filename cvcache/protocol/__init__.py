@@ -1,4 +1,4 @@
-"""Who may write: a log of records, the rules of what may follow, and the attempts that hold the right."""
+"""Who may write to a node: its log of records, the rules of the transitions, and the attempts with their leases."""
 
 from typing import TYPE_CHECKING
 

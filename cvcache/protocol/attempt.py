@@ -1,7 +1,7 @@
-"""An attempt this process holds: its right to write, its beat, and what it has announced.
+"""An open attempt of this process: its lease, its heartbeat and its announcements.
 
-The heartbeat is a counter in the store. Nobody compares clocks: a waiter watches whether it changes.
-A late heartbeat alone takes nothing away; the attempt is lost when another record follows its own.
+The heartbeat is a counter in the store. No clocks are compared: a waiter watches whether the counter changes.
+A late heartbeat alone does not end the lease; the lease is lost when another record follows the claim.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from cvcache.protocol.sweep import delete_item
 from cvcache.store import IN_PLACE, Store, is_item_dir, layout, parse_record_name
 
 running_attempts: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
-"""The attempts whose bodies the current code is inside of, outermost first."""
+"""Ids of the attempts whose ``with`` blocks the current code is in, outermost first."""
 
 
 class Attempt:
-    """One try at filling a node, from its claim to its fate.
+    """One attempt to compute a node, from its claim to its last record.
 
     Safe to use from several threads of the process that opened it.
     """
@@ -72,11 +72,11 @@ class Attempt:
 
     @property
     def root(self) -> str:
-        """Full key of the directory the attempt's items go to."""
+        """Full key of the directory that the items of the attempt are written to."""
         return layout.data_root(self.path, self.record)
 
     def belongs_to_caller(self) -> bool:
-        """Whether the calling thread (and asyncio task) opened this attempt, or whoever did has ended."""
+        """Whether the calling thread (and asyncio task) opened this attempt, or the opener has ended."""
         thread, task = self._thread(), self._task() if self._task else None
         if thread is None or not thread.is_alive():
             return True
@@ -86,17 +86,17 @@ class Attempt:
         return task is None or task.done() or task is current
 
     def blocks_caller(self) -> bool:
-        """Whether another asyncio task of the calling thread holds this, which cannot go on while the caller waits."""
+        """Whether the opener is another asyncio task of the calling thread: it cannot go on while the caller waits."""
         return self._thread() is threading.current_thread() and not self.belongs_to_caller()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the right to write for as long as this context lasts.
+        """Hold the lease while this context lasts.
 
         Raises
         ------
         LeaseLost
-            If the node is no longer this attempt's. Asked of the store only after a long silence.
+            If the lease is lost. The store is asked only if the last confirmation is half a lease old.
         """
         if self.policy.clock() - self._confirmed_at > self.record.ttl / 2:
             self.confirm()
@@ -110,16 +110,16 @@ class Attempt:
             with self._condition:
                 self._active_writes -= 1
                 self._condition.notify_all()
-                self._forget_if_over()
+                self._unregister_if_over()
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
-        """Keep every write out for as long as this context lasts; those under way are awaited first.
+        """Wait for writes in progress, and block new writes while this context lasts.
 
         Raises
         ------
         LeaseLost
-            If the node is known not to be this attempt's any longer.
+            If the lease is known to be lost.
         """
         with self._condition:
             self._closed = True
@@ -134,7 +134,7 @@ class Attempt:
                 self._condition.notify_all()
 
     def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
-        """Put on record that the item `name` is this attempt's, before its first byte, and what it is to be."""
+        """Write the announcement of the item `name`, with its `plan`, before the first byte of the item."""
         if plan is not None or name not in self.announcements:
             row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
@@ -144,12 +144,12 @@ class Attempt:
 
     @contextlib.contextmanager
     def writing_item(self, name: str) -> Iterator[None]:
-        """Hold the right to write the item `name`, announced first.
+        """Announce the item `name`, then hold the lease while this context lasts.
 
         Raises
         ------
         ForeignItem
-            If the plain path of `name` is taken by something this attempt did not write.
+            If an object that this attempt did not write is at the path of `name`.
         """
         self.free_path(name)
         self.announce(name)
@@ -157,12 +157,12 @@ class Attempt:
             yield
 
     def free_path(self, name: str) -> None:
-        """Make sure that what lies at the path of `name` is this attempt's, or an earlier one's to be deleted.
+        """Make the path of `name` free: delete an unfinished image of an earlier attempt.
 
         Raises
         ------
         ForeignItem
-            If it is neither.
+            If a foreign object is there.
         """
         if name in self.announcements:
             return
@@ -173,7 +173,7 @@ class Attempt:
                 self._refuse_foreign(name)
 
     def check_rewritable(self, name: str) -> None:
-        """Raise `UsageError` if other processes may still be at work on an earlier write of `name` that failed."""
+        """Raise `UsageError` if other processes may still write for an earlier, failed write of `name`."""
         if name in self.failed_writes:
             msg = (
                 f"{self.url}/{name} cannot be written again in this attempt: its last write failed, and others "
@@ -183,7 +183,7 @@ class Attempt:
 
     @contextlib.contextmanager
     def item_lock(self, name: str) -> Iterator[None]:
-        """Have the item `name` to oneself among the threads of this process.
+        """Lock the item `name` against the other threads of this process.
 
         Raises
         ------
@@ -208,63 +208,63 @@ class Attempt:
             raise ForeignItem(msg)
 
     def _is_taken(self, path: str, name: str) -> bool:
-        """Whether something lies where the item `name` would go; in a bucket a file is in no directory's way."""
+        """Whether an object is at the path of the item `name`; in a bucket, a file and a directory can coexist."""
         if self.store.scheme in {"file", "memory"}:
             return self.store.stat(path) is not None or bool(self.store.find(path))
         return bool(self.store.list(path)) if is_item_dir(name) else self.store.stat(path) is not None
 
     def share(self) -> None:
-        """Put on record that other processes may write for this attempt, so that it is never taken over in place."""
+        """Record that other processes may write for this attempt; then no later attempt writes in its place."""
         if not self.shared:
             with self.writing():
                 self.store.put(layout.shared_marker_path(self.path, self.id), b"{}")
             self.shared = True
 
     def beat(self) -> None:
-        """Advance the counter in the store, and look whether the attempt still stands."""
+        """Advance the counter in the store, and check the lease."""
         self._beat_count += 1
         self.store.put(layout.heartbeat_path(self.path, self.id), str(self._beat_count).encode())
         self.confirm()
 
     def confirm(self) -> None:
-        """Look whether a record follows this attempt's claim; if so the attempt is lost for ever."""
-        asked = self.policy.clock()
+        """Check the lease: it is lost for ever if another record follows the claim."""
+        listed_at = self.policy.clock()
         names = [parse_record_name(name) for name in self.store.list(layout.log_dir(self.path)).files]
-        mine = (self.record.seq, self.record.after)
-        if mine not in names:
+        own_entry = (self.record.seq, self.record.after)
+        if own_entry not in names:
             self.lose(f"the log of {self.url} was deleted")
         elif (self.record.seq + 1, self.id) in names:
             self.lose(f"{self.url} was taken over by another owner, or removed")
         else:
-            self._confirmed_at = asked
+            self._confirmed_at = listed_at
 
-    def lose(self, why: str) -> None:
-        """Forbid every further write, at once; the heartbeat of the others must not wait for those under way."""
+    def lose(self, reason: str) -> None:
+        """Mark the lease as lost, without waiting for writes in progress."""
         with self._condition:
-            self._loss_reason = self._loss_reason or why
-            self._forget_if_over()
+            self._loss_reason = self._loss_reason or reason
+            self._unregister_if_over()
 
     def lose_after_fork(self) -> None:
-        """Take the right to write from what a forked child inherits: two processes would use it."""
+        """Mark the lease as lost in a forked child: two processes would use it."""
         self._condition = threading.Condition()  # another thread may have held the old one
         self._loss_reason = f"{self.url} was opened before this process was forked"
 
-    def fence(self, why: str) -> bool:
-        """Forbid every further write and wait for those under way; False if one still is after a long time."""
-        self.lose(why)
+    def fence(self, reason: str) -> bool:
+        """Mark the lease as lost and wait for writes in progress; False if they do not end in time."""
+        self.lose(reason)
         with self._condition:
             return self._condition.wait_for(
                 lambda: self._active_writes == 0, self.policy.request_timeout + self.policy.ttl
             )
 
-    def _forget_if_over(self) -> None:
-        """Let go of a lost attempt, but not while one of its writes may still land."""
+    def _unregister_if_over(self) -> None:
+        """Unregister a lost attempt, once none of its writes is in progress."""
         if self._loss_reason is not None and self._active_writes == 0:
             heartbeat.unregister(self)
 
     @property
     def lost(self) -> bool:
-        """Whether the attempt may no longer write."""
+        """Whether the lease is lost."""
         return self._loss_reason is not None
 
     def _raise_if_lost(self) -> None:
@@ -278,5 +278,5 @@ class Attempt:
 
 
 def find_open_attempt(url: str) -> Attempt | None:
-    """Return the attempt this process holds on the node at `url`."""
+    """Return the open attempt of this process on the node at `url`, or None."""
     return cast("Attempt | None", heartbeat.registered_attempt(url))

@@ -1,4 +1,4 @@
-"""The shell around the protocol: look at a node, let `protocol.decide` say what to do, do it, look again."""
+"""The loop of the protocol: observe a node, decide by `rules.decide`, act, observe again."""
 
 from __future__ import annotations
 
@@ -28,44 +28,48 @@ T = TypeVar("T")
 
 
 def obtain_node(
-    store: Store, path: str, wish: NodeRequest, policy: Policy, instead: Callable[[], T | None] = lambda: None
+    store: Store,
+    path: str,
+    node_request: NodeRequest,
+    policy: Policy,
+    substitute: Callable[[], T | None] = lambda: None,
 ) -> Record | Attempt | Sibling | T:
-    """Return the committed record that serves `wish`, or an attempt open for writing.
+    """Return the committed record that serves `node_request`, or an attempt open for writing.
 
-    The one loop of the protocol: each turn looks, decides and acts, until the decision ends it. What `instead` gives
-    is taken where the node, or a sibling, would have to be computed.
+    Each turn observes, decides and acts, until a decision ends the loop. The result of `substitute`, if any, is
+    returned in place of a new attempt or a sibling.
     """
     watch = LeaseWatch(policy)
     waiting = False
     while True:
-        view = observe_node(store, path, watch)
-        decision = decide(view, wish.request)
-        if isinstance(decision, Wait) and (held := find_open_attempt(store.url(path))) and held.blocks_caller():
-            decision = decide(view, wish.request._replace(wait=False))
+        observation = observe_node(store, path, watch)
+        decision = decide(observation, node_request.request)
+        if isinstance(decision, Wait) and (own := find_open_attempt(store.url(path))) and own.blocks_caller():
+            decision = decide(observation, node_request.request._replace(wait=False))
         match decision:
             case Use():
-                return cast("Record", view.record)
+                return cast("Record", observation.record)
             case Sibling():
-                return instead() or decision
+                return substitute() or decision
             case Claim():
-                if found := instead() or _try_claim(store, path, view, decision, wish, policy):
-                    return found
+                if result := substitute() or _try_claim(store, path, observation, decision, node_request, policy):
+                    return result
             case FinishRemoval():
-                finish_removal(store, path, view, decision, policy)
+                finish_removal(store, path, observation, decision, policy)
             case Wait():
                 _refuse_to_wait_for_parent(store.url(path))
-                waiting = waiting or _say_waiting(store.url(path), view)
+                waiting = waiting or _log_waiting(store.url(path), observation)
                 watch.sleep()
             case Refuse():
-                raise decision.error(refusal_message(store.url(path), view, decision.error, wish))
+                raise decision.error(refusal_message(store.url(path), observation, decision.error, node_request))
             case _:
                 assert_never(decision)
 
 
 def _refuse_to_wait_for_parent(url: str) -> None:
-    """Raise `RecursiveNode` in a process that runs the script again because it was started without a guard."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and getattr(process.current_process(), "_inheriting", False):
+    """Raise `RecursiveNode` in a child process that runs the script again, for want of a ``__main__`` guard."""
+    process_module = sys.modules.get("multiprocessing.process")
+    if process_module is not None and getattr(process_module.current_process(), "_inheriting", False):
         msg = (
             f"{url} is being computed by the process that started this one, which runs the script from its top again; "
             'put what the script does under if __name__ == "__main__":'
@@ -73,24 +77,24 @@ def _refuse_to_wait_for_parent(url: str) -> None:
         raise RecursiveNode(msg)
 
 
-def _say_waiting(url: str, view: Observation) -> bool:
-    logger.warning("%s; waiting for it (wait=False raises instead)", refusal_message(url, view))
+def _log_waiting(url: str, observation: Observation) -> bool:
+    logger.warning("%s; waiting for it (wait=False raises instead)", refusal_message(url, observation))
     return True
 
 
 def _try_claim(
-    store: Store, path: str, view: Observation, claim: Claim, wish: NodeRequest, policy: Policy
+    store: Store, path: str, observation: Observation, claim: Claim, node_request: NodeRequest, policy: Policy
 ) -> Attempt | None:
-    """Try to create the claim; None if another was faster. Leftovers are deleted once it is won."""
+    """Try to create the claim; None if another process was faster. Then delete leftovers."""
     url = store.url(path)
-    raise_if_blocked(store, path, view)
-    sources = wish.sources()
-    if view.record is None:
-        _check_siblings(store, path)
+    raise_if_blocked(store, path, observation)
+    sources = node_request.sources()
+    if observation.record is None:
+        _check_sibling_names(store, path)
     exclusive = _check_exclusive(store, path, policy)
-    if claim.fence and not fence_own_attempt(store, path, view, f"{url} was opened again by the same thread"):
+    if claim.fence and not fence_own_attempt(store, path, observation, f"{url} was opened again by the same thread"):
         return None
-    record = _claim_record(view, claim, wish, policy, exclusive=exclusive, inputs=sources.inputs)
+    record = _claim_record(observation, claim, node_request, policy, exclusive=exclusive, inputs=sources.inputs)
     with pending_claim(record.attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return None
@@ -100,7 +104,7 @@ def _try_claim(
     logger.info("%s: computing (%s)", url, "; ".join(record.reason))
     if claim.sweep:
         try:
-            committed = view.record is not None and view.record.state == "committed"
+            committed = observation.record is not None and observation.record.state == "committed"
             settle = policy if claim.settle else None
             attempt.resumable = sweep_leftovers(
                 store, path, record, settle, keep_logs=not committed, keep_images=not committed
@@ -112,17 +116,17 @@ def _try_claim(
 
 
 def _claim_record(
-    view: Observation,
+    observation: Observation,
     claim: Claim,
-    wish: NodeRequest,
+    node_request: NodeRequest,
     policy: Policy,
     *,
     exclusive: bool,
     inputs: tuple[Mapping[str, str], ...],
 ) -> Record:
     attempt = new_id()
-    previous = view.record
-    digest = wish.request.digest
+    previous = observation.record
+    digest = node_request.request.digest
     return Record(
         seq=previous.seq + 1 if previous else 1,
         after=previous.attempt if previous else "root",
@@ -133,12 +137,12 @@ def _claim_record(
         time=utc_timestamp(),
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
-        key=wish.key,
+        key=node_request.key,
         digest=digest,
-        version=version_of(wish, attempt, view.record),
-        forced=is_forced(wish, view.record) and not wish.keep_version,
+        version=version_of(node_request, attempt, observation.record),
+        forced=is_forced(node_request, observation.record) and not node_request.keep_version,
         exclusive=exclusive,
-        reason=tuple(claim_reasons(view, wish)),
+        reason=tuple(claim_reasons(observation, node_request)),
         unproven=claim.unproven,
         inputs=inputs,
     )
@@ -147,30 +151,30 @@ def _claim_record(
 _sibling_names: dict[str, dict[str, str]] = {}
 
 
-def _check_siblings(store: Store, path: str) -> None:
-    """Refuse a name that a case-insensitive disk would merge with a sibling's.
+def _check_sibling_names(store: Store, path: str) -> None:
+    """Refuse a name that equals the name of a sibling on a case-insensitive disk.
 
-    The siblings are listed once per parent and process, and again before anything is refused.
+    Siblings are listed once per parent and process, and again before a name is refused.
     """
     parent, _, name = path.rpartition("/")
-    seen = _sibling_names.get(store.url(parent))
+    siblings = _sibling_names.get(store.url(parent))
     for attempt in range(2):
-        if seen is None or attempt:
-            seen = _sibling_names[store.url(parent)] = {_folded(d): d for d in store.list(parent).dirs}
-        other = seen.setdefault(_folded(name), name)
+        if siblings is None or attempt:
+            siblings = _sibling_names[store.url(parent)] = {_fold_name(d): d for d in store.list(parent).dirs}
+        other = siblings.setdefault(_fold_name(name), name)
         if other == name:
             return
     msg = f"{store.url(path)} differs from its sibling {other!r} only by case or composition; choose another name"
     raise InvalidName(msg)
 
 
-def _folded(name: str) -> str:
-    """Return what two names share that some disk takes for one."""
+def _fold_name(name: str) -> str:
+    """Return the case-folded name: equal for two names that some disk treats as one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _check_exclusive(store: Store, path: str, policy: Policy) -> bool:
-    """Return whether the store elects one winner; refuse one that does not unless the policy accepts it."""
+    """Return whether the store elects one winner; raise if not, unless the policy accepts that."""
     if store.exclusive(path):
         return True
     url = store.url(path)

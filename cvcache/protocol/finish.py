@@ -1,4 +1,4 @@
-"""How an attempt ends: committed, failed or given up, by the one record that can follow its claim."""
+"""The end of an attempt: the one record that can follow its claim, committed, failed or released."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("cvcache")
 
 
 def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
-    """Write the fate of `attempt` and let go of it.
+    """Write the last record of `attempt` and give up its lease.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
     with attempt.closing():
         if not attempt.store.put_new(f"{log}/{record.filename}", data):
             record = read_record(attempt.store, log, record.seq, record.after)
-        mine = (record.attempt, record.state) == (attempt.id, state)
-        attempt.outcome = record if mine else None
-        ended = f"is {state}" if mine else "was taken over by another owner, or removed"
-        attempt.lose(f"{attempt.url} {ended}")
-    if not mine:
-        msg = f"{attempt.url} {ended}; what this attempt ({attempt.id}) wrote is discarded"
+        is_own = (record.attempt, record.state) == (attempt.id, state)
+        attempt.outcome = record if is_own else None
+        end = f"is {state}" if is_own else "was taken over by another owner, or removed"
+        attempt.lose(f"{attempt.url} {end}")
+    if not is_own:
+        msg = f"{attempt.url} {end}; what this attempt ({attempt.id}) wrote is discarded"
         raise LeaseLost(msg)
     return record
 
@@ -53,45 +53,47 @@ def commit_attempt(
     attempt: Attempt,
     rows: Mapping[str, Mapping[str, Any]],
     meta: Mapping[str, Any],
-    made: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Record:
-    """Vouch for the items in `rows`: inventory first, made durable, then the one record that counts.
+    """Commit the items in `rows`: write the inventory, sync the store, then write the record.
 
-    `made` says what with; it is kept in the inventory.
+    `environment` describes the process; it is stored in the inventory.
     """
     with attempt.writing():
         unwritten = (attempt.resumable | attempt.announcements.keys()) - rows.keys()
         discard_items(attempt.store, attempt.path, attempt.root, unwritten)
-        attempt.store.put(layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, made))
+        attempt.store.put(
+            layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, environment)
+        )
         attempt.store.sync(attempt.path)
     return finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
 
 
 def release_attempt(attempt: Attempt) -> None:
-    """Give up an attempt that nobody has seen yet, whatever state the store is in."""
+    """Release an attempt that no caller has got yet; a failure of the store is only logged."""
     try:
         finish_attempt(attempt, "released")
-    except Exception as error:  # noqa: BLE001 - what went wrong before is what the caller has to know
+    except Exception as error:  # noqa: BLE001 - the error before this one is the one to raise
         logger.warning("%s could not be released (%s)", attempt.url, error)
     finally:
         attempt.lose(f"{attempt.url} was given up")
 
 
-def fence_own_attempt(store: Store, path: str, view: Observation, why: str) -> bool:
-    """Stop this process's own attempt that `view` showed; False if it has changed since, so that one has to look again.
+def fence_own_attempt(store: Store, path: str, observation: Observation, reason: str) -> bool:
+    """Stop the observed attempt if this process owns it; False if it changed since, so the caller has to observe again.
 
-    Any other attempt of this process is either younger, and then the log elects it, or has lost the node already.
+    Any other attempt of this process is either newer, then the log decides, or has lost its lease already.
 
     Raises
     ------
     NodeBusy
         If one of its writes is under way and does not end.
     """
-    older = find_open_attempt(store.url(path))
-    if older is None or view.record is None or older.id != view.record.attempt:
+    own = find_open_attempt(store.url(path))
+    if own is None or observation.record is None or own.id != observation.record.attempt:
         return True
-    if not older.fence(why):
-        msg = f"{older.url}: a write of this program's older attempt does not end; wait for it, or restart the program"
+    if not own.fence(reason):
+        msg = f"{own.url}: a write of this program's older attempt does not end; wait for it, or restart the program"
         raise NodeBusy(msg)
-    return older.shared == view.shared
+    return own.shared == observation.shared

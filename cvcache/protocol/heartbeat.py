@@ -1,4 +1,4 @@
-"""The attempts this process holds, by the URL of their node, and the heartbeat of all of them."""
+"""The open attempts of this process, by the URL of their node, and the thread that sends their heartbeats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("cvcache")
 
 
 class HeartbeatTarget(Protocol):
-    """An attempt, as far as its heartbeat goes."""
+    """What the heartbeat thread needs of an attempt."""
 
     record: Record
 
@@ -29,10 +29,10 @@ class HeartbeatTarget(Protocol):
         """Address of the node."""
 
     def beat(self) -> None:
-        """Advance the counter in the store, and look whether the attempt still stands."""
+        """Advance the counter in the store, and check that the lease is not lost."""
 
     def lose_after_fork(self) -> None:
-        """Take the right to write from what a forked child inherits."""
+        """Mark the lease as lost in a forked child."""
 
 
 _open_attempts: dict[str, HeartbeatTarget] = {}
@@ -42,7 +42,7 @@ _open_lock = threading.RLock()
 
 @contextlib.contextmanager
 def pending_claim(attempt_id: str) -> Iterator[None]:
-    """Tell the other threads of this process that the attempt is alive while its claim is under way."""
+    """Mark the attempt as alive for the other threads of this process, while its claim is being written."""
     with _open_lock:
         _pending_claims.add(attempt_id)
     try:
@@ -53,33 +53,33 @@ def pending_claim(attempt_id: str) -> Iterator[None]:
 
 
 def is_pending_claim(attempt_id: str) -> bool:
-    """Whether a thread of this process is about to open the attempt."""
+    """Whether a thread of this process is writing the claim of the attempt."""
     with _open_lock:
         return attempt_id in _pending_claims
 
 
 def register(attempt: HeartbeatTarget) -> None:
-    """Make `attempt` known in this process and start its heartbeat."""
+    """Register `attempt` as open in this process and start its heartbeat."""
     with _open_lock:
         _open_attempts[attempt.url] = attempt
     _heartbeat_thread.start()
 
 
 def unregister(attempt: HeartbeatTarget) -> None:
-    """Stop the heartbeat of `attempt`."""
+    """Remove `attempt` from the open attempts and stop its heartbeat."""
     with _open_lock:
         if _open_attempts.get(attempt.url) is attempt:
             del _open_attempts[attempt.url]
 
 
 def registered_attempt(url: str) -> HeartbeatTarget | None:
-    """Return what this process holds on the node at `url`."""
+    """Return the open attempt of this process on the node at `url`, or None."""
     with _open_lock:
         return _open_attempts.get(url)
 
 
 class _HeartbeatThread:
-    """One daemon thread that beats for every open attempt at a quarter of its lease."""
+    """One daemon thread that sends a heartbeat for every open attempt, four times per lease."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -98,13 +98,13 @@ class _HeartbeatThread:
             with _open_lock:
                 attempts = {a.id: a for a in _open_attempts.values()}
             now = time.monotonic()
-            due = {i: due.get(i, now + a.record.ttl / 4) for i, a in attempts.items()}
-            for i in [i for i in due if due[i] <= now]:
-                due[i] = now + attempts[i].record.ttl / 4
+            due = {attempt_id: due.get(attempt_id, now + a.record.ttl / 4) for attempt_id, a in attempts.items()}
+            for attempt_id in [attempt_id for attempt_id in due if due[attempt_id] <= now]:
+                due[attempt_id] = now + attempts[attempt_id].record.ttl / 4
                 try:
-                    attempts[i].beat()
-                except Exception as error:  # noqa: BLE001 - a beat that fails is tried again; the log decides who is lost
-                    logger.warning("heartbeat for %s failed (%s); trying again", attempts[i].url, error)
+                    attempts[attempt_id].beat()
+                except Exception as error:  # noqa: BLE001 - a failed heartbeat is sent again; the log decides whether the lease is lost
+                    logger.warning("heartbeat for %s failed (%s); trying again", attempts[attempt_id].url, error)
             self._wake.wait(min([at - now for at in due.values()], default=3600.0))
             self._wake.clear()
 
@@ -113,7 +113,7 @@ _heartbeat_thread = _HeartbeatThread()
 
 
 def _after_fork_in_child() -> None:
-    """Take the right to write from the handles a forked child inherits: two processes would use it."""
+    """Mark every inherited lease as lost in a forked child: two processes would use it."""
     global _heartbeat_thread, _open_lock  # noqa: PLW0603 - locks and threads do not survive a fork
     _open_lock = threading.RLock()
     for attempt in list(_open_attempts.values()):

@@ -1,4 +1,4 @@
-"""One write of one item, with all threads that take part in it."""
+"""One write of one item by several threads."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from cvcache.errors import LeaseLost
 
 
 class Turn:
-    """One write of one item: once it is over, a thread that it left behind writes nothing more.
+    """One write of one item; after its end no thread can write to the item any more.
 
-    dask's threads go on with other blocks when one has failed.
+    dask's threads go on with other chunks when one chunk has failed.
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
-        self._busy = 0
-        self._over = False
-        self._quiet = threading.Condition()
+        self._description = what
+        self._active_writes = 0
+        self._ended = False
+        self._condition = threading.Condition()
 
     @contextlib.contextmanager
     def writing(self, right: AbstractContextManager[None]) -> Iterator[None]:
-        """Hold `right` for as long as this context lasts.
+        """Hold the lease `right` while this context lasts.
 
         Raises
         ------
         LeaseLost
-            If the write is over.
+            If this write has ended.
         """
-        with self._quiet:
-            if self._over:
-                msg = f"the write of {self._what} that this belongs to has failed; what is left of it is discarded"
+        with self._condition:
+            if self._ended:
+                msg = (
+                    f"the write of {self._description} that this belongs to has failed; what is left of it is discarded"
+                )
                 raise LeaseLost(msg)
-            self._busy += 1
+            self._active_writes += 1
         try:
             with right:
                 yield
         finally:
-            with self._quiet:
-                self._busy -= 1
-                self._quiet.notify_all()
+            with self._condition:
+                self._active_writes -= 1
+                self._condition.notify_all()
 
     def end(self) -> None:
-        """Let nothing more be written, and wait for what is under way."""
-        with self._quiet:
-            self._over = True
-            self._quiet.wait_for(lambda: self._busy == 0)
+        """Refuse further writes, and wait for those in progress."""
+        with self._condition:
+            self._ended = True
+            self._condition.wait_for(lambda: self._active_writes == 0)

@@ -1,4 +1,4 @@
-"""What can be seen of a node: its newest record, whether its owner lives, whether it is anybody's at all."""
+"""Observing a node: its newest record, the liveness of its owner, and whether it is foreign."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
 from cvcache.protocol.rules import Liveness, Observation
 from cvcache.store import Store, is_control, is_item_dir, layout, parse_record_name, record_name
 
-_FIRST_POLL = 0.05
-_SLOWEST_POLL = 10.0
+_MIN_POLL_INTERVAL = 0.05
+_MAX_POLL_INTERVAL = 10.0
 _MAX_NEWEST_ENTRIES = 16_384
 _newest_entries: dict[str, tuple[int, str]] = {}
-"""Log of a committed node -> where its newest record was last found: where to look first, not what to believe."""
+"""URL of a log -> (seq, after) of its newest record, for committed nodes: a hint that is checked before it is used."""
 
 
 def read_newest_record(store: Store, path: str) -> Record | None:
     """Return the newest record of the node at `path`, or None if its log is empty.
 
-    Costs one LIST and one GET; a GET more for each number that two records contend for.
+    One LIST and one GET; one more GET for each number that two records have.
     """
     log = layout.log_dir(path)
-    return _newest(store, log, store.list(log).files)
+    return _find_newest(store, log, store.list(log).files)
 
 
-def _newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
+def _find_newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
     successors: dict[int, list[str]] = {}
     for name in names:
         if parsed := parse_record_name(name):
@@ -39,13 +39,13 @@ def _newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
     if "root" not in successors.get(1, ()):
         return None
     seq, after = 1, "root"
-    while following := successors.get(seq + 1):
-        if len(following) > 1:
+    while candidates := successors.get(seq + 1):
+        if len(candidates) > 1:
             attempt = read_record(store, log, seq, after).attempt
-            following = [name for name in following if name == attempt]
-            if not following:
+            candidates = [name for name in candidates if name == attempt]
+            if not candidates:
                 break
-        seq, after = seq + 1, following[0]
+        seq, after = seq + 1, candidates[0]
     return read_record(store, log, seq, after)
 
 
@@ -61,7 +61,7 @@ def read_record(store: Store, log: str, seq: int, after: str) -> Record:
 
 
 def raise_if_replaced(store: Store, path: str, record: Record) -> None:
-    """Raise if another record follows `record`: what lies in the node may be another attempt's by now."""
+    """Raise if another record follows `record`: the node may contain data of another attempt."""
     if store.stat(layout.successor_path(path, record)) is None:
         return
     newest = read_newest_record(store, path)
@@ -74,59 +74,59 @@ def raise_if_replaced(store: Store, path: str, record: Record) -> None:
 
 
 class LeaseWatch:
-    """What a waiter has seen of an owner's heartbeat, on its own clock."""
+    """Watches the lease of an owner: how long its heartbeat has been unchanged, by the clock of this process."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._seen: tuple[str, bytes] | None = None
-        self._since = policy.clock()
-        self._delay = _FIRST_POLL
+        self._last_beat: tuple[str, bytes] | None = None
+        self._unchanged_since = policy.clock()
+        self._delay = _MIN_POLL_INTERVAL
 
     def expired(self, store: Store, path: str, record: Record) -> bool:
-        """Look at the counter once; True when it has not changed for the owner's lease and one request.
+        """Read the heartbeat once; True if it has not changed for the length of the lease and one request.
 
-        The time is taken before a look that finds it unchanged and after one that finds it changed: were
-        this process stopped in between, it would take its own pause for the owner's.
+        The clock is read before a GET that finds no change and after a GET that finds one. Otherwise a pause
+        of this process would count as a pause of the owner.
         """
-        asked = self._policy.clock()
+        read_at = self._policy.clock()
         try:
             beat = store.get(layout.heartbeat_path(path, record.attempt))
         except FileNotFoundError:
             beat = b""
-        if (record.attempt, beat) != self._seen:
-            self._seen, self._since = (record.attempt, beat), self._policy.clock()
+        if (record.attempt, beat) != self._last_beat:
+            self._last_beat, self._unchanged_since = (record.attempt, beat), self._policy.clock()
             return False
-        return asked - self._since > record.ttl + self._policy.request_timeout
+        return read_at - self._unchanged_since > record.ttl + self._policy.request_timeout
 
     def sleep(self) -> None:
-        """Wait before the next look, a little longer each time."""
+        """Sleep until the next poll, a little longer each time."""
         self._policy.sleep(self._delay)
         if opener_is_gone():
             raise NodeBusy("nobody waits for this node any more: the task that did was cancelled")
-        self._delay = min(self._delay * 1.5, _SLOWEST_POLL, self._policy.ttl / 4)
+        self._delay = min(self._delay * 1.5, _MAX_POLL_INTERVAL, self._policy.ttl / 4)
 
 
 def observe_node(store: Store, path: str, watch: LeaseWatch) -> Observation:
-    """Return what can be seen of the node at `path` by the calling thread.
+    """Return the state of the node at `path`, as the calling thread sees it.
 
-    Costs one LIST and one GET for a committed node; one GET and one STAT where it was seen before and is as it was.
+    One LIST and one GET for a committed node; one GET and one STAT if it was observed before and has not changed.
     """
-    record = _last(store, layout.log_dir(path))
+    record = _newest_cached(store, layout.log_dir(path))
     if record is not None and record.state == "committed":
         return Observation(record)
-    return Observation(foreign=True) if store.is_blocked(path) else _look_closer(store, path, watch, record)
+    return Observation(foreign=True) if store.is_blocked(path) else _observe_uncommitted(store, path, watch, record)
 
 
-def _last(store: Store, log: str) -> Record | None:
-    """Return the newest record of a log; of a committed node remember where it is.
+def _newest_cached(store: Store, log: str) -> Record | None:
+    """Return the newest record of a log, and cache its position if it is committed.
 
-    A log that was listed is one that no link leads to. One that was seen before is read where it was: a node that is
-    moved away and linked back while the program runs is still read, never written.
+    A listing does not follow links. A cached position is read without one: a node that is replaced by a link while
+    the program runs is still read, but never written.
     """
     url = store.url(log)
-    if (seen := _newest_entries.get(url)) and (record := _if_still_newest(store, log, *seen)):
+    if (entry := _newest_entries.get(url)) and (record := _if_still_newest(store, log, *entry)):
         return record
-    record = _newest(store, log, store.names(log))
+    record = _find_newest(store, log, store.names(log))
     if record is not None and record.state == "committed":
         if len(_newest_entries) >= _MAX_NEWEST_ENTRIES:
             _newest_entries.clear()
@@ -135,9 +135,9 @@ def _last(store: Store, log: str) -> Record | None:
 
 
 def _if_still_newest(store: Store, log: str, seq: int, after: str) -> Record | None:
-    """Return the record if it is there and nothing follows it; None if in doubt.
+    """Return the record if it exists and has no successor; None if in doubt.
 
-    A record never changes, nor does what it follows, and it names the only one that can follow it.
+    A record never changes, and the name of its only possible successor follows from it.
     """
     try:
         record = read_record(store, log, seq, after)
@@ -146,21 +146,21 @@ def _if_still_newest(store: Store, log: str, seq: int, after: str) -> Record | N
     return None if store.stat(f"{log}/{record_name(seq + 1, record.attempt)}") else record
 
 
-def _look_closer(store: Store, path: str, watch: LeaseWatch, record: Record | None) -> Observation:
+def _observe_uncommitted(store: Store, path: str, watch: LeaseWatch, record: Record | None) -> Observation:
     if record is None:
         foreign = is_foreign(store, path)
-        # what looks foreign may be the first items of somebody who has claimed the node since
+        # the objects may be the first items of an attempt that has claimed the node in the meantime
         record = read_newest_record(store, path) if foreign else None
         if record is None:
             return Observation(foreign=foreign)
     if record.state not in {"claimed", "removing"}:
         return Observation(record)
-    held = find_open_attempt(store.url(path))
-    if held is not None and held.id == record.attempt:
-        if held.id in running_attempts.get():
+    own = find_open_attempt(store.url(path))
+    if own is not None and own.id == record.attempt:
+        if own.id in running_attempts.get():
             return Observation(record, Liveness.RUNNING)
-        return Observation(record, Liveness.MINE if held.belongs_to_caller() else Liveness.ALIVE, shared=held.shared)
-    if _was_ours(record):
+        return Observation(record, Liveness.MINE if own.belongs_to_caller() else Liveness.ALIVE, shared=own.shared)
+    if _is_own_attempt(record):
         return Observation(record, Liveness.MINE, _is_shared(store, path, record))
     if owner_is_dead(record.owner):
         return Observation(record, Liveness.DEAD, _is_shared(store, path, record))
@@ -168,23 +168,23 @@ def _look_closer(store: Store, path: str, watch: LeaseWatch, record: Record | No
     return Observation(record, Liveness.EXPIRED if expired else Liveness.ALIVE)
 
 
-def raise_if_blocked(store: Store, path: str, view: Observation) -> None:
-    """Refuse to write where a link leads elsewhere; `observe_node` asks that only of what nobody may just read.
+def raise_if_blocked(store: Store, path: str, observation: Observation) -> None:
+    """Raise if a committed node must not be written because of a link; `observe_node` checks only other nodes.
 
     Raises
     ------
     NotACacheDir
-        If there is such a link, in the node or above.
+        If there is a link in the node or above it.
     """
-    if view.record is not None and view.record.state == "committed" and store.is_blocked(path):
+    if observation.record is not None and observation.record.state == "committed" and store.is_blocked(path):
         raise NotACacheDir(refusal_message(store.url(path), Observation(foreign=True), NotACacheDir))
 
 
-def _was_ours(record: Record) -> bool:
-    """Whether this process held the attempt and let go of it without a fate, as after a failed request."""
-    mine, owner = this_owner(), record.owner
-    same = (owner.boot, owner.pidns, owner.pid, owner.start) == (mine.boot, mine.pidns, mine.pid, mine.start)
-    return same and bool(mine.start) and not is_pending_claim(record.attempt)
+def _is_own_attempt(record: Record) -> bool:
+    """Whether the attempt belongs to this process but is not open any more, as after a failed request."""
+    this, owner = this_owner(), record.owner
+    same = (owner.boot, owner.pidns, owner.pid, owner.start) == (this.boot, this.pidns, this.pid, this.start)
+    return same and bool(this.start) and not is_pending_claim(record.attempt)
 
 
 def _is_shared(store: Store, path: str, record: Record) -> bool:
@@ -192,11 +192,11 @@ def _is_shared(store: Store, path: str, record: Record) -> bool:
 
 
 def is_foreign(store: Store, path: str) -> bool:
-    """Whether a node without a log holds, or stands in the place of, something cvcache did not write."""
-    return store.stat(path) is not None or _holds_foreign(store, path)
+    """Whether a path without a log contains, or is, something that cvcache did not write."""
+    return store.stat(path) is not None or _contains_foreign(store, path)
 
 
-def _holds_foreign(store: Store, path: str) -> bool:
+def _contains_foreign(store: Store, path: str) -> bool:
     listing = store.list(path)
     if listing.files or any(is_item_dir(name) for name in listing.dirs):
         return True
@@ -208,7 +208,7 @@ def _holds_foreign(store: Store, path: str) -> bool:
 
 
 def _leads_to_node(store: Store, path: str) -> bool:
-    """Whether everything in a directory above a node belongs to nodes."""
+    """Whether a directory contains nothing but nodes, at any depth."""
     listing = store.list(path)
     if any(map(is_control, listing.dirs)):
         return True

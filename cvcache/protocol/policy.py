@@ -1,4 +1,4 @@
-"""How patient and how strict cvcache is with a store."""
+"""Timeouts, retries and requirements for a store."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from cvcache.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long to wait for whom, and what to ask of the store.
+    """Timeouts, retries and requirements for a store.
 
     Attributes
     ----------
     ttl : float
-        Seconds without a heartbeat after which an owner on another machine counts as gone.
+        Length of a lease: seconds without a heartbeat after which an owner on another machine counts as gone.
     wait : bool
         Whether to wait for a live owner; otherwise `NodeBusy` is raised at once.
     exclusive : {"auto", "none"}
         ``"auto"`` refuses a store that cannot elect one winner; ``"none"`` accepts it for one writer
         at a time, with a warning, and marks the records.
     retries : int
-        How often a request that failed in passing is sent again.
+        How often a request is sent again after a transient error.
     request_timeout : float
         Seconds after which a request of a killed process no longer reaches the store; added to `ttl`.
     record_host : bool
         Whether records name this machine.
     clock, sleep : callable
-        Monotonic seconds, and a wait; tests give their own.
+        Monotonic seconds, and a sleep; tests replace them.
     """
 
     ttl: float = 60.0

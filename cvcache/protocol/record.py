@@ -1,7 +1,7 @@
-"""The records on disk: what the log of a node says, one JSON object for each transition.
+"""The records of a node's log: one JSON object for each transition.
 
-A record is written once and never changed. It carries forward what the next decision needs, so the
-newest one alone tells the state of a node. The format is normative in docs/reference/spec.md.
+A record is written once and never changed. It repeats what the next decision needs, so the newest
+record alone gives the state of a node. The format is normative in docs/reference/spec.md.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from cvcache.store import IN_PLACE, attempt_root, check_item_name, record_name
 RECORD_SCHEMA = 1
 MAX_RECORD_BYTES = 64 * 1024
 MAX_INLINE_ITEMS_BYTES = 48 * 1024
-"""Item rows beyond this many bytes of JSON stay in the inventory only."""
+"""Larger metadata of items (bytes of JSON) is stored in the inventory only."""
 
 MAX_CACHED_RECORD_BYTES = 8 * 1024
 MAX_CACHED_RECORDS = 2048
-"""So many records, none longer, are not parsed and checked again while their bytes are the same."""
+"""Size of the cache of parsed records; longer records are not cached."""
 
 RECORD_STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Which thread of which process on which machine holds an attempt."""
+    """The thread, process and machine that an attempt belongs to."""
 
     host: str = ""
     boot: str = ""
@@ -50,23 +50,23 @@ class Record:
     Attributes
     ----------
     seq, after : int, str
-        ItemPath in the chain: its number and the attempt of the record before it (``"root"`` for the first).
+        Position in the log: number, and attempt of the record before (``"root"`` for the first record).
     state : str
         One of `RECORD_STATES`.
     attempt : str
-        Whose transition this is.
+        Id of the attempt that this transition belongs to.
     nonce : str
-        Makes these bytes the writer's alone.
+        Random id: no other writer creates the same bytes.
     root : str
-        Where the attempt's items lie, relative to the node: `PLAIN` or below ``_cvcache/attempts/``.
+        Data root: directory of the attempt's items, relative to the node; `IN_PLACE` or below ``_cvcache/attempts/``.
     ttl : float
-        Seconds after which an unchanged heartbeat means that the owner is gone.
+        Length of the lease: an owner whose heartbeat is unchanged for so many seconds counts as gone.
     shared : bool
         Whether other processes may still write for this attempt.
     unproven : tuple of str
-        Attempts that wrote at the plain root and were never proved dead.
+        Attempts that wrote in place and were never proved dead.
     items : mapping or None
-        Item name -> row, or None where the rows are in the inventory.
+        Item name -> row (metadata of the item); None if the rows are only in the inventory.
     """
 
     seq: int
@@ -94,16 +94,16 @@ class Record:
 
     @property
     def filename(self) -> str:
-        """Name of this record in the log; who writes it competes with every other successor of the same record."""
+        """Name of this record in the log; two successors of one record have the same name, so only one exists."""
         return record_name(self.seq, self.after)
 
     def next(self, state: str, nonce: str, time: str, **changes: Any) -> Record:
-        """Return the record that would follow this one."""
+        """Return a successor of this record."""
         return replace(self, seq=self.seq + 1, after=self.attempt, state=state, nonce=nonce, time=time, **changes)
 
 
 def dump_record(record: Record) -> bytes:
-    """Return the bytes of `record`; the item rows are left out where they are too many."""
+    """Return the bytes of `record`, without the item rows if they are over `MAX_INLINE_ITEMS_BYTES`."""
     row = {f.name: getattr(record, f.name) for f in fields(record)}
     row["owner"] = {f.name: getattr(record.owner, f.name) for f in fields(Owner)}
     if row["items"] is not None and len(_encode(row["items"])) > MAX_INLINE_ITEMS_BYTES:
@@ -115,11 +115,11 @@ def dump_record(record: Record) -> bytes:
         size = f"a record of {len(data)} bytes is over the {MAX_RECORD_BYTES} a reader takes"
         msg = f"{size}; shorten the key or the metadata"
         raise BadRecord(msg)
-    return _readable(data, lambda: load_record(data))
+    return _check_readable(data, lambda: load_record(data))
 
 
-def _readable(data: bytes, read: Callable[[], object]) -> bytes:
-    """Return `data`, or refuse to write what nobody could read: it would close the node for ever."""
+def _check_readable(data: bytes, read: Callable[[], object]) -> bytes:
+    """Return `data` if `read` accepts it: a record that nobody can read would block the node for ever."""
     try:
         read()
     except BadRecord as error:
@@ -129,12 +129,12 @@ def _readable(data: bytes, read: Callable[[], object]) -> bytes:
 
 
 def _encode(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain).encode(
-        "utf-8", "replace"
-    )
+    return json.dumps(
+        value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_mapping_as_dict
+    ).encode("utf-8", "replace")
 
 
-def _plain(value: object) -> Any:
+def _mapping_as_dict(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     msg = f"{type(value).__name__} is not plain JSON"
@@ -142,35 +142,35 @@ def _plain(value: object) -> Any:
 
 
 def load_record(data: bytes, where: str = "record") -> Record:
-    """Read one record; everything in it is checked before it is believed.
+    """Return the record in `data`; every field is checked.
 
     Raises
     ------
     BadRecord
-        For bytes that are not a record: too long, not JSON, a wrong type, a path that leaves the node.
+        If the bytes are no record: too long, no JSON, a wrong type, a path that leaves the node.
     NewerRecord
-        For a record of a later schema.
+        If the record has a later schema.
     """
-    known = _known(data) if len(data) <= MAX_CACHED_RECORD_BYTES else None
-    if known is None:
-        return _read(data, where)
-    record, changeable = known
-    fresh = object.__new__(Record)
-    fresh.__dict__.update(record.__dict__, **marshal.loads(changeable))  # noqa: S302 - what `_known` has just dumped
-    return fresh
+    cached = _parse_cached(data) if len(data) <= MAX_CACHED_RECORD_BYTES else None
+    if cached is None:
+        return _parse_record(data, where)
+    record, mutable = cached
+    copy = object.__new__(Record)
+    copy.__dict__.update(record.__dict__, **marshal.loads(mutable))  # noqa: S302 - dumped by `_parse_cached`
+    return copy
 
 
 @functools.lru_cache(MAX_CACHED_RECORDS)
-def _known(data: bytes) -> tuple[Record, bytes] | None:
-    """Return what these bytes say, and apart what a caller could change in it; None for no record."""
+def _parse_cached(data: bytes) -> tuple[Record, bytes] | None:
+    """Return the record, and a dump of its mutable fields, which each caller gets as a copy; None for no record."""
     try:
-        record = _read(data, "record")
+        record = _parse_record(data, "record")
     except CvcacheError:
         return None
-    return record, marshal.dumps({name: getattr(record, name) for name in _CHANGEABLE})
+    return record, marshal.dumps({name: getattr(record, name) for name in _MUTABLE_FIELDS})
 
 
-def _read(data: bytes, where: str) -> Record:
+def _parse_record(data: bytes, where: str) -> Record:
     if len(data) > MAX_RECORD_BYTES:
         raise_bad_record(where, f"is over {MAX_RECORD_BYTES} bytes")
     row = parse_json(data, where)
@@ -183,7 +183,7 @@ def _read(data: bytes, where: str) -> Record:
         raise NewerRecord(msg)
     if version != RECORD_SCHEMA or isinstance(version, bool):
         raise_bad_record(where, f"has schema {shorten(version)}")
-    values = {name: _check(name, row[name], where) for name in _FIELDS if name in row}
+    values = {name: _check_field(name, row[name], where) for name in _FIELDS if name in row}
     missing = [name for name in ("seq", "after", "state", "attempt", "nonce") if name not in values]
     if missing:
         raise_bad_record(where, f"lacks {', '.join(missing)}")
@@ -193,16 +193,16 @@ def _read(data: bytes, where: str) -> Record:
     return record
 
 
-def _check(name: str, value: Any, where: str) -> Any:
-    kinds, test = _FIELDS[name]
-    if type(value) not in kinds or not test(value):
+def _check_field(name: str, value: Any, where: str) -> Any:
+    types, test = _FIELDS[name]
+    if type(value) not in types or not test(value):
         raise_bad_record(where, f"has an impossible {name!r}")
     if name == "owner":
         return Owner(**{f.name: value[f.name] for f in fields(Owner) if f.name in value})
     return tuple(value) if isinstance(value, list) and name != "key" else value
 
 
-def _any(_: Any) -> bool:
+def _accept_any(_: Any) -> bool:
     return True
 
 
@@ -215,65 +215,65 @@ def _all_text(value: Any) -> bool:
 
 
 def _is_owner(value: dict[str, Any]) -> bool:
-    kinds = {f.name: int if f.name == "pid" else str for f in fields(Owner)}
-    return all(type(value[k]) is kind for k, kind in kinds.items() if k in value)
+    types = {f.name: int if f.name == "pid" else str for f in fields(Owner)}
+    return all(type(value[k]) is kind for k, kind in types.items() if k in value)
 
 
-def _is_rows(value: dict[str, Any]) -> bool:
+def _are_item_rows(value: dict[str, Any]) -> bool:
     try:
         return all(check_item_name(name) == name and isinstance(row, dict) for name, row in value.items())
     except InvalidName:
         return False
 
 
-_CHANGEABLE = ("key", "inputs", "items", "meta", "error")
-_MOST_RECORDS = 999_999
-_MANY_SECONDS = 1e9
+_MUTABLE_FIELDS = ("key", "inputs", "items", "meta", "error")
+_MAX_SEQ = 999_999
+_MAX_TTL = 1e9
 _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
-    "seq": ((int,), lambda v: 0 < v <= _MOST_RECORDS),
+    "seq": ((int,), lambda v: 0 < v <= _MAX_SEQ),
     "after": ((str,), lambda v: v == "root" or _is_id(v)),
     "state": ((str,), RECORD_STATES.__contains__),
     "attempt": ((str,), _is_id),
     "nonce": ((str,), _is_id),
-    "root": ((str,), _any),
-    "time": ((str,), _any),
+    "root": ((str,), _accept_any),
+    "time": ((str,), _accept_any),
     "owner": ((dict,), _is_owner),
-    "ttl": ((int, float), lambda v: 0 < v < _MANY_SECONDS),
-    "key": ((dict, list, str, int, float, bool, type(None)), _any),
-    "digest": ((str,), _any),
-    "version": ((str,), _any),
-    "forced": ((bool,), _any),
-    "shared": ((bool,), _any),
-    "exclusive": ((bool,), _any),
+    "ttl": ((int, float), lambda v: 0 < v < _MAX_TTL),
+    "key": ((dict, list, str, int, float, bool, type(None)), _accept_any),
+    "digest": ((str,), _accept_any),
+    "version": ((str,), _accept_any),
+    "forced": ((bool,), _accept_any),
+    "shared": ((bool,), _accept_any),
+    "exclusive": ((bool,), _accept_any),
     "reason": ((list,), _all_text),
     "unproven": ((list,), lambda v: _all_text(v) and all(map(_is_id, v))),
     "inputs": ((list,), lambda v: all(isinstance(i, dict) and _all_text(i) for i in v)),
-    "items": ((dict,), _is_rows),
-    "meta": ((dict,), _any),
-    "duration": ((int, float), lambda v: 0 <= v < _MANY_SECONDS),
+    "items": ((dict,), _are_item_rows),
+    "meta": ((dict,), _accept_any),
+    "duration": ((int, float), lambda v: 0 <= v < _MAX_TTL),
     "error": ((dict,), _all_text),
 }
 
 
 def dump_inventory(
-    attempt: str, items: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any] | None = None
+    attempt: str, items: Mapping[str, Mapping[str, Any]], environment: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Return the bytes of an inventory: one row per item of an attempt, and what they were made with."""
-    data = _encode({"v": RECORD_SCHEMA, "attempt": attempt, "items": items, "made": made or {}})
-    return _readable(data, lambda: load_inventory(data, attempt, "the inventory"))
+    """Return the bytes of an inventory: the row of each item of an attempt, and the environment of the process."""
+    data = _encode({"v": RECORD_SCHEMA, "attempt": attempt, "items": items, "made": environment or {}})
+    return _check_readable(data, lambda: load_inventory(data, attempt, "the inventory"))
 
 
 def load_inventory(data: bytes, attempt: str, where: str) -> dict[str, Any]:
-    """Read an inventory written for `attempt`; raise `BadRecord` for any other bytes."""
+    """Return the item rows in the inventory of `attempt`; raise `BadRecord` for other bytes."""
     row = parse_json(data, where)
     rows = row.get("items") if isinstance(row, dict) and row.get("attempt") == attempt else None
-    if not isinstance(rows, dict) or not _is_rows(rows):
+    if not isinstance(rows, dict) or not _are_item_rows(rows):
         raise_bad_record(where, "does not list the items of its attempt")
     return rows
 
 
 def load_environment(data: bytes, where: str) -> dict[str, Any]:
-    """Return what an inventory says its items were made with; empty for one that does not say."""
+    """Return the environment recorded in an inventory; empty if there is none."""
     row = parse_json(data, where)
-    made = row.get("made") if isinstance(row, dict) else None
-    return made if isinstance(made, dict) else {}
+    environment = row.get("made") if isinstance(row, dict) else None
+    return environment if isinstance(environment, dict) else {}

@@ -1,4 +1,8 @@
-"""Removing a node: what cvcache wrote there, never its children and never what is another's."""
+"""Removing a node: everything cvcache wrote there, but no child node and no foreign object.
+
+A removal is a transition like any other: the record "removing" takes the lease, "removed" ends it. Objects are deleted
+by name, of attempts that the log lists, so that neither foreign data nor a newer attempt can be hit.
+"""
 
 from __future__ import annotations
 
@@ -19,40 +23,40 @@ from cvcache.store import IN_PLACE, Store, layout
 
 
 def check_removal(store: Store, path: str, policy: Policy, *, force: bool = False) -> None:
-    """Raise what `remove_node` would raise now; nothing is touched."""
-    view = observe_node(store, path, LeaseWatch(policy))
-    decision = decide_removal(view, force=force)
+    """Raise what `remove_node` would raise now; nothing is changed."""
+    observation = observe_node(store, path, LeaseWatch(policy))
+    decision = decide_removal(observation, force=force)
     if isinstance(decision, Refuse):
-        raise decision.error(refusal_message(store.url(path), view, decision.error))
+        raise decision.error(refusal_message(store.url(path), observation, decision.error))
 
 
 def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False) -> bool:
     """Remove one node, never its children; return whether there was one."""
     watch = LeaseWatch(policy)
     while True:
-        view = observe_node(store, path, watch)
-        match decide_removal(view, force=force):
+        observation = observe_node(store, path, watch)
+        match decide_removal(observation, force=force):
             case Use():
                 return False
             case FinishRemoval() as decision:
-                if finish_removal(store, path, view, decision, policy):
+                if finish_removal(store, path, observation, decision, policy):
                     return True
             case Refuse() as decision:
-                raise decision.error(refusal_message(store.url(path), view, decision.error))
+                raise decision.error(refusal_message(store.url(path), observation, decision.error))
             case _ as decision:  # pragma: no cover - decide_removal returns no other
                 raise CvcacheError(str(decision))
 
 
-def finish_removal(store: Store, path: str, view: Observation, decision: FinishRemoval, policy: Policy) -> bool:
-    """Write "removing", delete what cvcache wrote, write "removed"; False if another was faster with the first.
+def finish_removal(store: Store, path: str, observation: Observation, decision: FinishRemoval, policy: Policy) -> bool:
+    """Write "removing", delete what cvcache wrote, write "removed"; False if another process wrote the first record.
 
-    Whoever is faster with the last has finished this removal; what they have written since stays.
+    If another process writes the second record, it has finished this removal; what it wrote afterwards stays.
     """
-    raise_if_blocked(store, path, view)
-    if not fence_own_attempt(store, path, view, f"{store.url(path)} was removed"):
+    raise_if_blocked(store, path, observation)
+    if not fence_own_attempt(store, path, observation, f"{store.url(path)} was removed"):
         return False
     attempt = new_id()
-    record = cast("Record", view.record).next(
+    record = cast("Record", observation.record).next(
         "removing",
         new_id(),
         utc_timestamp(),
@@ -67,13 +71,15 @@ def finish_removal(store: Store, path: str, view: Observation, decision: FinishR
     with pending_claim(attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return False
-        sweep_leftovers(store, path, record, policy if view.liveness is Liveness.DEAD else None)
-        own = layout.control_dir(path)
-        found = store.find(own)
-        past = past_attempts(layout.log_names(found), record)
-        store.delete([f"{own}/{name}" for name in found if layout.belongs_to_attempts(name, past)], within=own)
-        done = replace(
+        sweep_leftovers(store, path, record, policy if observation.liveness is Liveness.DEAD else None)
+        control = layout.control_dir(path)
+        names = store.find(control)
+        attempts = past_attempts(layout.log_names(names), record)
+        store.delete(
+            [f"{control}/{name}" for name in names if layout.belongs_to_attempts(name, attempts)], within=control
+        )
+        removed = replace(
             record.next("removed", new_id(), utc_timestamp()), key=None, digest=None, version=None, inputs=(), reason=()
         )
-        store.put_new(layout.record_path(path, done), dump_record(done))
+        store.put_new(layout.record_path(path, removed), dump_record(removed))
     return True

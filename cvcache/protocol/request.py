@@ -1,4 +1,4 @@
-"""What is asked of a node, and what the result will count as in keys."""
+"""The request for a node, and the version that its result has in the keys of other nodes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cvcache.protocol.rules import Request
 
 
 class Sources(NamedTuple):
-    """What a key holds of other nodes: where they lie and in which version, and what is recorded of their images."""
+    """Inputs of a key: URL and version of other nodes, and the metadata of their images."""
 
     inputs: tuple[Mapping[str, str], ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
 
 
 class NodeRequest(NamedTuple):
-    """What a caller wants of a node: what the protocol sees, and what goes into the record.
+    """The request for a node: the part that the rules decide on, and what goes into the record.
 
     `sources` finds the inputs in the key, and is called only if the node has to be computed. `keep_version`: a forced
     result keeps the version of the key, so nothing downstream runs again. `explain` returns the differences between
@@ -31,17 +31,20 @@ class NodeRequest(NamedTuple):
     explain: Callable[[Any, Any], list[str]] = lambda *_: []
 
 
-def is_forced(wish: NodeRequest, before: Record | None) -> bool:
-    """Whether a result counts as a new version: one was asked for, now or by an attempt `before` that did not end."""
-    return wish.request.force or (before is not None and before.forced and before.state in {"claimed", "failed"})
+def is_forced(node_request: NodeRequest, previous: Record | None) -> bool:
+    """Whether the result gets a new version: forced now, or by the `previous` attempt if that was not committed."""
+    return node_request.request.force or (
+        previous is not None and previous.forced and previous.state in {"claimed", "failed"}
+    )
 
 
-def version_of(wish: NodeRequest, attempt: str, before: Record | None) -> str:
-    """Return what the result of `attempt` counts as in keys: its key alone, where that says what it holds.
+def version_of(node_request: NodeRequest, attempt: str, previous: Record | None) -> str:
+    """Return the version of the result of `attempt`: the digest of its key, or a new one if the result is forced.
 
-    Forced alone it counts as what is there `before`.
+    With `keep_version` it is that of the `previous` commit.
     """
-    digest = wish.request.digest
-    if digest and wish.keep_version and before is not None and (before.state, before.digest) == ("committed", digest):
-        return before.version or digest
-    return digest if digest and (wish.keep_version or not is_forced(wish, before)) else f"{digest or ''}+{attempt}"
+    digest = node_request.request.digest
+    keep = node_request.keep_version
+    if digest and keep and previous is not None and (previous.state, previous.digest) == ("committed", digest):
+        return previous.version or digest
+    return digest if digest and (keep or not is_forced(node_request, previous)) else f"{digest or ''}+{attempt}"

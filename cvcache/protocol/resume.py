@@ -1,7 +1,7 @@
-"""Going on with an image that an earlier attempt left half written: what is there of the very same is kept.
+"""Resuming the write of an image that an earlier attempt left unfinished.
 
-The announcement of an image says what it consists of, down to the lineage of its source. Every object of it was
-created whole, so the listing tells what is done. An attempt with another data root links or copies it.
+The announcement of an image contains its plan, with the lineage of its source. Only an image with the same plan is
+resumed. Every object was written whole, so a listing shows which chunks exist; another data root links or copies them.
 """
 
 from __future__ import annotations
@@ -21,87 +21,86 @@ logger = logging.getLogger("cvcache")
 
 MAX_ANNOUNCEMENT_BYTES = 16 << 20
 GROUP_DOCUMENTS = ("zarr.json", ".zattrs")
-"""What makes a directory an image for other readers: it comes last."""
+"""Metadata of the image, written last: without it, a directory is no image for other readers."""
 
 
 def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping[str, int]:
-    """Announce the item `name` with what it is to be, and return what is there of it: part -> size in bytes.
+    """Announce the item `name` with its `plan`, and return the objects of it that exist: key -> size in bytes.
 
     Notes
     -----
-    One PUT; with earlier attempts also three LIST, one GET each of their announcements of `name` and one LIST of
-    its parts. What has to be copied costs one request a part.
+    One PUT. With earlier attempts also three LIST, a GET for each of their announcements of `name`, a LIST of its
+    objects, and one request for each object that is copied.
     """
     store, target = attempt.store, f"{attempt.root}/{name}"
-    # what a source reads by a path is no part of its lineage, but may be one of the key
+    # a source read from a path has no lineage of its content, but the path may be in the key
     plan = {**plan, "key": attempt.record.digest}
-    source = _find(attempt, name, plan)
-    mine = name in attempt.announcements
-    if not mine and source != attempt.root:
+    source = _find_source(attempt, name, plan)
+    is_rewrite = name in attempt.announcements
+    if not is_rewrite and source != attempt.root:
         attempt.free_path(name)
-    elif mine and source != attempt.root:
+    elif is_rewrite and source != attempt.root:
         with attempt.writing():
             delete_item(store, target)
     attempt.announce(name, plan)
     if source is None:
         return {}
     with attempt.writing():
-        found = store.find(f"{source}/{name}")
-        kept = {key: info.size for key, info in found.items() if info.size and key not in GROUP_DOCUMENTS}
+        objects = store.find(f"{source}/{name}")
+        parts = {key: info.size for key, info in objects.items() if info.size and key not in GROUP_DOCUMENTS}
         if source == attempt.root:
-            store.delete([f"{target}/{key}" for key in GROUP_DOCUMENTS if key in found])
+            store.delete([f"{target}/{key}" for key in GROUP_DOCUMENTS if key in objects])
         else:
             remote = store.scheme not in {"file", "memory"}
-            gather(lambda key: store.copy(f"{source}/{name}/{key}", f"{target}/{key}"), kept, remote=remote)
-    logger.info("%s/%s: %d objects of an earlier attempt are kept", attempt.url, name, len(kept))
-    return kept
+            gather(lambda key: store.copy(f"{source}/{name}/{key}", f"{target}/{key}"), parts, remote=remote)
+    logger.info("%s/%s: %d objects of an earlier attempt are kept", attempt.url, name, len(parts))
+    return parts
 
 
-def _find(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | None:
-    """Return the data root where an attempt since the last commit began the very same item; the newest such."""
+def _find_source(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | None:
+    """Return the data root of the newest attempt since the last commit that announced `name` with the same plan."""
     if plan.get("lineage") is None:
         return None
-    if name in attempt.announcements and _is_same(attempt.announcements[name], plan):
+    if name in attempt.announcements and _is_same_plan(attempt.announcements[name], plan):
         return attempt.root
-    return next((root for theirs, root in _announcements(attempt, name) if _is_same(theirs, plan)), None)
+    return next((root for other_plan, root in _announcements(attempt, name) if _is_same_plan(other_plan, plan)), None)
 
 
-def _is_same(theirs: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
-    return (theirs.get("digest"), theirs.get("key")) == (plan["digest"], plan["key"])
+def _is_same_plan(other_plan: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    return (other_plan.get("digest"), other_plan.get("key")) == (plan["digest"], plan["key"])
 
 
 def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Yield plan and data root of each announcement of `name` by an attempt since the last commit, newest first.
+    """Yield (plan, data root) of each announcement of `name` by an attempt since the last commit, newest first.
 
-    A forced attempt takes nothing over. Of several with one root, the newest alone says what lies there: it took the
-    place of the others.
+    None for a forced attempt. Of several with one data root only the newest counts: it replaced the others.
     """
     if attempt.record.seq == 1 or attempt.record.forced:
         return
     store, path = attempt.store, attempt.path
-    announced = store.find(layout.announcements_dir(path))
+    announcements = store.find(layout.announcements_dir(path))
     inventories = store.list(layout.inventories_dir(path)).files
     log = log_entries(store.list(layout.log_dir(path)).files)
-    past = [after for seq, after in log if 1 < seq <= attempt.record.seq]
-    fates = {after: seq for seq, after in log}
-    seen = {attempt.record.root} if name in attempt.announcements else set()
-    for other in reversed(past):
-        # an inventory alone may be the last thing a process wrote before it died
+    attempts = [after for seq, after in log if 1 < seq <= attempt.record.seq]
+    seq_after = {after: seq for seq, after in log}
+    roots = {attempt.record.root} if name in attempt.announcements else set()
+    for other in reversed(attempts):
+        # a process may have died between the inventory and the record of its commit
         if (
             layout.inventory_name(other) in inventories
-            and read_record(store, layout.log_dir(path), fates[other], other).state == "committed"
+            and read_record(store, layout.log_dir(path), seq_after[other], other).state == "committed"
         ):
             return
-        if layout.announcement_name(other, name) not in announced:
+        if layout.announcement_name(other, name) not in announcements:
             continue
         try:
             row = json.loads(store.get(layout.announcement_path(path, other, name), 0, MAX_ANNOUNCEMENT_BYTES))
             root, plan, boot = str(row["root"]), row.get("plan"), row["boot"]
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return
-        # without a sync, what a machine wrote before it went down may be there in name only
-        survived = store.scheme != "file" or boot == this_owner().boot
-        first = root not in seen
-        seen.add(root)
-        if first and survived and isinstance(plan, dict) and root in {IN_PLACE, attempt_root(other)}:
+        # files that were not synced before the machine went down may be empty
+        is_durable = store.scheme != "file" or boot == this_owner().boot
+        is_newest = root not in roots
+        roots.add(root)
+        if is_newest and is_durable and isinstance(plan, dict) and root in {IN_PLACE, attempt_root(other)}:
             yield plan, path if root == IN_PLACE else f"{path}/{root}"

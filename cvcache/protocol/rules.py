@@ -1,14 +1,14 @@
 """Every rule of the commit protocol, in one pure function.
 
-Rule 1: whatever decides who may write, wait, read or delete is in this file.
-Rule 2: this file does no I/O and knows no clock; what was observed comes in, what to do goes out.
+Rule 1: every decision about who may write, wait, read or delete is in this file.
+Rule 2: this file does no I/O and has no clock; its input is an observation, its output a decision.
 
 The invariants it upholds (docs/reference/spec.md numbers them I1 to I7):
 
 * a transition is the creation of exactly one new record, named by number and predecessor;
 * a committed root is neither written nor deleted while its record is the newest;
-* the plain root is used again only when all who ever wrote there are known to have stopped;
-* a live owner is never robbed, and a silent one is out-voted, not overwritten.
+* an attempt writes in place only if all earlier writers there are known to have stopped;
+* a live owner never loses its lease, and after a silent one the next attempt writes elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cvcache.store import IN_PLACE
 
 
 class Liveness(Enum):
-    """What is known of the owner of the newest record."""
+    """What is known about the owner of the newest record."""
 
     MINE = "held by this thread, or by one of this process that has ended"
     RUNNING = "held by a body this thread is inside of"
@@ -33,7 +33,7 @@ class Liveness(Enum):
 
 
 class OnStale(Enum):
-    """What a changed key does to a committed node."""
+    """What to do with a committed node if the key has changed."""
 
     RECOMPUTE = "recompute"
     ERROR = "error"
@@ -41,10 +41,10 @@ class OnStale(Enum):
 
 
 class Observation(NamedTuple):
-    """What was seen of a node.
+    """The observed state of a node.
 
-    `shared` says that the newest attempt gave work to other processes; `foreign` that a node
-    without a log holds, or is in the place of, something cvcache did not write.
+    `shared`: other processes may write for the newest attempt. `foreign`: there is no log, but data
+    that cvcache did not write.
     """
 
     record: Record | None = None
@@ -54,7 +54,7 @@ class Observation(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What the caller wants of a node; a digest of None has no opinion."""
+    """The request of a caller; with a digest of None, any committed result will do."""
 
     digest: str | None = None
     force: bool = False
@@ -64,16 +64,16 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The committed result is what the caller wants."""
+    """Use the committed result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Claim the node by the next record.
 
-    `in_place` gives the new attempt the plain root, else it gets its own. `sweep` says that the plain
-    root may hold announced leftovers, to be deleted once the claim is won. `settle`: first let
-    requests of a killed process land. `fence`: first stop this process's own older attempt.
+    `in_place`: the new attempt writes at the paths of the node, else in a directory of its own. `sweep`: delete
+    announced leftovers once the claim is won. `settle`: before that, wait until requests of a killed process
+    have reached the store. `fence`: first stop the older attempt of this process.
     """
 
     in_place: bool
@@ -85,17 +85,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """Keep the committed result and go to a sibling named after the difference."""
+    """Keep the committed result and use a sibling node named after the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A live owner is at work: look again later."""
+    """A live owner has the lease: observe again later."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRemoval:
-    """A removal was begun by somebody who is gone: complete it, then look again."""
+    """A removal was begun by an owner that is gone: complete it, then observe again."""
 
     unproven: tuple[str, ...] = ()
 
@@ -110,16 +110,16 @@ class Refuse:
 Decision = Use | Claim | Sibling | Wait | FinishRemoval | Refuse
 
 
-def decide(view: Observation, request: Request) -> Decision:
-    """Decide what a caller that wants to have `request` does with a node seen as `view`."""
-    record = view.record
+def decide(observation: Observation, request: Request) -> Decision:
+    """Return what a caller with `request` has to do with the observed node."""
+    record = observation.record
     if record is None:
-        return Refuse(NotACacheDir) if view.foreign else Claim(in_place=True)
+        return Refuse(NotACacheDir) if observation.foreign else Claim(in_place=True)
     if record.state == "committed":
         return _decide_committed(record, request)
     if record.state in {"claimed", "removing"}:
-        return _decide_held(view, record, request)
-    return _claim(_unproven(record, stopped=not record.shared))
+        return _decide_owned(observation, record, request)
+    return _new_claim(_unproven(record, stopped=not record.shared))
 
 
 def _decide_committed(record: Record, request: Request) -> Decision:
@@ -130,51 +130,51 @@ def _decide_committed(record: Record, request: Request) -> Decision:
         return Refuse(NodeStale)
     if not stale and not request.force:
         return Use()
-    return _claim(record.unproven)
+    return _new_claim(record.unproven)
 
 
-def _decide_held(view: Observation, record: Record, request: Request) -> Decision:
-    """Decide about a node whose newest record has an owner who may still act."""
-    if view.liveness is Liveness.RUNNING:
+def _decide_owned(observation: Observation, record: Record, request: Request) -> Decision:
+    """Decide about a node whose newest record has an owner that may be alive."""
+    if observation.liveness is Liveness.RUNNING:
         return Refuse(RecursiveNode)
-    if view.liveness is Liveness.ALIVE:
+    if observation.liveness is Liveness.ALIVE:
         return Wait() if request.wait else Refuse(NodeBusy)
-    stopped = view.liveness is not Liveness.EXPIRED and not view.shared
+    stopped = observation.liveness is not Liveness.EXPIRED and not observation.shared
     unproven = _unproven(record, stopped=stopped)
     if record.state == "removing":
         return FinishRemoval(unproven)
-    return _claim(
+    return _new_claim(
         unproven,
-        settle=view.liveness is Liveness.DEAD,
-        fence=view.liveness is Liveness.MINE,
+        settle=observation.liveness is Liveness.DEAD,
+        fence=observation.liveness is Liveness.MINE,
     )
 
 
-def decide_removal(view: Observation, *, force: bool) -> Decision:
-    """Decide what a caller that wants the node gone does; `Use` means that there is nothing to do."""
-    record = view.record
+def decide_removal(observation: Observation, *, force: bool) -> Decision:
+    """Return what a caller that removes the node has to do; `Use` means nothing."""
+    record = observation.record
     if record is None:
-        return Refuse(NotACacheDir) if view.foreign else Use()
+        return Refuse(NotACacheDir) if observation.foreign else Use()
     if record.state == "removed":
         return Use()
     if record.state not in {"claimed", "removing"}:
         stopped = record.state == "committed" or not record.shared
         return FinishRemoval(_unproven(record, stopped=stopped))
-    if view.liveness is Liveness.RUNNING:
+    if observation.liveness is Liveness.RUNNING:
         return Refuse(RecursiveNode)
-    if view.liveness is Liveness.ALIVE and not force:
+    if observation.liveness is Liveness.ALIVE and not force:
         return Refuse(NodeBusy)
-    stopped = view.liveness in {Liveness.MINE, Liveness.DEAD} and not view.shared
+    stopped = observation.liveness in {Liveness.MINE, Liveness.DEAD} and not observation.shared
     return FinishRemoval(_unproven(record, stopped=stopped))
 
 
 def _unproven(record: Record, *, stopped: bool) -> tuple[str, ...]:
-    """Return the attempts that may still write at the plain root, the newest one's included unless it `stopped`."""
+    """Return the attempts that may still write in place, including the newest one unless it `stopped`."""
     if stopped or record.root != IN_PLACE or record.attempt in record.unproven:
         return record.unproven
     return (*record.unproven, record.attempt)
 
 
-def _claim(unproven: tuple[str, ...], *, settle: bool = False, fence: bool = False) -> Claim:
+def _new_claim(unproven: tuple[str, ...], *, settle: bool = False, fence: bool = False) -> Claim:
     in_place = not unproven
     return Claim(in_place=in_place, sweep=in_place, settle=settle and in_place, fence=fence, unproven=unproven)

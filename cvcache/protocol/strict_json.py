@@ -1,4 +1,4 @@
-"""JSON that comes from anybody: only what every reader takes for the same value, or `BadRecord`."""
+"""Strict JSON: only documents that every parser reads as the same value; `BadRecord` for any other."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Any, NoReturn
 from cvcache.errors import BadRecord
 
 MAX_JSON_DEPTH = 256
-"""Levels of nesting; a key of the deepest canonical value has fewer."""
+"""Levels of nesting; every canonical key has fewer."""
 
-_SHOWN = 80  # characters of a value that an error quotes
+_MAX_QUOTE_LENGTH = 80  # characters of a value that an error quotes
 
 
 def parse_json(data: bytes, where: str) -> Any:
-    """Read strict JSON: no duplicate keys, no NaN, no lone surrogate, no endless nesting."""
+    """Return the value of strict JSON: no duplicate keys, no NaN, no lone surrogate, bounded nesting."""
     try:
         value = json.loads(
-            data.decode("utf-8"), parse_constant=_constant, parse_float=_float, object_pairs_hook=_unique
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            object_pairs_hook=_unique_keys,
         )
     except (ValueError, RecursionError) as error:
         msg = f"{where} is not a record of cvcache ({type(error).__name__}: {error}); move it away to use this place"
         raise BadRecord(msg) from None
     if b"\\u" in data or data.count(b"{") + data.count(b"[") >= MAX_JSON_DEPTH:
-        _check_levels(value, where)
+        _check_nesting(value, where)
     return value
 
 
-def _check_levels(value: Any, where: str) -> None:
-    """Refuse endless nesting and half characters, without recursion."""
+def _check_nesting(value: Any, where: str) -> None:
+    """Refuse deep nesting and lone surrogates, without recursion."""
     depth, level = 0, [value]
     while level:
         for text in level:
@@ -41,33 +44,33 @@ def _check_levels(value: Any, where: str) -> None:
             raise_bad_record(where, f"is nested more than {MAX_JSON_DEPTH} levels deep")
 
 
-def _float(text: str) -> float:
+def _parse_float(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
-        return _constant(text)
+        return _refuse_constant(text)
     return value
 
 
 def shorten(value: object) -> str:
-    """Return a value as an error quotes it."""
+    """Return the repr of a value, cut to the length that an error quotes."""
     text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return text if len(text) <= _MAX_QUOTE_LENGTH else text[:_MAX_QUOTE_LENGTH] + "..."
 
 
-def _constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
         msg = "a key stands twice"
         raise ValueError(msg)
-    return row
+    return members
 
 
 def raise_bad_record(where: str, what: str) -> NoReturn:
-    """Say that what lies at `where` is no record."""
+    """Raise `BadRecord` for the object at `where`."""
     msg = f"{where} {what}; it is not usable, and nothing was changed. Move it away to use this place"
     raise BadRecord(msg)

@@ -1,4 +1,8 @@
-"""Deleting what earlier attempts announced, and nothing else."""
+"""Deleting the leftovers of earlier attempts.
+
+Whole items are deleted here only: by exact names that an attempt announced before its first byte, never by prefix or
+wildcard. So foreign data is safe, and a late sweeper cannot hit a newer attempt.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
 from cvcache.store import Store, attempt_root, check_item_name, is_item_dir, layout, log_entries
 
-_KEPT_PARTS = 64
-"""Parts of the log of an attempt that died which are kept, the last ones: 4 MiB or more."""
+_MAX_LOG_PARTS = 64
+"""Number of parts (the last ones) that are kept of the log of a dead attempt: 4 MiB or more."""
 
 
 def sweep_leftovers(
@@ -22,42 +26,49 @@ def sweep_leftovers(
     keep_logs: bool = False,
     keep_images: bool = False,
 ) -> set[str]:
-    """Delete what the attempts before `record` announced at the plain root, the announcements after all items.
+    """Delete the items that attempts before `record` announced in place, then their announcements.
 
-    What came after is left alone: whoever wipes may have been stopped for a long time, and be out-voted by now.
+    Later attempts are left alone: the caller may have been suspended for a long time and have lost its lease. With
+    `settle`, first wait its `request_timeout`, until requests of a killed process have reached the store.
 
     Returns
     -------
     set of str
-        With `keep_images`: the half images that stay, for a write of the very same to go on with.
+        With `keep_images`: the unfinished images, which are kept so that `resume_item` can continue them.
     """
-    announced = [pair for name in sorted(store.find(layout.announcements_dir(path))) if (pair := _announced(name))]
-    if announced:
-        past = _at_plain_root(past_attempts(store.list(layout.log_dir(path)).files, record), record)
-        announced = [(attempt, item) for attempt, item in announced if attempt in past]
-    kept = {item for _, item in announced if keep_images and is_item_dir(item)}
-    announced = [(attempt, item) for attempt, item in announced if item not in kept]
-    if not announced and not kept:
-        return kept
+    announcements = [
+        pair
+        for name in sorted(store.find(layout.announcements_dir(path)))
+        if (pair := _parse_checked_announcement(name))
+    ]
+    if announcements:
+        past = _in_place_attempts(past_attempts(store.list(layout.log_dir(path)).files, record), record)
+        announcements = [(attempt, item) for attempt, item in announcements if attempt in past]
+    resumable = {item for _, item in announcements if keep_images and is_item_dir(item)}
+    announcements = [(attempt, item) for attempt, item in announcements if item not in resumable]
+    if not announcements and not resumable:
+        return resumable
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
     if keep_logs:
-        _keep_logs(store, path, [(attempt, item) for attempt, item in announced if not is_item_dir(item)])
-    for _, item in announced:
+        _archive_logs(store, path, [(attempt, item) for attempt, item in announcements if not is_item_dir(item)])
+    for _, item in announcements:
         delete_item(store, f"{path}/{item}")
-    attempts = {attempt for attempt, _ in announced}
-    gone = [
+    attempts = {attempt for attempt, _ in announcements}
+    paths = [
         name
         for attempt in attempts
         for name in (layout.inventory_path(path, attempt), layout.heartbeat_path(path, attempt))
     ]
-    store.delete([*gone, *(layout.thumbnail_path(path, *pair) for pair in announced)])
-    store.delete([layout.announcement_path(path, *pair) for pair in announced], within=layout.announcements_dir(path))
-    return kept
+    store.delete([*paths, *(layout.thumbnail_path(path, *pair) for pair in announcements)])
+    store.delete(
+        [layout.announcement_path(path, *pair) for pair in announcements], within=layout.announcements_dir(path)
+    )
+    return resumable
 
 
-def _announced(name: str) -> tuple[str, str] | None:
-    """Return attempt and item of an announcement as cvcache makes it: a forged one must not lead out of the node."""
+def _parse_checked_announcement(name: str) -> tuple[str, str] | None:
+    """Return (attempt, item) of a valid announcement; None for others: a forged name could lead out of the node."""
     pair = layout.parse_announcement(name)
     try:
         return pair if pair and check_item_name(pair[1]) == pair[1] else None
@@ -70,24 +81,24 @@ def past_attempts(log: Iterable[str], record: Record) -> list[str]:
     return [after for seq, after in log_entries(log) if 1 < seq <= record.seq]
 
 
-def _at_plain_root(past: list[str], record: Record) -> list[str]:
-    """Return those of `past` that had the plain root: since the first that was never proved dead, nobody has."""
+def _in_place_attempts(past: list[str], record: Record) -> list[str]:
+    """Return the attempts of `past` that wrote in place: after the first unproven one, none did."""
     first = next((i for i, attempt in enumerate(past) if attempt in record.unproven), None)
     return past if first is None else past[: first + 1]
 
 
-def _keep_logs(store: Store, path: str, announced: list[tuple[str, str]]) -> None:
-    """Keep the logs of (attempt, item) for whoever asks what went wrong, those that were never whole too."""
-    if not announced:
+def _archive_logs(store: Store, path: str, announcements: list[tuple[str, str]]) -> None:
+    """Move the logs among the announced items to the data root of their attempt; of unfinished logs, the last parts."""
+    if not announcements:
         return
     where = layout.log_parts_dir(path)
-    found = sorted(store.find(where))
-    for attempt, item in announced:
-        parts = [f"{where}/{part}" for part in found if part.startswith(f"{attempt}/{item}/")]
+    part_names = sorted(store.find(where))
+    for attempt, item in announcements:
+        parts = [f"{where}/{part}" for part in part_names if part.startswith(f"{attempt}/{item}/")]
         try:
             text = [store.get(f"{path}/{item}")] if item.endswith(".log") else []
         except FileNotFoundError:
-            text = [store.get(part) for part in parts[-_KEPT_PARTS:]]
+            text = [store.get(part) for part in parts[-_MAX_LOG_PARTS:]]
         if text:
             store.put_parts(f"{path}/{attempt_root(attempt)}/{item}", text)
         if parts:
@@ -95,18 +106,18 @@ def _keep_logs(store: Store, path: str, announced: list[tuple[str, str]]) -> Non
 
 
 def discard_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:
-    """Delete items of `root` that no commit will vouch for, and whatever announces them: the names are free then."""
-    doomed = set(names)
-    for name in sorted(doomed):
+    """Delete items of `root` that are not committed, and all announcements of their names."""
+    item_names = set(names)
+    for name in sorted(item_names):
         delete_item(store, f"{root}/{name}")
-    if doomed:
-        announced = map(layout.parse_announcement, store.find(layout.announcements_dir(path)))
-        gone = [layout.announcement_path(path, *pair) for pair in announced if pair and pair[1] in doomed]
-        store.delete(gone, within=layout.announcements_dir(path))
+    if item_names:
+        announcements = map(layout.parse_announcement, store.find(layout.announcements_dir(path)))
+        paths = [layout.announcement_path(path, *pair) for pair in announcements if pair and pair[1] in item_names]
+        store.delete(paths, within=layout.announcements_dir(path))
 
 
 def delete_item(store: Store, path: str) -> None:
-    """Delete exactly the objects of one item."""
+    """Delete the objects of one item."""
     if is_item_dir(path):
         store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
     else:

@@ -144,7 +144,7 @@ def test_wall_clocks_decide_nothing(world: World, url: str, monkeypatch: pytest.
     with there:
         cdir_init(url, policy=world.policy)
     for module in ("claim", "finish"):
-        monkeypatch.setattr(f"cvcache.protocol.{module}.now", lambda: "1970-01-01T00:00:00+00:00")
+        monkeypatch.setattr(f"cvcache.protocol.{module}.utc_timestamp", lambda: "1970-01-01T00:00:00+00:00")
     monkeypatch.setattr(time, "time", lambda: -1e9)
     with there.stopped(), here:
         assert not cdir_init(url, policy=world.policy).committed
