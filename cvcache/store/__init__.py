@@ -1,4 +1,4 @@
-"""Bytes at a URL: exact keys, and one primitive that elects a winner. This package alone imports fsspec."""
+"""Bytes at a URL: exact keys, and one conditional create that elects a winner. Only this package imports fsspec."""
 
 from typing import TYPE_CHECKING
 

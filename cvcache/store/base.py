@@ -1,7 +1,7 @@
-"""What cvcache needs of a place that keeps bytes: eleven verbs on exact keys.
+"""The interface of a store: eleven methods on exact keys.
 
 Paths are full keys without a scheme: ``/home/me/cache/node`` on disk, ``bucket/cache/node`` in a
-bucket. No verb expands a wildcard, follows a link or deletes by prefix.
+bucket. No method expands a wildcard, follows a link or deletes by prefix.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from cvcache.store.fileobj import Guard
 
 CONCURRENCY = 48
-"""Requests to a bucket under way in one process."""
+"""Concurrent requests to a bucket of one process."""
 
 RETRIES = 5
-"""Times that a request is sent again which failed in passing."""
+"""How often a request is sent again after a transient error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """Size in bytes and, where the store has them, the tag that changes with the content and the time of writing."""
+    """Size in bytes of an object; its etag and time of modification, if the store has them."""
 
     size: int
     etag: str = ""
@@ -35,7 +35,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One level below a path: object name -> info, the names of the deeper prefixes, and whether there may be more."""
+    """One level below a path: object name -> info, the names of directories, and whether the listing is incomplete."""
 
     files: dict[str, ObjectInfo] = field(default_factory=dict)
     dirs: tuple[str, ...] = ()
@@ -46,10 +46,10 @@ class Listing:
 
 
 class Store(ABC):
-    """Bytes by exact key, with one primitive that elects a winner.
+    """Bytes by exact key, with one conditional create that elects a winner.
 
-    A missing key is `FileNotFoundError`; it is only raised where the store itself said so, never
-    for a refusal, a timeout or a listing that was remembered.
+    A missing key raises `FileNotFoundError`; only if the store itself says so, never for a denied
+    request, a timeout or a cached listing.
 
     Safe to use from several threads.
     """
@@ -64,12 +64,12 @@ class Store(ABC):
         return cls()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as kind and scheme alone: options may hold secrets, so another process brings its own."""
+        """Pickle only class and scheme: options may contain secrets, so another process uses its own."""
         return _reopen, (type(self), self.scheme)
 
     @abstractmethod
     def url(self, path: str) -> str:
-        """Return the address of `path` as a user would type it; never with a secret."""
+        """Return the URL of `path`, as a user would type it; never with a secret."""
 
     @abstractmethod
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -77,38 +77,38 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, path: str, data: bytes) -> None:
-        """Write one object whole: a reader sees the old bytes or the new ones, never a part."""
+        """Write one object atomically: a reader sees the old bytes or the new ones, never a part."""
 
     def put_parts(self, path: str, parts: Sequence[bytes]) -> None:
-        """Write one object whole, as `put` does, from parts that need not be joined in memory first."""
+        """Write one object atomically from parts, if possible without joining them in memory."""
         self.put(path, b"".join(parts))
 
     def copy(self, source: str, target: str) -> None:
-        """Make `target` what `source` is, whole, by one request or a link where the store has them."""
+        """Copy one object atomically; by one request or a link, if the store has them."""
         self.put(target, self.get(source))
 
     @abstractmethod
     def put_new(self, path: str, data: bytes) -> bool:
-        """Create one object unless it exists, and say whether it holds `data` now; of N creators one is told so.
+        """Create one object unless it exists; True if it contains `data` now, for exactly one of N creators.
 
-        `data` must be the caller's alone (hold a nonce) and at most 64 KiB: after a lost reply the
-        object is read back, and whose bytes it holds decides.
+        `data` must be unique (contain a nonce) and at most 64 KiB: after a lost reply the object is read
+        back and compared.
         """
 
     @abstractmethod
     def list(self, path: str, limit: int | None = None) -> Listing:
-        """Return one level below `path`; nothing there is an empty listing. Links are files, never directories.
+        """Return one level below `path`; empty if nothing is there. Links are files, never directories.
 
-        A bucket, which lists in pages, stops after the page that brings `limit` names: those that sort first.
+        A bucket lists in pages, and stops after the page that reaches `limit` names.
         """
 
     def names(self, path: str) -> Sequence[str]:
-        """Return the names of the objects one level below `path`, perhaps of directories too; none through a link."""
+        """Return the names of the objects one level below `path`, maybe of directories too; none through a link."""
         return tuple(self.list(path).files)
 
     @abstractmethod
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        """Return every object below `path`, by name relative to it; links are not followed."""
+        """Return all objects below `path` by relative name; links are not followed."""
 
     @abstractmethod
     def stat(self, path: str) -> ObjectInfo | None:
@@ -116,59 +116,59 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:
-        """Delete exactly these objects; one that is gone already is fine.
+        """Delete exactly these objects; missing objects are ignored.
 
-        Directories below `within` that this leaves empty go too, where a store has any.
+        If the store has directories, those below `within` that become empty are deleted too.
         """
 
     @abstractmethod
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
-        """Open one object for ``"rb"`` or ``"wb"``; what is written appears whole on close, inside ``guard()``."""
+        """Open one object as ``"rb"`` or ``"wb"``; written bytes are published on close, inside ``guard()``."""
 
     def makedirs(self, path: str) -> None:  # noqa: B027 - a store without directories has nothing to do
-        """Make sure that a file can be created in the directory `path`, where a store has directories."""
+        """Create the directory `path`, if the store has directories."""
 
     def sync(self, path: str) -> None:  # noqa: B027 - a bucket keeps what it acknowledged
-        """Make everything written below `path` survive a power cut, where that is not so already."""
+        """Make all that was written below `path` durable, if it is not yet."""
 
     def is_blocked(self, path: str) -> bool:  # noqa: ARG002 - only a disk has links, and files with nothing below
-        """Whether a directory at `path` is out of the question: a link is there or above, or a file is above."""
+        """Whether no directory can be at `path`: it or a parent is a link, or a parent is a file."""
         return False
 
     @abstractmethod
     def exclusive(self, path: str) -> bool:
-        """Whether `put_new` below `path` elects exactly one winner; asked of the store itself once per process."""
+        """Whether `put_new` below `path` elects exactly one winner; tested once per process."""
 
 
-_opened: list[tuple[int, str, dict[str, Any], Store]] = []
-"""Process, bucket and options of each store that was opened."""
+_open_stores: list[tuple[int, str, dict[str, Any], Store]] = []
+"""Process, bucket, options and store of each open store."""
 _wrappers: list[Callable[[Store], Store]] = []
 _lock = threading.Lock()
 
 
 def cached_store(scheme: str, path: str, options: Mapping[str, Any], create: Callable[[], Store]) -> Store:
-    """Return the store this process opened with these options, or without any opened last in the bucket of `path`.
+    """Return the open store of this process with these options, or `create` it.
 
-    If there is none, what `create` makes is remembered.
+    Without options, it is the store that was opened last for the bucket of `path`.
     """
     bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
     with _lock:
-        store = _find(bucket, options) or create()
+        store = _find_store(bucket, options) or create()
         entry = (os.getpid(), bucket, dict(options), store)
-        if scheme not in {"file", "memory"} and entry not in _opened:
-            _opened.append(entry)
+        if scheme not in {"file", "memory"} and entry not in _open_stores:
+            _open_stores.append(entry)
     for wrap in _wrappers:
         store = wrap(store)
     return store
 
 
-def _find(bucket: str, options: Mapping[str, Any]) -> Store | None:
+def _find_store(bucket: str, options: Mapping[str, Any]) -> Store | None:
     scheme, _, name = bucket.partition("://")
-    for pid, opened, known, found in reversed(_opened):
-        if pid != os.getpid() or not opened.startswith(f"{scheme}://"):
+    for pid, store_bucket, store_options, store in reversed(_open_stores):
+        if pid != os.getpid() or not store_bucket.startswith(f"{scheme}://"):
             continue
-        if known == options if options else opened == bucket or not name:
-            return cast("Store", found)
+        if store_options == options if options else store_bucket == bucket or not name:
+            return cast("Store", store)
     return None
 
 
@@ -177,7 +177,7 @@ def _reopen(kind: type[Store], scheme: str) -> Store:
 
 
 class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``
-    """Put `wrap` around every store opened while this context lasts: the seam for tests and measurements."""
+    """Wrap every store that is opened while this context lasts, for tests and measurements."""
 
     def __init__(self, wrap: Callable[[Store], Store]) -> None:
         self._wrap = wrap

@@ -1,7 +1,7 @@
-"""Object stores through fsspec: S3, Google Cloud Storage, and by the same path whatever else creates exclusively.
+"""Object stores by fsspec: S3, Google Cloud Storage, and any other with a conditional create.
 
-The file system instance is our own: fsspec shares instances in a process and they remember
-listings, so that after another machine's commit ``exists`` would still answer no.
+The file system instance is not shared: fsspec reuses instances in a process, and they cache listings.
+After a commit of another machine, ``exists`` would still return False.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 DELETE_CONCURRENCY = 16
 READ_BUFFER_BYTES = 1 << 20
-_MARKERS = {"", ".gcs_placeholder"}
-"""Names under which consoles and file systems keep an empty directory: no content, no owner."""
+_DIRECTORY_MARKERS = {"", ".gcs_placeholder"}
+"""Empty objects that consoles and file systems create for an empty directory."""
 
 
 def check_scheme(scheme: str) -> None:
-    """Raise `InvalidName` for what nothing that is installed opens, `ImportError` for what a package is missing for."""
+    """Raise `InvalidName` for an unknown scheme, `ImportError` if its package is not installed."""
     import fsspec
 
     try:
@@ -51,19 +51,19 @@ def check_scheme(scheme: str) -> None:
 
 
 class BucketStore(Store):
-    """Any fsspec file system of objects, by its general verbs."""
+    """A store on any fsspec file system of objects, by the generic methods."""
 
     scheme: ClassVar[str] = "bucket"
     shared: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any], retries: int = RETRIES, *, scheme: str = "") -> None:
-        self.scheme = scheme or type(self).scheme  # type: ignore[misc]  # the general store serves many
+        self.scheme = scheme or type(self).scheme  # type: ignore[misc]  # this class serves many schemes
         self._retries = retries
         self._secrets = find_secrets(options)
         self._endpoint = endpoint_of(self.scheme, options)
         self._fs = self._open_file_system(options)
         self._exclusive: dict[str, bool] = {}
-        self._probing = threading.Lock()
+        self._probe_lock = threading.Lock()
 
     @classmethod
     def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:
@@ -73,18 +73,18 @@ class BucketStore(Store):
         import fsspec
 
         check_scheme(self.scheme)
-        own = {"use_listings_cache": False, "skip_instance_cache": True}
+        required = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
-            return fsspec.filesystem(self.scheme, **{**options, **self._tuned(options), **own})
-        except Exception as error:  # noqa: BLE001 - each library has its own way to refuse an option
-            told = f"{type(error).__name__}: {redact_secrets(self._secrets, str(error))[:500]}"
+            return fsspec.filesystem(self.scheme, **{**options, **self._client_options(options), **required})
+        except Exception as error:  # noqa: BLE001 - each library raises other errors for an invalid option
+            message = f"{type(error).__name__}: {redact_secrets(self._secrets, str(error))[:500]}"
         names = ", ".join(sorted(options)) or "none"
         raise UsageError(
-            f"{self.scheme}:// cannot be opened with these storage options ({names}): {told}; correct them"
+            f"{self.scheme}:// cannot be opened with these storage options ({names}): {message}; correct them"
         )
 
-    def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
-        """Return the options that go to the library in place of those the user gave, which they contain."""
+    def _client_options(self, options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return options for the client that extend those of the user."""
         return {}
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class BucketStore(Store):
             raise
 
     def put(self, path: str, data: bytes) -> None:
-        self._in_bucket(path, lambda: self._fs.pipe_file(path, bytes(data)))
+        self._call_in_bucket(path, lambda: self._fs.pipe_file(path, bytes(data)))
 
     def copy(self, source: str, target: str) -> None:
         self._call(source, lambda: self._fs.cp_file(source, target))
@@ -117,14 +117,16 @@ class BucketStore(Store):
                 raise
             return True
 
-        return self._in_bucket(path, create) or self._call(path, lambda: self._get(path, None, None)) == data
+        return self._call_in_bucket(path, create) or self._call(path, lambda: self._get(path, None, None)) == data
 
     def list(self, path: str, limit: int | None = None) -> Listing:
-        files, dirs, more = self._in_bucket(path, lambda: self._list(path, "/", limit))
-        return Listing({n: i for n, i in files.items() if n not in _MARKERS or i.size}, tuple(sorted(dirs)), more)
+        files, dirs, more = self._call_in_bucket(path, lambda: self._list(path, "/", limit))
+        return Listing(
+            {n: i for n, i in files.items() if n not in _DIRECTORY_MARKERS or i.size}, tuple(sorted(dirs)), more
+        )
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        files, _, _ = self._in_bucket(path, lambda: self._list(path, ""))
+        files, _, _ = self._call_in_bucket(path, lambda: self._list(path, ""))
         return files
 
     def stat(self, path: str) -> ObjectInfo | None:
@@ -155,51 +157,51 @@ class BucketStore(Store):
 
     def exclusive(self, path: str) -> bool:
         bucket = path.split("/", maxsplit=1)[0]
-        with self._probing:
+        with self._probe_lock:
             if bucket not in self._exclusive:
                 self._exclusive[bucket] = self._probe(probe_path(path, os.urandom(8).hex()))
             return self._exclusive[bucket]
 
     def _probe(self, path: str) -> bool:
-        """Create one object twice, with two contents; a store that elects refuses the second and keeps the first."""
+        """Create one object twice with different bytes; a store that elects one winner keeps the first."""
         try:
             return self.put_new(path, b"first") and not self.put_new(path, b"second") and self.get(path) == b"first"
         finally:
             self.delete([path])
 
-    def _call(self, path: str, act: Callable[[], T]) -> T:
-        """Run one request with retries; what fails is an `OSError` in our words where the library's would not do."""
+    def _call(self, path: str, request: Callable[[], T]) -> T:
+        """Run one request with retries; an error is raised as an `OSError` without secrets."""
         try:
             if self._endpoint is not None:
                 check_endpoint(self._endpoint)
                 self._endpoint = None
-            return call_with_retries(act, self._retries)
+            return call_with_retries(request, self._retries)
         except Exception as error:  # noqa: BLE001 - the libraries below share no base class
             failure = self._failure(path, error)
-        raise failure  # out here it has no context: an error that is sent to another process brings its own along
+        raise failure  # outside of except it has no context, which would be pickled with it
 
     def _failure(self, path: str, error: Exception) -> Exception:
-        """Return the error to raise for `error`: a refusal with the way out, and none that quotes a secret."""
-        told = redact_secrets(self._secrets, str(error))
+        """Return the error to raise for `error`: with a remedy if access was denied, and without secrets."""
+        message = redact_secrets(self._secrets, str(error))
         if is_access_denied(error):
             msg = (
-                f"{self.url(path)}: the store refused ({type(error).__name__}: {told[:200]}). "
+                f"{self.url(path)}: the store refused ({type(error).__name__}: {message[:200]}). "
                 "Give credentials as storage options or through the environment, or ask for the right to do this"
             )
             return PermissionError(msg)
         if isinstance(error, OSError) and not contains_secret(self._secrets, error):
             return error
         kind = next((kind for kind in (FileNotFoundError, ConnectionError) if isinstance(error, kind)), OSError)
-        failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {told[:500]})")
+        failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {message[:500]})")
         failure.errno = error.errno if isinstance(error, OSError) else errno.EIO
         if (status := http_status(error)) is not None:
             failure.status = status  # type: ignore[attr-defined]  # where `http_status` looks for it
         return failure
 
-    def _in_bucket(self, path: str, act: Callable[[], T]) -> T:
-        """Run a request to which "not found" can only be said of the bucket."""
+    def _call_in_bucket(self, path: str, request: Callable[[], T]) -> T:
+        """Run a request that fails with "not found" only if the bucket does not exist."""
         try:
-            return self._call(path, act)
+            return self._call(path, request)
         except FileNotFoundError:
             bucket = path.split("/", maxsplit=1)[0]
         msg = f"{self.url(path)}: there is no bucket {bucket!r}; create it, or correct the URL"
@@ -214,7 +216,7 @@ class BucketStore(Store):
         delimiter: str,
         limit: int | None = None,  # noqa: ARG002 - fsspec lists whole directories
     ) -> tuple[dict[str, ObjectInfo], set[str], bool]:
-        """Return the objects below `path` by relative name, the names of its prefixes, whether there may be more."""
+        """Return the objects below `path` by relative name, its directories, and whether the listing is incomplete."""
         files: dict[str, ObjectInfo] = {}
         dirs: set[str] = set()
         prefix = path.rstrip("/") + "/"
@@ -234,8 +236,8 @@ class BucketStore(Store):
         entry = self._fs.info(path)
         if entry["type"] == "directory":
             return None
-        told = [str(entry.get(name) or "") for name in ("etag", "ETag", "updated", "LastModified", "created")]
-        return ObjectInfo(entry["size"], told[0] or told[1], told[2] or told[3] or told[4])
+        tags = [str(entry.get(name) or "") for name in ("etag", "ETag", "updated", "LastModified", "created")]
+        return ObjectInfo(entry["size"], tags[0] or tags[1], tags[2] or tags[3] or tags[4])
 
 
 def split_bucket(path: str) -> tuple[str, str]:

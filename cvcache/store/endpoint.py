@@ -1,4 +1,4 @@
-"""Whether anybody listens where a store is said to be: asked once, before libraries try for minutes."""
+"""Checks once that a server listens at a custom endpoint, before a library retries for minutes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 from cvcache.store.urls import redact_url
 
-_VARIABLES = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
-_PATIENCE = 5.0
-_PORTS = {"http": 80, "https": 443}
+_ENVIRONMENT_VARIABLES = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
+_TIMEOUT = 5.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def endpoint_of(scheme: str, options: Mapping[str, Any]) -> str | None:
-    """Return the address given for a store by option or environment; None for a provider's own."""
+    """Return the endpoint of a store from its options or the environment; None for the default of the provider."""
     nested = options.get("client_kwargs")
-    given = [options, nested] if isinstance(nested, Mapping) else [options]
-    values = [kind.get("endpoint_url") for kind in given] + [
-        os.environ.get(name) for name in _VARIABLES.get(scheme, ())
+    sources = [options, nested] if isinstance(nested, Mapping) else [options]
+    values = [source.get("endpoint_url") for source in sources] + [
+        os.environ.get(name) for name in _ENVIRONMENT_VARIABLES.get(scheme, ())
     ]
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Raise `ConnectionError` if nobody listens at `endpoint`; a way through a proxy is not checked."""
+    """Raise `ConnectionError` if no server listens at `endpoint`; not checked if there is a proxy."""
     parts = urllib.parse.urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
     host = parts.hostname
     if host is None or (
@@ -35,7 +35,7 @@ def check_endpoint(endpoint: str) -> None:
     ):
         return
     try:
-        socket.create_connection((host, parts.port or _PORTS.get(parts.scheme, 80)), timeout=_PATIENCE).close()
+        socket.create_connection((host, parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)), timeout=_TIMEOUT).close()
     except OSError as error:
         msg = f"no server answers at {redact_url(endpoint)} ({error}); start it, or correct the endpoint"
         raise ConnectionError(msg) from None

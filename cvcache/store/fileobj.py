@@ -1,4 +1,4 @@
-"""File objects over the objects of a bucket: one that reads ranges, one whose bytes are put when it is closed."""
+"""File objects for the objects of a bucket: a reader of ranges, and a writer that puts the object on close."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import TracebackType
 from typing import Any
 
 Guard = Callable[[], AbstractContextManager[Any]]
-"""Gives the context in which bytes may be published; it raises where they no longer may."""
+"""Returns a context manager: bytes may be published inside it; it raises if the lease is lost."""
 
 SPOOL_BYTES = 16 << 20
 
 
 class RangeReader(io.RawIOBase):
-    """Read `size` bytes through ``get(start, end)``; one request for each read, so put a buffer around it."""
+    """Read an object of `size` bytes by ``get(start, end)``; one request per read, so wrap it in a buffer."""
 
     def __init__(self, get: Callable[[int, int], bytes], size: int) -> None:
         self._get = get
         self._size = size
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -30,22 +30,22 @@ class RangeReader(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io passes a memoryview
-        end = min(self._at + len(buffer), self._size)
-        if self._at >= end:
+        end = min(self._position + len(buffer), self._size)
+        if self._position >= end:
             return 0
-        data = self._get(self._at, end)
+        data = self._get(self._position, end)
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
 
 class ObjectWriter(tempfile.SpooledTemporaryFile[bytes]):
-    """Collect what is written, on disk beyond 16 MiB, and hand it to `put` on close; after an exception, to nobody."""
+    """Buffer the written bytes (on disk beyond 16 MiB) and `put` them on close; discard them after an exception."""
 
     def __init__(self, put: Callable[[bytes], None], guard: Guard = nullcontext) -> None:
         super().__init__(max_size=SPOOL_BYTES, mode="w+b")
@@ -63,7 +63,7 @@ class ObjectWriter(tempfile.SpooledTemporaryFile[bytes]):
             super().close()
 
     def discard(self) -> None:
-        """Close without handing anything on."""
+        """Close without putting the object."""
         super().close()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""Many requests at once: what one task reads or writes of a bucket goes out together."""
+"""Concurrent requests: one task reads or writes many objects of a bucket at once."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ R = TypeVar("R")
 
 @functools.cache
 def _pool(size: int, process: int) -> ThreadPoolExecutor:
-    """Return the threads of this process; a forked child has none of its parent's."""
+    """Return the thread pool of this process; a forked child needs its own."""
     from concurrent.futures import ThreadPoolExecutor  # only a bucket needs it
 
     return ThreadPoolExecutor(size, thread_name_prefix=f"cvcache-io-{process}")
 
 
-def gather(function: Callable[[T], R], jobs: Iterable[T], *, remote: bool) -> list[R]:
-    """Return ``[function(job) for job in jobs]``, at once where waiting for a bucket is most of the work.
+def gather(function: Callable[[T], R], arguments: Iterable[T], *, remote: bool) -> list[R]:
+    """Return ``[function(argument) for argument in arguments]``; concurrently if the store is `remote`.
 
-    The first error is raised when all have ended, so that none still writes after it.
+    The first error is raised when all calls have ended, so that none still writes afterwards.
     """
-    todo = list(jobs)
-    if not remote or len(todo) <= 1:
-        return [function(job) for job in todo]
+    values = list(arguments)
+    if not remote or len(values) <= 1:
+        return [function(value) for value in values]
     pool = _pool(CONCURRENCY, os.getpid())
-    futures = [pool.submit(function, job) for job in todo]
+    futures = [pool.submit(function, value) for value in values]
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
         raise errors[0]

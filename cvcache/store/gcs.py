@@ -1,4 +1,4 @@
-"""Google Cloud Storage: the general bucket store with listings and looks as exactly one kind of request."""
+"""Google Cloud Storage: the bucket store, with exactly one kind of request for a listing and a stat."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class GcsStore(BucketStore):
 
     def _stat(self, path: str) -> ObjectInfo | None:
         bucket, key = split_bucket(path)
-        found = self._fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
-        return ObjectInfo(int(found["size"]), found.get("etag", ""))
+        metadata = self._fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
+        return ObjectInfo(int(metadata["size"]), metadata.get("etag", ""))

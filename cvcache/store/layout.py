@@ -1,7 +1,7 @@
-"""The layout of a node on disk: where each thing lies, and what each name means.
+"""The layout of a node on disk: the path of each object, and the meaning of each name.
 
-Pure, and the only place that spells it; docs/reference/spec.md says the same in words. `path` is the full key of a
-node, `attempt` the id of one of its attempts, `item` the name of an item.
+Pure, and the only module that spells these paths; docs/reference/spec.md says the same in words. `path` is the full
+key of a node, `attempt` the id of one of its attempts, `item` the name of an item.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 RESERVED = "_cvcache"
-"""Everything cvcache itself keeps in a node lies below this name."""
+"""The control directory: all files of cvcache itself in a node are below it."""
 
 ITEM_DIR_SUFFIXES = (".zarr", ".dir")
-"""A directory whose name ends so is an item; any other is a child node. The set is closed, so all machines agree."""
+"""A directory with such a suffix is an item, any other a child node. The set is fixed, so all machines agree."""
 
 IN_PLACE = "."
-"""The data root of an attempt that writes at the plain paths of its node."""
+"""The data root of an attempt that writes in place: directly in the directory of its node."""
 
 DIRECTORY_INDEX = f"{RESERVED}/index.json"
-"""Within an item that is a directory of files: what they are."""
+"""Index of the files, within an item that is a directory of files."""
 
 ATTEMPT_DIRS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
-"""What is kept in a node for each attempt, each in a directory of its own."""
+"""Subdirectories of the control directory with objects of each attempt."""
 
 _RECORD = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
 
 
 class LogEntry(Protocol):
-    """A record, as far as it says where it lies in the log, and where the items of its attempt lie."""
+    """The fields of a record that give its path, and that of the items of its attempt."""
 
     @property
     def seq(self) -> int: ...
@@ -43,22 +43,22 @@ class LogEntry(Protocol):
 
 
 def is_control(name: str) -> bool:
-    """Whether the entry `name` of a directory is cvcache's own."""
+    """Whether the directory entry `name` is the control directory."""
     return name == RESERVED
 
 
 def is_item_dir(name: str) -> bool:
-    """Whether a directory called `name` is an item and not a child node, and an item called so a directory."""
+    """Whether a directory `name` is an item and no child node; equally, whether an item `name` is a directory."""
     return name.endswith(ITEM_DIR_SUFFIXES)
 
 
 def is_leaf(name: str) -> bool:
-    """Whether no node lies below a directory called `name`, an item or cvcache's own in any case of letters."""
+    """Whether a directory `name` contains no nodes: it is an item or, in any case of letters, the control directory."""
     return name.endswith(ITEM_DIR_SUFFIXES) or name.casefold() == RESERVED
 
 
 def node_of(path: str) -> str:
-    """Return the node that the key `path` of an item, a part of one, or a record belongs to."""
+    """Return the node of `path`, the key of an item, of a part of one, or of a record."""
     segments = path.split("/")
     for i, segment in enumerate(segments):
         if is_control(segment) or is_item_dir(segment):
@@ -67,23 +67,23 @@ def node_of(path: str) -> str:
 
 
 def strip_control(path: str) -> str:
-    """Return `path`, or where it leads into what cvcache keeps in a node, the node."""
+    """Return `path` without the control directory and all below it."""
     return path.partition(f"/{RESERVED}/")[0].removesuffix(f"/{RESERVED}")
 
 
 def control_dir(path: str) -> str:
-    """Return the directory that holds what cvcache keeps in a node."""
+    """Return the control directory of a node."""
     return f"{path}/{RESERVED}"
 
 
 def control_dirs(path: str) -> tuple[str, ...]:
-    """Return the directories that what cvcache keeps in a node is written to, the node itself first."""
+    """Return the node and the directories in it that records and other control files are written to."""
     own = control_dir(path)
     return (path, own, log_dir(path), announcements_dir(path), inventories_dir(path), f"{own}/beat", f"{own}/attempts")
 
 
 def log_dir(path: str) -> str:
-    """Return the directory of a node's records."""
+    """Return the directory of the records."""
     return f"{path}/{RESERVED}/log"
 
 
@@ -95,13 +95,13 @@ def record_name(seq: int, after: str) -> str:
 
 @functools.lru_cache(4096)
 def parse_record_name(name: str) -> tuple[int, str] | None:
-    """Return (seq, after) of a name in the log; None for anything else."""
+    """Return (seq, after) of the name of a record; None for any other name."""
     match = _RECORD.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
 
 
 def log_names(names: Iterable[str]) -> Iterator[str]:
-    """Yield the names in the log, of those in the control directory."""
+    """Yield the names of the log, of names relative to the control directory."""
     return (name.removeprefix("log/") for name in names if name.startswith("log/"))
 
 
@@ -111,32 +111,32 @@ def log_entries(names: Iterable[str]) -> list[tuple[int, str]]:
 
 
 def record_path(path: str, entry: LogEntry) -> str:
-    """Return where a record lies."""
+    """Return the path of a record."""
     return f"{log_dir(path)}/{record_name(entry.seq, entry.after)}"
 
 
 def successor_path(path: str, entry: LogEntry) -> str:
-    """Return where the one record lies that can follow another."""
+    """Return the path of the successor of a record: only one can exist."""
     return f"{log_dir(path)}/{record_name(entry.seq + 1, entry.attempt)}"
 
 
 def attempt_root(attempt: str) -> str:
-    """Return the data root, relative to the node, of an attempt that cannot have the plain one."""
+    """Return the data root, relative to the node, of an attempt that cannot write in place."""
     return f"{RESERVED}/attempts/{attempt}"
 
 
 def data_root(path: str, entry: LogEntry | None) -> str:
-    """Return the directory that the items of a record lie in."""
+    """Return the directory of the items of a record."""
     return path if entry is None or entry.root == IN_PLACE else f"{path}/{entry.root}"
 
 
 def heartbeat_path(path: str, attempt: str) -> str:
-    """Return where the counter of an attempt's heartbeat lies."""
+    """Return the path of the heartbeat of an attempt, a counter."""
     return f"{path}/{RESERVED}/beat/{attempt}"
 
 
 def shared_marker_path(path: str, attempt: str) -> str:
-    """Return where it says that other processes may write for an attempt."""
+    """Return the path of the marker that other processes may write for an attempt."""
     return f"{heartbeat_path(path, attempt)}.shared"
 
 
@@ -146,7 +146,7 @@ def announcements_dir(path: str) -> str:
 
 
 def announcement_path(path: str, attempt: str, item: str) -> str:
-    """Return where it says that an item is an attempt's."""
+    """Return the path of the announcement of an item by an attempt."""
     return f"{announcements_dir(path)}/{announcement_name(attempt, item)}"
 
 
@@ -156,7 +156,7 @@ def announcement_name(attempt: str, item: str) -> str:
 
 
 def parse_announcement(name: str) -> tuple[str, str] | None:
-    """Return (attempt, item) of a name in the directory of announcements; None for anything else."""
+    """Return (attempt, item) of the name of an announcement; None for any other name."""
     attempt, _, item = name.partition("/")
     return (attempt, item.removesuffix(".json")) if item.endswith(".json") else None
 
@@ -167,7 +167,7 @@ def inventories_dir(path: str) -> str:
 
 
 def inventory_path(path: str, attempt: str) -> str:
-    """Return where the rows of an attempt's items lie."""
+    """Return the path of the inventory of an attempt: the metadata of its items."""
     return f"{inventories_dir(path)}/{inventory_name(attempt)}"
 
 
@@ -177,12 +177,12 @@ def inventory_name(attempt: str) -> str:
 
 
 def thumbnail_path(path: str, attempt: str, item: str) -> str:
-    """Return where the picture of an item lies."""
+    """Return the path of the thumbnail of an item."""
     return f"{path}/{RESERVED}/thumb/{attempt}/{item}.png"
 
 
 def log_parts_dir(path: str, attempt: str = "", item: str = "") -> str:
-    """Return the directory that the parts of an item's log lie in while its step runs, or a directory above it."""
+    """Return the directory of the parts of a log while its step runs, or a directory above it."""
     return "/".join(filter(None, (path, RESERVED, "parts", attempt, item)))
 
 
@@ -192,20 +192,20 @@ def part_name(number: int) -> str:
 
 
 def temporary_dir(path: str) -> str:
-    """Return the directory of objects that are not yet where they belong."""
+    """Return the directory of temporary files, before they are moved to their path."""
     return f"{path}/{RESERVED}/tmp"  # noqa: S108 - in the node itself, not of the system
 
 
 def probe_path(path: str, name: str) -> str:
-    """Return where an object is put to find out whether a store elects one writer."""
+    """Return the path of a test object, to find out whether the store elects one winner."""
     return f"{path}/{RESERVED}/probe/{name}"
 
 
 def is_node_evidence(name: str) -> bool:
-    """Whether a name in the control directory says that there has been a node; what is in transit does not."""
+    """Whether a name in the control directory proves that there was a node; temporary files do not."""
     return name.split("/", maxsplit=1)[0] not in {"tmp", "probe"}
 
 
 def belongs_to_attempts(name: str, attempts: Iterable[str]) -> bool:
-    """Whether a name in the control directory is one of these attempts', or in transit."""
+    """Whether a name in the control directory belongs to these attempts, or is temporary."""
     return name.startswith(("tmp/", *(f"{kind}/{attempt}" for kind in ATTEMPT_DIRS for attempt in attempts)))

@@ -1,7 +1,7 @@
-"""Files on a disk that this machine mounts.
+"""Files in a mounted file system.
 
-Our own code and not fsspec's: its local "create" is check-then-write, and its overwrite is visible
-half done. Here both are a temporary file in the same file system and one atomic move.
+Not by fsspec: its local "create" first checks and then writes, and its overwrite shows partial files.
+Here both are a temporary file in the same file system and one atomic link or rename.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LocalStore(Store):
         return path
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        # bare descriptors: a hit is three of these, and a file object is half of what one costs
+        # bare descriptors: a cache hit is three reads, and a file object would double their cost
         try:
             try:
                 descriptor = os.open(path, READ_FLAGS)
@@ -67,7 +67,7 @@ class LocalStore(Store):
             _with_parent(path, functools.partial(os.replace, temp_path, path))
 
     def copy(self, source: str, target: str) -> None:
-        with _not_a_file(source):
+        with _missing_if_not_file(source):
             if not stat_module.S_ISREG(os.lstat(source).st_mode):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
             try:
@@ -95,7 +95,7 @@ class LocalStore(Store):
         return True
 
     def _create_without_links(self, path: str, data: bytes) -> bool:
-        """Elect a winner where there are no hard links; a crash here leaves a torn record, which nobody believes."""
+        """Create exclusively without hard links; a crash leaves a partial record, which readers refuse."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -133,27 +133,27 @@ class LocalStore(Store):
                 return ()
             raise
         try:
-            return os.listdir(descriptor) if _leads_to(path, descriptor) else ()
+            return os.listdir(descriptor) if _is_real_path(path, descriptor) else ()
         finally:
             os.close(descriptor)
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
-        found: dict[str, ObjectInfo] = {}
+        objects: dict[str, ObjectInfo] = {}
         pending = [""]
         while pending:
-            below = pending.pop()
-            listing = self.list(f"{path}/{below}" if below else path)
-            prefix = f"{below}/" if below else ""
-            found.update({prefix + name: info for name, info in listing.files.items()})
+            directory = pending.pop()
+            listing = self.list(f"{path}/{directory}" if directory else path)
+            prefix = f"{directory}/" if directory else ""
+            objects.update({prefix + name: info for name, info in listing.files.items()})
             pending.extend(prefix + name for name in listing.dirs)
-        return found
+        return objects
 
     def stat(self, path: str) -> ObjectInfo | None:
         try:
-            found = os.lstat(path)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return None if stat_module.S_ISDIR(found.st_mode) else _info(found)
+        return None if stat_module.S_ISDIR(status.st_mode) else _info(status)
 
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:
         parents = set()
@@ -178,9 +178,9 @@ class LocalStore(Store):
 
     def open(self, path: str, mode: str, guard: Guard = nullcontext) -> IO[bytes]:
         if mode == "rb":
-            with _not_a_file(path):
+            with _missing_if_not_file(path):
                 return open(path, "rb", opener=open_file)
-        return cast("IO[bytes]", _WholeFile(path, guard))
+        return cast("IO[bytes]", _AtomicFile(path, guard))
 
     def makedirs(self, path: str) -> None:
         os.makedirs(path, exist_ok=True)
@@ -209,8 +209,8 @@ class LocalStore(Store):
         return True
 
 
-class _WholeFile:
-    """A file being written that appears under its name only when closed without an error."""
+class _AtomicFile:
+    """A file that appears under its name only when it is closed without an error."""
 
     def __init__(self, path: str, guard: Guard) -> None:
         self._context = _temporary(path)
@@ -240,14 +240,14 @@ class _WholeFile:
             self.discard()
 
     def discard(self) -> None:
-        """Close without leaving anything."""
+        """Close and delete the temporary file."""
         self._file.close()
         self._context.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
 def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
-    """Open a file of our own in the node of `path`, on the same file system; it is gone afterwards unless moved."""
+    """Open a temporary file in the node of `path`, in the same file system; deleted afterwards unless moved."""
     directory = temporary_dir(node_of(path))
     name = f"{directory}/{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -264,12 +264,12 @@ def _temporary(path: str) -> Iterator[tuple[FileIO, str]]:
             os.unlink(name)
 
 
-def _with_parent(path: str, act: Callable[[], None]) -> None:
+def _with_parent(path: str, move: Callable[[], None]) -> None:
     try:
-        act()
+        move()
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        act()
+        move()
 
 
 def _write(file: FileIO, data: bytes) -> None:
@@ -287,8 +287,8 @@ def _fsync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def _leads_to(path: str, descriptor: int) -> bool:
-    """Whether `path` is the own name of what was opened by it: no part of it is a link."""
+def _is_real_path(path: str, descriptor: int) -> bool:
+    """Whether no part of `path` is a link; `descriptor` was opened by it."""
     try:
         if os.readlink(f"/proc/self/fd/{descriptor}") == path:
             return True
@@ -297,13 +297,13 @@ def _leads_to(path: str, descriptor: int) -> bool:
     return os.path.realpath(path) == path
 
 
-def _info(found: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(found.st_size, f"{found.st_mtime_ns:x}-{found.st_ino:x}")
+def _info(status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(status.st_size, f"{status.st_mtime_ns:x}-{status.st_ino:x}")
 
 
 @contextlib.contextmanager
-def _not_a_file(path: str) -> Iterator[None]:
-    """Say "missing" for what is no object: a directory, or a path through a file."""
+def _missing_if_not_file(path: str) -> Iterator[None]:
+    """Raise `FileNotFoundError` if the path is a directory, or a parent of it is a file."""
     try:
         yield
     except (IsADirectoryError, NotADirectoryError):

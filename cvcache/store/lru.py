@@ -1,7 +1,7 @@
-"""The memory tier: bytes of committed items, the most recently used ones, up to a number of bytes.
+"""The memory cache: bytes of the most recently used committed items, up to a limit.
 
-An entry is named by its commit, whose bytes never change, so it cannot be stale; and bytes cannot be changed by whoever
-gets them, so no caller's object is another one's. What is decoded is decoded again: that costs less than to copy it.
+The key of an entry contains its commit, whose bytes never change, so an entry cannot be stale. Bytes are immutable, so
+no caller can change an entry. Decoded objects are not cached: to decode again costs less than to copy.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Hashable
 
 from cvcache.errors import UsageError
 
-ENTRY_OVERHEAD = 200  # bytes that a name and its place in the table cost
+ENTRY_OVERHEAD = 200  # bytes of memory for a key and its entry
 
 
 class MemoryCache:
-    """Bytes by name, the least recently used of which make room for others. Safe to use from several threads.
+    """A cache of bytes that evicts the least recently used entries. Safe to use from several threads.
 
     Parameters
     ----------
     limit : int or str
-        Bytes that are kept at most, such as ``"4GB"`` (10⁹ each) or ``"512MiB"`` (2²⁰ each).
+        Maximum size in bytes, such as ``"4GB"`` (10⁹ each) or ``"512MiB"`` (2²⁰ each).
 
     Raises
     ------
@@ -32,42 +32,42 @@ class MemoryCache:
     def __init__(self, limit: int | str) -> None:
         self.limit = _bytes_of(limit)
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._entries: OrderedDict[Hashable, bytes] = OrderedDict()
         self._size = 0
 
     @property
     def size(self) -> int:
-        """Bytes that are kept now."""
+        """Size in bytes, with the overhead of the entries."""
         return self._size
 
-    def get(self, name: Hashable) -> bytes | None:
-        """Return what is kept under `name`, or None."""
+    def get(self, key: Hashable) -> bytes | None:
+        """Return the bytes of `key`, or None."""
         with self._lock:
-            found = self._kept.get(name)
-            if found is not None:
-                self._kept.move_to_end(name)
-            return found
+            data = self._entries.get(key)
+            if data is not None:
+                self._entries.move_to_end(key)
+            return data
 
-    def put(self, name: Hashable, data: bytes) -> None:
-        """Keep `data` under `name`, unless it alone is over the limit."""
+    def put(self, key: Hashable, data: bytes) -> None:
+        """Store `data` under `key`, unless it alone is over the limit."""
         size = len(data) + ENTRY_OVERHEAD
         if size > self.limit:
             return
         with self._lock:
-            if name in self._kept:
+            if key in self._entries:
                 return
-            self._kept[name] = data
+            self._entries[key] = data
             self._size += size
             while self._size > self.limit:
-                _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest) + ENTRY_OVERHEAD
+                _, evicted = self._entries.popitem(last=False)
+                self._size -= len(evicted) + ENTRY_OVERHEAD
 
     def __repr__(self) -> str:
         return f"Ram({self.limit})"
 
 
 def _bytes_of(limit: object) -> int:
-    """Return a number of bytes from what a person writes."""
+    """Return the number of bytes for a limit such as ``"4GB"``."""
     if isinstance(limit, str):
         from dask.utils import parse_bytes
 

@@ -1,4 +1,4 @@
-"""``memory://``: fsspec's dictionary in this process, exact among its threads and invisible beyond them."""
+"""``memory://``: the dictionary of fsspec in this process; safe among threads, invisible to other processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MemoryStore(Store):
                 self.put(path, data)
             return self.get(path) == data
 
-    def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - all of it is at hand
+    def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - the listing is complete anyway
         files: dict[str, ObjectInfo] = {}
         dirs: set[str] = set()
         for name, info in self.find(path).items():

@@ -1,7 +1,7 @@
-"""What a URL, a node name and an item name may be, and which entry of a directory is which.
+"""Valid names of nodes and items, and which directory entries are nodes or items.
 
-Pure: no I/O. Every rule here exists because some store, or some person's home directory, was
-harmed by its absence; docs/explanation/hazards.md lists them.
+Pure: no I/O. Every rule is there because without it a store, or a home directory, was harmed;
+docs/explanation/hazards.md lists the cases.
 """
 
 from __future__ import annotations
@@ -25,69 +25,69 @@ _WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lp
 
 
 def node_path(location: Location) -> str:
-    """Return the full key of a node at `location`; a local path as relative as it is, and with its leading ``~/``.
+    """Return the full key of a node at `location`; a local path stays relative, and keeps its leading ``~/``.
 
     Raises
     ------
     InvalidName
-        No store may be opened for it, it is the root of one, or it has a segment some store does not keep: an empty
-        one, ``.`` or ``..``, a name of an item above it.
+        If no store may be opened for it, if it is the root of a store, or if a segment is invalid: empty, ``.``,
+        ``..``, or the name of an item above the node.
     """
-    shown, path = location.checked().url, location.path.rstrip("/")  # a URL that was checked holds no secret
+    url, path = location.checked().url, location.path.rstrip("/")  # a URL that was checked holds no secret
     if location.scheme == "file":
-        shown = location.shown
-        path = _local_path(path, shown)
+        url = location.redacted_url
+        path = _local_path(path, url)
         if not path and location.path:
             return "/"
     elif "/" not in path and (location.scheme != "memory" or not path):
-        msg = f"{shown!r} is the root of a store, which is nobody's node; give a directory in it"
+        msg = f"{url!r} is the root of a store, which is nobody's node; give a directory in it"
         raise InvalidName(msg)
     if path in {"", ".", "..", "~"}:
-        msg = f"{shown!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
+        msg = f"{url!r} names no directory of its own; give a path below it, such as 'cvcache-run1'"
         raise InvalidName(msg)
-    *above, name = path.lstrip("/").split("/")
-    for segment in [*above, name]:
+    *parents, name = path.lstrip("/").split("/")
+    for segment in [*parents, name]:
         if segment in {"", ".", ".."}:
-            msg = f"{shown!r} has the segment {segment!r}, which stores read differently; write the path out"
+            msg = f"{url!r} has the segment {segment!r}, which stores read differently; write the path out"
             raise InvalidName(msg)
-        if fault := _unkeepable(segment):
-            msg = f"{shown[:80]!r} has the segment {segment[:80]!r}, which {fault}"
+        if fault := _segment_fault(segment):
+            msg = f"{url[:80]!r} has the segment {segment[:80]!r}, which {fault}"
             raise InvalidName(msg)
-    for segment in above:
+    for segment in parents:
         if is_leaf(segment):
-            msg = f"{shown!r} lies inside {segment!r}, which is an item or cvcache's own; choose a directory outside it"
+            msg = f"{url!r} lies inside {segment!r}, which is an item or cvcache's own; choose a directory outside it"
             raise InvalidName(msg)
-    return check_key(path.removesuffix(name) + check_node_name(name, shown), shown)
+    return check_key(path.removesuffix(name) + check_node_name(name, url), url)
 
 
-def _local_path(path: str, shown: str) -> str:
+def _local_path(path: str, url: str) -> str:
     if _ONE_SLASH.match(path):
-        msg = f"{shown!r} is a URL with one slash too few, or a path: write '://', or './' before it"
+        msg = f"{url!r} is a URL with one slash too few, or a path: write '://', or './' before it"
         raise InvalidName(msg)
     if _DRIVE.match(path):
-        msg = f"{shown!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
+        msg = f"{url!r} is a drive path; drives cannot be told from nodes here, so give a directory with a POSIX path"
         raise InvalidName(msg)
     return path[2:] if path.startswith("./") and path[2] != "/" else path
 
 
-def check_key(path: str, shown: str) -> str:
-    """Return `path`, or raise `InvalidName` if its UTF-8 form is longer than any store surely keeps."""
+def check_key(path: str, url: str) -> str:
+    """Return `path`; raise `InvalidName` if its UTF-8 form is longer than `MAX_KEY_BYTES`, which all stores accept."""
     size = len(path.encode("utf-8", "surrogatepass"))
     if size > MAX_KEY_BYTES:
-        msg = f"{shown[:80]!r}... is {size} bytes long; over {MAX_KEY_BYTES} some stores fail, so use shorter names"
+        msg = f"{url[:80]!r}... is {size} bytes long; over {MAX_KEY_BYTES} some stores fail, so use shorter names"
         raise InvalidName(msg)
     return path
 
 
-def check_node_name(name: str, shown: str | None = None) -> str:
-    """Return `name` in Unicode normal form C if a node may be called so.
+def check_node_name(name: str, url: str | None = None) -> str:
+    """Return the node name `name` in Unicode normal form C.
 
     Raises
     ------
     InvalidName
-        Says which character or ending is refused.
+        If it is no valid name; the message says why.
     """
-    name = _check_segment(name, "node", shown)
+    name = _check_segment(name, "node", url)
     if is_item_dir(name):
         msg = f"node name {name!r} ends like a directory item; drop the {name[name.rindex('.') :]!r}"
         raise InvalidName(msg)
@@ -100,28 +100,28 @@ def check_node_name(name: str, shown: str | None = None) -> str:
 
 
 def check_item_name(name: str) -> str:
-    """Return `name` in Unicode normal form C if an item may be called so; raise `InvalidName` otherwise."""
+    """Return the item name `name` in Unicode normal form C; raise `InvalidName` if it is not valid."""
     return _check_segment(name, "item", None)
 
 
-def _check_segment(name: object, what: str, shown: str | None) -> str:
+def _check_segment(name: object, what: str, url: str | None) -> str:
     if not isinstance(name, str):
         msg = f"a {what} name is text, not {type(name).__name__}"
         raise InvalidName(msg)
-    reason = _segment_fault(name)
+    reason = _name_fault(name)
     if reason:
-        where = f" in {shown!r}" if shown and shown != name else ""
+        where = f" in {url!r}" if url and url != name else ""
         msg = f"{what} name {name[:80]!r}{where} {reason}"
         raise InvalidName(msg)
     return unicodedata.normalize("NFC", name)
 
 
 @functools.lru_cache(4096)
-def _segment_fault(name: str) -> str | None:
-    """Say why no node or item can have this name; None if one can."""
+def _name_fault(name: str) -> str | None:
+    """Return why this is no name for a node or an item; None if it is one."""
     if name in {"", ".", ".."}:
         return "is no name"
-    if fault := _unkeepable(name):
+    if fault := _segment_fault(name):
         return fault
     if name != name.strip() or name.endswith("."):
         return "begins or ends with a space, or ends with a dot, which some file systems drop"
@@ -134,8 +134,8 @@ def _segment_fault(name: str) -> str | None:
     return None
 
 
-def _unkeepable(segment: str) -> str | None:
-    """Say why some store cannot keep `segment`, be it a name of ours or a directory above; None if all can."""
+def _segment_fault(segment: str) -> str | None:
+    """Return why some store does not accept `segment` in a key, also as a parent directory; None if all do."""
     if "/" in segment or "\\" in segment:
         return "holds a path separator; one name is one level"
     if any(unicodedata.category(c) in {"Cc", "Cs"} for c in segment):
@@ -146,12 +146,12 @@ def _unkeepable(segment: str) -> str | None:
 
 
 def item_names(files: Iterable[str], dirs: Iterable[str]) -> tuple[str, ...]:
-    """Return which entries of one level are items, sorted."""
+    """Return the entries of one level that are items, sorted."""
     return tuple(sorted([*files, *(d for d in dirs if is_item_dir(d))]))
 
 
 def child_names(dirs: Iterable[str]) -> tuple[str, ...]:
-    """Return which directories of one level are child nodes, sorted; one that no node may be called is foreign."""
+    """Return the directories of one level that are child nodes, sorted; one with an invalid node name is foreign."""
     return tuple(sorted(name for name in dirs if _is_node_name(name)))
 
 

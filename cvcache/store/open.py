@@ -1,4 +1,4 @@
-"""From a URL to the store that keeps it. This package alone imports fsspec, and only when a store is opened."""
+"""From a URL to its store. fsspec is imported only when a store is opened."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def resolve_node(where: object) -> tuple[str, str, dict[str, Any]]:
     Raises
     ------
     InvalidName
-        For a spelling no store keeps, and for the places that must never be a node: the root of a
-        file system, a mount point, the home or the current directory and what lies above them.
+        If a store does not accept the spelling, or if it must never be a node: the root of a file
+        system, a mount point, the home directory, the current directory and their parents.
     """
     text, options = url_and_options(where)
     location = parse_url(text)
@@ -29,15 +29,15 @@ def resolve_node(where: object) -> tuple[str, str, dict[str, Any]]:
 
 
 def _absolute(path: str) -> str:
-    """Return the one absolute spelling of a local path: links above its last component followed, that one not."""
+    """Return the absolute path; links in its parent are resolved, a link at its end is not."""
     if path == "~" or path.startswith("~/"):
         path = os.path.expanduser(path)
     path = os.path.abspath(path)
     parent, name = os.path.split(path)
     path = os.path.join(os.path.realpath(parent), name)
     home = os.path.realpath(os.path.expanduser("~"))
-    for place, what in ((home, "the home directory"), (os.getcwd(), "the current directory")):
-        if place == path or place.startswith(path.rstrip("/") + "/"):
+    for directory, what in ((home, "the home directory"), (os.getcwd(), "the current directory")):
+        if directory == path or directory.startswith(path.rstrip("/") + "/"):
             msg = f"{path!r} is {what} or lies above it; give a directory of its own, such as {path + '/cvcache'!r}"
             raise InvalidName(msg)
     if os.path.ismount(path):
@@ -47,15 +47,15 @@ def _absolute(path: str) -> str:
 
 
 def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = RETRIES) -> Store:
-    """Return the store for `scheme`, the same one for the same options in this process.
+    """Return the store for `scheme`; in one process the same store for the same options.
 
-    `path` names the bucket: a handle that crossed a pickle has no options (they may hold secrets) and
-    takes those this process used there last.
+    `path` gives the bucket: an unpickled handle has no options (they may contain secrets) and uses those
+    that this process used last for the bucket.
     """
-    return cached_store(scheme, path, options, lambda: _kind(scheme, options).create(scheme, options, retries))
+    return cached_store(scheme, path, options, lambda: _store_class(scheme, options).create(scheme, options, retries))
 
 
-def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
+def _store_class(scheme: str, options: Mapping[str, Any]) -> type[Store]:
     if scheme in {"file", "memory"} and options:
         msg = f"{scheme} paths take no storage options; {', '.join(sorted(options))} is for a bucket"
         raise UnknownOption(msg)
@@ -82,7 +82,7 @@ def _kind(scheme: str, options: Mapping[str, Any]) -> type[Store]:
 
 
 def parse_storage_option(text: str) -> Any:
-    """Return the value of a storage option as people type it: what is JSON as that, anything else as it stands."""
+    """Return the value of a storage option that a person typed: JSON is parsed, any other text stays text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

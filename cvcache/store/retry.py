@@ -1,4 +1,4 @@
-"""What a failed request meant: try again, lost a race, not allowed, or not there."""
+"""Classifying failed requests: transient, already exists, access denied. And retries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCred
 
 
 MAX_RETRY_SECONDS = 30.0
-"""Seconds after which a request is not sent again: the libraries below have tried all that time themselves."""
+"""A request that has failed for so many seconds is not sent again: the library has retried it all that time."""
 
 
 def http_status(error: BaseException) -> int | None:
-    """Return the HTTP status behind an error of s3fs, gcsfs or what they stand on; None if it has none."""
+    """Return the HTTP status of an error of s3fs, gcsfs or their libraries; None if it has none."""
     for candidate in (error, error.__cause__):
         response = getattr(candidate, "response", None)
         if isinstance(response, dict):
@@ -45,12 +45,12 @@ def http_status(error: BaseException) -> int | None:
 
 
 def is_already_exists(error: BaseException) -> bool:
-    """Whether a conditional create was answered "it exists"; three libraries spell it in three ways."""
+    """Whether a conditional create failed because the object exists; libraries report it in three ways."""
     return isinstance(error, FileExistsError) or http_status(error) == 412  # noqa: PLR2004 - Precondition Failed
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed when sent again."""
+    """Whether the same request may succeed if it is sent again."""
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)):
         return False
     status = http_status(error)
@@ -64,7 +64,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_access_denied(error: BaseException) -> bool:
-    """Whether the store refused for want of a right or of credentials."""
+    """Whether the store denied the request: no permission or no credentials."""
     if isinstance(error, PermissionError) or http_status(error) in {401, 403}:
         return True
     if any(cls.__name__ in _NO_CREDENTIALS for cls in type(error).__mro__):
@@ -73,13 +73,13 @@ def is_access_denied(error: BaseException) -> bool:
 
 
 def call_with_retries(call: Callable[[], T], retries: int, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Return what `call` returns; one that fails in passing is sent again up to `retries` times, ever later."""
-    began = time.monotonic()
+    """Return ``call()``; after a transient error call again, up to `retries` times, with growing delays."""
+    started = time.monotonic()
     for attempt in range(retries):
         try:
             return call()
         except Exception as error:
-            if not is_transient(error) or time.monotonic() - began > MAX_RETRY_SECONDS:
+            if not is_transient(error) or time.monotonic() - started > MAX_RETRY_SECONDS:
                 raise
         sleep(min(0.1 * 2**attempt, 5.0))
     return call()

@@ -1,4 +1,4 @@
-"""S3 and what speaks like it: the general bucket store with each verb as exactly one kind of request."""
+"""S3 and compatible stores: the bucket store, with exactly one kind of request for each method."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class S3Store(BucketStore):
 
     scheme: ClassVar[str] = "s3"
 
-    def _tuned(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Open as many connections as there may be requests, unless told otherwise: botocore's default is 10."""
+    def _client_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Set the size of the connection pool to `CONCURRENCY`, unless given: the default of botocore is 10."""
         return {"config_kwargs": {"max_pool_connections": CONCURRENCY, **(options.get("config_kwargs") or {})}}
 
     def _get(self, path: str, start: int | None, end: int | None) -> bytes:
@@ -45,8 +45,8 @@ class S3Store(BucketStore):
 
     def _stat(self, path: str) -> ObjectInfo | None:
         bucket, key = split_bucket(path)
-        found = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
-        return ObjectInfo(found["ContentLength"], found["ETag"].strip('"'), str(found.get("LastModified", "")))
+        head = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+        return ObjectInfo(head["ContentLength"], head["ETag"].strip('"'), str(head.get("LastModified", "")))
 
     def delete(self, paths: Iterable[str], within: str | None = None) -> None:  # noqa: ARG002 - it has no directories
         keys = iter(sorted(paths))
@@ -54,9 +54,9 @@ class S3Store(BucketStore):
             self._call(batch[0], functools.partial(self._delete_batch, batch))
 
     def _delete_batch(self, batch: list[str]) -> None:
-        doomed = {"Objects": [{"Key": split_bucket(path)[1]} for path in batch], "Quiet": True}
-        answer = self._fs.call_s3("delete_objects", Bucket=split_bucket(batch[0])[0], Delete=doomed)
-        if failed := answer.get("Errors"):
-            first = failed[0]
-            msg = f"{len(failed)} of {len(batch)} objects stay, first {first.get('Key')!r}: {first.get('Message')}"
+        request = {"Objects": [{"Key": split_bucket(path)[1]} for path in batch], "Quiet": True}
+        reply = self._fs.call_s3("delete_objects", Bucket=split_bucket(batch[0])[0], Delete=request)
+        if errors := reply.get("Errors"):
+            first = errors[0]
+            msg = f"{len(errors)} of {len(batch)} objects stay, first {first.get('Key')!r}: {first.get('Message')}"
             raise PermissionError(msg) if first.get("Code") == "AccessDenied" else OSError(msg)

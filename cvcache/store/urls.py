@@ -1,4 +1,4 @@
-"""What a URL or path says by its spelling alone. What may be a node is for `cvcache.store.names` to say."""
+"""Parsing of URLs and paths, without I/O. Whether a node may be there is checked in `cvcache.store.names`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _SECRET = re.compile(
     r"[?&](x-amz-|x-goog-|awsaccesskeyid=|[\w-]*(sig|signature|token|secret|password|key)=)", re.IGNORECASE
 )
 _USER = re.compile(r"(?!arn:)[^/:@]+:[^@]*@|[^/@]*@")
-"""Who and with which password, before the bucket; a secret key may hold slashes, the name of an access point colons."""
+"""User name and password before the bucket; a secret key may contain slashes, the name of an access point colons."""
 
 
 class Location(NamedTuple):
-    """Where a URL leads.
+    """A parsed URL or path.
 
     Attributes
     ----------
     scheme : str
-        In the one spelling all processes share; ``"file"`` for a path.
+        The canonical spelling, such as ``"gs"`` for ``"gcs"``; ``"file"`` for a path.
     path : str
-        All that follows: the bucket or host and the key, without slashes before them; a local path as it is spelled.
+        Bucket or host and key, without leading slashes; a local path as it was given.
     url : str
-        As it was given, which may be with a secret.
+        As it was given; it may contain a secret.
     """
 
     scheme: str
@@ -40,32 +40,34 @@ class Location(NamedTuple):
         return self.path.partition("/")[0]
 
     @property
-    def shown(self) -> str:
+    def redacted_url(self) -> str:
         """The URL without secrets, for messages and logs."""
         return redact_url(self.url)
 
     def checked(self) -> Location:
-        """Return this location; `InvalidName` if no store may be opened for it: chained, with a secret, on the web."""
+        """Return this location; `InvalidName` if it is a chained URL, contains a secret or is on a web server."""
         if "::" in self.url:
-            msg = f"{self.shown!r} chains file systems; give the URL of the one store that keeps it"
+            msg = f"{self.redacted_url!r} chains file systems; give the URL of the one store that keeps it"
             raise InvalidName(msg)
-        if self.scheme != "file" and self.shown != self.url:
+        if self.scheme != "file" and self.redacted_url != self.url:
             msg = (
-                f"{self.shown!r} holds a secret, which records, links and logs would show; pass it as a storage option "
-                "or by the environment"
+                f"{self.redacted_url!r} holds a secret, which records, links and logs would show; "
+                "pass it as a storage option or by the environment"
             )
             raise InvalidName(msg)
         if self.scheme in {"http", "https"}:
-            msg = f"{self.shown!r} is on a web server, which is no store; give the bucket's own URL (s3://, gs://)"
+            msg = (
+                f"{self.redacted_url!r} is on a web server, which is no store; give the bucket's own URL (s3://, gs://)"
+            )
             raise InvalidName(msg)
         return self
 
     def __repr__(self) -> str:
-        return f"Location({self.shown!r})"
+        return f"Location({self.redacted_url!r})"
 
 
 def parse_url(url: object) -> Location:
-    """Split a URL or path; `InvalidName` if it is no text."""
+    """Return the parsed URL or path; `InvalidName` if it is no str."""
     if not isinstance(url, str):
         msg = f"a URL is text or a path, not {type(url).__name__}; pass it as a str or os.PathLike"
         raise InvalidName(msg)
@@ -77,7 +79,7 @@ def parse_url(url: object) -> Location:
 
 
 def url_and_options(where: Any) -> tuple[Any, dict[str, Any]]:
-    """Return an os.PathLike or UPath as text, and its storage options; anything else as it is."""
+    """Return an os.PathLike or UPath as str, and its storage options; any other object unchanged."""
     if hasattr(where, "storage_options") and hasattr(where, "protocol"):
         return str(where), dict(where.storage_options)
     return os.fspath(where) if isinstance(where, os.PathLike) else where, {}
@@ -87,7 +89,7 @@ def redact_url(url: str) -> str:
     """Return `url` without user name, password and query, for messages and logs."""
     scheme, colon, rest = url.partition(":")
     slashes = rest[: len(rest) - len(rest.lstrip("/"))]
-    if slashes and (user := _USER.match(rest, len(slashes))):
-        url = scheme + colon + slashes + rest[user.end() :]
-    secret = _SECRET.search(url)
-    return url[: secret.start()].partition("?")[0] if secret else url
+    if slashes and (user_match := _USER.match(rest, len(slashes))):
+        url = scheme + colon + slashes + rest[user_match.end() :]
+    secret_match = _SECRET.search(url)
+    return url[: secret_match.start()].partition("?")[0] if secret_match else url

@@ -44,12 +44,12 @@ def locate(where: object, options: Mapping[str, Any] | None = None) -> Location:
     bare, slices = split_slices(text)
     parsed = parse_url(bare).checked()
     if _CONTROL.search(bare) or not bare:
-        msg = f"{parsed.shown!r} is no place of an image: it is empty or has control characters"
+        msg = f"{parsed.redacted_url!r} is no place of an image: it is empty or has control characters"
         raise InvalidName(f"{msg}; give the URL of one image or file")
     path = os.path.realpath(os.path.expanduser(parsed.path)) if parsed.scheme == "file" else parsed.path.rstrip("/")
     if parsed.scheme != "file" and ("/" not in path or {".", "..", ""} & set(path.split("/"))):
-        msg = f"{parsed.shown!r} names no image and no file in a bucket; give its whole URL, without '.', '..' and '//'"
-        raise InvalidName(msg)
+        msg = f"{parsed.redacted_url!r} names no image and no file in a bucket"
+        raise InvalidName(f"{msg}; give its whole URL, without '.', '..' and '//'")
     store = open_store(parsed.scheme, path, {**carried, **(options or {})})
     query = "" if slices is None else f"?slices={format_slices(slices)}"
     return Location(store, path, store.url(path) + query, slices)

@@ -130,7 +130,9 @@ def _remote_stat(url: str, options: Mapping[str, Any]) -> dict[str, CanonicalJso
     except Exception as error:  # noqa: BLE001 - the libraries below share no base class
         # only the type of the error, as its text may contain a secret
         logger.warning(
-            "%s counts in a key by its text alone: nobody could be asked (%s)", location.shown, type(error).__name__
+            "%s counts in a key by its text alone: nobody could be asked (%s)",
+            location.redacted_url,
+            type(error).__name__,
         )
         _unreachable_until[host] = time.monotonic() + RETRY_AFTER_SECONDS
         return None
@@ -141,7 +143,7 @@ def _store_stat(location: Location, options: Mapping[str, Any]) -> dict[str, Can
 
     path = location.path
     if "/" not in path or {"", ".", ".."} & set(path.split("/")):
-        raise InvalidName(location.shown)
+        raise InvalidName(location.redacted_url)
     store = open_store(location.scheme, path, options)
     for name in METADATA_FILES if path.endswith(".zarr") else ("",):
         info = store.stat(f"{path}/{name}".rstrip("/"))
