@@ -52,23 +52,25 @@ class CacheDir(NodeItems):
         self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
     ) -> CacheDir:
         """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        request = init.request_for(
+        node_request = init.request_for(
             self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
         )
         if (planner := init.current_planner()) is not None:
-            return planner.open_node(self, request)  # type: ignore[no-any-return]  # a CacheDir, unknown to init
+            return planner.open_node(self, node_request)  # type: ignore[no-any-return]  # a CacheDir, unknown to init
         node: CacheDir = self
-        while isinstance(result := node._obtain(request), Sibling):
-            node = node.sibling(init.read_sibling_name(node.store, node.location, request))
+        while isinstance(result := node._obtain(node_request), Sibling):
+            node = node.sibling(init.read_sibling_name(node.store, node.location, node_request))
         return result
 
-    def _obtain(self, request: NodeRequest) -> CacheDir | Sibling:
+    def _obtain(self, node_request: NodeRequest) -> CacheDir | Sibling:
         """Return the node, committed or open for writing; `Sibling` if the result belongs into a sibling."""
-        result = obtain_node(self.store, self._path, request, self.policy, lambda: self.find_result_for(request))
+        result = obtain_node(
+            self.store, self._path, node_request, self.policy, lambda: self.find_result_for(node_request)
+        )
         # the result of another tree is copied if the user wants it, and if this tree has a record of its own: a later
         # handle would read that one first
-        if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(request)):
-            other, result = result, obtain_node(self.store, self._path, request, self.policy)
+        if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(node_request)):
+            other, result = result, obtain_node(self.store, self._path, node_request, self.policy)
             if isinstance(result, Attempt):
                 result = copy_node.copy_items_into(result, other)
             elif isinstance(result, Sibling):  # the result in this tree has another key and stays
@@ -86,13 +88,15 @@ class CacheDir(NodeItems):
         node._attempt = result  # noqa: SLF001 - the same class
         return node
 
-    def _has_own_record(self, request: NodeRequest) -> bool:
+    def _has_own_record(self, node_request: NodeRequest) -> bool:
         """Whether this tree has a record of the node that a result of another tree would have to follow."""
-        return request.request.on_stale is not OnStale.NEW and read_newest_record(self.store, self._path) is not None
+        return (
+            node_request.request.on_stale is not OnStale.NEW and read_newest_record(self.store, self._path) is not None
+        )
 
-    def find_result_for(self, request: NodeRequest) -> CacheDir | None:
-        """Return the same node in one of the `also` trees whose result fulfils `request`; one LIST and one GET each."""
-        return None if request.request.force else self.find_in_other_trees(request.request.digest)
+    def find_result_for(self, node_request: NodeRequest) -> CacheDir | None:
+        """Return the same node in one of the `also` trees with a result that fits; one LIST and one GET each."""
+        return None if node_request.request.force else self.find_in_other_trees(node_request.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""

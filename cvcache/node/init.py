@@ -26,8 +26,8 @@ class _Node(Protocol):
 class Planner(Protocol):
     """Answers requests for nodes in place of the protocol, and computes nothing."""
 
-    def open_node(self, node: Any, request: NodeRequest) -> Any:
-        """Return a stand-in for `node` as `request` would open it."""
+    def open_node(self, node: Any, node_request: NodeRequest) -> Any:
+        """Return a stand-in for `node` as `node_request` would open it."""
 
     def has_opened(self, node: Any) -> bool:
         """Whether `node` would be open for writing."""
@@ -144,20 +144,20 @@ def resolve_relative(path: str, relative: str) -> str | None:
     return None if outside else "/".join([*base, relative] if relative else base)
 
 
-def read_sibling_name(store: Store, path: str, request: NodeRequest) -> str:
-    """Return the name of the sibling that holds the result for the key of `request`; one LIST and one GET."""
+def read_sibling_name(store: Store, path: str, node_request: NodeRequest) -> str:
+    """Return the name of the sibling that holds the result for the key of `node_request`; one LIST and one GET."""
     newest = read_newest_record(store, path)
-    return sibling_name(path.rpartition("/")[2], newest.key if newest else None, request)
+    return sibling_name(path.rpartition("/")[2], newest.key if newest else None, node_request)
 
 
-def sibling_name(name: str, key: Any, request: NodeRequest) -> str:
-    """Return the name of a sibling of the node `name` with `key`: that name and how the key of `request` differs."""
-    differences = list(_differences(key, request.key, ""))
+def sibling_name(name: str, key: Any, node_request: NodeRequest) -> str:
+    """Return the name of a sibling of the node `name` with `key`: its name and the difference of the keys."""
+    differences = list(_differences(key, node_request.key, ""))
     label = ",".join(f"{parameter}={value}" for parameter, value in differences if value is not None)
     complete = differences and all(value is not None for _, value in differences) and len(label) <= _MAX_LABEL_LENGTH
     # a name in mixed case could differ from another one by case alone
     usable = complete and label == label.casefold() and "/" not in label
-    fallback = (request.request.digest or "")[:8]
+    fallback = (node_request.request.digest or "")[:8]
     try:
         return check_node_name(f"{name},{label if usable else fallback}")
     except InvalidName:

@@ -86,10 +86,10 @@ def _open_copy(node: CacheDir, target: CacheDir, *, whole: bool) -> Attempt | No
     record = node.record()
     if record is None:
         return None
-    request = NodeRequest(
+    node_request = NodeRequest(
         Request(record.digest if whole else None, force=True),
         record.key if whole else None,
         lambda: Sources(record.inputs),
     )
-    result = obtain_node(target.store, target.location, request, target.policy)
+    result = obtain_node(target.store, target.location, node_request, target.policy)
     return result if isinstance(result, Attempt) else None

@@ -115,29 +115,29 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.ended = f"{where}{error}"
         return True
 
-    def open_node(self, node: CacheDir, request: NodeRequest) -> CacheDir:
+    def open_node(self, node: CacheDir, node_request: NodeRequest) -> CacheDir:
         """Return the committed node, or a planned one in place of the result it would get."""
         if node.url in self._planned:
-            return self._open_again(self._planned[node.url], request)
+            return self._open_again(self._planned[node.url], node_request)
         if not node.is_persistent:
-            return self._compute(node, request, "compute", ["nothing is kept without a cache"], None)
+            return self._compute(node, node_request, "compute", ["nothing is kept without a cache"], None)
         observation = observe_node(node.store, node.location, LeaseWatch(node.policy))
-        decision = decide(observation, request.request._replace(wait=True))
+        decision = decide(observation, node_request.request._replace(wait=True))
         url, record = node.url, observation.record
         match decision:
             case Use():
                 return self._read(node.pinned_to(cast("Record", record)))
             case Sibling():
-                name = init.read_sibling_name(node.store, node.location, request)
-                return self.open_node(node.sibling(name), request)
+                name = init.read_sibling_name(node.store, node.location, node_request)
+                return self.open_node(node.sibling(name), node_request)
             case Refuse():
-                raise decision.error(refusal_message(url, observation, decision.error, request))
+                raise decision.error(refusal_message(url, observation, decision.error, node_request))
             case Wait():
-                return self._compute(node, request, "wait", [describe_owner(record)] if record else [], record)
-        if (other := node.find_result_for(request)) is not None:
+                return self._compute(node, node_request, "wait", [describe_owner(record)] if record else [], record)
+        if (other := node.find_result_for(node_request)) is not None:
             return self._read(node.with_result_of(other))
-        why = claim_reasons(observation, request)
-        return self._compute(node, request, "compute", why, record)
+        why = claim_reasons(observation, node_request)
+        return self._compute(node, node_request, "compute", why, record)
 
     def has_opened(self, node: CacheDir) -> bool:
         """Whether `node` would be open for writing."""
@@ -147,22 +147,24 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.rows.append(Planned(node.result_url, "read"))
         return node
 
-    def _open_again(self, planned: PlannedNode, request: NodeRequest) -> CacheDir:
+    def _open_again(self, planned: PlannedNode, node_request: NodeRequest) -> CacheDir:
         """Return the answer for a node that is in this plan already."""
-        same = request.request.digest in {None, planned.digest}
-        if same and not request.request.force:
+        same = node_request.request.digest in {None, planned.digest}
+        if same and not node_request.request.force:
             return planned
-        if not same and request.request.on_stale is OnStale.NEW:
-            return self.open_node(planned.sibling(init.sibling_name(planned.name, planned.key, request)), request)
-        why = key_differences(planned.key, request.key) or ["forced"]
-        return self._compute(planned, request, "compute", why, None)
+        if not same and node_request.request.on_stale is OnStale.NEW:
+            return self.open_node(
+                planned.sibling(init.sibling_name(planned.name, planned.key, node_request)), node_request
+            )
+        why = key_differences(planned.key, node_request.key) or ["forced"]
+        return self._compute(planned, node_request, "compute", why, None)
 
     def _compute(
-        self, node: CacheDir, request: NodeRequest, action: str, why: list[str], old: Record | None
+        self, node: CacheDir, node_request: NodeRequest, action: str, why: list[str], previous: Record | None
     ) -> PlannedNode:
-        seconds = old.duration if old is not None and old.state == "committed" else None
+        seconds = previous.duration if previous is not None and previous.state == "committed" else None
         self.rows.append(Planned(node.url, action, tuple(why), seconds))
-        self._planned[node.url] = planned = PlannedNode.for_request(node, request, tuple(why), old)
+        self._planned[node.url] = planned = PlannedNode.for_request(node, node_request, tuple(why), previous)
         return planned
 
 
@@ -208,8 +210,10 @@ class PlannedNode(CacheDir):
     """A node that would be computed: it has a version for the keys of other nodes, and no items."""
 
     @classmethod
-    def for_request(cls, node: CacheDir, request: NodeRequest, why: tuple[str, ...], old: Record | None) -> PlannedNode:
-        """Return the committed node that `request` would make of `node`."""
+    def for_request(
+        cls, node: CacheDir, node_request: NodeRequest, why: tuple[str, ...], previous: Record | None
+    ) -> PlannedNode:
+        """Return the committed node that `node_request` would make of `node`."""
         attempt = new_id()
         planned = cls(node._context, node.location, cast("tuple[PlannedNode, ...]", node._also))  # noqa: SLF001 - the same class
         planned._record = Record(
@@ -219,10 +223,10 @@ class PlannedNode(CacheDir):
             attempt=attempt,
             nonce=attempt,
             time=utc_timestamp(),
-            key=request.key,
-            digest=request.request.digest,
-            version=version_of(request, attempt, old),
-            inputs=request.sources().inputs,
+            key=node_request.key,
+            digest=node_request.request.digest,
+            version=version_of(node_request, attempt, previous),
+            inputs=node_request.sources().inputs,
             items={},
             reason=why,
         )
