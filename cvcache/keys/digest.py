@@ -34,20 +34,20 @@ class Canonical:
 
     Parameters
     ----------
-    form : JSON-able
+    value : JSON-able
         For example ``{"$item": "raw.ome.zarr", "version": "3f2a"}``, which the hook of an Item returns.
     """
 
-    __slots__ = ("_serialized", "form")
+    __slots__ = ("_serialized", "value")
 
-    def __init__(self, form: CanonicalJson) -> None:
-        self.form = form
+    def __init__(self, value: CanonicalJson) -> None:
+        self.value = value
         self._serialized: tuple[bytes, int] | None = None
 
     def copy(self) -> tuple[CanonicalJson, int]:
         """Return a copy of the JSON, which the caller may change, and its size in bytes."""
         if self._serialized is None:
-            text = dumps(self.form)
+            text = dumps(self.value)
             self._serialized = marshal.dumps(json.loads(text)), len(text.encode())
         data, size = self._serialized
         return marshal.loads(data), size  # noqa: S302 - dumped above

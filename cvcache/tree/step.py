@@ -183,7 +183,7 @@ class Step(Generic[R]):
         key: dict[str, Any] = {"step": self._name, "args": arguments}
         if self._version is None:
             code = canonical_code(getattr(self._function, "__func__", self._function))  # an instance is an argument
-            if self._code.form != code:
+            if self._code.value != code:
                 self._code = Canonical(code)
             key["code"] = self._code
         else:

@@ -71,9 +71,9 @@ def lineage(collection: Any) -> CanonicalJson:
         if hasattr(type(collection), "chunks"):  # they decide the chunks of a written image
             tokens.append(graph.tokenize((collection.chunks, collection.dtype)))
     except UnkeyableValue as error:
-        where = f"layer {layer_label(graph.layer_of(graph.current_key))!r} of this dask graph"
+        layer = f"layer {layer_label(graph.layer_of(graph.current_key))!r} of this dask graph"
         way_out = "or write the array as an item first and pass the Item; what draws random numbers wants a seed"
-        raise UnkeyableValue(f"{where}: {error}; {way_out}") from error
+        raise UnkeyableValue(f"{layer}: {error}; {way_out}") from error
     return {"$dask": digest(tokens), "layers": _fold_layers(graph.layer_digests())}
 
 
@@ -111,8 +111,8 @@ class _LeafTokenizer:
     def tokenize_str(self, value: str) -> str:
         if "/" not in value and "." not in value and "\\" not in value:
             return quote(value)
-        form = canonical_local_path(value)
-        return quote(value) if type(form) is str else f"#{digest(form)}"
+        encoded = canonical_local_path(value)
+        return quote(value) if type(encoded) is str else f"#{digest(encoded)}"
 
     def tokenize(self, value: object) -> str:
         cached = self.tokens.get(id(value))
