@@ -9,10 +9,10 @@ import fractions
 import functools
 import json
 import math
+import os
 import pathlib
 import random
 import subprocess
-import sys
 import tracemalloc
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
@@ -20,13 +20,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-import lazy_loader
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interpreters import path_of_cvcache, pythons
 
-import cvcache
 from cvcache.errors import UnkeyableValue
 from cvcache.keys import Canonical, canonical_key, digest, dumps, key_differences, register_key
 from cvcache.keys.values import BLAKE3_MIN_BYTES
@@ -392,18 +391,11 @@ VALUE = """{"b": {"x", "y", "zz", (1, "q")}, "a": [1, 1.5, None, True, b"x", "é
 HEAVY = {"numpy", "dask", "zarr", "pandas", "ast", "inspect", "textwrap", "fsspec"}
 
 
-def pythons() -> list[str]:
-    versions = sorted(pathlib.Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python"))
-    return [sys.executable, *map(str, versions)]
-
-
 @pytest.mark.parametrize("python", pythons())
 def test_a_digest_is_equal_in_every_process_and_python_and_needs_nothing_heavy(
     python: str, tmp_path: pathlib.Path
 ) -> None:
-    root = pathlib.Path(cvcache.__file__).parents[1]
-    (tmp_path / "lazy_loader").symlink_to(pathlib.Path(lazy_loader.__file__).parent)
-    script = SCRIPT.format(path=[str(root), str(tmp_path)], value=VALUE, heavy=HEAVY)
+    script = SCRIPT.format(path=path_of_cvcache(tmp_path).split(os.pathsep), value=VALUE, heavy=HEAVY)
     seed = str(random.Random(python).randrange(2**32))
     run = subprocess.run(
         [python, "-S", "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from interpreters import path_of_cvcache, pythons
 
-import cvcache
 from cvcache.errors import UnkeyableValue
 from cvcache.keys import canonical_key, key_differences, register_key
 from cvcache.keys.functions import canonical_code
@@ -124,21 +124,16 @@ def test_a_script_and_the_same_module_imported_agree(load: Callable[..., Any], t
     source += "\nif __name__ == '__main__':\n    from cvcache.keys.functions.closure import canonical_code\n"
     source += "    print(canonical_code(step))\n"
     imported = canonical_code(load(pipeline=source, helpers=helpers).step)
-    root = str(Path(cvcache.__file__).parents[1])
     for python in pythons():
         run = subprocess.run(
             [python, "-S", "pipeline.py"],
             cwd=tmp_path,
-            env={"PYTHONPATH": root},
+            env={"PYTHONPATH": path_of_cvcache(tmp_path)},
             capture_output=True,
             text=True,
             check=True,
         )
         assert ast.literal_eval(run.stdout) == imported
-
-
-def pythons() -> list[str]:
-    return [sys.executable, *map(str, sorted(Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python")))]
 
 
 EVERYTHING = '''
@@ -209,14 +204,13 @@ def test_every_python_reads_the_same_code_from_the_same_source(load: Callable[..
     here = canonical_code(load(everything=EVERYTHING).step)
     assert "source" not in here
     assert {"Mode", "Params", "Grown", "cached", "later", "<lambda>", "<lambda>#2"} <= here["uses"].keys()
-    root = str(Path(cvcache.__file__).parents[1])
     script = "import everything\nfrom cvcache.keys.functions.closure import canonical_code\n"
     script += "print(canonical_code(everything.step))"
     for python in pythons():
         run = subprocess.run(
             [python, "-S", "-c", script],
             cwd=tmp_path,
-            env={"PYTHONPATH": root},
+            env={"PYTHONPATH": path_of_cvcache(tmp_path)},
             capture_output=True,
             text=True,
             check=True,
@@ -237,9 +231,9 @@ SHOWN += "print([canonical_code(part) for part in (lines, Filter, Filter.run)])"
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_a_program_on_the_command_line_has_a_source(load: Callable[..., Any], python: str) -> None:
+def test_a_program_on_the_command_line_has_a_source(load: Callable[..., Any], tmp_path: Path, python: str) -> None:
     def on_command_line(program: str) -> Any:
-        environment = {"PYTHONPATH": str(Path(cvcache.__file__).parents[1])}
+        environment = {"PYTHONPATH": path_of_cvcache(tmp_path)}
         command = [python, "-S", "-c", program + SHOWN]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
