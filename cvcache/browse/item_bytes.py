@@ -58,7 +58,7 @@ def head(row: Row, limit: int) -> Raw:
     data = _pinned(row, place, lambda: place.store.get(place.path, 0, limit + 1))
     whole = len(data) <= limit
     if whole:
-        place.check_whole(data)
+        place.check_content(data)
     if not whole or "sha256" not in place.meta:
         place.check_pin(now=True)
     return Raw(data[:limit], whole)

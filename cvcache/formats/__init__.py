@@ -1,4 +1,4 @@
-"""How bytes look: the suffix of an item's name decides how an object becomes bytes and back."""
+"""File formats of items: the suffix of an item's name selects the module that writes and reads it."""
 
 from typing import TYPE_CHECKING
 
@@ -6,22 +6,36 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.formats import csv_table, item_path, parquet, registry
-    from cvcache.formats.directory import damaged
-    from cvcache.formats.frame import difference, own_of
+    from cvcache.formats.directory import damaged_files
+    from cvcache.formats.frame import cvcache_metadata, dataframe_difference
     from cvcache.formats.item_path import ItemPath, sha256
-    from cvcache.formats.json_value import plain_values
-    from cvcache.formats.messages import check_frame, damage, need, refusal, stored_bytes, type_name
+    from cvcache.formats.json_value import json_exact
+    from cvcache.formats.messages import (
+        check_dataframe,
+        import_optional,
+        item_damaged,
+        not_reproducible,
+        stored_size,
+        type_name,
+    )
     from cvcache.formats.registry import KINDS, Format, FormatModule, find_format, register_format
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["csv_table", "item_path", "parquet", "registry"],
     submod_attrs={
-        "directory": ["damaged"],
-        "frame": ["difference", "own_of"],
+        "directory": ["damaged_files"],
+        "frame": ["dataframe_difference", "cvcache_metadata"],
         "item_path": ["ItemPath", "sha256"],
-        "json_value": ["plain_values"],
-        "messages": ["check_frame", "damage", "need", "refusal", "stored_bytes", "type_name"],
+        "json_value": ["json_exact"],
+        "messages": [
+            "check_dataframe",
+            "item_damaged",
+            "import_optional",
+            "not_reproducible",
+            "stored_size",
+            "type_name",
+        ],
         "registry": ["Format", "FormatModule", "KINDS", "find_format", "register_format"],
     },
 )

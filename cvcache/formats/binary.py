@@ -1,10 +1,10 @@
-"""Bytes as they are (``.bin``)."""
+"""Raw bytes (``.bin``)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.messages import refusal, stored_bytes, type_name
+from cvcache.formats.messages import not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
@@ -19,7 +19,7 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
         `obj` is not exactly ``bytes``.
     """
     if type(obj) is not bytes:
-        raise refusal(item, f"it is a {type_name(obj)}, not bytes", "pass bytes(obj), or choose .npy or .txt")
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not bytes", "pass bytes(obj), or choose .npy or .txt")
     item.put(obj)
     return {"kind": "file", "bytes": len(obj)}
 
@@ -31,4 +31,4 @@ def read(item: ItemPath, /) -> bytes:
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "file", "bytes": stored_bytes(item)}
+    return {"kind": "file", "bytes": stored_size(item)}

@@ -1,7 +1,7 @@
 """Several files as one item (``.dir``): a directory that another tool made, or names and their bytes.
 
-The index with the size and digest of each file lies in the item and is put last: without it nothing reads as whole that
-this format wrote. A directory that a tool wrote through ``path()`` has none, and is what its listing says.
+An index with the size and digest of each file is part of the item and is written last: a directory without it is
+incomplete. A directory that a tool wrote through ``path()`` has no index; its listing is used instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import InvalidName, ItemDamaged, UnknownFormat, UsageError
 from cvcache.formats.item_path import sha256
-from cvcache.formats.messages import damage, refusal, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, type_name
 from cvcache.store import DIRECTORY_INDEX as INDEX
 from cvcache.store import check_item_name, gather
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
 
 MAX_INDEX = 256 << 20
-"""Bytes of an index that are read; a longer one does not parse."""
+"""At most so many bytes of an index are read; a longer one does not parse."""
 
 
 class Files(Mapping[str, bytes]):
-    """The files of an item by name, such as ``"tiles/0.tif"``; each is read, and checked, when it is asked for.
+    """The files of an item by name, such as ``"tiles/0.tif"``; a file is read and checked when it is accessed.
 
     Read only; picklable; equal to a dict of the same names and bytes.
     """
@@ -41,9 +41,9 @@ class Files(Mapping[str, bytes]):
         Raises
         ------
         ItemDamaged
-            They are not those that were written, or gone.
+            The file is missing, or is not what was written.
         NodeReplaced
-            The commit they belong to is no longer the newest.
+            The commit it belongs to is no longer the newest.
         """
         size, digest = self._index[name]
         try:
@@ -67,33 +67,35 @@ class Files(Mapping[str, bytes]):
         return f"<{len(self)} files of {self._item.url}>"
 
     def size(self, name: str) -> int:
-        """Return the bytes of one file, without reading it."""
+        """Return the size of one file in bytes, without reading it."""
         return self._index[name][0]
 
     def copy_to(self, path: str | os.PathLike[str]) -> str:
-        """Copy all files to a local directory, which appears whole, and return its path; one GET a file.
+        """Copy all files to a local directory, which appears in one rename, and return its path; one GET a file.
 
         Raises
         ------
         FileExistsError
-            There is something already.
+            `path` exists.
         """
         path = os.path.abspath(os.path.expanduser(os.fspath(path)))
         if os.path.lexists(path):
             raise FileExistsError(f"{path} is there already; copy {self._item.url} to another path")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(path), prefix=".copying-") as made:
-            whole = os.path.join(made, "files")
-            os.mkdir(whole)
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(path), prefix=".copying-") as scratch:
+            staging = os.path.join(scratch, "files")
+            os.mkdir(staging)
             gather(
-                lambda name: _save(os.path.join(whole, *name.split("/")), self[name]), self, remote=self._item.remote
+                lambda name: _write_file(os.path.join(staging, *name.split("/")), self[name]),
+                self,
+                remote=self._item.remote,
             )
-            os.rename(whole, path)
+            os.rename(staging, path)
         return path
 
-    def _damage(self, name: str, what: str) -> ItemDamaged:
+    def _damage(self, name: str, problem: str) -> ItemDamaged:
         url = self._item.store.url(self._item.at(name))
-        return ItemDamaged(f"{url} {what}; compute the node again with cdir_init(..., force=True)")
+        return ItemDamaged(f"{url} {problem}; compute the node again with cdir_init(..., force=True)")
 
 
 def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
@@ -103,13 +105,13 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     ----------
     item : ItemPath
     obj : str, os.PathLike or mapping of str to bytes
-        Names are relative, with ``/`` between. Of a directory its files at any depth are taken; empty directories have
-        no place in a bucket and are left out.
+        Names are relative, with ``/`` between. Of a directory all files at any depth are written; empty directories
+        cannot be stored in a bucket and are left out.
 
     Raises
     ------
     NotReproducible
-        `obj` is neither, or a name is none that every store keeps.
+        `obj` is neither, or a name is not valid in every store.
     UsageError
         There is no directory at that path.
 
@@ -117,24 +119,24 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     -----
     One PUT a file, one at a time in memory, and one for the index, which comes last.
     """
-    names, content = _source(item, obj)
+    names, read_file = _names_and_reader(item, obj)
     _check_names(item, names)
     index: dict[str, tuple[int, str]] = {}
 
     def put(name: str) -> None:
-        data = content(name)
+        data = read_file(name)
         if type(data) is not bytes:
-            raise refusal(item, f"[{name!r}] is a {type_name(data)}, not bytes", "pass the bytes of each file")
+            raise not_reproducible(item, f"[{name!r}] is a {type_name(data)}, not bytes", "pass the bytes of each file")
         item.put(data, name)
         index[name] = len(data), sha256(data)
 
-    # what an earlier write left is withdrawn before the first, and only then may several be under way
-    for first in names[:1]:
-        put(first)
+    # the first PUT removes what an earlier write left; only after it may several run at once
+    for name in names[:1]:
+        put(name)
     gather(put, names[1:], remote=item.remote)
     data = json.dumps({name: index[name] for name in names}, ensure_ascii=False, indent=0).encode()
     item.put(data, INDEX)
-    return _meta(index, data)
+    return _metadata(index, data)
 
 
 def read(item: ItemPath, /) -> Files:
@@ -149,7 +151,7 @@ def read(item: ItemPath, /) -> Files:
 
     Notes
     -----
-    One GET of the index; without one, where a tool wrote the files, one LIST. One GET for each file that is asked for.
+    One GET of the index, or one LIST if a tool wrote the files and there is none. One GET per file accessed.
     """
     if item.meta and "files" not in item.meta:
         suffix = item.name.partition(".")[2]
@@ -157,22 +159,22 @@ def read(item: ItemPath, /) -> Files:
         raise UnknownFormat(msg)
     index, data = _index(item)
     if not item.meta and data is None:
-        raise damage(item, "it is not complete: nothing vouches for its files before the node is committed")
+        raise item_damaged(item, "it is not complete: nothing vouches for its files before the node is committed")
     if item.meta:
-        found = _meta(index, data)
-        wrong = next((what for what in found if item.meta.get(what, found[what]) != found[what]), None)
-        if wrong:
-            raise damage(item, f"its {wrong} are {found[wrong]}, where {item.meta[wrong]} were written")
+        actual = _metadata(index, data)
+        field = next((name for name in actual if item.meta.get(name, actual[name]) != actual[name]), None)
+        if field:
+            raise item_damaged(item, f"its {field} are {actual[field]}, where {item.meta[field]} were written")
     return Files(item, index)
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return kind, number of files and of objects, and bytes; one GET of the index, or one LIST where there is none."""
-    return _meta(*_index(item))
+    return _metadata(*_index(item))
 
 
-def damaged(item: ItemPath) -> Iterator[tuple[str, str]]:
-    """Yield each file that is not what was written, and what is wrong with it; one GET a file."""
+def damaged_files(item: ItemPath) -> Iterator[tuple[str, str]]:
+    """Yield the name of each missing or corrupt file, and what is wrong with it; one GET a file."""
     try:
         files = read(item)
     except ItemDamaged as error:
@@ -182,75 +184,81 @@ def damaged(item: ItemPath) -> Iterator[tuple[str, str]]:
         try:
             files[name]
         except ItemDamaged as error:
-            gone = isinstance(error.__cause__, FileNotFoundError)
-            yield name, "missing" if gone else "corrupt (its checksum does not fit)"
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            yield name, "missing" if missing else "corrupt (its checksum does not fit)"
 
 
-def _meta(index: Mapping[str, tuple[int, str | None]], data: bytes | None) -> dict[str, Any]:
-    own = len(data) if data is not None else 0
+def _metadata(index: Mapping[str, tuple[int, str | None]], data: bytes | None) -> dict[str, Any]:
+    index_size = len(data) if data is not None else 0
     return {
         "kind": "file",
         "files": len(index),
         "objects": len(index) + (data is not None),
-        "bytes": sum(size for size, _ in index.values()) + own,
+        "bytes": sum(size for size, _ in index.values()) + index_size,
         **({"index": sha256(data)} if data is not None else {}),
     }
 
 
-def _source(item: ItemPath, obj: object) -> tuple[list[str], Callable[[str], bytes]]:
+def _names_and_reader(item: ItemPath, obj: object) -> tuple[list[str], Callable[[str], bytes]]:
     """Return the names of all files, sorted, and a function that reads one."""
     if isinstance(obj, Mapping):
         for name, data in obj.items() if type(obj) is dict else ():
             if type(data) is not bytes:
-                raise refusal(item, f"[{name!r}] is a {type_name(data)}, not bytes", "pass the bytes of each file")
-        odd = next((name for name in obj if type(name) is not str), None)
-        if odd is not None:
-            raise refusal(item, f"the name {odd!r} is a {type_name(odd)}", "use relative names as str")
+                raise not_reproducible(
+                    item, f"[{name!r}] is a {type_name(data)}, not bytes", "pass the bytes of each file"
+                )
+        bad_name = next((name for name in obj if type(name) is not str), None)
+        if bad_name is not None:
+            raise not_reproducible(
+                item, f"the name {bad_name!r} is a {type_name(bad_name)}", "use relative names as str"
+            )
         return sorted(obj), obj.__getitem__
     if not isinstance(obj, (str, os.PathLike)):
         suffix = item.name.partition(".")[2]
-        also = f", or register_format({suffix!r}, module) first" if suffix != "dir" else ""
-        raise refusal(item, f"it is a {type_name(obj)}", f"pass a local directory, or a dict of name to bytes{also}")
-    top = os.path.expanduser(os.fspath(obj))
-    if not os.path.isdir(top):
-        msg = f"{item.url} was not written: there is no directory at {top!r}; correct the path"
+        format_hint = f", or register_format({suffix!r}, module) first" if suffix != "dir" else ""
+        raise not_reproducible(
+            item, f"it is a {type_name(obj)}", f"pass a local directory, or a dict of name to bytes{format_hint}"
+        )
+    root = os.path.expanduser(os.fspath(obj))
+    if not os.path.isdir(root):
+        msg = f"{item.url} was not written: there is no directory at {root!r}; correct the path"
         raise UsageError(msg)
 
-    def content(name: str) -> bytes:
-        with open(os.path.join(top, *name.split("/")), "rb") as file:
+    def read_file(name: str) -> bytes:
+        with open(os.path.join(root, *name.split("/")), "rb") as file:
             return file.read()
 
-    return sorted(_files(item, top)), content
+    return sorted(_files(item, root)), read_file
 
 
-def _files(item: ItemPath, top: str) -> Iterator[str]:
+def _files(item: ItemPath, root: str) -> Iterator[str]:
     """Yield the names of all files below a local directory."""
 
     def fail(error: OSError) -> None:
         raise error
 
-    for folder, below, files in os.walk(top, onerror=fail):
-        links = [name for name in below if os.path.islink(os.path.join(folder, name))]
+    for folder, subdirectories, files in os.walk(root, onerror=fail):
+        links = [name for name in subdirectories if os.path.islink(os.path.join(folder, name))]
         if links:
-            why = f"{os.path.join(folder, links[0])!r} is a link to a directory"
-            raise refusal(item, why, "copy what it leads to, or take it away")
-        relative = os.path.relpath(folder, top)
+            reason = f"{os.path.join(folder, links[0])!r} is a link to a directory"
+            raise not_reproducible(item, reason, "copy what it leads to, or take it away")
+        relative = os.path.relpath(folder, root)
         parts = [] if relative == os.curdir else relative.split(os.sep)
         yield from ("/".join([*parts, name]) for name in files)
 
 
 def _check_names(item: ItemPath, names: list[str]) -> None:
-    """Raise `NotReproducible` unless every store keeps files of these names, side by side."""
+    """Raise `NotReproducible` unless files of these names can exist together in every store."""
     directories = {name[:i] for name in names for i, letter in enumerate(name) if letter == "/"}
     for name in names:
-        fault = "is the name of a directory too" if name in directories else _name_fault(name)
-        if fault:
-            way_out = "use relative names like 'a/b.tif', plain enough for every store"
-            raise refusal(item, f"the name {name!r} {fault}", way_out)
+        problem = "is the name of a directory too" if name in directories else _name_problem(name)
+        if problem:
+            hint = "use relative names like 'a/b.tif', plain enough for every store"
+            raise not_reproducible(item, f"the name {name!r} {problem}", hint)
 
 
-def _name_fault(name: str) -> str:
-    """Return why no file of an item may be called so; empty if it may."""
+def _name_problem(name: str) -> str:
+    """Return why `name` is no valid file name; empty if it is one."""
     try:
         same = "/".join(check_item_name(part) for part in name.split("/")) == name
     except InvalidName as error:
@@ -259,37 +267,39 @@ def _name_fault(name: str) -> str:
 
 
 def _index(item: ItemPath) -> tuple[dict[str, tuple[int, str | None]], bytes | None]:
-    """Return size and, where known, digest of each file, and the bytes of the index if there is one."""
+    """Return size and, if known, digest of each file, and the bytes of the index if there is one."""
     try:
         data = item.get(INDEX, 0, MAX_INDEX)
     except FileNotFoundError:
         if "index" in item.meta:
             raise
-        return _listed(item), None
+        return _index_from_listing(item), None
     try:
         index = {name: (size, digest) for name, (size, digest) in json.loads(data).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise damage(item, f"its index does not parse: {error}") from error
-    odd = [
-        n for n, (size, digest) in index.items() if type(size) is not int or type(digest) is not str or _name_fault(n)
+        raise item_damaged(item, f"its index does not parse: {error}") from error
+    bad_names = [
+        n for n, (size, digest) in index.items() if type(size) is not int or type(digest) is not str or _name_problem(n)
     ]
-    if odd:
-        raise damage(item, f"its index names {odd[0][:80]!r}")
+    if bad_names:
+        raise item_damaged(item, f"its index names {bad_names[0][:80]!r}")
     return index, data
 
 
-def _listed(item: ItemPath) -> dict[str, tuple[int, str | None]]:
-    """Return the size of each file that lies there, where nobody put an index."""
-    found = item.find()
-    if not found:
+def _index_from_listing(item: ItemPath) -> dict[str, tuple[int, str | None]]:
+    """Return the size of each stored file, for an item without an index."""
+    parts = item.find()
+    if not parts:
         raise FileNotFoundError(item.url)
-    odd = next((name for name in found if _name_fault(name)), None)
-    if odd is not None:
-        raise damage(item, f"it holds {odd[:80]!r}, a name that leads elsewhere or is not kept by every store")
-    return {name: (info.size, None) for name, info in sorted(found.items())}
+    bad_name = next((name for name in parts if _name_problem(name)), None)
+    if bad_name is not None:
+        raise item_damaged(
+            item, f"it holds {bad_name[:80]!r}, a name that leads elsewhere or is not kept by every store"
+        )
+    return {name: (info.size, None) for name, info in sorted(parts.items())}
 
 
-def _save(path: str, data: bytes) -> None:
+def _write_file(path: str, data: bytes) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(data)

@@ -1,6 +1,6 @@
-"""A matplotlib figure as vectors (``.svg``) or as a page (``.pdf``), or one that was made elsewhere.
+"""A matplotlib figure as vectors (``.svg``) or as a page (``.pdf``), or an SVG or PDF that another tool made.
 
-While the figure is at hand, a small PNG of it is drawn too: what others made as SVG or PDF is never parsed.
+A thumbnail is drawn while the figure is in memory, because an SVG or PDF is never parsed.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import text
-from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
 
 PDF_MAGIC = b"%PDF-"
-SIDE = 1000
+THUMBNAIL_SIDE = 1000
 """Pixels of the longer side of a thumbnail."""
-MOST_DPI = 1000
-"""A figure of less than an inch is not drawn as large: its lines and letters would need memory without end."""
+MAX_DPI = 1000
+"""Limit for figures of less than an inch, whose thumbnail would need too much memory."""
 
 
 def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
-    """Write a figure, or what is such a file already; one PUT, and of a figure one more for its thumbnail.
+    """Write a figure, or a ready SVG or PDF; one PUT, and for a figure one more for its thumbnail.
 
     Parameters
     ----------
@@ -38,24 +38,24 @@ def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[
 
     Notes
     -----
-    The figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read is the text of the SVG or
-    the bytes of the PDF, in the run that wrote it as in every later one.
+    The figure is drawn by ``savefig``; it is not changed and not closed. ``read`` returns the text of the SVG or the
+    bytes of the PDF, also in the run that wrote it.
     """
     svg = _is_svg(item)
     if is_figure(obj):
-        form, date = ("svg", "Date") if svg else ("pdf", "CreationDate")
-        data = render(obj, form, metadata={date: None}, transparent=transparent)
+        format_name, date = ("svg", "Date") if svg else ("pdf", "CreationDate")
+        data = render_figure(obj, format_name, metadata={date: None}, transparent=transparent)
     elif svg and type(obj) is str and "<svg" in obj:
         data = text.encode(item, obj)
     elif not svg and type(obj) is bytes and obj.startswith(PDF_MAGIC):
         data = obj
     else:
-        form, made = ("SVG", "a str of SVG") if svg else ("PDF", "the bytes of a PDF")
-        way_out = f"pass a matplotlib Figure (of axes: ax.figure) or {made}"
-        raise refusal(item, f"it is a {type_name(obj)} and no {form}", way_out)
+        format_name, expected = ("SVG", "a str of SVG") if svg else ("PDF", "the bytes of a PDF")
+        hint = f"pass a matplotlib Figure (of axes: ax.figure) or {expected}"
+        raise not_reproducible(item, f"it is a {type_name(obj)} and no {format_name}", hint)
     item.put(data)
     if is_figure(obj):
-        item.illustrate(lambda: _thumbnail(obj, transparent=transparent))
+        item.add_thumbnail(lambda: _thumbnail(obj, transparent=transparent))
     return {"kind": "plot", "bytes": len(data)}
 
 
@@ -71,13 +71,13 @@ def read(item: ItemPath, /) -> str | bytes:
         return text.read(item)
     data = item.get()
     if not data.startswith(PDF_MAGIC):
-        raise damage(item, "it does not begin as a PDF does")
+        raise item_damaged(item, "it does not begin as a PDF does")
     return data
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "plot", "bytes": stored_bytes(item)}
+    return {"kind": "plot", "bytes": stored_size(item)}
 
 
 def is_figure(obj: object) -> bool:
@@ -85,15 +85,15 @@ def is_figure(obj: object) -> bool:
     return any(kind.__module__ == "matplotlib.figure" and kind.__name__ == "Figure" for kind in type(obj).__mro__)
 
 
-def render(figure: Any, form: str, **options: object) -> bytes:
-    """Return a matplotlib figure as the bytes of a picture."""
+def render_figure(figure: Any, file_format: str, **options: object) -> bytes:
+    """Return a matplotlib figure rendered as the bytes of a file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, **options)
+    figure.savefig(buffer, format=file_format, **options)
     return buffer.getvalue()
 
 
 def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
-    """Return a small PNG of a figure that was drawn before, and leave its layout as that has made it."""
+    """Return a small PNG of a figure that was already drawn, without running its layout engine again."""
     import matplotlib as mpl
 
     layout = figure.get_layout_engine()
@@ -102,7 +102,7 @@ def _thumbnail(figure: Any, *, transparent: bool) -> bytes:
     try:
         tight = mpl.rcParams["savefig.bbox"] == "tight"  # so the figure is as large as what is drawn, however far out
         inches = figure.get_tightbbox().size if tight else figure.get_size_inches()
-        return render(figure, "png", dpi=min(SIDE / max(inches), MOST_DPI), transparent=transparent)
+        return render_figure(figure, "png", dpi=min(THUMBNAIL_SIDE / max(inches), MAX_DPI), transparent=transparent)
     finally:
         if layout is not None:
             figure.set_layout_engine(layout)

@@ -1,4 +1,4 @@
-"""Where one item lies, as a format sees it."""
+"""The path of one item in its store, as a format gets it: to be written, or of a pinned commit."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from cvcache.store import MemoryCache, ObjectInfo, Store, open_store
 
 logger = logging.getLogger("cvcache")
 
-PIN_SECONDS = 1.0
-"""How long a look at the log of a bucket holds while the chunks of one image are read."""
+PIN_CHECK_SECONDS = 1.0
+"""For how long one check of the log of a bucket is valid while chunks of an image are read."""
 
-MOST_LOOKED = 16_384
-_looked: dict[str, float] = {}
-"""Record that would replace a commit -> when the last look for it began."""
-_proved: dict[str, float] = {}
-"""The same of looks that have found none."""
-_turns: dict[str, threading.Lock] = {}
+MAX_PIN_CHECKS = 16_384
+_checked_at: dict[str, float] = {}
+"""Key of the record that would replace a commit -> when the last check for it began."""
+_absent_since: dict[str, float] = {}
+"""The same -> when the last check began that did not find it."""
+_check_locks: dict[str, threading.Lock] = {}
 
 
-def _nothing(*_: object) -> None:
+def _do_nothing(*_: object) -> None:
     """Do nothing."""
 
 
-def _from_the_start(_: Mapping[str, Any]) -> Mapping[str, int]:
-    """Keep nothing of what an earlier attempt may have left."""
+def _no_parts(_: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return that an earlier attempt left no parts to reuse."""
     return {}
 
 
@@ -46,64 +46,64 @@ class ItemPath:
     path : str
         Full key of the item, without a scheme.
     meta : mapping
-        What the format's ``write`` returned, as committed; empty when nothing is known.
+        Metadata that the format's ``write`` returned, from the record; empty if there is none.
     guard : callable
-        Gives the context every write runs in: it raises once the attempt has lost its node.
+        Returns the context of each write; it raises if the attempt has lost its lease.
     share : callable
-        Called before another process is handed a part of the write.
-    wrote : callable
-        Told the key and the bytes of every part this process has written.
-    begin : callable
-        Told what is about to be written (plain JSON, the same for the same content) before a directory item's
-        first byte. Gives the parts an earlier attempt left of the very same: key -> size.
-    thumbnail : callable or None
-        Takes a small PNG of the item, where somebody keeps it.
+        Called before another process gets a part of the write.
+    on_put : callable
+        Called with key and bytes of each part that this process has written.
+    record_plan : callable
+        Called with the plan of a directory item (plain JSON, equal for equal content) before the first byte. Returns
+        the parts that an earlier attempt wrote for an equal plan: key -> size.
+    put_thumbnail : callable or None
+        Stores a small PNG of the item; None if thumbnails are not stored.
     inputs : tuple of mapping
-        What is recorded of the images in the node's key.
+        Recorded metadata of the images in the node's key.
     pin : str
-        Full key of the record that would replace the commit this place belongs to; empty for none.
-    until : str
-        Full key of the record that would end the attempt this place belongs to; empty for none. Another process
-        that writes for the attempt looks for it, so that it does not write into what comes after; so does who reads
-        what is written so far and has to be `strict`.
-    away : bool
-        This is that other process.
+        Full key of the record that would replace the commit of this item; empty for none.
+    end_record : str
+        Full key of the record that would end the attempt that writes this item; empty for none. Another process that
+        writes for the attempt checks for it, so that it does not write into a later result; so does a `strict`
+        reader of an unfinished item.
+    in_other_process : bool
+        Whether this is such another process.
     origin : mapping
-        URL of the node, name of the item and version of a commit, as ``node``, ``item`` and ``version``; else empty.
-    ram : Ram or None
-        Keeps what was read of a pinned commit in memory.
+        ``node`` (URL), ``item`` (name) and ``version`` of a commit; empty without one.
+    ram : MemoryCache or None
+        Memory tier for what is read of a pinned commit.
     strict : bool
-        A part that comes from a bucket is handed out only after a look at the log that began once it was there, as on
-        disk and in memory; else a look a second will do. What is in memory needs none then.
+        Check the log after each part that was read from a bucket, as is always done on disk and in memory; otherwise
+        one check a second is enough. A part from the memory tier needs no check then.
 
-    A place that crosses a pickle keeps where it is and loses what ties it to this process.
+    A pickled one keeps store, path, metadata and pin, and loses the callables and the memory tier.
     """
 
     store: Store
     path: str
     meta: Mapping[str, Any] = field(default_factory=dict)
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
-    share: Callable[[], None] = _nothing
-    wrote: Callable[[str, bytes], None] = _nothing
-    begin: Callable[[Mapping[str, Any]], Mapping[str, int]] = _from_the_start
-    thumbnail: Callable[[bytes], None] | None = None
+    share: Callable[[], None] = _do_nothing
+    on_put: Callable[[str, bytes], None] = _do_nothing
+    record_plan: Callable[[Mapping[str, Any]], Mapping[str, int]] = _no_parts
+    put_thumbnail: Callable[[bytes], None] | None = None
     inputs: tuple[Mapping[str, Any], ...] = ()
     pin: str = ""
-    until: str = ""
-    away: bool = False
+    end_record: str = ""
+    in_other_process: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
     ram: MemoryCache | None = None
     strict: bool = False
 
     @property
     def remote(self) -> bool:
-        """Whether a request takes so long that several should be under way."""
+        """Whether the latency of the store makes concurrent requests worthwhile."""
         return self.store.scheme not in {"file", "memory"}
 
     @property
     def next_record(self) -> str:
-        """Full key of the record after which these may be another attempt's bytes: `pin`, or `until` if `strict`."""
-        return self.pin or (self.until if self.strict else "")
+        """Full key of the record after which the bytes may be another attempt's: `pin`, or `end_record` if `strict`."""
+        return self.pin or (self.end_record if self.strict else "")
 
     @property
     def name(self) -> str:
@@ -122,18 +122,17 @@ class ItemPath:
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
         """Return the bytes of the item, or of its part `key`, as the pinned commit left them.
 
-        A whole file is compared with what its commit vouched for. After a part was read, the log is asked whether
-        the commit is still the newest: each time on disk, in memory and where it has to be `strict`, else at most once
-        a second.
+        A whole file is compared with its recorded size and digest. After a part was read, the log is checked for a
+        newer record: each time on disk, in memory and if `strict`, else at most once a second.
 
         Raises
         ------
         NodeReplaced
-            If it is not: these bytes may be another attempt's.
+            There is a newer record, so the bytes may be another attempt's.
         """
-        kept = (self.pin, self.path, key, start, end) if self.ram is not None and self.pin else None
-        data = self.ram.get(kept) if self.ram is not None and kept else None
-        known = data is not None
+        memory_key = (self.pin, self.path, key, start, end) if self.ram is not None and self.pin else None
+        data = self.ram.get(memory_key) if self.ram is not None and memory_key else None
+        from_memory = data is not None
         if data is None:
             try:
                 data = self.store.get(self.at(key), start, end)
@@ -141,43 +140,43 @@ class ItemPath:
                 self.check_pin(now=True)
                 raise
             if not key and start is None and end is None:
-                self.check_whole(data)
-        if key and not (known and self.strict):
+                self.check_content(data)
+        if key and not (from_memory and self.strict):
             self.check_pin(now=self.strict or self.store.scheme in {"file", "memory"})
-        if self.ram is not None and kept and not known:
-            self.ram.put(kept, data)
+        if self.ram is not None and memory_key and not from_memory:
+            self.ram.put(memory_key, data)
         return data
 
     def check_pin(self, *, now: bool) -> None:
-        """Raise `NodeReplaced` if another record follows the pinned commit, or the attempt of a strict place."""
+        """Raise `NodeReplaced` if a record follows the pinned commit, or ended the attempt of a strict item."""
         record = self.next_record
-        if record and self._has_come(record, now=now):
+        if record and self._record_exists(record, now=now):
             msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
             raise NodeReplaced(msg)
 
-    def _has_come(self, record: str, *, now: bool) -> bool:
-        """Whether a record of the log is there; asked again only after a while unless it has to be `now`."""
-        asked = time.monotonic()
+    def _record_exists(self, record: str, *, now: bool) -> bool:
+        """Whether a record of the log exists; a check of the last second is reused unless it must be `now`."""
+        asked_at = time.monotonic()
         if now:
-            # those that wait while one looks share the look after that one
-            with _turns.setdefault(record, threading.Lock()):
-                return _proved.get(record, -1.0) <= asked and self._look(record)
-        return asked - _looked.get(record, -PIN_SECONDS) >= PIN_SECONDS and self._look(record)
+            # threads that wait for a running check share the next one
+            with _check_locks.setdefault(record, threading.Lock()):
+                return _absent_since.get(record, -1.0) <= asked_at and self._stat_record(record)
+        return asked_at - _checked_at.get(record, -PIN_CHECK_SECONDS) >= PIN_CHECK_SECONDS and self._stat_record(record)
 
-    def _look(self, record: str) -> bool:
-        for memory in (_looked, _proved, _turns):
-            if len(memory) >= MOST_LOOKED:
-                memory.clear()
-        # noted before the answer, so that of many threads one asks
-        begun = _looked[record] = time.monotonic()
+    def _stat_record(self, record: str) -> bool:
+        for cache in (_checked_at, _absent_since, _check_locks):
+            if len(cache) >= MAX_PIN_CHECKS:
+                cache.clear()
+        # set before the answer, so that only one of many threads asks
+        checked_at = _checked_at[record] = time.monotonic()
         if self.store.stat(record) is not None:
-            _looked.pop(record, None)
+            _checked_at.pop(record, None)
             return True
-        _proved[record] = begun
+        _absent_since[record] = checked_at
         return False
 
-    def check_whole(self, data: bytes) -> None:
-        """Raise `ItemDamaged` unless a whole file is what its commit vouched for."""
+    def check_content(self, data: bytes) -> None:
+        """Raise `ItemDamaged` unless a whole file has its recorded size and digest."""
         size, digest = self.meta.get("size"), self.meta.get("sha256")
         if (size is not None and size != len(data)) or (digest is not None and digest != sha256(data)):
             msg = (
@@ -187,48 +186,48 @@ class ItemPath:
             raise ItemDamaged(msg)
 
     def put(self, data: bytes, key: str = "") -> None:
-        """Write the item, or its part `key`, whole."""
+        """Write the item, or its part `key`, as one object."""
         with self.guard():
             self.store.put(self.at(key), data)
-        self.wrote(key, data)
+        self.on_put(key, data)
 
     def put_parts(self, parts: Sequence[bytes], key: str) -> None:
-        """Write the part `key` of a directory item, as `put` does, from pieces that follow one another.
+        """Write the part `key` of a directory item from consecutive pieces of bytes.
 
         Raises
         ------
         LeaseLost
-            The attempt this belongs to is over.
+            The attempt has ended.
         """
-        if self.away and self.until and self._has_come(self.until, now=not self.remote):
+        if self.in_other_process and self.end_record and self._record_exists(self.end_record, now=not self.remote):
             msg = f"{self.url} is no longer this attempt's; what other processes still write for it is discarded"
             raise LeaseLost(msg)
         with self.guard():
             self.store.put_parts(self.at(key), parts)
 
-    def illustrate(self, draw: Callable[[], bytes | None]) -> None:
-        """Hand over the small PNG that `draw` makes of the item, where somebody keeps it.
+    def add_thumbnail(self, draw: Callable[[], bytes | None]) -> None:
+        """Store the small PNG that `draw` returns, if thumbnails are stored.
 
-        The item is there by now: that it has no picture is logged and not raised.
+        The item is already written, so an error of `draw` is logged and not raised.
         """
-        if self.thumbnail is None:
+        if self.put_thumbnail is None:
             return
         try:
             if picture := draw():
-                self.thumbnail(picture)
+                self.put_thumbnail(picture)
         except CvcacheError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a program finds in an item that was written as asked
+        except Exception as error:  # noqa: BLE001 - a thumbnail must not fail a write
             logger.warning("%s has no thumbnail (%s: %s)", self.url, type(error).__name__, error)
 
     def find(self) -> dict[str, ObjectInfo]:
         """Return all parts of a directory item, by key."""
         return self.store.find(self.path)
 
-    def changed(self, keys: Sequence[str]) -> str:
-        """Return what differs once the first of these parts that exists was written anew; one STAT each until then.
+    def fingerprint(self, keys: Sequence[str]) -> str:
+        """Return a token that changes when the first of these parts that exists is rewritten; one STAT each until then.
 
-        A zip has a checksum of each of its parts, and tells by all of them.
+        In a zip it is a digest of the checksums of all parts.
         """
         if self.store.scheme == "zip":
             return sha256(repr(sorted((key, info.etag) for key, info in self.find().items())).encode())
@@ -237,19 +236,21 @@ class ItemPath:
         return "" if info is None else f"{info.size} {info.etag} {info.modified}".rstrip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # a store that is inside another one knows its way back; the others need the bucket to choose the right options
+        # a zip store pickles itself; other stores are opened again, by scheme and path, with the options of that bucket
         store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)
         return _unpickle, (
             (store, self.path, dict(self.meta)),
-            {"pin": self.pin, "until": self.until, "origin": dict(self.origin), "strict": self.strict},
+            {"pin": self.pin, "end_record": self.end_record, "origin": dict(self.origin), "strict": self.strict},
         )
 
 
-def _unpickle(where: tuple[Store | tuple[str, str], str, dict[str, Any]], ties: dict[str, Any]) -> ItemPath:
-    store, path, meta = where
-    return ItemPath(store if isinstance(store, Store) else open_store(*store, {}), path, meta, away=True, **ties)
+def _unpickle(args: tuple[Store | tuple[str, str], str, dict[str, Any]], options: dict[str, Any]) -> ItemPath:
+    store, path, meta = args
+    return ItemPath(
+        store if isinstance(store, Store) else open_store(*store, {}), path, meta, in_other_process=True, **options
+    )
 
 
 def sha256(data: bytes) -> str:
-    """Return the digest that an item's row keeps of its bytes."""
+    """Return the hexadecimal SHA-256 that records keep of an item's bytes."""
     return hashlib.sha256(data).hexdigest()

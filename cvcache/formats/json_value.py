@@ -1,4 +1,4 @@
-"""Plain values as JSON (``.json``), exactly or not at all."""
+"""Plain values as JSON (``.json``); a value that would change is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import NotReproducible
-from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
@@ -35,14 +35,16 @@ def write(item: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[str
     One PUT. The text is decoded and compared before that.
     """
     try:
-        # What JSON has no form for becomes null or is left out; the comparison then finds where.
+        # values that JSON cannot store become null or are left out; the comparison then finds them
         text = json.dumps(obj, indent=indent, ensure_ascii=False, skipkeys=True, default=lambda _: None)
         data = f"{text}\n".encode()
-        problem = plain_difference(obj, json.loads(data))
+        problem = json_difference(obj, json.loads(data))
     except (ValueError, RecursionError) as error:
         problem = f"$ {error}"
     if problem:
-        raise refusal(item, problem, "convert it to plain JSON values first, or keep arrays as .npy and tables as .csv")
+        raise not_reproducible(
+            item, problem, "convert it to plain JSON values first, or keep arrays as .npy and tables as .csv"
+        )
     item.put(data)
     return {"kind": "json", "bytes": len(data)}
 
@@ -57,57 +59,57 @@ def read(item: ItemPath, /) -> Any:
     """
     data = item.get()
     try:
-        # what cvcache wrote is UTF-8; of anything else json finds out by itself
+        # cvcache writes UTF-8; for other files json detects the encoding
         return json.loads(data.decode() if "sha256" in item.meta else data)
     except ValueError as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return {"kind": "json", "bytes": stored_bytes(item)}
+    return {"kind": "json", "bytes": stored_size(item)}
 
 
-def plain_values(values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Return a copy of `values`, the metadata of a user, which come back from JSON as they are.
+def json_exact(values: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return a copy of `values`, a user's metadata, decoded from JSON and equal to them.
 
     Raises
     ------
     NotReproducible
-        If they would not: a tuple, a numpy scalar, a key that is no text.
+        A value would change: a tuple, a numpy scalar, a key that is no str.
     """
-    given = dict(values)
+    original = dict(values)
     try:
-        back: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
-        problem = plain_difference(given, back)
+        decoded: dict[str, Any] = json.loads(json.dumps(original, allow_nan=False))
+        problem = json_difference(original, decoded)
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     if problem:
-        msg = f"{what} is not plain JSON ({problem}); give str, int, float, bool, None, lists and dicts with str keys"
+        msg = f"{label} is not plain JSON ({problem}); give str, int, float, bool, None, lists and dicts with str keys"
         raise NotReproducible(msg)
-    return back
+    return decoded
 
 
-def plain_difference(obj: object, back: object, path: str = "$") -> str:
-    """Return where and how `back` is not `obj`, type for type; empty if it is."""
-    if type(obj) is not type(back):
-        form = "has no form in JSON" if back is None else f"would come back as {type_name(back)}"
-        return f"{path} is a {type_name(obj)}, which {form}"
-    if isinstance(obj, dict) and isinstance(back, dict):
-        bad = next((key for key in obj if type(key) is not str), None)
-        if bad is not None:
-            return f"{path} has the key {bad!r}, a {type_name(bad)}, which would come back as str or not at all"
-        if list(obj) != list(back):
+def json_difference(obj: object, decoded: object, path: str = "$") -> str:
+    """Return where and how `decoded` differs from `obj` in value or type; empty if it does not."""
+    if type(obj) is not type(decoded):
+        outcome = "has no form in JSON" if decoded is None else f"would come back as {type_name(decoded)}"
+        return f"{path} is a {type_name(obj)}, which {outcome}"
+    if isinstance(obj, dict) and isinstance(decoded, dict):
+        bad_key = next((key for key in obj if type(key) is not str), None)
+        if bad_key is not None:
+            return f"{path} has the key {bad_key!r}, a {type_name(bad_key)}, which would come back as str or not at all"
+        if list(obj) != list(decoded):
             return f"{path} has keys that JSON cannot tell apart"
-        pairs = ((value, back[key], f"{path}{_step(key)}") for key, value in obj.items())
-        return next(filter(None, (plain_difference(*pair) for pair in pairs)), "")
-    if isinstance(obj, list) and isinstance(back, list):
-        triples = ((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(obj, back, strict=True)))
-        return next(filter(None, (plain_difference(*triple) for triple in triples)), "")
+        pairs = ((value, decoded[key], f"{path}{_path_step(key)}") for key, value in obj.items())
+        return next(filter(None, (json_difference(*pair) for pair in pairs)), "")
+    if isinstance(obj, list) and isinstance(decoded, list):
+        triples = ((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(obj, decoded, strict=True)))
+        return next(filter(None, (json_difference(*triple) for triple in triples)), "")
     # repr tells NaN from numbers and 0.0 from -0.0, where == does not.
-    same = repr(obj) == repr(back) if isinstance(obj, float) else obj == back
-    return "" if same else f"{path} is {obj!r}, which would come back as {back!r}"
+    same = repr(obj) == repr(decoded) if isinstance(obj, float) else obj == decoded
+    return "" if same else f"{path} is {obj!r}, which would come back as {decoded!r}"
 
 
-def _step(key: str) -> str:
+def _path_step(key: str) -> str:
     return f".{key}" if key.isidentifier() else f"[{json.dumps(key)}]"

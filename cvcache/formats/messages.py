@@ -1,4 +1,4 @@
-"""What the formats share: their messages, and imports that may be missing."""
+"""Errors and checks that several formats share, and imports of optional packages."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 def type_name(obj: object) -> str:
-    """Return the type of `obj` as a user knows it: ``numpy.int64``, ``tuple``."""
+    """Return the full name of the type of `obj`: ``numpy.int64``, ``tuple``."""
     kind = type(obj)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def refusal(item: ItemPath, why: str, way_out: str) -> NotReproducible:
-    """Return the error for an object that `item` cannot keep."""
-    return NotReproducible(f"{item.url} was not written: {why}; {way_out}")
+def not_reproducible(item: ItemPath, why: str, hint: str) -> NotReproducible:
+    """Return the error for an object that the format of `item` cannot store exactly."""
+    return NotReproducible(f"{item.url} was not written: {why}; {hint}")
 
 
-def damage(item: ItemPath, error: object) -> ItemDamaged:
-    """Return the error for bytes at `item` that its format cannot read."""
-    way_out = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
-    if not (item.pin or item.until):
-        way_out = "no commit vouches for it: look at its bytes, and bring a good copy"
-    return ItemDamaged(f"{item.url} cannot be read as what its name says ({error}); {way_out}")
+def item_damaged(item: ItemPath, error: object) -> ItemDamaged:
+    """Return the error for an item whose bytes its format cannot read."""
+    hint = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
+    if not (item.pin or item.end_record):
+        hint = "no commit vouches for it: look at its bytes, and bring a good copy"
+    return ItemDamaged(f"{item.url} cannot be read as what its name says ({error}); {hint}")
 
 
-def need(module: str, extra: str, item: ItemPath) -> Any:
-    """Import an optional package, or say how to get it."""
+def import_optional(module: str, extra: str, item: ItemPath) -> Any:
+    """Import an optional package; the `ImportError` names the extra to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -41,18 +41,18 @@ def need(module: str, extra: str, item: ItemPath) -> Any:
         raise ImportError(msg, name=module) from error
 
 
-def check_frame(item: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
-    """Return `obj` if it is exactly a DataFrame, else raise `NotReproducible`; `others` may be passed too."""
-    pandas = need("pandas", "tables", item)
+def check_dataframe(item: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
+    """Return `obj` if it is exactly a DataFrame, else raise `NotReproducible`; `others` is text for its hint."""
+    pandas = import_optional("pandas", "tables", item)
     if type(obj) is not pandas.DataFrame:
         rows = isinstance(obj, list) and obj and isinstance(obj[0], dict)
-        way_out = "pass pandas.DataFrame(rows)" if rows else f"pass a pandas.DataFrame{others} (.compute() a lazy one)"
-        raise refusal(item, f"it is a {type_name(obj)}, not a pandas.DataFrame", way_out)
+        hint = "pass pandas.DataFrame(rows)" if rows else f"pass a pandas.DataFrame{others} (.compute() a lazy one)"
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not a pandas.DataFrame", hint)
     frame: pd.DataFrame = obj
     return frame
 
 
-def stored_bytes(item: ItemPath) -> int:
+def stored_size(item: ItemPath) -> int:
     """Return the size of a file item; one STAT."""
     info = item.store.stat(item.path)
     if info is None:

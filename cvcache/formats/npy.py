@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
 
-HEADER = 64 * 1024
+HEADER_BYTES = 64 * 1024
 
 
 def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
@@ -24,10 +24,10 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
         `obj` is not exactly a ``numpy.ndarray`` (masked, memory-mapped and lazy arrays are not), or
         its dtype would need pickle.
     """
-    checked = check(item, obj, "it")
-    data = encode(checked)
+    array = check_plain_array(item, obj, "it")
+    data = encode(array)
     item.put(data)
-    return {"kind": "array", "shape": list(checked.shape), "dtype": str(checked.dtype), "bytes": len(data)}
+    return {"kind": "array", "shape": list(array.shape), "dtype": str(array.dtype), "bytes": len(data)}
 
 
 def read(item: ItemPath, /) -> np.ndarray:
@@ -43,25 +43,27 @@ def read(item: ItemPath, /) -> np.ndarray:
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT and one GET of the header."""
-    size = stored_bytes(item)
-    shape, dtype = header(item, item.get("", 0, min(size, HEADER)))
+    size = stored_size(item)
+    shape, dtype = read_header(item, item.get("", 0, min(size, HEADER_BYTES)))
     return {"kind": "array", "shape": list(shape), "dtype": str(dtype), "bytes": size}
 
 
-def check(item: ItemPath, obj: object, what: str) -> np.ndarray:
-    """Return `obj` if a ``.npy`` brings it back as it is, else raise `NotReproducible`."""
+def check_plain_array(item: ItemPath, obj: object, label: str) -> np.ndarray:
+    """Return `obj` if a ``.npy`` stores it exactly, else raise `NotReproducible`; `label` is for its message."""
     import numpy as np
 
     if type(obj) is not np.ndarray:
-        raise refusal(item, f"{what} is a {type_name(obj)}, not a numpy.ndarray", _cure(type_name(obj)))
-    if fault := _fault(obj.dtype):
-        way_out = "convert it with .astype(...), or split it into plain arrays in a .npz"
-        raise refusal(item, f"{what} has the dtype {obj.dtype!r}, {fault}", way_out)
+        raise not_reproducible(
+            item, f"{label} is a {type_name(obj)}, not a numpy.ndarray", _conversion_hint(type_name(obj))
+        )
+    if problem := _dtype_problem(obj.dtype):
+        hint = "convert it with .astype(...), or split it into plain arrays in a .npz"
+        raise not_reproducible(item, f"{label} has the dtype {obj.dtype!r}, {problem}", hint)
     return obj
 
 
-def _cure(kind: str) -> str:
-    """Return how to make an array that is kept of an object of this type."""
+def _conversion_hint(kind: str) -> str:
+    """Return how to convert an object of this type to an array that can be stored."""
     if kind == "dask.array.core.Array":
         return "write it as .ome.zarr or .zarr, which compute it block by block, or pass obj.compute()"
     if kind.endswith(".MaskedArray"):
@@ -71,8 +73,8 @@ def _cure(kind: str) -> str:
     return "pass numpy.array(obj)"
 
 
-def _fault(dtype: np.dtype) -> str:
-    """Return what of a dtype would be lost; empty if nothing."""
+def _dtype_problem(dtype: np.dtype) -> str:
+    """Return why a dtype cannot be stored exactly; empty if it can."""
     import warnings
 
     from numpy.lib import format as npy_format
@@ -80,14 +82,14 @@ def _fault(dtype: np.dtype) -> str:
     if dtype.hasobject:
         return "which would need pickle"
     with warnings.catch_warnings():
-        # numpy warns where it leaves metadata away or would pickle
+        # numpy warns if it drops metadata or would pickle
         warnings.simplefilter("error")
         try:
-            back = npy_format.descr_to_dtype(npy_format.dtype_to_descr(dtype))
+            decoded = npy_format.descr_to_dtype(npy_format.dtype_to_descr(dtype))
         except (TypeError, ValueError, UserWarning) as error:
             return f"which has no form in a .npy ({error})"
-    same = back == dtype and back.type is dtype.type and back.isalignedstruct == dtype.isalignedstruct
-    return "" if same else f"which would come back as {back!r}"
+    same = decoded == dtype and decoded.type is dtype.type and decoded.isalignedstruct == dtype.isalignedstruct
+    return "" if same else f"which would come back as {decoded!r}"
 
 
 def encode(array: np.ndarray) -> bytes:
@@ -106,11 +108,11 @@ def decode(item: ItemPath, data: bytes) -> np.ndarray:
     try:
         array: np.ndarray = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
     return array
 
 
-def header(item: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
+def read_header(item: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Return shape and dtype from the first bytes of a ``.npy``."""
     from numpy.lib import format as npy_format
 
@@ -118,7 +120,7 @@ def header(item: ItemPath, data: bytes) -> tuple[tuple[int, ...], np.dtype]:
     try:
         major, _ = npy_format.read_magic(stream)
         parse = npy_format.read_array_header_1_0 if major == 1 else npy_format.read_array_header_2_0
-        shape, _, dtype = parse(stream, max_header_size=HEADER)
+        shape, _, dtype = parse(stream, max_header_size=HEADER_BYTES)
     except (ValueError, EOFError) as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
     return tuple(shape), dtype

@@ -7,14 +7,14 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import npy
-from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
 
-EPOCH = (1980, 1, 1, 0, 0, 0)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write(item: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
@@ -30,19 +30,21 @@ def write(item: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str
     Raises
     ------
     NotReproducible
-        `obj` is no dict, a key no str that a zip archive keeps, or a value no plain array.
+        `obj` is no dict, a key is no str that a zip can store, or a value is no plain array.
     """
     if type(obj) is not dict:
-        raise refusal(item, f"it is a {type_name(obj)}, not a dict of arrays", "pass {'name': array}")
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not a dict of arrays", "pass {'name': array}")
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for key, value in obj.items():
-            if type(key) is not str or not _kept(key):
-                raise refusal(item, f"the key {key!r} would not come back", "use plain str keys without odd letters")
-            info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
+            if type(key) is not str or not _is_member_name(key):
+                raise not_reproducible(
+                    item, f"the key {key!r} would not come back", "use plain str keys without odd letters"
+                )
+            info = zipfile.ZipInfo(f"{key}.npy", ZIP_EPOCH)
             info.compress_type = method
-            archive.writestr(info, npy.encode(npy.check(item, value, f"[{key!r}]")))
+            archive.writestr(info, npy.encode(npy.check_plain_array(item, value, f"[{key!r}]")))
     data = buffer.getvalue()
     item.put(data)
     arrays = {key: {"shape": list(value.shape), "dtype": str(value.dtype)} for key, value in obj.items()}
@@ -62,7 +64,7 @@ def read(item: ItemPath, /) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {name.removesuffix(".npy"): npy.decode(item, archive.read(name)) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
@@ -73,16 +75,16 @@ def describe(item: ItemPath) -> dict[str, Any]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
                 with archive.open(name) as member:
-                    shape, dtype = npy.header(item, member.read(npy.HEADER))
+                    shape, dtype = npy.read_header(item, member.read(npy.HEADER_BYTES))
                 arrays[name.removesuffix(".npy")] = {"shape": list(shape), "dtype": str(dtype)}
     except zipfile.BadZipFile as error:
-        raise damage(item, error) from error
-    return {"kind": "array", "arrays": arrays, "bytes": stored_bytes(item)}
+        raise item_damaged(item, error) from error
+    return {"kind": "array", "arrays": arrays, "bytes": stored_size(item)}
 
 
-def _kept(key: str) -> bool:
+def _is_member_name(key: str) -> bool:
     try:
         key.encode()
     except UnicodeEncodeError:
         return False
-    return zipfile.ZipInfo(f"{key}.npy", EPOCH).filename == f"{key}.npy"
+    return zipfile.ZipInfo(f"{key}.npy", ZIP_EPOCH).filename == f"{key}.npy"

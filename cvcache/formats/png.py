@@ -1,4 +1,4 @@
-"""A matplotlib figure, rendered, or a small 2-D image, exactly (``.png``)."""
+"""A rendered matplotlib figure, or a small 2-D image pixel for pixel (``.png``)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats.figure import is_figure, render
-from cvcache.formats.messages import damage, need, refusal, stored_bytes, type_name
+from cvcache.formats.figure import is_figure, render_figure
+from cvcache.formats.messages import import_optional, item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
 
-HEADER = 64 * 1024
-DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
-CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
+HEADER_BYTES = 64 * 1024
+MODE_DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
+MODE_CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
 
 
 def write(item: ItemPath, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
@@ -38,21 +38,21 @@ def write(item: ItemPath, obj: object, /, *, dpi: float | None = None, transpare
     NotReproducible
         A PNG cannot hold `obj`, or it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
     UsageError
-        `dpi` or `transparent` of what is no figure.
+        `dpi` or `transparent` was given with an array.
 
     Notes
     -----
-    A figure is drawn as ``savefig`` does, stays as it is and is not closed. What is read of it are its pixels, in the
-    run that wrote it as in every later one.
+    A figure is drawn by ``savefig``; it is not changed and not closed. ``read`` returns its pixels, also in the run
+    that wrote it.
     """
     if is_figure(obj):
-        data = render(obj, "png", dpi=dpi or "figure", transparent=transparent)
+        data = render_figure(obj, "png", dpi=dpi or "figure", transparent=transparent)
     elif dpi is not None or transparent:
         msg = f"{item.url} was not written: dpi= and transparent= are for figures, and it is a {type_name(obj)}"
         raise UsageError(msg)
     else:
         data = _encode(item, obj)
-    meta = _meta(item, data, len(data))
+    meta = _metadata(item, data, len(data))
     item.put(data)
     return meta
 
@@ -73,19 +73,19 @@ def read(item: ItemPath, /) -> np.ndarray:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     pixels: np.ndarray = np.array(image)
-    return pixels.astype(DTYPES.get(image.mode, "uint8"), copy=False)
+    return pixels.astype(MODE_DTYPES.get(image.mode, "uint8"), copy=False)
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
-    """Return the metadata; one STAT and one GET of the header. A figure is told by its Software entry."""
-    size = stored_bytes(item)
+    """Return the metadata; one STAT and one GET of the header. A figure is recognized by its Software entry."""
+    size = stored_size(item)
     try:
-        return _meta(item, item.get("", 0, min(size, HEADER)), size)
-    except need("PIL.Image", "plots", item).DecompressionBombError:  # of a file that a tool wrote
+        return _metadata(item, item.get("", 0, min(size, HEADER_BYTES)), size)
+    except import_optional("PIL.Image", "plots", item).DecompressionBombError:  # of a file that a tool wrote
         return {"kind": "image", "bytes": size}
 
 
@@ -93,8 +93,8 @@ def _encode(item: ItemPath, obj: object) -> bytes:
     import numpy as np
 
     if type(obj) is not np.ndarray:
-        way_out = "pass a matplotlib Figure (of axes: ax.figure) or numpy.asarray(image)"
-        raise refusal(item, f"it is a {type_name(obj)}", way_out)
+        hint = "pass a matplotlib Figure (of axes: ax.figure) or numpy.asarray(image)"
+        raise not_reproducible(item, f"it is a {type_name(obj)}", hint)
     match obj.shape:
         case (_, _):
             fits = obj.dtype in (np.dtype(bool), np.dtype("uint8"), np.dtype("uint16"))
@@ -103,34 +103,34 @@ def _encode(item: ItemPath, obj: object) -> bytes:
         case _:
             fits = False
     if not fits or obj.size == 0:
-        why = f"a PNG cannot hold shape {obj.shape} of {obj.dtype}"
-        way_out = "bool, uint8 or uint16 (rows, columns) and uint8 (rows, columns, 3 or 4) fit; .ome.zarr takes all"
-        raise refusal(item, why, way_out)
-    image_module = need("PIL.Image", "plots", item)
+        reason = f"a PNG cannot hold shape {obj.shape} of {obj.dtype}"
+        hint = "bool, uint8 or uint16 (rows, columns) and uint8 (rows, columns, 3 or 4) fit; .ome.zarr takes all"
+        raise not_reproducible(item, reason, hint)
+    image_module = import_optional("PIL.Image", "plots", item)
     limit = image_module.MAX_IMAGE_PIXELS
     if limit and obj.shape[0] * obj.shape[1] > limit:
-        why = f"{obj.shape[0] * obj.shape[1]} pixels are more than PIL.Image.MAX_IMAGE_PIXELS"
-        raise refusal(item, why, "write it as .ome.zarr")
+        reason = f"{obj.shape[0] * obj.shape[1]} pixels are more than PIL.Image.MAX_IMAGE_PIXELS"
+        raise not_reproducible(item, reason, "write it as .ome.zarr")
     buffer = io.BytesIO()
     image_module.fromarray(np.ascontiguousarray(obj)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def _open(item: ItemPath, data: bytes) -> Any:
-    image_module = need("PIL.Image", "plots", item)
+    image_module = import_optional("PIL.Image", "plots", item)
     try:
         return image_module.open(io.BytesIO(data), formats=["PNG"])
     except OSError as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
 
 
-def _meta(item: ItemPath, data: bytes, size: int) -> dict[str, Any]:
+def _metadata(item: ItemPath, data: bytes, size: int) -> dict[str, Any]:
     image = _open(item, data)
-    channels = [CHANNELS[image.mode]] if image.mode in CHANNELS else []
-    plot = str(image.info.get("Software", "")).lower().startswith("matplotlib")
+    channels = [MODE_CHANNELS[image.mode]] if image.mode in MODE_CHANNELS else []
+    is_plot = str(image.info.get("Software", "")).lower().startswith("matplotlib")
     return {
-        "kind": "plot" if plot else "image",
+        "kind": "plot" if is_plot else "image",
         "shape": [image.height, image.width, *channels],
-        "dtype": DTYPES.get(image.mode, "uint8"),
+        "dtype": MODE_DTYPES.get(image.mode, "uint8"),
         "bytes": size,
     }

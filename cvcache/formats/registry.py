@@ -1,7 +1,7 @@
-"""Formats: the suffix of an item's name decides how an object becomes bytes and back.
+"""Registry of formats: the suffix of an item's name selects the module that writes and reads it.
 
-A format is a module with three functions (`FormatModule`). Built-in ones are named here by dotted
-string and imported at their first use; `register_format` adds one to this process, an entry point in
+A format is a module with three functions (`FormatModule`). Built-in ones are listed here by dotted
+name and imported at their first use; `register_format` adds one to this process, an entry point in
 the group ``cvcache.formats`` (name: the suffix, value: the module) adds one with an installed package.
 """
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
 
 KINDS = ("image", "labels", "points", "table", "plot", "notebook", "log", "text", "json", "array", "file")
-"""What a browser can show; each format's metadata names one as ``kind``."""
+"""Kinds of items that a browser shows; the metadata of each item has one as ``kind``."""
 
-GROUP = "cvcache.formats"
+ENTRY_POINT_GROUP = "cvcache.formats"
 
 
 class FormatModule(Protocol):
-    """What a format module (or any object in its place) provides.
+    """Interface of a format: a module, or any object with these functions.
 
-    ``write`` either writes `obj` so that ``read`` returns its equal (type, dtype, shape, key types),
-    or raises `NotReproducible` before the first byte. It returns the item's metadata: "kind" and, as
-    fits, shape, dtype, axes, scale, unit, levels, chunks, rows, columns, bytes; small plain JSON values.
-    A file format puts exactly one object, ``item.put(data)``. Options are keyword-only parameters of
-    ``write`` and ``read``. ``describe`` returns the metadata from the stored bytes alone.
+    ``write`` either writes `obj` so that ``read`` returns an equal object (type, dtype, shape, key types),
+    or raises `NotReproducible` before the first byte. `item` is the item being written, or a pinned one.
+    ``write`` returns the item's metadata: "kind" and, as fits, shape, dtype, axes, scale, unit, levels,
+    chunks, rows, columns, bytes; small plain JSON values. A file format writes exactly one object,
+    ``item.put(data)``. Options are keyword-only parameters of ``write`` and ``read``. ``describe`` returns
+    the metadata from the stored bytes alone.
     """
 
     def write(self, item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class FormatModule(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A suffix (without its leading dot) and the module, or its dotted name, that reads and writes it."""
+    """A suffix (without its leading dot) and the format module, or the dotted name of one."""
 
     suffix: str
     target: str | ModuleType | FormatModule
@@ -86,28 +87,28 @@ class Format:
         return cast("FormatModule", target)
 
     def write(self, item: ItemPath, obj: object, /, **options: object) -> dict[str, Any]:
-        """Write `obj` to `item` and return the item's metadata.
+        """Write `obj` as `item` and return the item's metadata.
 
         Raises
         ------
         UnknownOption
             An option that this format's ``write`` does not take.
         NotReproducible
-            `obj` would not come back as it is; nothing was written.
+            `obj` would change; nothing was written.
         """
         if options:
-            check_options(options, _options(self.module.write), f"writing a .{self.suffix} ({item.name})")
+            check_options(options, _option_names(self.module.write), f"writing a .{self.suffix} ({item.name})")
         return self.module.write(item, obj, **options)
 
     def read(self, item: ItemPath, /, **options: object) -> object:
-        """Return the object stored at `item`.
+        """Return the object stored in `item`.
 
         Raises
         ------
         UnknownOption
             An option that this format's ``read`` does not take.
         ItemDamaged
-            The stored bytes are not what this format writes.
+            The stored bytes are not of this format.
         """
         if options:
             check_options(options, self._read_options, f"reading a .{self.suffix} ({item.name})")
@@ -115,40 +116,40 @@ class Format:
 
     @functools.cached_property
     def _read_options(self) -> list[str]:
-        return _options(self.module.read)
+        return _option_names(self.module.read)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # what is cached holds modules, which do not pickle
+        # the cached module cannot be pickled
         return Format, (self.suffix, self.target)
 
     def describe(self, item: ItemPath) -> dict[str, Any]:
-        """Return the metadata of what is stored at `item`, whoever wrote it."""
+        """Return the metadata of a stored item, also of one that another program wrote."""
         return self.module.describe(item)
 
 
-def _options(function: object) -> list[str]:
+def _option_names(function: object) -> list[str]:
     parameters = inspect.signature(cast("Any", function)).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def register_format(suffix: str, module: str | ModuleType | FormatModule, *, directory: bool | None = None) -> None:
-    """Make items whose name ends in `suffix` be read and written by `module`, in this process.
+    """Register `module` for items whose name ends in `suffix`, in this process.
 
     Parameters
     ----------
     suffix : str
-        As in ``"parquet"`` or ``"points.dir"``; a leading dot is ignored. Takes the place of what was
-        registered before.
+        As in ``"parquet"`` or ``"points.dir"``; a leading dot is ignored. Replaces an earlier
+        registration.
     module : str or module
         With functions ``write``, ``read`` and ``describe``, see `FormatModule`; a dotted string is
         imported at the first use.
     directory : bool, optional
-        Say whether the format writes several objects, to have the suffix checked for it.
+        Whether the format writes several objects; checked against the suffix if given.
 
     Raises
     ------
     InvalidName
-        The suffix is no suffix, or its ending contradicts `directory`: names of directory items end in
+        The suffix is not valid, or contradicts `directory`: names of directory items end in
         ``.zarr`` or ``.dir``, names of files do not.
     """
     suffix = suffix.removeprefix(".")
@@ -167,34 +168,34 @@ def register_format(suffix: str, module: str | ModuleType | FormatModule, *, dir
 def find_format(name: str) -> Format:
     """Return the format of an item by the longest registered suffix of its name.
 
-    Entry points are asked only for a name that no registered suffix fits, so a plug-in cannot take
-    over names that are read without it; plain ``.dir`` fits a ``name.fmt.dir`` only where they do not.
+    Entry points are used only for a name that matches no registered suffix, so a plugin cannot take over
+    the names of built-in formats; for ``name.fmt.dir`` an entry point goes before plain ``.dir``.
 
     Raises
     ------
     UnknownFormat
         No format has a suffix of `name`.
     """
-    found = _longest(name, _formats)
-    if found is None or (found.suffix == "dir" and name.count(".") > 1):
-        found = _longest(name, _plugins()) or found
-    if found:
-        return found
-    known = sorted({*_formats, *_plugins()})
-    ending = name.partition(".")[2]
-    if not ending:
+    fmt = _find_suffix(name, _formats)
+    if fmt is None or (fmt.suffix == "dir" and name.count(".") > 1):
+        fmt = _find_suffix(name, _plugin_formats()) or fmt
+    if fmt:
+        return fmt
+    known = sorted({*_formats, *_plugin_formats()})
+    suffix = name.partition(".")[2]
+    if not suffix:
         msg = f"{name!r} has no suffix to tell its format by, as in {name + '.json'!r} (known: {', '.join(known)})"
         raise UnknownFormat(msg)
-    guess = did_you_mean(ending, known) or did_you_mean(ending.rpartition(".")[2], known)
+    suggestion = did_you_mean(suffix, known) or did_you_mean(suffix.rpartition(".")[2], known)
     msg = (
-        f"no format for {name!r}{guess} (known: {', '.join(known)}); "
-        f"add one with register_format({ending!r}, module), or make the file yourself with open({name!r}) or "
+        f"no format for {name!r}{suggestion} (known: {', '.join(known)}); "
+        f"add one with register_format({suffix!r}, module), or make the file yourself with open({name!r}) or "
         f"path({name!r}) of the directory"
     )
     raise UnknownFormat(msg)
 
 
-def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
+def _find_suffix(name: str, formats: Mapping[str, Format]) -> Format | None:
     dot = name.find(".", 1)
     while dot > 0:
         if found := formats.get(name[dot + 1 :]):
@@ -204,10 +205,10 @@ def _longest(name: str, formats: Mapping[str, Format]) -> Format | None:
 
 
 @functools.cache
-def _plugins() -> dict[str, Format]:
+def _plugin_formats() -> dict[str, Format]:
     from importlib.metadata import entry_points
 
-    points = entry_points(group=GROUP)
+    points = entry_points(group=ENTRY_POINT_GROUP)
     return {point.name.removeprefix("."): Format(point.name.removeprefix("."), point.value) for point in points}
 
 

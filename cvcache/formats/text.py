@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats.messages import damage, refusal, stored_bytes, type_name
+from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
@@ -16,13 +16,13 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     Raises
     ------
     NotReproducible
-        `obj` is no str, or holds lone surrogates, which UTF-8 has no form for.
+        `obj` is no str, or holds lone surrogates, which UTF-8 cannot encode.
     """
     if type(obj) is not str:
-        raise refusal(item, f"it is a {type_name(obj)}, not a str", "pass str(obj), or choose .json or .npy")
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not a str", "pass str(obj), or choose .json or .npy")
     data = encode(item, obj)
     item.put(data)
-    return _meta(item, len(data))
+    return _metadata(item, len(data))
 
 
 def encode(item: ItemPath, text: str) -> bytes:
@@ -30,11 +30,11 @@ def encode(item: ItemPath, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise refusal(item, str(error), "decode the text with errors='replace' first") from error
+        raise not_reproducible(item, str(error), "decode the text with errors='replace' first") from error
 
 
 def read(item: ItemPath, /) -> str:
-    """Return the text; one GET. In a log, what is not UTF-8 (a tool's own output) is replaced.
+    """Return the text; one GET. In a log, bytes that are not UTF-8 (output of a tool) are replaced.
 
     Raises
     ------
@@ -47,15 +47,15 @@ def read(item: ItemPath, /) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one STAT."""
-    return _meta(item, stored_bytes(item))
+    return _metadata(item, stored_size(item))
 
 
-def _meta(item: ItemPath, size: int) -> dict[str, Any]:
+def _metadata(item: ItemPath, size: int) -> dict[str, Any]:
     return {"kind": _kind(item), "bytes": size}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import damage, refusal, type_name
+from cvcache.formats import item_damaged, not_reproducible, type_name
 from cvcache.image.read import ZIPPED, Location, locate
 from cvcache.store import layout, node_of, redact_url, url_and_options
 
@@ -108,7 +108,7 @@ def follow(item: ItemPath) -> tuple[str, Location]:
     try:
         target = locate(link["url"])
     except UsageError as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
     _check(item, target, link)
     return link["kind"], target
 
@@ -145,7 +145,7 @@ def _text(item: ItemPath, obj: object) -> str:
         )
         raise UsageError(msg)
     if not isinstance(text, str):
-        raise refusal(item, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not a URL or path", "pass it as a str or os.PathLike")
     return text
 
 
@@ -176,12 +176,12 @@ def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
     try:
         link = json.loads(data[:MAX_LINK])
     except ValueError as error:
-        raise damage(item, error) from error
+        raise item_damaged(item, error) from error
     types = {"url": str, "kind": str, "fingerprint": dict}
     if not isinstance(link, dict) or not all(isinstance(link.get(name), kind) for name, kind in types.items()):
-        raise damage(item, "it is no link with url, kind and fingerprint")
+        raise item_damaged(item, "it is no link with url, kind and fingerprint")
     if link["kind"] not in {"image", "file"}:
-        raise damage(item, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
+        raise item_damaged(item, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
     return link
 
 

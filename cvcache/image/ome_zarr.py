@@ -176,7 +176,7 @@ def write(
         item.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
     )
     own = {**described.own_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    kept = item.begin(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
+    kept = item.record_plan(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
     log_plan(item, names, plan, kept)
     share(item, stored)
     documents = {spec.document_key: spec.document() for spec in plan.specs}
@@ -268,4 +268,4 @@ def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) 
     spec = plan.specs[-1]
     last = StoredArray(plan.item, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
-    plan.item.illustrate(lambda: render(last, meta, colors))
+    plan.item.add_thumbnail(lambda: render(last, meta, colors))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats import ItemPath, stored_bytes
+from cvcache.formats import ItemPath, stored_size
 from cvcache.image import ome_zarr
 from cvcache.image.arrays import ZipStore, zip_directory
 from cvcache.store import node_of, temporary_dir
@@ -70,9 +70,9 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
         f"{temporary_dir(node_of(item.path))}/{os.urandom(8).hex()}.ome.zarr",
         guard=item.guard,
         share=item.share,
-        thumbnail=item.thumbnail,
+        put_thumbnail=item.put_thumbnail,
         inputs=item.inputs,
-        until=item.until,
+        end_record=item.end_record,
         zipped=item.path,
     )
     try:
@@ -126,7 +126,7 @@ def describe(item: ItemPath) -> dict[str, Any]:
     ItemDamaged
         There is no zip, or no image in it.
     """
-    return _of_file(ome_zarr.describe(inside(item)), stored_bytes(item))
+    return _of_file(ome_zarr.describe(inside(item)), stored_size(item))
 
 
 def inside(item: ItemPath) -> ItemPath:
@@ -136,7 +136,7 @@ def inside(item: ItemPath) -> ItemPath:
         meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
     store = ZipStore(item.store, item.path, item.next_record)
     # the memory tier knows a part by its key, which is that of any other zip of the same commit: none is kept
-    return ItemPath(store, "", meta, pin=item.pin, until=item.until, origin=item.origin, strict=item.strict)
+    return ItemPath(store, "", meta, pin=item.pin, end_record=item.end_record, origin=item.origin, strict=item.strict)
 
 
 def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats import check_frame, csv_table, need, parquet, refusal, type_name
+from cvcache.formats import check_dataframe, csv_table, import_optional, not_reproducible, parquet, type_name
 from cvcache.image.ome_metadata import long_unit
 from cvcache.image.pyramid import per_axis
 from cvcache.image.read import overview
@@ -67,10 +67,10 @@ def write(
     -----
     One PUT. The table is decoded and compared before that.
     """
-    pandas = need("pandas", "tables", item)
+    pandas = import_optional("pandas", "tables", item)
     array = type_name(obj) == "numpy.ndarray"
-    if not array and not check_frame(item, obj, " or numpy.ndarray").columns.is_unique:
-        raise refusal(item, "two columns have the same name", "rename one of them")
+    if not array and not check_dataframe(item, obj, " or numpy.ndarray").columns.is_unique:
+        raise not_reproducible(item, "two columns have the same name", "rename one of them")
     names = _columns(item, obj, axes, array=array)
     frame = pandas.DataFrame(_checked(item, obj), columns=list(names)) if array else obj
     geometry = _geometry(item, list(names), scale, translation, unit)
@@ -80,7 +80,7 @@ def write(
         data, meta = csv_table.encode(item, frame)
     else:
         data = parquet.encode(item, frame, {"points": points})
-        meta = parquet.metadata(data)
+        meta = parquet.file_metadata(data)
     item.put(data)
     return {**meta, **points, "kind": "points"}
 
@@ -97,7 +97,7 @@ def read(item: ItemPath, /) -> pd.DataFrame | np.ndarray:
         return _object(csv_table.read(item), item.meta)
     data = item.get()
     frame = parquet.decode(item, data)
-    return _object(frame, parquet.own_of(data).get("points", {}))
+    return _object(frame, parquet.read_cvcache_metadata(data).get("points", {}))
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
@@ -110,10 +110,10 @@ def describe(item: ItemPath) -> dict[str, Any]:
 def _recorded(item: ItemPath) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    from cvcache.formats import own_of
+    from cvcache.formats import cvcache_metadata
 
     with item.store.open(item.path, "rb") as opened:
-        found: dict[str, Any] = own_of(pq.read_schema(opened)).get("points", {})
+        found: dict[str, Any] = cvcache_metadata(pq.read_schema(opened)).get("points", {})
     return found
 
 
@@ -133,7 +133,7 @@ def _columns(item: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, s
         count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
         if not 0 < count <= len(AXES):
             why = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
-            raise refusal(item, why, "pass a DataFrame with features")
+            raise not_reproducible(item, why, "pass a DataFrame with features")
         letters = () if isinstance(axes, Mapping) else axis_names(axes) or tuple(AXES[-count:])
         names: dict[str, str | int] = {letter: letter for letter in letters}
         fits = len(letters) == count
@@ -158,7 +158,7 @@ def _columns(item: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, s
 def _checked(item: ItemPath, array: np.ndarray) -> np.ndarray:
     """Return an array whose dtype is the same after a way through the columns of a table."""
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
-        raise refusal(item, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
+        raise not_reproducible(item, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
     return array
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
-from cvcache.formats import refusal
+from cvcache.formats import not_reproducible
 from cvcache.image.arrays import ArraySpec, parse_compressor
 from cvcache.image.ome_zarr import describe, read
 from cvcache.image.pyramid import CHUNK_BYTES, Level, blocks, default_shards
@@ -72,7 +72,9 @@ def write(
     given, _ = as_array(obj)
     array = check_numbers(item, given)
     if not 0 < array.ndim <= MOST_AXES:
-        raise refusal(item, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json")
+        raise not_reproducible(
+            item, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json"
+        )
     report = check_progress(progress)
     level = _level(array, chunks, shards)
     dtype = array.dtype.newbyteorder("<")
@@ -81,7 +83,7 @@ def write(
     extents = blocks([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
     attributes = {"cvcache": described.own_attributes(array, ())}
-    kept = item.begin(announcement(plan, array, attributes))
+    kept = item.record_plan(announcement(plan, array, attributes))
     log_plan(item, (), plan, kept)
     share(item, array)
     tally = compute(plan, array, kept, report)

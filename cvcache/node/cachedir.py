@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
-from cvcache.formats import plain_values
+from cvcache.formats import json_exact
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
@@ -111,7 +111,7 @@ class CacheDir(NodeItems):
             raise NotOpen(msg)
         rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
-        plain_values(attempt.meta, f"the metadata of {self.url}")
+        json_exact(attempt.meta, f"the metadata of {self.url}")
         from cvcache.node.provenance import environment  # only who commits needs it
 
         record = commit_attempt(attempt, rows, attempt.meta, environment())
@@ -169,7 +169,7 @@ class CacheDir(NodeItems):
         name = check_item_name(name)
         attempt = self._open_attempt()
         obj, images = _content_of(name, obj)
-        user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
+        user: dict[str, Any] = {"user": json_exact(meta, f"meta of {name}")} if meta else {}
         item_io.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
         return Item(self, name)
 

@@ -102,7 +102,7 @@ def item_path(
     if record is None:
         return ItemPath(store, full_key, row, ram=ram)
     if record.state != "committed":
-        return ItemPath(store, full_key, row, until=successor_path(path, record), ram=ram)
+        return ItemPath(store, full_key, row, end_record=successor_path(path, record), ram=ram)
     origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
     return ItemPath(store, full_key, row, pin=successor_path(path, record), ram=ram, origin=origin)
 
@@ -186,11 +186,11 @@ def write_item(
         f"{attempt.root}/{name}",
         guard=guard,
         share=attempt.share,
-        wrote=wrote,
-        begin=begin,
-        thumbnail=functools.partial(put_thumbnail, attempt, name),
+        on_put=wrote,
+        record_plan=begin,
+        put_thumbnail=functools.partial(put_thumbnail, attempt, name),
         inputs=(*images, *attempt.images),
-        until=successor_path(attempt.path, attempt.record),
+        end_record=successor_path(attempt.path, attempt.record),
     )
     with attempt.item_lock(name):
         try:

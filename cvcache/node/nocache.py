@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from cvcache.errors import NodeCommitted
-from cvcache.formats import ItemPath, find_format, plain_values
+from cvcache.formats import ItemPath, find_format, json_exact
 from cvcache.node import init, item_io
 from cvcache.node.cachedir import CacheDir
 from cvcache.node.commit import Commit
@@ -65,7 +65,7 @@ class NoCache(CacheDir):
         return node
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
-        plain_values({**self._meta, **(meta or {})}, f"the metadata of {self.url}")
+        json_exact({**self._meta, **(meta or {})}, f"the metadata of {self.url}")
         self._commit = self._commit or Commit(
             dt.datetime.now(dt.UTC),
             attempt="",
@@ -152,7 +152,7 @@ class NoCache(CacheDir):
         name = check_item_name(name)
         fmt = find_format(name)
         self._arrays.pop(name, None)
-        user: dict[str, Any] = {"user": plain_values(meta, f"meta of {name}")} if meta else {}
+        user: dict[str, Any] = {"user": json_exact(meta, f"meta of {name}")} if meta else {}
         self._user_rows[name] = user if track else {**user, "track": False}
         if type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype") and fmt.suffix != "png":
             self._arrays[name] = obj, options

@@ -29,9 +29,9 @@ def same(a: Any, b: Any) -> bool:
     if kind == "numpy.ndarray":
         return _same_array(a, b)
     if kind.startswith("pandas.") and hasattr(a, "columns"):
-        from cvcache.formats import difference
+        from cvcache.formats import dataframe_difference
 
-        return not difference(a, b)
+        return not dataframe_difference(a, b)
     if kind == "pyarrow.lib.Table":
         return bool(a.schema.equals(b.schema, check_metadata=True)) and repr(a.to_pydict()) == repr(b.to_pydict())
     if isinstance(a, Mapping):

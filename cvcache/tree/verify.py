@@ -90,7 +90,7 @@ def _faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]
             difference = ", ".join(f"{count} {name} where {row[name]} were written" for name, count in wrong.items())
             yield "", f"incomplete: {difference}" if parts else "missing"
         elif "index" in row and find_format(item.name).suffix == "dir":
-            from cvcache.formats import damaged as damaged_files
+            from cvcache.formats import damaged_files
 
             yield from damaged_files(item)
     else:

@@ -358,7 +358,7 @@ def test_layers_of_a_committed_image_ask_for_nothing(calls: Calls) -> None:
 def test_a_plane_reads_its_chunks_and_nothing_else(
     calls: Calls, monkeypatch: pytest.MonkeyPatch, shards: Any, value: np.ndarray
 ) -> None:
-    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
     how = {"axes": "zyx", "levels": 2, "chunks": (1, 32, 32), "shards": shards}
     node = filled(calls.case.child("n"), ("x.ome.zarr", value, how), **calls.case.options)
     (layer,) = layers(node["x.ome.zarr"])
@@ -464,7 +464,7 @@ def test_importing_the_layers_loads_nothing_heavy() -> None:
 @pytest.fixture
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look at the log of a bucket hold for ever, but for who asks for one after each part."""
-    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
 
 
 @pytest.mark.usefixtures("_no_second_look")

@@ -291,10 +291,10 @@ def test_an_index_of_others_is_noticed(url: str) -> None:
 def test_a_format_of_its_own_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("tiles.dir", "plugin.module", "cvcache.formats")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [point])
-    registry._plugins.cache_clear()
+    registry._plugin_formats.cache_clear()
     assert find_format("a.tiles.dir") == Format("tiles.dir", "plugin.module")
     assert find_format("run.1.dir").suffix == find_format("a.dir").suffix == "dir"
-    registry._plugins.cache_clear()
+    registry._plugin_formats.cache_clear()
 
 
 def test_files_of_a_format_that_is_not_registered_are_not_read_as_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,11 +100,11 @@ def test_an_entry_point_is_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(group)
         return [importlib.metadata.EntryPoint(name, "plugin.module", group) for name in ("cloud", "my.json")]
 
-    registry._plugins.cache_clear()
+    registry._plugin_formats.cache_clear()
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     assert find_format("a.my.json").target == "cvcache.formats.json_value"
     assert asked == []
     assert find_format("a.cloud").target == "plugin.module"
     assert find_format("b.cloud").target == "plugin.module"
     assert asked == ["cvcache.formats"]
-    registry._plugins.cache_clear()
+    registry._plugin_formats.cache_clear()

@@ -56,7 +56,7 @@ class Calls:
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.server)])
 def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     # a bucket's log is looked at once in this time: on a slow machine a test may take longer than a second
-    monkeypatch.setattr(item_path, "PIN_SECONDS", 3600.0)
+    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
     calls = Calls(request.getfixturevalue(f"{request.param}_case"))
     with instrument(calls.wrap):
         yield calls

@@ -223,7 +223,7 @@ def test_a_lazy_image_that_was_replaced_is_an_error_not_the_other_result(store_c
     if store_case.kind in {"s3", "gcs"}:
         from cvcache.formats import item_path
 
-        item_path._looked.clear()
+        item_path._checked_at.clear()
     with pytest.raises((NodeReplaced, ItemDamaged)):
         lazy.compute()
     assert int(cdir(store_case.url, **store_case.options).read("x.ome.zarr").max().compute()) == 2

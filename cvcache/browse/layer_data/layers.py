@@ -12,7 +12,7 @@ from cvcache.browse.layer_data.settings import LARGEST
 from cvcache.browse.layer_data.tables import MOST_BYTES, array_layers, attempt_of, points_layers, table_layers
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
-from cvcache.formats import ItemPath, damage, find_format
+from cvcache.formats import ItemPath, find_format, item_damaged
 from cvcache.image import ZIPPED, Location, locate
 from cvcache.node import Item
 from cvcache.store import is_control, layout, node_of
@@ -75,7 +75,7 @@ def layers(item: object, *, name: str | None = None, **storage_options: Any) -> 
         raise
     except Exception as error:
         # whatever a row or file that lies makes of numpy, pandas and the decoders
-        raise damage(subject.place, f"{type(error).__name__} {error}") from error
+        raise item_damaged(subject.place, f"{type(error).__name__} {error}") from error
 
 
 def cost(layer: LayerData) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import ItemPath, damage
+from cvcache.formats import ItemPath, item_damaged
 from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, open_store
 
 TAIL = (1 << 16) + 128
@@ -265,7 +265,7 @@ class ZipStore(Store):
         return data
 
     def _damage(self, name: str, why: object) -> ItemDamaged:
-        return damage(self._outer, f"member {name[:200]!r}: {why}")
+        return item_damaged(self._outer, f"member {name[:200]!r}: {why}")
 
 
 def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
@@ -320,7 +320,7 @@ def _cached_directory(archive: _Archive) -> dict[str, _Member]:
             return _members(opened.infolist(), cast("Any", opened).start_dir)
     except _BROKEN as error:
         outer.check_pin(now=True)
-        raise damage(outer, error) from error
+        raise item_damaged(outer, error) from error
 
 
 def _members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]:

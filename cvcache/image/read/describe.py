@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.formats import damage
+from cvcache.formats import item_damaged
 from cvcache.image.arrays import ZARR_3, ArraySpec, Codec, parse_document
 from cvcache.image.pyramid import TYPES, default_axes
 from cvcache.store import gather
@@ -119,7 +119,7 @@ def look(item: ItemPath) -> tuple[dict[str, Any], list[Level]]:
         return metadata(attributes, levels), levels
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError) as error:
         why = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
-        raise damage(item, why) from error
+        raise item_damaged(item, why) from error
 
 
 def _group(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
@@ -145,7 +145,7 @@ def _group2(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mappin
         return {}, ".zarray", {"": _document(item, ".zarray")}
     except FileNotFoundError:
         if item.find():
-            raise damage(item, "there is none of zarr.json, .zattrs and .zarray") from None
+            raise item_damaged(item, "there is none of zarr.json, .zattrs and .zarray") from None
         raise
 
 
@@ -154,7 +154,7 @@ def _document(item: ItemPath, key: str) -> Mapping[str, Any]:
         document = json.loads(item.get(key, 0, MAX_METADATA))
     except FileNotFoundError:
         if "/" in key:
-            raise damage(item, f"its {key} is missing") from None
+            raise item_damaged(item, f"its {key} is missing") from None
         raise
     if not isinstance(document, dict):
         raise TypeError(f"{key} is no JSON object")

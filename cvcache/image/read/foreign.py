@@ -11,7 +11,7 @@ import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath
 
-from cvcache.formats import ItemPath, damage
+from cvcache.formats import ItemPath, item_damaged
 from cvcache.image.arrays import ArraySpec, Codec
 from cvcache.image.read.stored_array import StoredArray, Window
 
@@ -138,4 +138,4 @@ class ZarrArray(StoredArray):
             )
             out[...] = array[tuple(window)]
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise damage(self.item, f"zarr, of {self.spec.path}: {error}") from error
+            raise item_damaged(self.item, f"zarr, of {self.spec.path}: {error}") from error

@@ -105,7 +105,7 @@ def _version(item: ItemPath, levels: Sequence[Level], *, fresh: bool) -> str:
     if fresh or (item.remote and item.store.scheme != "zip"):
         return uuid.uuid4().hex
     told = repr([one.document for one in levels]) + repr(sorted(item.meta.items()))
-    return hashlib.sha256(f"{told}{item.changed(DOCUMENTS)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{told}{item.fingerprint(DOCUMENTS)}".encode()).hexdigest()[:16]
 
 
 def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:

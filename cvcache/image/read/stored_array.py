@@ -215,9 +215,9 @@ def missing(item: ItemPath, key: str) -> ItemDamaged:
 
 
 def _damaged(item: ItemPath, what: str) -> ItemDamaged:
-    vouched = item.pin or item.until
-    way_out = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
-    return ItemDamaged(f"{item.url} is damaged: {what}; {way_out}")
+    vouched = item.pin or item.end_record
+    hint = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
+    return ItemDamaged(f"{item.url} is damaged: {what}; {hint}")
 
 
 def _get(item: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from cvcache.errors import UsageError, did_you_mean
-from cvcache.formats import refusal, type_name
+from cvcache.formats import not_reproducible, type_name
 from cvcache.image.write.downsample import INTEGER_ONLY, METHODS
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ def check_numbers(item: ItemPath, obj: object) -> Array:
     import numpy as np
 
     if not is_lazy(obj) and type(obj) is not np.ndarray:
-        way_out = "pass numpy.asarray(obj) or a dask array"
-        raise refusal(item, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", way_out)
+        hint = "pass numpy.asarray(obj) or a dask array"
+        raise not_reproducible(item, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", hint)
     array = cast("Array", obj)
     if array.dtype.itemsize not in ITEMSIZES.get(array.dtype.kind, ()):
-        raise refusal(item, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
+        raise not_reproducible(item, f"zarr has no portable form for {array.dtype!r}", "convert it with .astype(...)")
     if any(math.isnan(extent) for extent in array.shape):
-        raise refusal(item, "its shape is not known yet", "call x.compute_chunk_sizes() first")
+        raise not_reproducible(item, "its shape is not known yet", "call x.compute_chunk_sizes() first")
     sample = getattr(array, "_meta", array)
     if type(sample) is not np.ndarray:
-        raise refusal(item, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)")
+        raise not_reproducible(
+            item, f"its blocks are {type_name(sample)}", "convert them with x.map_blocks(numpy.asarray)"
+        )
     return array
 
 
@@ -52,11 +54,11 @@ def check_array(item: ItemPath, obj: object, kind: str) -> Array:
     """Return `obj` if it is an array that OME-Zarr brings back as it is."""
     array = check_numbers(item, obj)
     if kind == "labels" and array.dtype.kind not in "biu":
-        raise refusal(item, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
+        raise not_reproducible(item, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
     if array.ndim == 0:
-        raise refusal(item, "a single value is no image", "write it as .json or .npy")
+        raise not_reproducible(item, "a single value is no image", "write it as .json or .npy")
     if array.ndim > MOST_AXES:
-        raise refusal(item, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
+        raise not_reproducible(item, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
     return array
 
 
