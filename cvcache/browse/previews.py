@@ -21,7 +21,7 @@ from cvcache.browse.text import (
     size_text,
     value_text,
 )
-from cvcache.image import COLORS
+from cvcache.image import CHANNEL_COLORS
 from cvcache.logs import Tail, read_log_end
 from cvcache.store import check_item_name, is_item_dir, redact_url
 
@@ -74,7 +74,7 @@ def histogram(row: Row) -> tuple[Histogram, ...]:
         if start is None or width is None or width <= 0 or not counts or len(whole) != len(counts):
             continue
         name = value_text(channels[i], 60) if i < len(channels) else "" if len(recorded) == 1 else str(i)
-        color = "FFFFFF" if len(recorded) == 1 else COLORS[i % len(COLORS)]
+        color = "FFFFFF" if len(recorded) == 1 else CHANNEL_COLORS[i % len(CHANNEL_COLORS)]
         window = _window(contrast[i]) if i < len(contrast) else None
         found.append(Histogram(name, color, float(start), float(width), whole, window))
     return tuple(found)

@@ -231,9 +231,9 @@ class Tree:
             meta = item_io.announced_metadata(row.node.store, row.node.location, record, row.name)
         else:
             from cvcache.formats import ItemPath
-            from cvcache.image import look
+            from cvcache.image import read_image_metadata
 
-            meta, _ = look(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
+            meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
         return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)
 
     def _has_moved(self, row: Row) -> bool:

@@ -25,13 +25,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["csv_table", "item_path", "parquet", "registry"],
     submod_attrs={
         "directory": ["damaged_files"],
-        "frame": ["dataframe_difference", "cvcache_metadata"],
+        "frame": ["cvcache_metadata", "dataframe_difference"],
         "item_path": ["ItemPath", "sha256"],
         "json_value": ["json_exact"],
         "messages": [
             "check_dataframe",
-            "item_damaged",
             "import_optional",
+            "item_damaged",
             "not_reproducible",
             "stored_size",
             "type_name",

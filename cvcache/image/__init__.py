@@ -6,68 +6,68 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.image import ome_zarr, ome_zarr_zip, pyramid
-    from cvcache.image.link import follow
-    from cvcache.image.ome_metadata import COLORS, long_unit
-    from cvcache.image.ome_zarr_zip import inside
+    from cvcache.image.link import resolve_link
+    from cvcache.image.ome_metadata import CHANNEL_COLORS, long_unit
+    from cvcache.image.ome_zarr_zip import image_in_zip
     from cvcache.image.pyramid import (
         check_axes,
         default_axes,
         default_chunks,
-        grid,
+        grid_shape,
         next_factors,
         per_axis,
         plan_levels,
         storage_axes,
     )
     from cvcache.image.read import (
-        ZIPPED,
-        Level,
+        ZIP_SUFFIX,
         Location,
         Slices,
         StoredArray,
-        damaged,
-        described,
-        lazy,
-        locate,
-        look,
+        StoredLevel,
+        as_dask_array,
+        damaged_chunks,
+        image_geometry,
+        image_metadata,
+        level_array,
         open_image,
-        overview,
+        parse_image_url,
         planned_metadata,
-        stored_level,
+        read_image_metadata,
     )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["ome_zarr", "ome_zarr_zip", "pyramid"],
     submod_attrs={
-        "link": ["follow"],
-        "ome_metadata": ["COLORS", "long_unit"],
-        "ome_zarr_zip": ["inside"],
+        "link": ["resolve_link"],
+        "ome_metadata": ["CHANNEL_COLORS", "long_unit"],
+        "ome_zarr_zip": ["image_in_zip"],
         "pyramid": [
             "check_axes",
             "default_axes",
             "default_chunks",
-            "grid",
+            "grid_shape",
             "next_factors",
             "per_axis",
             "plan_levels",
             "storage_axes",
         ],
         "read": [
-            "Level",
             "Location",
             "Slices",
             "StoredArray",
-            "ZIPPED",
-            "damaged",
-            "described",
-            "lazy",
-            "locate",
-            "look",
+            "StoredLevel",
+            "ZIP_SUFFIX",
+            "as_dask_array",
+            "damaged_chunks",
+            "image_geometry",
+            "image_metadata",
+            "level_array",
             "open_image",
-            "overview",
+            "parse_image_url",
             "planned_metadata",
-            "stored_level",
+            "read_image_metadata",
         ],
     },
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import item_damaged, not_reproducible, type_name
-from cvcache.image.read import ZIPPED, Location, locate
+from cvcache.image.read import ZIP_SUFFIX, Location, parse_image_url
 from cvcache.store import layout, node_of, redact_url, url_and_options
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from cvcache.formats import ItemPath
 
-MAX_LINK = 64 << 10
+MAX_LINK_BYTES = 64 << 10
 """Bytes of a link that are read; a longer one does not parse."""
-_SHOWN = ("shape", "axes", "scale", "translation", "unit")
-_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_GEOMETRY_FIELDS = ("shape", "axes", "scale", "translation", "unit")
+_METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
@@ -48,16 +48,16 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     options are neither taken nor kept: whoever reads the link has credentials in the environment, or has opened that
     bucket with them.
     """
-    target = locate(_text(item, obj))
-    kind, fingerprint = _look(target) or (None, None)
+    target = parse_image_url(_url_text(item, obj))
+    kind, fingerprint = _fingerprint(target) or (None, None)
     if kind is None:
         msg = f"{item.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
         raise UsageError(msg)
     if kind == "file" and target.slices is not None:
         msg = f"{item.url} was not written: {redact_url(target.url)!r} is a file, which has no slices; leave them away"
         raise UsageError(msg)
-    shows = _shows(target) if kind == "image" else {}
-    link = {"url": target.url, "kind": kind, "fingerprint": fingerprint, "shows": shows}
+    geometry = _image_geometry(target) if kind == "image" else {}
+    link = {"url": target.url, "kind": kind, "fingerprint": fingerprint, "shows": geometry}
     data = f"{json.dumps(link, indent=2)}\n".encode()
     item.put(data)
     return _meta(link, len(data))
@@ -85,7 +85,7 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     -----
     One GET of the link, and one STAT and up to four GET of what is linked; then what reading that costs.
     """
-    kind, target = follow(item)
+    kind, target = resolve_link(item)
     if kind == "image":
         from cvcache.image.read import open_image
 
@@ -97,7 +97,7 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     return target.store.get(target.path)
 
 
-def follow(item: ItemPath) -> tuple[str, Location]:
+def resolve_link(item: ItemPath) -> tuple[str, Location]:
     """Return the kind of what the link leads to, "image" or "file", and where that lies; raises as `read` does.
 
     Notes
@@ -106,16 +106,16 @@ def follow(item: ItemPath) -> tuple[str, Location]:
     """
     link = _parse(item, item.get())
     try:
-        target = locate(link["url"])
+        target = parse_image_url(link["url"])
     except UsageError as error:
         raise item_damaged(item, error) from error
-    _check(item, target, link)
+    _check_fingerprint(item, target, link)
     return link["kind"], target
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata; one GET."""
-    data = item.get("", 0, MAX_LINK)
+    data = item.get("", 0, MAX_LINK_BYTES)
     link = _parse(item, data)
     return _meta(link, len(data))
 
@@ -124,18 +124,18 @@ def _meta(link: Mapping[str, Any], size: int) -> dict[str, Any]:
     return {**link.get("shows", {}), "kind": link["kind"], "url": link["url"], "bytes": size}
 
 
-def _shows(target: Location) -> dict[str, Any]:
+def _image_geometry(target: Location) -> dict[str, Any]:
     """Return shape, dtype, axes and place of what a link to an image shows; nothing if that cannot be read."""
-    from cvcache.image.read import stored_at
+    from cvcache.image.read import open_location
 
     try:
-        stored, _ = stored_at(target, 0, None)
+        stored, _ = open_location(target, 0, None)
     except (FileNotFoundError, ItemDamaged):
         return {}
-    return {"dtype": str(stored.dtype), **{name: stored.meta[name] for name in _SHOWN}}
+    return {"dtype": str(stored.dtype), **{name: stored.meta[name] for name in _GEOMETRY_FIELDS}}
 
 
-def _text(item: ItemPath, obj: object) -> str:
+def _url_text(item: ItemPath, obj: object) -> str:
     """Return a URL or a path as text."""
     text, options = url_and_options(obj)
     if options:
@@ -149,23 +149,23 @@ def _text(item: ItemPath, obj: object) -> str:
     return text
 
 
-def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
+def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
     """Return the kind of what is there and what tells it from a later content; None if nothing is."""
     info = target.store.stat(target.path)
     if info is not None:
-        kind = "image" if target.path.endswith(ZIPPED) else "file"
+        kind = "image" if target.path.endswith(ZIP_SUFFIX) else "file"
         return kind, {"size": info.size, "etag": info.etag}
-    digest, found = hashlib.sha256(), False
-    for name in _METADATA:
+    digest, exists = hashlib.sha256(), False
+    for name in _METADATA_NAMES:
         try:
             data = target.store.get(f"{target.path}/{name}")
         except FileNotFoundError:
             continue
-        found = True
+        exists = True
         digest.update(f"{name} {len(data)}\n".encode() + data)
-        if name == _METADATA[0]:
+        if name == _METADATA_NAMES[0]:
             break
-    if not found:
+    if not exists:
         return None
     log = target.store.list(layout.log_dir(node_of(target.path))).files
     return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
@@ -174,7 +174,7 @@ def _look(target: Location) -> tuple[str, dict[str, Any]] | None:
 def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
     """Return what a link says."""
     try:
-        link = json.loads(data[:MAX_LINK])
+        link = json.loads(data[:MAX_LINK_BYTES])
     except ValueError as error:
         raise item_damaged(item, error) from error
     types = {"url": str, "kind": str, "fingerprint": dict}
@@ -185,14 +185,14 @@ def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
     return link
 
 
-def _check(item: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
+def _check_fingerprint(item: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
     """Raise `ItemDamaged` unless the link still leads to what it was made for."""
-    found = _look(target)
-    if found == (link["kind"], link["fingerprint"]):
+    current = _fingerprint(target)
+    if current == (link["kind"], link["fingerprint"]):
         return
-    what = "is gone" if found is None else "changed after the link was written"
+    change = "is gone" if current is None else "changed after the link was written"
     msg = (
-        f"{item.url} leads to {redact_url(target.url)!r}, which {what}; bring that back, or link what is there now by "
-        "computing this node again with cdir_init(..., force=True)"
+        f"{item.url} leads to {redact_url(target.url)!r}, which {change}; bring that back, or link what is there now "
+        "by computing this node again with cdir_init(..., force=True)"
     )
     raise ItemDamaged(msg)

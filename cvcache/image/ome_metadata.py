@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cvcache.image.pyramid import TYPES
+from cvcache.image.pyramid import AXIS_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cvcache.image.arrays import ArraySpec
     from cvcache.image.pyramid import Level
 
-COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")
+CHANNEL_COLORS = ("00FF00", "FF00FF", "00FFFF", "FF0000", "FFFF00", "0000FF")
 LONG_UNITS = {
     "pm": "picometer",
     "Å": "angstrom",
@@ -40,8 +40,8 @@ LONG_UNITS = {
 }
 
 
-METHOD_NAMES = {"mean": "local_mean"}
-METHODS = {
+METHOD_TYPES = {"mean": "local_mean"}
+METHOD_DESCRIPTIONS = {
     "mean": "mean of each cell, in the type of the pixels, rounded",
     "mode": "commonest pixel of each cell, of equally common ones the greatest",
     "nearest": "first pixel of each cell",
@@ -59,7 +59,7 @@ def long_unit(unit: str) -> str:
 def ome_axes(axes: Sequence[str], units: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the ``axes`` of a multiscale: name, type and, where known, the long name of the unit."""
     return [
-        {"name": name, "type": TYPES[name], **({"unit": long_unit(units[name])} if name in units else {})}
+        {"name": name, "type": AXIS_TYPES[name], **({"unit": long_unit(units[name])} if name in units else {})}
         for name in axes
     ]
 
@@ -109,12 +109,12 @@ def ome_metadata(
         "name": name,
         "axes": ome_axes(axes, units or {}),
         "datasets": datasets,
-        "type": METHOD_NAMES.get(method, method),
-        "metadata": {"description": METHODS[method], "method": f"cvcache:{method}"},
+        "type": METHOD_TYPES.get(method, method),
+        "metadata": {"description": METHOD_DESCRIPTIONS[method], "method": f"cvcache:{method}"},
     }
-    inside = {} if version == "0.5" else {"version": version}
-    metadata: dict[str, Any] = {"multiscales": [{**inside, **multiscale}]}
-    if not inside:
+    version_field = {} if version == "0.5" else {"version": version}
+    metadata: dict[str, Any] = {"multiscales": [{**version_field, **multiscale}]}
+    if not version_field:
         metadata = {"version": version, **metadata}
     if kind == "labels":
         metadata["image-label"] = {"version": version}
@@ -139,22 +139,26 @@ def omero_metadata(
     limits : (low, high) or None
         What the type can hold; None (a float) takes the contrast itself.
     """
-    given = [{"label": channel} if isinstance(channel, str) else dict(channel) for channel in channels]
+    channel_fields = [{"label": channel} if isinstance(channel, str) else dict(channel) for channel in channels]
     rows = []
-    for i, (fields, (start, end)) in enumerate(zip(given, contrast, strict=True)):
+    for i, (fields, (start, end)) in enumerate(zip(channel_fields, contrast, strict=True)):
         low, high = limits or (start, end)
         window = {"min": low, "max": high, "start": start, "end": end}
-        color = "FFFFFF" if len(given) == 1 else COLORS[i % len(COLORS)]
+        color = "FFFFFF" if len(channel_fields) == 1 else CHANNEL_COLORS[i % len(CHANNEL_COLORS)]
         rows.append({"label": str(i), "color": color, "active": True, "window": window, **fields})
     return {"channels": rows, "rdefs": {"model": "greyscale" if len(rows) == 1 else "color"}}
 
 
 def group_attributes(
-    multiscale: Mapping[str, Any], own: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
+    multiscale: Mapping[str, Any], cvcache_attributes: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
 ) -> dict[str, Any]:
     """Return the attributes of an image's group: OME-Zarr's, and our own beside them."""
     ome = {**multiscale, **({"omero": dict(omero)} if omero else {})}
-    return {"ome": ome, "cvcache": dict(own)} if version == "0.5" else {**ome, "cvcache": dict(own)}
+    return (
+        {"ome": ome, "cvcache": dict(cvcache_attributes)}
+        if version == "0.5"
+        else {**ome, "cvcache": dict(cvcache_attributes)}
+    )
 
 
 def group_documents(

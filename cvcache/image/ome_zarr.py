@@ -9,34 +9,40 @@ from cvcache.errors import UsageError
 from cvcache.image.arrays import parse_compressor
 from cvcache.image.ome_metadata import group_attributes, group_documents, ome_metadata, omero_metadata
 from cvcache.image.pyramid import check_axes, check_factors, default_axes, per_axis, plan_levels, storage_axes
-from cvcache.image.read import describe as described
-from cvcache.image.read import lazy, open_level
+from cvcache.image.read import (
+    StoredLevel,
+    as_dask_array,
+    build_metadata,
+    cvcache_attributes,
+    open_level,
+    read_image_metadata,
+)
 from cvcache.image.write import (
-    announcement,
+    announce_sharing,
     as_array,
-    axis_names,
-    check_array,
     check_channels,
     check_choice,
     check_chunks,
     check_contrast,
+    check_image_array,
     check_layer,
     check_method,
     check_progress,
     check_unit,
-    compute,
+    compute_and_write,
     contrast_windows,
     dtype_limits,
-    inherited,
+    inherited_geometry,
     log_plan,
     make_plan,
-    measurements,
-    numbers,
+    parse_axes,
+    parse_int,
+    parse_ints,
+    parse_numbers,
+    per_storage_axis,
+    plan_record,
     put_json,
-    share,
-    spread,
-    whole,
-    wholes,
+    statistics_metadata,
 )
 from cvcache.store import gather
 
@@ -139,63 +145,74 @@ def write(
     """
     check_choice("kind", kind, ("image", "labels"))
     check_choice("version", version, VERSIONS)
-    axes, scale, translation = axis_names(axes), numbers("scale", scale), numbers("translation", translation)
-    chunks, levels = wholes("chunks", chunks), None if levels is None else whole("levels", levels)
-    given, known = as_array(obj)
-    if axes is None and "dims" in known:
-        msg = f"{item.url} was not written: its dimensions {known['dims']} are none of tczyx; say axes="
+    axes, scale, translation = (
+        parse_axes(axes),
+        parse_numbers("scale", scale),
+        parse_numbers("translation", translation),
+    )
+    chunks, levels = parse_ints("chunks", chunks), None if levels is None else parse_int("levels", levels)
+    array, geometry = as_array(obj)
+    if axes is None and "dims" in geometry:
+        msg = f"{item.url} was not written: its dimensions {geometry['dims']} are none of tczyx; say axes="
         raise UsageError(msg)
-    image = check_array(item, given, kind)
+    image = check_image_array(item, array, kind)
     method = check_method(downsample, kind, image.dtype)
-    told = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
-    known = {**known, **{name: value for name, value in told.items() if value is not None}}
-    if any(known.get(name) is None for name in ("axes", "scale", "translation", "unit")):
-        known = {**inherited(item, image, known.get("axes")), **known}
-    report = check_progress(progress)
-    names = check_axes(known.get("axes") or default_axes(image.ndim), image.ndim)
-    full, added = storage_axes(names)
-    stored = image[tuple(None if i in added else slice(None) for i in range(len(full)))]
-    units = check_unit(known.get("unit"), names)
-    steps = check_factors(factors, names)
+    options = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
+    geometry = {**geometry, **{name: value for name, value in options.items() if value is not None}}
+    if any(geometry.get(name) is None for name in ("axes", "scale", "translation", "unit")):
+        geometry = {**inherited_geometry(item, image, geometry.get("axes")), **geometry}
+    progress_callback = check_progress(progress)
+    names = check_axes(geometry.get("axes") or default_axes(image.ndim), image.ndim)
+    stored_axes, added = storage_axes(names)
+    stored_image = image[tuple(None if i in added else slice(None) for i in range(len(stored_axes)))]
+    units = check_unit(geometry.get("unit"), names)
+    step_factors = check_factors(factors, names)
     pyramid = plan_levels(
-        stored.shape,
-        full,
+        stored_image.shape,
+        stored_axes,
         image.dtype.itemsize,
-        scale=spread(per_axis(known.get("scale"), names, 1.0, "scale"), names, full, 1.0),
-        translation=spread(per_axis(known.get("translation"), names, 0.0, "translation"), names, full, 0.0),
+        scale=per_storage_axis(per_axis(geometry.get("scale"), names, 1.0, "scale"), names, stored_axes, 1.0),
+        translation=per_storage_axis(
+            per_axis(geometry.get("translation"), names, 0.0, "translation"), names, stored_axes, 0.0
+        ),
         levels=levels,
-        factors=None if steps is None else [spread(step, names, full, 1) for step in steps],
-        chunks=None if chunks is None else spread(check_chunks(chunks, names), names, full, 1),
-        shards=_check_shards(shards, names, full, version),
+        factors=None
+        if step_factors is None
+        else [per_storage_axis(step, names, stored_axes, 1) for step in step_factors],
+        chunks=None if chunks is None else per_storage_axis(check_chunks(chunks, names), names, stored_axes, 1),
+        shards=_check_shards(shards, names, stored_axes, version),
     )
-    count = stored.shape[full.index("c")] if "c" in full else 1
-    shown, windows = check_channels(known.get("channels"), count), check_contrast(contrast, count)
+    channel_count = stored_image.shape[stored_axes.index("c")] if "c" in stored_axes else 1
+    channel_fields, windows = (
+        check_channels(geometry.get("channels"), channel_count),
+        check_contrast(contrast, channel_count),
+    )
     codec = parse_compressor(compressor)
-    plan = make_plan(item, stored, full, pyramid, codec=codec, version=version, kind=kind, method=method)
+    plan = make_plan(item, stored_image, stored_axes, pyramid, codec=codec, version=version, kind=kind, method=method)
     multiscale = ome_metadata(
-        item.name.partition(".")[0], full, pyramid, units=units, kind=kind, method=method, version=version
+        item.name.partition(".")[0], stored_axes, pyramid, units=units, kind=kind, method=method, version=version
     )
-    own = {**described.own_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    kept = item.record_plan(announcement(plan, stored, {"ome": multiscale, "cvcache": own}))
-    log_plan(item, names, plan, kept)
-    share(item, stored)
+    cvcache = {**cvcache_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
+    present = item.record_plan(plan_record(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
+    log_plan(item, names, plan, present)
+    announce_sharing(item, stored_image)
     documents = {spec.document_key: spec.document() for spec in plan.specs}
-    written = gather(lambda pair: put_json(item, *pair), documents.items(), remote=item.remote)
-    tally = compute(plan, stored, kept, report)
+    sizes = gather(lambda pair: put_json(item, *pair), documents.items(), remote=item.remote)
+    counts = compute_and_write(plan, stored_image, present, progress_callback)
     omero = None
-    if plan.measured:
+    if plan.statistics:
         limits = dtype_limits(image.dtype)
-        omero = omero_metadata(shown, windows or contrast_windows(tally, count, limits), limits)
-    found = [described.Level(spec.path, spec.document(), spec) for spec in plan.specs]
-    attributes = group_attributes(multiscale, own, omero, version)
-    written += [
+        omero = omero_metadata(channel_fields, windows or contrast_windows(counts, channel_count, limits), limits)
+    stored_levels = [StoredLevel(spec.path, spec.document(), spec) for spec in plan.specs]
+    attributes = group_attributes(multiscale, cvcache, omero, version)
+    sizes += [
         put_json(item, key, document) for key, document in group_documents(attributes, plan.specs, version).items()
     ]
-    meta = described.metadata(attributes, found)
-    measured = measurements(tally, count) if plan.measured else {}
-    if stored.size:
-        _show(plan, meta, omero)
-    return {**meta, **measured, "objects": tally.objects + len(written), "bytes": tally.bytes + sum(written)}
+    meta = build_metadata(attributes, stored_levels)
+    statistics = statistics_metadata(counts, channel_count) if plan.statistics else {}
+    if stored_image.size:
+        _add_thumbnail(plan, meta, omero)
+    return {**meta, **statistics, "objects": counts.objects + len(sizes), "bytes": counts.bytes + sum(sizes)}
 
 
 def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> np.ndarray | da.Array:
@@ -221,11 +238,11 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
     write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
     """
-    stored, meta = open_level(item, whole("level", level), slices)
+    stored, meta = open_level(item, parse_int("level", level), slices)
     if meta["stored_as"] == "numpy":
         return stored[...]
-    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
-    return lazy(stored, packed, meta["added"])
+    source_chunks = meta.get("source_chunks") if level % meta["levels"] == 0 else None
+    return as_dask_array(stored, source_chunks, meta["added"])
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
@@ -236,13 +253,13 @@ def describe(item: ItemPath) -> dict[str, Any]:
     ItemDamaged
         There is no multiscale image.
     """
-    meta, _ = described.look(item)
+    meta, _ = read_image_metadata(item)
     sizes = [info.size for info in item.find().values()]
     return {**meta, "objects": len(sizes), "bytes": sum(sizes)}
 
 
 def _check_shards(
-    shards: Any, axes: Sequence[str], full: Sequence[str], version: str
+    shards: Any, axes: Sequence[str], stored_axes: Sequence[str], version: str
 ) -> Sequence[int] | Literal[False] | None:
     if not (shards is None or shards is False or isinstance(shards, Sequence)):
         msg = f"shards={shards!r} must be one extent in pixels for each of the axes {list(axes)}, or False for none"
@@ -257,15 +274,15 @@ def _check_shards(
     if len(shards) != len(axes):
         msg = f"shards={list(shards)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
         raise UsageError(msg)
-    return spread(shards, axes, full, 1)
+    return per_storage_axis(shards, axes, stored_axes, 1)
 
 
-def _show(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
+def _add_thumbnail(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
     """Hand over a small picture of the image, made of its last level."""
-    from cvcache.image.read import StoredArray, whole
-    from cvcache.image.write import render
+    from cvcache.image.read import StoredArray, full_window
+    from cvcache.image.write import render_thumbnail
 
     spec = plan.specs[-1]
-    last = StoredArray(plan.item, spec, whole(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
+    last_level = StoredArray(plan.item, spec, full_window(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
-    plan.item.add_thumbnail(lambda: render(last, meta, colors))
+    plan.item.add_thumbnail(lambda: render_thumbnail(last_level, meta, colors))

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 class _Scratch(ItemPath):
     """A directory beside the zip that the image is written to first; in messages and metadata it is the zip."""
 
-    zipped: str = ""
+    zip_path: str = ""
 
     @property
     def name(self) -> str:
-        return self.zipped.rpartition("/")[2]
+        return self.zip_path.rpartition("/")[2]
 
     @property
     def url(self) -> str:
-        return self.store.url(self.zipped)
+        return self.store.url(self.zip_path)
 
 
 def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
@@ -73,16 +73,16 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
         put_thumbnail=item.put_thumbnail,
         inputs=item.inputs,
         end_record=item.end_record,
-        zipped=item.path,
+        zip_path=item.path,
     )
     try:
         meta = ome_zarr.write(scratch, obj, **options)
         with item.store.open(item.path, "wb", item.guard) as file:
-            zipped = zip_directory(item.store, scratch.path, file)
+            summary = zip_directory(item.store, scratch.path, file)
     finally:
         parts = item.store.find(scratch.path)
         item.store.delete((f"{scratch.path}/{name}" for name in parts), within=scratch.path)
-    return {**_of_file(meta, zipped.bytes), "size": zipped.bytes, "sha256": zipped.sha256}
+    return {**_single_object_metadata(meta, summary.bytes), "size": summary.bytes, "sha256": summary.sha256}
 
 
 # the same options, for whoever asks which there are; mypy does not know that a function can be given a signature
@@ -112,7 +112,7 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     One STAT and one GET for the directory of the zip, one more where that is longer than 64 KiB; then one GET per
     object used.
     """
-    pixels = ome_zarr.read(inside(item), level=level, slices=slices)
+    pixels = ome_zarr.read(image_in_zip(item), level=level, slices=slices)
     if not hasattr(pixels, "dask"):
         item.check_pin(now=True)
     return pixels
@@ -126,10 +126,10 @@ def describe(item: ItemPath) -> dict[str, Any]:
     ItemDamaged
         There is no zip, or no image in it.
     """
-    return _of_file(ome_zarr.describe(inside(item)), stored_size(item))
+    return _single_object_metadata(ome_zarr.describe(image_in_zip(item)), stored_size(item))
 
 
-def inside(item: ItemPath) -> ItemPath:
+def image_in_zip(item: ItemPath) -> ItemPath:
     """Return where the image lies: at the top of the zip."""
     meta = dict(item.meta)
     if not item.pin and (info := item.store.stat(item.path)) is not None:
@@ -139,6 +139,6 @@ def inside(item: ItemPath) -> ItemPath:
     return ItemPath(store, "", meta, pin=item.pin, end_record=item.end_record, origin=item.origin, strict=item.strict)
 
 
-def _of_file(meta: dict[str, Any], size: int) -> dict[str, Any]:
+def _single_object_metadata(meta: dict[str, Any], size: int) -> dict[str, Any]:
     """Return the metadata of an image that is one object."""
     return {**{name: value for name, value in meta.items() if name != "objects"}, "bytes": size}

@@ -13,8 +13,8 @@ from cvcache.errors import UsageError
 from cvcache.formats import check_dataframe, csv_table, import_optional, not_reproducible, parquet, type_name
 from cvcache.image.ome_metadata import long_unit
 from cvcache.image.pyramid import per_axis
-from cvcache.image.read import overview
-from cvcache.image.write import axis_names, check_unit, numbers
+from cvcache.image.read import image_geometry
+from cvcache.image.write import check_unit, parse_axes, parse_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,14 +68,14 @@ def write(
     One PUT. The table is decoded and compared before that.
     """
     pandas = import_optional("pandas", "tables", item)
-    array = type_name(obj) == "numpy.ndarray"
-    if not array and not check_dataframe(item, obj, " or numpy.ndarray").columns.is_unique:
+    is_array = type_name(obj) == "numpy.ndarray"
+    if not is_array and not check_dataframe(item, obj, " or numpy.ndarray").columns.is_unique:
         raise not_reproducible(item, "two columns have the same name", "rename one of them")
-    names = _columns(item, obj, axes, array=array)
-    frame = pandas.DataFrame(_checked(item, obj), columns=list(names)) if array else obj
-    geometry = _geometry(item, list(names), scale, translation, unit)
-    features = [label for label in frame.columns.tolist() if label not in names.values()]
-    points = {**geometry, "coordinates": list(names.values()), "features": features, "array": array}
+    columns = _axis_columns(item, obj, axes, is_array=is_array)
+    frame = pandas.DataFrame(_check_coordinates(item, obj), columns=list(columns)) if is_array else obj
+    geometry = _geometry(item, list(columns), scale, translation, unit)
+    features = [label for label in frame.columns.tolist() if label not in columns.values()]
+    points = {**geometry, "coordinates": list(columns.values()), "features": features, "array": is_array}
     if _is_csv(item):
         data, meta = csv_table.encode(item, frame)
     else:
@@ -94,68 +94,68 @@ def read(item: ItemPath, /) -> pd.DataFrame | np.ndarray:
         The bytes are not the table that was written.
     """
     if _is_csv(item):
-        return _object(csv_table.read(item), item.meta)
+        return _restore(csv_table.read(item), item.meta)
     data = item.get()
     frame = parquet.decode(item, data)
-    return _object(frame, parquet.read_cvcache_metadata(data).get("points", {}))
+    return _restore(frame, parquet.read_cvcache_metadata(data).get("points", {}))
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
     """Return the metadata, of a CSV without geometry; as of a table."""
     if _is_csv(item):
         return {**csv_table.describe(item), "kind": "points"}
-    return {**parquet.describe(item), **_recorded(item), "kind": "points"}
+    return {**parquet.describe(item), **_read_points_metadata(item), "kind": "points"}
 
 
-def _recorded(item: ItemPath) -> dict[str, Any]:
+def _read_points_metadata(item: ItemPath) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from cvcache.formats import cvcache_metadata
 
-    with item.store.open(item.path, "rb") as opened:
-        found: dict[str, Any] = cvcache_metadata(pq.read_schema(opened)).get("points", {})
-    return found
+    with item.store.open(item.path, "rb") as file:
+        metadata: dict[str, Any] = cvcache_metadata(pq.read_schema(file)).get("points", {})
+    return metadata
 
 
 def _is_csv(item: ItemPath) -> bool:
     return item.name.endswith(".csv")
 
 
-def _object(frame: pd.DataFrame, notes: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
+def _restore(frame: pd.DataFrame, points: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
     import numpy as np
 
-    return np.array(frame.to_numpy(), order="C") if notes.get("array") else frame
+    return np.array(frame.to_numpy(), order="C") if points.get("array") else frame
 
 
-def _columns(item: ItemPath, obj: Any, axes: Any, *, array: bool) -> dict[str, str | int]:
+def _axis_columns(item: ItemPath, obj: Any, axes: Any, *, is_array: bool) -> dict[str, str | int]:
     """Return the column of each axis; checked."""
-    if array:
+    if is_array:
         count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
         if not 0 < count <= len(AXES):
-            why = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
-            raise not_reproducible(item, why, "pass a DataFrame with features")
-        letters = () if isinstance(axes, Mapping) else axis_names(axes) or tuple(AXES[-count:])
-        names: dict[str, str | int] = {letter: letter for letter in letters}
+            reason = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
+            raise not_reproducible(item, reason, "pass a DataFrame with features")
+        letters = () if isinstance(axes, Mapping) else parse_axes(axes) or tuple(AXES[-count:])
+        columns: dict[str, str | int] = {letter: letter for letter in letters}
         fits = len(letters) == count
     else:
         present = obj.columns.tolist()
-        said = axis_names(list(axes) if isinstance(axes, Mapping) else axes)
-        letters = tuple(letter for letter in AXES if letter in present) if said is None else said
-        names = dict(axes) if isinstance(axes, Mapping) else {letter: letter for letter in letters}
-        fits = bool(names) and all(column in present for column in names.values())
-        fits = fits and all(obj[column].dtype.kind in "iuf" for column in names.values())
-    fits = fits and len(names) == len(set(names.values())) == len(letters)
-    if not fits or not set(names) <= set(AXES):
-        has = f"an array of shape {obj.shape}" if array else f"a table with the columns {present[:20]}"
+        given = parse_axes(list(axes) if isinstance(axes, Mapping) else axes)
+        letters = tuple(letter for letter in AXES if letter in present) if given is None else given
+        columns = dict(axes) if isinstance(axes, Mapping) else {letter: letter for letter in letters}
+        fits = bool(columns) and all(column in present for column in columns.values())
+        fits = fits and all(obj[column].dtype.kind in "iuf" for column in columns.values())
+    fits = fits and len(columns) == len(set(columns.values())) == len(letters)
+    if not fits or not set(columns) <= set(AXES):
+        description = f"an array of shape {obj.shape}" if is_array else f"a table with the columns {present[:20]}"
         msg = (
-            f"{item.url} was not written: axes={axes!r} does not fit {has}; give one letter of tzyx for each column "
-            "of numbers that is a coordinate, or a mapping as in {'y': 'row', 'x': 'col'}"
+            f"{item.url} was not written: axes={axes!r} does not fit {description}; give one letter of tzyx for each "
+            "column of numbers that is a coordinate, or a mapping as in {'y': 'row', 'x': 'col'}"
         )
         raise UsageError(msg)
-    return names
+    return columns
 
 
-def _checked(item: ItemPath, array: np.ndarray) -> np.ndarray:
+def _check_coordinates(item: ItemPath, array: np.ndarray) -> np.ndarray:
     """Return an array whose dtype is the same after a way through the columns of a table."""
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
         raise not_reproducible(item, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
@@ -164,34 +164,36 @@ def _checked(item: ItemPath, array: np.ndarray) -> np.ndarray:
 
 def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
     """Return axes, scale, translation and unit: those given, else those of the image in the node's key."""
-    known = _of_image(item, axes) if scale is None or translation is None or unit is None else {}
-    given = check_unit(unit, axes) if unit is not None else known.get("unit", {})
+    inherited = _input_geometry(item, axes) if scale is None or translation is None or unit is None else {}
+    units = check_unit(unit, axes) if unit is not None else inherited.get("unit", {})
 
-    def each(what: str, said: Any, default: float) -> list[float]:
-        return list(per_axis(numbers(what, known.get(what) if said is None else said), axes, default, what))
+    def per_axis_list(name: str, values: Any, default: float) -> list[float]:
+        return list(
+            per_axis(parse_numbers(name, inherited.get(name) if values is None else values), axes, default, name)
+        )
 
     return {
         "axes": axes,
-        "scale": each("scale", scale, 1.0),
-        "translation": each("translation", translation, 0.0),
-        "unit": {axis: long_unit(name) for axis, name in given.items()},
+        "scale": per_axis_list("scale", scale, 1.0),
+        "translation": per_axis_list("translation", translation, 0.0),
+        "unit": {axis: long_unit(name) for axis, name in units.items()},
     }
 
 
-def _of_image(item: ItemPath, axes: list[str]) -> dict[str, Any]:
+def _input_geometry(item: ItemPath, axes: list[str]) -> dict[str, Any]:
     """Return what the images of the node's key that have all these axes say; nothing where they do not agree."""
-    found: list[dict[str, Any]] = []
-    for image in (overview(meta) for meta in item.inputs if "scales" in meta):
+    geometries: list[dict[str, Any]] = []
+    for image in (image_geometry(meta) for meta in item.inputs if "scales" in meta):
         if set(axes) <= set(image["axes"]):
-            taken = {
-                what: {axis: dict(zip(image["axes"], image[what], strict=True))[axis] for axis in axes}
-                for what in ("scale", "translation")
+            geometry = {
+                field: {axis: dict(zip(image["axes"], image[field], strict=True))[axis] for axis in axes}
+                for field in ("scale", "translation")
             }
-            taken["unit"] = {axis: name for axis, name in image["unit"].items() if axis in axes}
-            found += [] if taken in found else [taken]
-    if len(found) > 1:
+            geometry["unit"] = {axis: name for axis, name in image["unit"].items() if axis in axes}
+            geometries += [] if geometry in geometries else [geometry]
+    if len(geometries) > 1:
         logger.warning(
             "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
             item.url,
         )
-    return found[0] if len(found) == 1 else {}
+    return geometries[0] if len(geometries) == 1 else {}

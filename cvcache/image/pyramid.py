@@ -17,27 +17,27 @@ from cvcache.errors import UsageError
 
 __all__ = [
     "Level",
-    "blocks",
+    "block_shapes",
     "check_axes",
     "check_factors",
     "default_axes",
     "default_chunks",
     "default_shards",
-    "grid",
+    "grid_shape",
     "next_factors",
     "per_axis",
     "plan_levels",
     "storage_axes",
 ]
 
-ORDER = "tczyx"
-TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-SMALL = 256
+AXIS_ORDER = "tczyx"
+AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+LAST_LEVEL_EXTENT = 256
 """A level whose largest spatial extent is at most this, in pixels, is the last one."""
 CHUNK_BYTES = 2 * 1024**2
 CHUNK_DEPTH = 16
-MOST_LEVELS = 16
-MOST_FILES = 10_000
+MAX_LEVELS = 16
+MAX_UNSHARDED_CHUNKS = 10_000
 """A level of more chunks than this is stored in shards."""
 SHARD_BYTES = 256 * 1024**2
 BLOCK_BYTES = 8 * 1024**2
@@ -68,17 +68,17 @@ class Level:
     shards: tuple[int, ...] | None = None
 
     @property
-    def unit(self) -> tuple[int, ...]:
+    def object_shape(self) -> tuple[int, ...]:
         """Extent of one object: a shard, or a chunk."""
         return self.shards or self.chunks
 
 
 def default_axes(ndim: int) -> tuple[str, ...]:
     """Return the axes of an array of rank 1 to 5 of which nothing is known: x, yx, zyx, czyx or tczyx."""
-    if not 1 <= ndim <= len(ORDER):
-        msg = f"an image has 1 to {len(ORDER)} axes, not {ndim}; reshape it, or write it as .npy"
+    if not 1 <= ndim <= len(AXIS_ORDER):
+        msg = f"an image has 1 to {len(AXIS_ORDER)} axes, not {ndim}; reshape it, or write it as .npy"
         raise UsageError(msg)
-    return tuple(ORDER[-ndim:])
+    return tuple(AXIS_ORDER[-ndim:])
 
 
 def check_axes(axes: Sequence[str], ndim: int) -> tuple[str, ...]:
@@ -90,15 +90,15 @@ def check_axes(axes: Sequence[str], ndim: int) -> tuple[str, ...]:
         The names cannot be kept by OME-Zarr.
     """
     names = tuple(axes)
-    unknown = [name for name in names if name not in TYPES]
+    unknown = [name for name in names if name not in AXIS_TYPES]
     if unknown or len(set(names)) != len(names):
-        msg = f"axes {list(names)} must be distinct letters of {ORDER!r}"
+        msg = f"axes {list(names)} must be distinct letters of {AXIS_ORDER!r}"
         raise UsageError(msg)
     if len(names) != ndim:
         msg = f"axes {list(names)} name {len(names)} dimensions, the array has {ndim}"
         raise UsageError(msg)
     rank = {"time": 0, "channel": 1, "space": 2}
-    ordered = tuple(sorted(names, key=lambda name: rank[TYPES[name]]))
+    ordered = tuple(sorted(names, key=lambda name: rank[AXIS_TYPES[name]]))
     if ordered != names:
         msg = f"axes {list(names)} must be in the order {list(ordered)} (OME-Zarr); numpy.moveaxis does it"
         raise UsageError(msg)
@@ -113,12 +113,12 @@ def storage_axes(axes: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]
     names = list(axes)
     if len(names) - len(set(names) & set("tc")) <= 1:
         missing = "x" if "x" not in names and ("y" in names or "z" in names) else "y" if "x" in names else "yx"
-        names = sorted([*names, *missing], key=ORDER.index)
+        names = sorted([*names, *missing], key=AXIS_ORDER.index)
     return tuple(names), tuple(i for i, name in enumerate(names) if name not in axes)
 
 
 def per_axis(
-    values: Sequence[float] | Mapping[str, float] | None, axes: Sequence[str], default: float, what: str
+    values: Sequence[float] | Mapping[str, float] | None, axes: Sequence[str], default: float, label: str
 ) -> tuple[float, ...]:
     """Return one finite number per axis.
 
@@ -128,7 +128,7 @@ def per_axis(
         One per axis, one per axis of space, or by axis name; the others get `default`.
     axes : sequence of str
     default : float
-    what : str
+    label : str
         What the values are, for the message.
 
     Raises
@@ -138,21 +138,21 @@ def per_axis(
     """
     if isinstance(values, Mapping):
         unknown = [name for name in values if name not in axes]
-        found = tuple(float(values.get(name, default)) for name in axes)
+        result = tuple(float(values.get(name, default)) for name in axes)
     else:
-        given = [float(value) for value in values] if values is not None else []
-        space = [i for i, name in enumerate(axes) if TYPES.get(name) == "space"]
-        where = list(range(len(axes))) if len(given) == len(axes) else space
-        unknown = [] if values is None or len(given) == len(where) else [f"{len(given)} values"]
-        by_index = dict(zip(where, given, strict=False))
-        found = tuple(by_index.get(i, default) for i in range(len(axes)))
-    if unknown or not all(math.isfinite(value) for value in found):
-        msg = f"{what} {values!r} does not fit the axes {list(axes)}: give one finite number per axis, or a mapping"
+        numbers = [float(value) for value in values] if values is not None else []
+        space = [i for i, name in enumerate(axes) if AXIS_TYPES.get(name) == "space"]
+        indices = list(range(len(axes))) if len(numbers) == len(axes) else space
+        unknown = [] if values is None or len(numbers) == len(indices) else [f"{len(numbers)} values"]
+        by_index = dict(zip(indices, numbers, strict=False))
+        result = tuple(by_index.get(i, default) for i in range(len(axes)))
+    if unknown or not all(math.isfinite(value) for value in result):
+        msg = f"{label} {values!r} does not fit the axes {list(axes)}: give one finite number per axis, or a mapping"
         raise UsageError(msg)
-    return found
+    return result
 
 
-def grid(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
+def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
     """Return how many chunks lie along each axis."""
     return tuple(-(-extent // chunk) for extent, chunk in zip(shape, chunks, strict=True))
 
@@ -164,16 +164,16 @@ def default_chunks(shape: Sequence[int], axes: Sequence[str], itemsize: int) -> 
     """
     budget = max(1, CHUNK_BYTES // itemsize)
     chunks = [1] * len(shape)
-    space = [i for i, name in enumerate(axes) if TYPES[name] == "space"]
+    space = [i for i, name in enumerate(axes) if AXIS_TYPES[name] == "space"]
     for i in space[:-2]:
         chunks[i] = max(1, min(shape[i], CHUNK_DEPTH))
         budget = max(1, budget // chunks[i])
-    left = len(space[-2:])
+    remaining = len(space[-2:])
     for i in sorted(space[-2:], key=lambda i: shape[i]):
-        side = math.isqrt(budget) if left > 1 else budget
+        side = math.isqrt(budget) if remaining > 1 else budget
         chunks[i] = max(1, min(shape[i], 1 << (side.bit_length() - 1)))
         budget = max(1, budget // chunks[i])
-        left -= 1
+        remaining -= 1
     return tuple(chunks)
 
 
@@ -182,10 +182,16 @@ def default_shards(
 ) -> tuple[int, ...] | None:
     """Return shards that keep a level at 10,000 objects, of at most 256 MiB; None where its chunks are few enough."""
     shards = list(chunks)
-    order = [i for i, name in enumerate(axes) if TYPES.get(name, "space") == "space"][::-1] or list(range(len(shape)))
+    axis_order = [i for i, name in enumerate(axes) if AXIS_TYPES.get(name, "space") == "space"][::-1] or list(
+        range(len(shape))
+    )
     turn = 0
-    while math.prod(grid(shape, shards)) > MOST_FILES and 2 * math.prod(shards) * itemsize <= SHARD_BYTES:
-        growing = [i for i in order if shards[i] < shape[i]] or [i for i in range(len(shape)) if shards[i] < shape[i]]
+    while (
+        math.prod(grid_shape(shape, shards)) > MAX_UNSHARDED_CHUNKS and 2 * math.prod(shards) * itemsize <= SHARD_BYTES
+    ):
+        growing = [i for i in axis_order if shards[i] < shape[i]] or [
+            i for i in range(len(shape)) if shards[i] < shape[i]
+        ]
         axis = growing[turn % len(growing)]
         shards[axis] *= 2
         turn += 1
@@ -207,12 +213,12 @@ def check_factors(factors: Any, axes: Sequence[str]) -> list[tuple[int, ...]] | 
     """
     if factors is None:
         return None
-    several = isinstance(factors, Sequence) and any(isinstance(part, (Sequence, Mapping)) for part in factors)
-    return [_step(part, axes) for part in (factors if several else [factors])]
+    is_per_step = isinstance(factors, Sequence) and any(isinstance(step, (Sequence, Mapping)) for step in factors)
+    return [_factors_per_axis(step, axes) for step in (factors if is_per_step else [factors])]
 
 
-def _step(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
-    space = [TYPES.get(name) == "space" for name in axes]
+def _factors_per_axis(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
+    space = [AXIS_TYPES.get(name) == "space" for name in axes]
     if isinstance(factors, int):
         factors = {name: factors for name, spatial in zip(axes, space, strict=True) if spatial}
     elif not isinstance(factors, (Mapping, Sequence)) or isinstance(factors, str):
@@ -233,12 +239,12 @@ def next_factors(shape: Sequence[int], axes: Sequence[str], scale: Sequence[floa
     reference's: a stack with z four times as coarse as y and x keeps its z until y and x have caught up.
     An axis of one pixel stays.
     """
-    space = [i for i, name in enumerate(axes) if TYPES[name] == "space" and shape[i] > 1]
+    space = [i for i, name in enumerate(axes) if AXIS_TYPES[name] == "space" and shape[i] > 1]
     if not space:
         return (1,) * len(shape)
-    reference = min(abs(scale[i]) for i in ([i for i in space if shape[i] > SMALL] or space))
-    near = 2 * reference * (1 - 1e-9)
-    return tuple(2 if i in space and abs(scale[i]) < near else 1 for i in range(len(shape)))
+    reference = min(abs(scale[i]) for i in ([i for i in space if shape[i] > LAST_LEVEL_EXTENT] or space))
+    threshold = 2 * reference * (1 - 1e-9)
+    return tuple(2 if i in space and abs(scale[i]) < threshold else 1 for i in range(len(shape)))
 
 
 def plan_levels(
@@ -292,21 +298,34 @@ def plan_levels(
         raise UsageError(msg)
     _check_shards(shards, chunks)
     if factors is not None and len(factors) > 1:
-        levels = min(levels or MOST_LEVELS, len(factors) + 1)
-    now, spanned = tuple(shape), (1,) * len(shape)
-    plan: list[Level] = []
+        levels = min(levels or MAX_LEVELS, len(factors) + 1)
+    level_shape, level_factors = tuple(shape), (1,) * len(shape)
+    pyramid: list[Level] = []
     while True:
-        pixel = tuple(s * f for s, f in zip(scale, spanned, strict=True))
-        centre = tuple(t + (f - 1) / 2 * s for t, f, s in zip(translation, spanned, scale, strict=True))
-        clipped = tuple(max(1, min(c, n)) for c, n in zip(chunks, now, strict=True))
-        plan.append(Level(now, clipped, spanned, pixel, centre, _shards(now, axes, clipped, chunks, shards, itemsize)))
-        given = factors[min(len(plan), len(factors)) - 1] if factors else next_factors(now, axes, pixel)
-        step = tuple(1 if n <= 1 else f for n, f in zip(now, given, strict=True))
-        last = max(step) == 1 or 0 in now or (levels is None and _is_small(now, axes, len(plan)))
-        if len(plan) == levels or last:
-            return tuple(plan)
-        now = tuple(-(-n // f) for n, f in zip(now, step, strict=True))
-        spanned = tuple(a * b for a, b in zip(spanned, step, strict=True))
+        level_scale = tuple(s * f for s, f in zip(scale, level_factors, strict=True))
+        level_translation = tuple(
+            t + (f - 1) / 2 * s for t, f, s in zip(translation, level_factors, scale, strict=True)
+        )
+        level_chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, level_shape, strict=True))
+        pyramid.append(
+            Level(
+                level_shape,
+                level_chunks,
+                level_factors,
+                level_scale,
+                level_translation,
+                _shards(level_shape, axes, level_chunks, chunks, shards, itemsize),
+            )
+        )
+        wanted = (
+            factors[min(len(pyramid), len(factors)) - 1] if factors else next_factors(level_shape, axes, level_scale)
+        )
+        step = tuple(1 if n <= 1 else f for n, f in zip(level_shape, wanted, strict=True))
+        last = max(step) == 1 or 0 in level_shape or (levels is None and _is_last(level_shape, axes, len(pyramid)))
+        if len(pyramid) == levels or last:
+            return tuple(pyramid)
+        level_shape = tuple(-(-n // f) for n, f in zip(level_shape, step, strict=True))
+        level_factors = tuple(a * b for a, b in zip(level_factors, step, strict=True))
 
 
 def _check_shards(shards: Sequence[int] | Literal[False] | None, chunks: Sequence[int]) -> None:
@@ -320,24 +339,30 @@ def _check_shards(shards: Sequence[int] | Literal[False] | None, chunks: Sequenc
 def _shards(
     shape: Sequence[int],
     axes: Sequence[str],
-    clipped: tuple[int, ...],
+    level_chunks: tuple[int, ...],
     chunks: Sequence[int],
     shards: Sequence[int] | Literal[False] | None,
     itemsize: int,
 ) -> tuple[int, ...] | None:
     """Return the shards of one level, clipped to its shape in whole chunks."""
     if shards is None:
-        asked = default_shards(shape, axes, clipped, itemsize)
-        ratio = [a // b for a, b in zip(asked or clipped, clipped, strict=True)]
+        default = default_shards(shape, axes, level_chunks, itemsize)
+        ratio = [a // b for a, b in zip(default or level_chunks, level_chunks, strict=True)]
     elif shards is False:
         return None
     else:
         ratio = [a // b for a, b in zip(shards, chunks, strict=True)]
-    held = [max(1, min(n, -(-extent // c))) for n, extent, c in zip(ratio, shape, clipped, strict=True)]
-    return None if max(held) == 1 else tuple(n * c for n, c in zip(held, clipped, strict=True))
+    chunks_per_shard = [
+        max(1, min(n, -(-extent // c))) for n, extent, c in zip(ratio, shape, level_chunks, strict=True)
+    ]
+    return (
+        None
+        if max(chunks_per_shard) == 1
+        else tuple(n * c for n, c in zip(chunks_per_shard, level_chunks, strict=True))
+    )
 
 
-def blocks(
+def block_shapes(
     levels: Sequence[Level], source: Sequence[Sequence[int]] | None, itemsize: int
 ) -> tuple[tuple[int, ...], ...]:
     """Return, for each level, the extent of what one task writes of it, in pixels.
@@ -353,23 +378,23 @@ def blocks(
     itemsize : int
         Bytes per pixel.
     """
-    steps = [_between(a, b) for a, b in itertools.pairwise(levels)] + [(1,) * len(levels[0].shape)]
-    found: list[tuple[int, ...]] = []
+    steps = [_step_factors(a, b) for a, b in itertools.pairwise(levels)] + [(1,) * len(levels[0].shape)]
+    shapes: list[tuple[int, ...]] = []
     for level, step in zip(levels, steps, strict=True):
-        base = [math.lcm(u, f) for u, f in zip(level.unit, step, strict=True)]
-        if found:
-            tile = [b // f for b, f in zip(found[-1], steps[len(found) - 1], strict=True)]
-            found.append(tuple(math.lcm(a, b) for a, b in zip(base, tile, strict=True)))
+        base = [math.lcm(u, f) for u, f in zip(level.object_shape, step, strict=True)]
+        if shapes:
+            shrunk = [b // f for b, f in zip(shapes[-1], steps[len(shapes) - 1], strict=True)]
+            shapes.append(tuple(math.lcm(a, b) for a, b in zip(base, shrunk, strict=True)))
         else:
-            found.append(_first_block(level.shape, base, source, itemsize))
-    return tuple(found)
+            shapes.append(_first_block_shape(level.shape, base, source, itemsize))
+    return tuple(shapes)
 
 
-def _between(level: Level, following: Level) -> tuple[int, ...]:
+def _step_factors(level: Level, following: Level) -> tuple[int, ...]:
     return tuple(b // a for a, b in zip(level.factors, following.factors, strict=True))
 
 
-def _first_block(
+def _first_block_shape(
     shape: Sequence[int], base: Sequence[int], source: Sequence[Sequence[int]] | None, itemsize: int
 ) -> tuple[int, ...]:
     block = list(base)
@@ -387,6 +412,6 @@ def _first_block(
     return tuple(block)
 
 
-def _is_small(shape: Sequence[int], axes: Sequence[str], count: int) -> bool:
-    extents = (n for n, name in zip(shape, axes, strict=True) if TYPES[name] == "space")
-    return count >= MOST_LEVELS or max(extents) <= SMALL
+def _is_last(shape: Sequence[int], axes: Sequence[str], count: int) -> bool:
+    extents = (n for n, name in zip(shape, axes, strict=True) if AXIS_TYPES[name] == "space")
+    return count >= MAX_LEVELS or max(extents) <= LAST_LEVEL_EXTENT

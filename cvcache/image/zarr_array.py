@@ -10,19 +10,19 @@ from cvcache.errors import UsageError
 from cvcache.formats import not_reproducible
 from cvcache.image.arrays import ArraySpec, parse_compressor
 from cvcache.image.ome_zarr import describe, read
-from cvcache.image.pyramid import CHUNK_BYTES, Level, blocks, default_shards
-from cvcache.image.read import describe as described
+from cvcache.image.pyramid import CHUNK_BYTES, Level, block_shapes, default_shards
+from cvcache.image.read import StoredLevel, build_metadata, cvcache_attributes
 from cvcache.image.write import (
     Plan,
-    announcement,
+    announce_sharing,
     as_array,
-    check_numbers,
+    check_numeric_array,
     check_progress,
-    compute,
+    compute_and_write,
     log_plan,
+    parse_ints,
+    plan_record,
     put_json,
-    share,
-    wholes,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "read", "write"]
 
-MOST_AXES = 32
+MAX_AXES = 32
 
 
 def write(
@@ -68,55 +68,63 @@ def write(
     -----
     One PUT for the plan, one per object, and one for the array's metadata, which comes last.
     """
-    chunks = wholes("chunks", chunks)
-    given, _ = as_array(obj)
-    array = check_numbers(item, given)
-    if not 0 < array.ndim <= MOST_AXES:
+    chunks = parse_ints("chunks", chunks)
+    source, _ = as_array(obj)
+    array = check_numeric_array(item, source)
+    if not 0 < array.ndim <= MAX_AXES:
         raise not_reproducible(
-            item, f"it has {array.ndim} dimensions, not 1 to {MOST_AXES}", "write a single value as .json"
+            item, f"it has {array.ndim} dimensions, not 1 to {MAX_AXES}", "write a single value as .json"
         )
-    report = check_progress(progress)
+    progress_callback = check_progress(progress)
     level = _level(array, chunks, shards)
     dtype = array.dtype.newbyteorder("<")
     spec = ArraySpec("", level.shape, level.chunks, level.shards, dtype.str, parse_compressor(compressor))
     ones = (1,) * array.ndim
-    extents = blocks([level], getattr(array, "chunks", None), dtype.itemsize)
-    plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", measured=dtype.kind != "c")
-    attributes = {"cvcache": described.own_attributes(array, ())}
-    kept = item.record_plan(announcement(plan, array, attributes))
-    log_plan(item, (), plan, kept)
-    share(item, array)
-    tally = compute(plan, array, kept, report)
+    extents = block_shapes([level], getattr(array, "chunks", None), dtype.itemsize)
+    plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", statistics=dtype.kind != "c")
+    attributes = {"cvcache": cvcache_attributes(array, ())}
+    present = item.record_plan(plan_record(plan, array, attributes))
+    log_plan(item, (), plan, present)
+    announce_sharing(item, array)
+    counts = compute_and_write(plan, array, present, progress_callback)
     document = {**spec.document(), "attributes": attributes}
     size = put_json(item, "zarr.json", document)
-    meta = described.metadata(attributes, [described.Level("", document, spec)])
-    return {**meta, "objects": tally.objects + 1, "bytes": tally.bytes + size}
+    meta = build_metadata(attributes, [StoredLevel("", document, spec)])
+    return {**meta, "objects": counts.objects + 1, "bytes": counts.bytes + size}
 
 
 def _level(array: Any, chunks: Sequence[int] | None, shards: Any) -> Level:
     shape, itemsize = tuple(array.shape), array.dtype.itemsize
-    asked = tuple(chunks) if chunks is not None else _default_chunks(shape, itemsize)
-    if len(asked) != len(shape) or any(n < 1 for n in asked):
-        msg = f"chunks={list(asked)} must be {len(shape)} positive extents, one for each dimension"
+    requested = tuple(chunks) if chunks is not None else _default_chunks(shape, itemsize)
+    if len(requested) != len(shape) or any(n < 1 for n in requested):
+        msg = f"chunks={list(requested)} must be {len(shape)} positive extents, one for each dimension"
         raise UsageError(msg)
-    clipped = tuple(max(1, min(c, n)) for c, n in zip(asked, shape, strict=True))
+    level_chunks = tuple(max(1, min(c, n)) for c, n in zip(requested, shape, strict=True))
     ones = (1,) * len(shape)
     if shards is None:
-        held = default_shards(shape, [""] * len(shape), clipped, itemsize)
+        shard_shape = default_shards(shape, [""] * len(shape), level_chunks, itemsize)
     elif shards is False:
-        held = None
+        shard_shape = None
     else:
         if (
             not isinstance(shards, Sequence)
-            or len(shards) != len(asked)
-            or any(s < 1 or s % c for s, c in zip(shards, asked, strict=True))
+            or len(shards) != len(requested)
+            or any(s < 1 or s % c for s, c in zip(shards, requested, strict=True))
         ):
-            msg = f"shards={shards} must be multiples of the chunks {list(asked)}, one for each of them"
+            msg = f"shards={shards} must be multiples of the chunks {list(requested)}, one for each of them"
             raise UsageError(msg)
-        held = tuple(
-            c * min(s // a, max(1, -(-n // c))) for c, s, a, n in zip(clipped, shards, asked, shape, strict=True)
+        shard_shape = tuple(
+            c * min(s // a, max(1, -(-n // c)))
+            for c, s, a, n in zip(level_chunks, shards, requested, shape, strict=True)
         )
-    return Level(shape, clipped, ones, (1.0,) * len(shape), (0.0,) * len(shape), None if held == clipped else held)
+    return Level(
+        shape,
+        level_chunks,
+        ones,
+        (1.0,) * len(shape),
+        (0.0,) * len(shape),
+        None if shard_shape == level_chunks else shard_shape,
+    )
 
 
 def _default_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -79,9 +79,9 @@ def _damages(node: CacheDir) -> Iterator[Damage]:
 def _faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the damaged parts of one item, each with what is wrong."""
     if row.get("complete") and is_item_dir(item.name):
-        from cvcache.image import damaged
+        from cvcache.image import damaged_chunks
 
-        yield from damaged(item)
+        yield from damaged_chunks(item)
     elif is_item_dir(item.name):
         parts = item.find()
         counts = {"objects": len(parts), "bytes": sum(info.size for info in parts.values())}

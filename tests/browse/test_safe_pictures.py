@@ -15,7 +15,7 @@ import pytest
 import cvcache
 from cvcache.browse import item_row, node_row
 from cvcache.browse.pictures import MOST_BYTES, Picture, Refused, check_png, picture, thumbnail
-from cvcache.image.write import png
+from cvcache.image.write import encode_png
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cvcache.browse import Row
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RED = png(np.full((4, 4, 3), (255, 0, 0), "uint8"))
+RED = encode_png(np.full((4, 4, 3), (255, 0, 0), "uint8"))
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.arrays import DEFAULTS, ArraySpec, Codec, crc32c, parse_compressor, parse_document, without_crc
+from cvcache.image.arrays import (
+    COMPRESSOR_DEFAULTS,
+    ArraySpec,
+    Codec,
+    crc32c,
+    parse_compressor,
+    parse_document,
+    strip_crc32c,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,14 +45,14 @@ def spec_of(compressor: Any, dtype: str = "<u2", **options: Any) -> ArraySpec:
 
 
 def codec_of(name: str) -> Codec:
-    return Codec(name, tuple(sorted(DEFAULTS.get(name, {}).items())))
+    return Codec(name, tuple(sorted(COMPRESSOR_DEFAULTS.get(name, {}).items())))
 
 
 def put(folder: Path, spec: ArraySpec, pixels: np.ndarray) -> None:
     """Write an array with our own document and our own bytes."""
     documents = {spec.document_key: json.dumps(spec.document()).encode()}
-    for index in spec.units():
-        region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.unit, strict=True))
+    for index in spec.object_indices():
+        region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.object_shape, strict=True))
         documents[spec.key(index)] = b"".join(spec.encode(pixels[region]))
     for key, data in documents.items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
@@ -185,33 +193,38 @@ def test_junk_raises_nothing_else(name: str, junk: bytes, data: st.DataObject) -
 @given(st.binary(max_size=300))
 def test_a_checksum_protects_what_is_before_it(data: bytes) -> None:
     whole = data + crc32c(data)
-    assert without_crc(whole) == data
+    assert strip_crc32c(whole) == data
     for spoilt in (whole[:-1], whole[1:], whole + b"\0", b""):
         if spoilt != whole:
             with pytest.raises(ValueError, match="checksum"):
-                without_crc(spoilt)
+                strip_crc32c(spoilt)
 
 
 @pytest.mark.parametrize("end", [0, 3, 4, 16, 67])
 def test_the_index_of_a_shard_has_its_size_and_checksum(end: int) -> None:
     spec = spec_of("zstd", shards=(16, 32))
     shard = b"".join(spec.encode(np.ones((16, 30), "<u2")))
-    table = shard[-spec.index_bytes :]
-    found = spec.read_index(table)
+    table = shard[-spec.shard_index_bytes :]
+    found = spec.parse_shard_index(table)
     assert len(found) == 4
     for place in found:
         assert place is not None
         np.testing.assert_array_equal(spec.decode(shard[slice(*place)]).max(), 1)
     with pytest.raises(ValueError, match="short"):
-        spec.read_index(table[:end])
+        spec.parse_shard_index(table[:end])
     with pytest.raises(ValueError, match="checksum"):
-        spec.read_index(bytes([table[0] ^ 1]) + table[1:])
+        spec.parse_shard_index(bytes([table[0] ^ 1]) + table[1:])
 
 
 def test_a_shard_at_the_edge_lacks_the_chunks_outside() -> None:
     spec = spec_of("zstd", shards=(16, 32))
     shard = b"".join(spec.encode(np.ones((4, 14), "<u2")))
-    assert [place is not None for place in spec.read_index(shard[-spec.index_bytes :])] == [True, False, False, False]
+    assert [place is not None for place in spec.parse_shard_index(shard[-spec.shard_index_bytes :])] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("options", [{"level": 3}, {"cname": {}}, {"shuffle": "no such"}, {"blocksize": "x"}], ids=str)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvcache.image.write import BINS, HUGE, KEPT_BINS, Histogram, count
+from cvcache.image.write import MAX_ABS_VALUE, MAX_BINS, MAX_RECORDED_BINS, Histogram, compute_histogram
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
@@ -38,7 +38,7 @@ PIXELS = st.one_of(
 def finite(pixels: np.ndarray) -> list[Any]:
     """Return what is counted: finite numbers, those of a float64 up to HUGE."""
     values = [value for value in pixels.ravel().tolist() if math.isfinite(value)]
-    return [min(max(value, -HUGE), HUGE) for value in values] if pixels.dtype.kind == "f" else values
+    return [min(max(value, -MAX_ABS_VALUE), MAX_ABS_VALUE) for value in values] if pixels.dtype.kind == "f" else values
 
 
 def bin_of(value: float, exponent: int) -> int:
@@ -48,14 +48,14 @@ def bin_of(value: float, exponent: int) -> int:
 @given(pixels=PIXELS)
 def test_every_finite_pixel_is_counted_in_its_bin(pixels: np.ndarray) -> None:
     with warnings.catch_warnings(action="error"):
-        found = count(pixels)
+        found = compute_histogram(pixels)
     values = finite(pixels)
     if not values:
         assert found is None
         return
     assert found is not None
     assert found.total == len(values)
-    assert len(found.counts) <= BINS + 2
+    assert len(found.counts) <= MAX_BINS + 2
     assert found.counts[0]
     assert found.counts[-1]
     expected: dict[int, int] = {}
@@ -66,7 +66,7 @@ def test_every_finite_pixel_is_counted_in_its_bin(pixels: np.ndarray) -> None:
 
 @given(pixels=arrays(st.integers(-(2**63), 2**63 - 1), "int64"), borders=st.lists(st.integers(0, 60), max_size=5))
 def test_parts_make_the_whole_in_any_order(pixels: np.ndarray, borders: list[int]) -> None:
-    parts = [found for part in np.split(pixels, sorted(borders)) if (found := count(part))]
+    parts = [found for part in np.split(pixels, sorted(borders)) if (found := compute_histogram(part))]
     orders = [parts, parts[::-1], parts[1:] + parts[:1]]
     sums = [functools.reduce(operator.add, order) for order in orders]
     assert sums[0] == sums[1] == sums[2]
@@ -76,12 +76,12 @@ def test_parts_make_the_whole_in_any_order(pixels: np.ndarray, borders: list[int
 @settings(max_examples=200)
 @given(lists=st.lists(PIXELS, min_size=2, max_size=4), data=st.data())
 def test_merging_is_commutative_and_loses_nothing(lists: list[np.ndarray], data: st.DataObject) -> None:
-    parts = [found for pixels in lists if (found := count(pixels))]
+    parts = [found for pixels in lists if (found := compute_histogram(pixels))]
     if not parts:
         return
     total = functools.reduce(operator.add, parts)
     assert total.total == sum(part.total for part in parts)
-    assert len(total.counts) <= BINS + 2
+    assert len(total.counts) <= MAX_BINS + 2
     shuffled = functools.reduce(operator.add, data.draw(st.permutations(parts)))
     nested = parts[0] + functools.reduce(operator.add, parts[1:]) if len(parts) > 1 else parts[0]
     assert total == shuffled == nested
@@ -91,7 +91,7 @@ def test_merging_is_commutative_and_loses_nothing(lists: list[np.ndarray], data:
 @pytest.mark.parametrize("percent", [0, 0.1, 1, 25, 50, 75, 99, 99.9, 100])
 def test_percentiles_are_those_of_numpy_within_a_bin(dtype: str, percent: float) -> None:
     pixels = np.random.default_rng(0).normal(100, 20, 5000).astype(dtype)
-    found = functools.reduce(operator.add, filter(None, map(count, np.split(pixels, 10))))
+    found = functools.reduce(operator.add, filter(None, map(compute_histogram, np.split(pixels, 10))))
     width = 2.0**found.exponent
     near = np.clip([percent - 0.02, percent + 0.02], 0, 100)  # which of two neighbours it is, rounding decides
     low, high = np.percentile(pixels.astype("float64"), near, method="inverted_cdf")
@@ -99,9 +99,9 @@ def test_percentiles_are_those_of_numpy_within_a_bin(dtype: str, percent: float)
 
 
 def test_few_integers_are_counted_one_by_one() -> None:
-    found = count(np.arange(1024, dtype="uint16"))
+    found = compute_histogram(np.arange(1024, dtype="uint16"))
     assert found == Histogram(0, 0, (1,) * 1024)
-    assert count(np.array([-3, 5], "int8")) == Histogram(0, -3, (1, *[0] * 7, 1))
+    assert compute_histogram(np.array([-3, 5], "int8")) == Histogram(0, -3, (1, *[0] * 7, 1))
 
 
 EXTREMES: dict[str, np.ndarray] = {
@@ -126,7 +126,7 @@ EXTREMES: dict[str, np.ndarray] = {
 @pytest.mark.parametrize("pixels", EXTREMES.values(), ids=EXTREMES)
 def test_extremes_are_counted(pixels: np.ndarray) -> None:
     values = finite(pixels)
-    found = count(pixels)
+    found = compute_histogram(pixels)
     assert found is not None
     assert found.total == len(values)
     width = 2.0**found.exponent
@@ -134,17 +134,17 @@ def test_extremes_are_counted(pixels: np.ndarray) -> None:
         value = found.percentile(percent)
         assert min(values) - width <= value <= max(values) + width
     assert (found + found).total == 2 * len(values)
-    short = found.short()
+    short = found.summary()
     assert json.loads(json.dumps(short, allow_nan=False)) == short
-    assert len(short["counts"]) <= KEPT_BINS  # type: ignore[arg-type]
+    assert len(short["counts"]) <= MAX_RECORDED_BINS  # type: ignore[arg-type]
     assert sum(short["counts"]) == len(values)  # type: ignore[call-overload]
 
 
 def test_extremes_merge_with_each_other() -> None:
-    parts = [found for pixels in EXTREMES.values() if (found := count(pixels))]
+    parts = [found for pixels in EXTREMES.values() if (found := compute_histogram(pixels))]
     assert functools.reduce(operator.add, parts) == functools.reduce(operator.add, parts[::-1])
 
 
 @pytest.mark.parametrize("pixels", [np.array([]), np.array([np.nan, np.inf, -np.inf]), np.zeros((0, 3), "uint8")])
 def test_nothing_finite_has_no_histogram(pixels: np.ndarray) -> None:
-    assert count(pixels) is None
+    assert compute_histogram(pixels) is None

@@ -19,7 +19,7 @@ from format_cases import CountingStore, FormatTests, assert_same, new_place
 
 from cvcache.errors import ItemDamaged, LeaseLost, NotReproducible, UsageError
 from cvcache.formats import ItemPath, find_format
-from cvcache.image.write import local_mean, mode
+from cvcache.image.write import downsample_mean, downsample_mode
 from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_each_level_is_the_mean_or_pick_of_the_one_above(kind: str, library: str
     data = image(37, 301, 530)
     source = da.from_array(data, chunks=(10, 99, 530)) if library == "dask" else data
     meta = FORM.write(place, source, kind=kind, levels=4, chunks=(8, 50, 64))
-    shrink = local_mean if kind == "image" else mode
+    shrink = downsample_mean if kind == "image" else downsample_mode
     for level in range(4):
         np.testing.assert_array_equal(np.asarray(read_back(place, meta, level=level)), data, strict=True)
         data = shrink(data, (2, 2, 2))
@@ -101,7 +101,7 @@ def test_anisotropy_shapes_the_levels() -> None:
     data = image(9, 700, 600)
     meta = FORM.write(place, data, scale=(2, 0.5, 0.5), unit="um")
     assert meta["shapes"] == [[9, 700, 600], [9, 350, 300], [9, 175, 150]]
-    np.testing.assert_array_equal(read_back(place, meta, level=1), local_mean(data, (1, 2, 2)))
+    np.testing.assert_array_equal(read_back(place, meta, level=1), downsample_mean(data, (1, 2, 2)))
 
 
 @pytest.mark.parametrize("chunks", [(7, 100, (100, 100, 200)), (40, 400, 400), (1, 33, 400), (16, 256, 256)])

@@ -16,7 +16,7 @@ from cvcache.image import (
     check_axes,
     default_axes,
     default_chunks,
-    grid,
+    grid_shape,
     next_factors,
     per_axis,
     plan_levels,
@@ -140,7 +140,7 @@ def test_every_pyramid_nests(shape: tuple[int, ...], scale: list[float], levels:
         step = [b // a for a, b in zip(finer.factors, coarser.factors, strict=True)]
         assert set(step) <= {1, 2}
         assert 2 in step
-        assert coarser.shape == tuple(grid(finer.shape, step))
+        assert coarser.shape == tuple(grid_shape(finer.shape, step))
         # The chunks under one chunk of the next level begin at a chunk border.
         unit = [chunk * f for chunk, f in zip(finer.chunks, step, strict=True)]
-        assert grid(finer.shape, unit) == grid(coarser.shape, finer.chunks)
+        assert grid_shape(finer.shape, unit) == grid_shape(coarser.shape, finer.chunks)

@@ -25,7 +25,7 @@ from servers.missing import unavailable
 
 from cvcache import CvcacheError, cdir, cdir_init, cdir_query
 from cvcache.formats import ItemPath, find_format
-from cvcache.image.write import levels, local_mean
+from cvcache.image.write import downsample_mean, levels
 from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_misaligned_blocks_give_the_right_pixels(
 ) -> None:
     chunk, options = MISALIGNED[case]
     pixels = PIXELS[:500, :530] if chunk == 16 else PIXELS
-    above = local_mean(pixels, (2, 2))
+    above = downsample_mean(pixels, (2, 2))
     seen = set()
     for run in range(runs):
         place = ItemPath(LocalStore(), str(tmp_path / f"node-{run}" / ITEM))

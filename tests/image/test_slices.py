@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvcache.errors import UsageError
-from cvcache.image.read import format_slices, parse_slices, split_slices, window
+from cvcache.image.read import format_slices, parse_slices, resolve_slices, split_slices
 
 EXTENTS = st.integers(0, 9)
 BOUNDS = st.none() | st.integers(-12, 12)
@@ -179,9 +179,9 @@ def test_a_window_selects_what_numpy_selects(shape: list[int], data: st.DataObje
         expected = pixels[tuple(parts)]
     except IndexError:
         with pytest.raises(UsageError):
-            window(parse_slices(parts), shape)
+            resolve_slices(parse_slices(parts), shape)
         return
-    found = window(parse_slices(parts), shape)
+    found = resolve_slices(parse_slices(parts), shape)
     assert len(found) == len(shape)
     np.testing.assert_array_equal(pixels[found], expected)
     for part, extent in zip(found, shape, strict=True):
@@ -189,20 +189,28 @@ def test_a_window_selects_what_numpy_selects(shape: list[int], data: st.DataObje
             assert all(type(bound) is int for bound in (part.start, part.stop, part.step))
             assert 0 <= part.start <= part.stop <= extent
             assert part.step >= 1
-            assert window((part,), (extent,)) == (part,)
+            assert resolve_slices((part,), (extent,)) == (part,)
         else:
             assert 0 <= part < extent
 
 
 def test_equal_selections_have_equal_windows() -> None:
-    assert window(parse_slices("[::2]"), (9,)) == window(parse_slices("[0:10:2]"), (9,)) == (slice(0, 9, 2),)
-    assert window(parse_slices("[]"), (3, 4)) == window(parse_slices("..."), (3, 4)) == (slice(0, 3, 1), slice(0, 4, 1))
+    assert (
+        resolve_slices(parse_slices("[::2]"), (9,))
+        == resolve_slices(parse_slices("[0:10:2]"), (9,))
+        == (slice(0, 9, 2),)
+    )
+    assert (
+        resolve_slices(parse_slices("[]"), (3, 4))
+        == resolve_slices(parse_slices("..."), (3, 4))
+        == (slice(0, 3, 1), slice(0, 4, 1))
+    )
 
 
 def test_the_axis_and_its_extent_are_named() -> None:
     with pytest.raises(UsageError, match=r"slice 5 lies outside axis 2 .*\(3, 4, 5\).* has 5 planes; give -5 to 4"):
-        window(parse_slices("[..., 5]"), (3, 4, 5))
+        resolve_slices(parse_slices("[..., 5]"), (3, 4, 5))
     with pytest.raises(UsageError, match=r"name 3 axes, .*\(3, 4\) has 2; leave 1 out"):
-        window(parse_slices("[0, ..., 0, 0]"), (3, 4))
+        resolve_slices(parse_slices("[0, ..., 0, 0]"), (3, 4))
     with pytest.raises(UsageError, match="axis 0"):
-        window(parse_slices("[0]"), (0,))
+        resolve_slices(parse_slices("[0]"), (0,))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cvcache.errors import ItemDamaged
 from cvcache.formats import ItemPath
 from cvcache.image.arrays import ArraySpec, parse_compressor
-from cvcache.image.read import StoredArray, whole
+from cvcache.image.read import StoredArray, full_window
 
 
 def stored(
@@ -31,10 +31,10 @@ def stored(
     spec = ArraySpec("0", pixels.shape, chunks, shards, pixels.dtype.newbyteorder("<").str, codec)
     path = f"test/{uuid.uuid4().hex}/x.ome.zarr"
     place = ItemPath(CountingStore(), path, pin=f"{path}/{pin}" if pin else "")
-    for index in spec.units():
-        region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.unit, strict=True))
+    for index in spec.object_indices():
+        region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.object_shape, strict=True))
         place.put_parts(spec.encode(pixels[region]), spec.key(index))
-    return StoredArray(place, spec, whole(pixels.shape), pixels.dtype, complete=complete)
+    return StoredArray(place, spec, full_window(pixels.shape), pixels.dtype, complete=complete)
 
 
 def gets(array: StoredArray, index: Any) -> int:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
 from cvcache.formats import Format, ItemPath, registry
-from cvcache.image.arrays import TAIL, ZipStore, zip_directory, zip_store, zip_write
+from cvcache.image.arrays import TAIL_BYTES, ZipStore, zip_directory, zip_store, zip_write
 from cvcache.store import LocalStore, MemoryStore
 from cvcache.testing import CountingStore
 
@@ -222,7 +222,7 @@ def test_the_directory_alone_is_read_of_a_large_file(put: Any) -> None:
     outer.get = lambda *args: sizes.append(len(data := get(*args))) or data
     assert len(ZipStore(outer, path).find("")) == 2000
     assert len(sizes) == 2
-    assert sizes[0] == TAIL
+    assert sizes[0] == TAIL_BYTES
     assert sum(sizes) < 2000 * (46 + 110) + 200
 
 
@@ -250,7 +250,7 @@ def test_a_zip_of_over_4_gib(tmp_path: Path) -> None:
 
 
 def test_metadata_of_over_4_gib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_store, "MAX_WHOLE", 10)
+    monkeypatch.setattr(zip_store, "MAX_MEMBER_BYTES", 10)
     store = memory_zip(zip_bytes({"0/zarr.json": b"1" * 11, "0/c": b"1" * 11}))
     assert store.get("0/c") == b"1" * 11
     with pytest.raises(ItemDamaged, match="10 are the most"):
@@ -263,7 +263,7 @@ def test_a_bomb_is_refused_and_an_empty_chunk_is_none(monkeypatch: pytest.Monkey
     data = zip_bytes({"a": bytes(8 << 20)}, zipfile.ZIP_DEFLATED)
     assert zipfile.ZipFile(io.BytesIO(data)).getinfo("a").compress_size * 1000 < 8 << 20
     assert memory_zip(data).get("a") == bytes(8 << 20)
-    monkeypatch.setattr(zip_store, "SMALL", 1 << 20)
+    monkeypatch.setattr(zip_store, "RATIO_FREE_BYTES", 1 << 20)
     with pytest.raises(ItemDamaged, match="are said to become 8388608"):
         memory_zip(data).get("a")
 

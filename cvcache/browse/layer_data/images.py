@@ -12,7 +12,16 @@ from cvcache.browse.item_bytes import place_of
 from cvcache.browse.layer_data.settings import colormap, geometry, is_range, label, saved
 from cvcache.errors import UsageError
 from cvcache.formats import ItemPath
-from cvcache.image import COLORS, ZIPPED, Level, Slices, StoredArray, described, lazy, stored_level
+from cvcache.image import (
+    CHANNEL_COLORS,
+    ZIP_SUFFIX,
+    Slices,
+    StoredArray,
+    StoredLevel,
+    as_dask_array,
+    image_metadata,
+    level_array,
+)
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -68,12 +77,12 @@ class _Image:
 
     subject: Subject
     meta: Mapping[str, Any]
-    levels: Sequence[Level]
+    levels: Sequence[StoredLevel]
 
     def level(self, number: int, *parts: Sequence[Any]) -> StoredArray:
         given: list[Sequence[Any]] = [] if self.subject.slices is None else [self.subject.slices]
         given += [self._fitting(number)] if number else []
-        return stored_level(self.subject.place, self.meta, self.levels, number, *given, *parts, fresh=True)
+        return level_array(self.subject.place, self.meta, self.levels, number, *given, *parts, fresh=True)
 
     def pyramid(self, *parts: Sequence[Any]) -> list[StoredArray]:
         """Return all levels, or a part of each; of slices, which count pixels of the finest, that one alone.
@@ -138,15 +147,15 @@ def image_layers(subject: Subject) -> list[LayerData]:
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.look`. A zip costs more:
+    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.read_image_metadata`. A zip costs more:
     see `cvcache.image.ome_zarr_zip.read`.
     """
     place = subject.place
-    if subject.name.endswith(ZIPPED) and (place.pin or place.store.stat(place.path) is not None):
-        from cvcache.image import inside
+    if subject.name.endswith(ZIP_SUFFIX) and (place.pin or place.store.stat(place.path) is not None):
+        from cvcache.image import image_in_zip
 
-        subject = replace(subject, place=inside(place))
-    image = _Image(subject, *described(subject.place))
+        subject = replace(subject, place=image_in_zip(place))
+    image = _Image(subject, *image_metadata(subject.place))
     first = image.level(0)
     if 0 in first.shape:
         msg = f"{subject.place.url} has the shape {first.shape}, so there is nothing to show"
@@ -231,7 +240,7 @@ def _look_of(image: _Image, first: StoredArray, numbers: Sequence[int], channel:
     alone = len(numbers) < 2 or channel is None  # noqa: PLR2004 - two
     colors, contrast, active = (_nth(image.meta.get(name), number) for name in ("colors", "contrast", "active"))
     if colors is None and number is not None and not alone:
-        colors = COLORS[number % len(COLORS)]
+        colors = CHANNEL_COLORS[number % len(CHANNEL_COLORS)]
     limits = {"u1": (0, 255), "b1": (0, 1)}.get(first.dtype.str[1:])
     shown = tuple(contrast) if is_range(contrast) else limits
     return {
@@ -256,11 +265,11 @@ def _paintable(stored: StoredArray) -> da.Array:
 
     array: da.Array
     if stored.dtype.kind == "b" and type(stored) is StoredArray:
-        array = lazy(replace(stored, dtype=np.dtype("uint8")))
+        array = as_dask_array(replace(stored, dtype=np.dtype("uint8")))
     elif stored.dtype.kind == "b":
-        array = lazy(stored).astype("uint8")
+        array = as_dask_array(stored).astype("uint8")
     else:
-        array = abs(lazy(stored)) if stored.dtype.kind == "c" else lazy(stored)
+        array = abs(as_dask_array(stored)) if stored.dtype.kind == "c" else as_dask_array(stored)
     return array
 
 

@@ -13,7 +13,7 @@ from cvcache.browse.layer_data.tables import MOST_BYTES, array_layers, attempt_o
 from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import ItemPath, find_format, item_damaged
-from cvcache.image import ZIPPED, Location, locate
+from cvcache.image import ZIP_SUFFIX, Location, parse_image_url
 from cvcache.node import Item
 from cvcache.store import is_control, layout, node_of
 from cvcache.tree import cdir
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerData", "cost", "layers", "with_contrast"]
 
-ZARR = (".zarr", ZIPPED)
+ZARR = (".zarr", ZIP_SUFFIX)
 SHARE = 0.1
 """Per cent of pixels that are darker, and brighter, than what is shown."""
 
@@ -156,11 +156,11 @@ def _layers(subject: Subject) -> list[LayerData]:
 
 def _linked(subject: Subject) -> list[LayerData]:
     """Return the layers of what a link leads to."""
-    from cvcache.image import follow
+    from cvcache.image import resolve_link
 
     if subject.place.meta.get("kind") not in {"image", None}:
         return []
-    kind, target = follow(subject.place)
+    kind, target = resolve_link(subject.place)
     if kind != "image":
         return []
     found = _of_location(target, subject.title, {})
@@ -178,7 +178,7 @@ def _has_format(name: str) -> bool:
 def _subject(item: object, name: str | None, options: Mapping[str, Any]) -> Subject:
     """Return what is to be shown, and what its layers are called."""
     if isinstance(item, (str, os.PathLike)) or hasattr(item, "storage_options"):
-        return _of_location(locate(item, options), name, {**getattr(item, "storage_options", {}), **options})
+        return _of_location(parse_image_url(item, options), name, {**getattr(item, "storage_options", {}), **options})
     if options:
         msg = f"storage options ({', '.join(options)}) belong to a URL; {item!r} has those of its tree"
         raise UsageError(msg)

@@ -11,7 +11,7 @@ from cvcache.browse.layer_data.settings import geometry, label, saved
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
-from cvcache.image import overview
+from cvcache.image import image_geometry
 from cvcache.node import init
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _placed_by(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) ->
     """
     if "scales" not in meta:
         return None
-    image = overview(meta)
+    image = image_geometry(meta)
     has = [axis for axis in image["axes"] if axis != "c"]
     if axes:
         wanted = list(axes) if set(axes) <= set(has) else None

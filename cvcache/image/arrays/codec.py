@@ -17,11 +17,11 @@ from cvcache.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-CRC_BYTES = 4
+CRC32C_BYTES = 4
 ZARR_2, ZARR_3 = 2, 3
 """What ``zarr_format`` says in a metadata document."""
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
-DEFAULTS: dict[str, dict[str, Any]] = {
+COMPRESSOR_DEFAULTS: dict[str, dict[str, Any]] = {
     "blosc": {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": 0},
     "zstd": {"level": 1},
     "gzip": {"level": 5},
@@ -29,7 +29,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What is written by name, and with what unless told otherwise."""
 
-READ = {"blosc", "zstd", "gzip", "zlib", "lz4", "none"}
+READABLE_CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "none"}
 _ZSTD_HEADER = 5
 _ZSTD_SHORT, _ZSTD_SHORT_FROM = 2, 256  # a size of two bytes counts from 256
 _WBITS = {"gzip": 31, "zlib": 15}
@@ -66,8 +66,8 @@ class Codec:
 
     def encode(self, block: np.ndarray) -> bytes:
         """Return the bytes of a C-contiguous block."""
-        coder = _coder(self)
-        return block.tobytes() if coder is None else bytes(coder.encode(block))
+        codec = _numcodecs_codec(self)
+        return block.tobytes() if codec is None else bytes(codec.encode(block))
 
     def decode(self, data: bytes, out: np.ndarray) -> None:
         """Fill `out`, a C-contiguous block of bytes, from what `encode` gave.
@@ -78,49 +78,51 @@ class Codec:
             The bytes are no such block, or one of another size.
         """
         if self.name == "none":
-            plain = data
+            decoded = data
         elif self.name in _WBITS:
-            plain = _inflate(data, out.nbytes, _WBITS[self.name])
+            decoded = _inflate(data, out.nbytes, _WBITS[self.name])
         else:
             _decode_into(self, data, out)
             return
-        if len(plain) != out.nbytes:
-            msg = f"{len(plain)} bytes where {out.nbytes} belong"
+        if len(decoded) != out.nbytes:
+            msg = f"{len(decoded)} bytes where {out.nbytes} belong"
             raise ValueError(msg)
-        out[:] = memoryview(plain).cast("B")
+        out[:] = memoryview(decoded).cast("B")
 
 
-def parse_compressor(given: object) -> Codec:
+def parse_compressor(compressor: object) -> Codec:
     """Return the codec a user asks for: a name, None for no compression, or a configuration of zarr or numcodecs."""
-    if given is None:
+    if compressor is None:
         return Codec("none")
-    if isinstance(given, str):
-        given = {"name": given}
-    if hasattr(given, "get_config"):
-        given = given.get_config()
-    elif hasattr(given, "to_dict"):
-        given = given.to_dict()
-    if not isinstance(given, Mapping):
-        msg = f"compressor={given!r} must be one of {', '.join(DEFAULTS)}, None, or a codec of zarr or numcodecs"
+    if isinstance(compressor, str):
+        compressor = {"name": compressor}
+    if hasattr(compressor, "get_config"):
+        compressor = compressor.get_config()
+    elif hasattr(compressor, "to_dict"):
+        compressor = compressor.to_dict()
+    known = ", ".join(COMPRESSOR_DEFAULTS)
+    if not isinstance(compressor, Mapping):
+        msg = f"compressor={compressor!r} must be one of {known}, None, or a codec of zarr or numcodecs"
         raise UsageError(msg)
-    name = str(given.get("name", given.get("id")))
-    if name not in DEFAULTS:
-        msg = f"compressor {name!r}{did_you_mean(name, list(DEFAULTS))} is not one of {', '.join(DEFAULTS)}"
+    name = str(compressor.get("name", compressor.get("id")))
+    if name not in COMPRESSOR_DEFAULTS:
+        msg = f"compressor {name!r}{did_you_mean(name, list(COMPRESSOR_DEFAULTS))} is not one of {known}"
         raise UsageError(msg)
-    rest = given.get("configuration") or {k: v for k, v in given.items() if k not in {"name", "id"}}
-    options = {k: v for k, v in dict(rest).items() if k not in {"typesize", "checksum"} and v is not None}
+    configuration = compressor.get("configuration") or {k: v for k, v in compressor.items() if k not in {"name", "id"}}
+    options = {k: v for k, v in dict(configuration).items() if k not in {"typesize", "checksum"} and v is not None}
     if isinstance(options.get("shuffle"), int):
         options["shuffle"] = SHUFFLES[options["shuffle"]]
-    unknown = sorted(options.keys() - DEFAULTS[name].keys())
+    unknown = sorted(options.keys() - COMPRESSOR_DEFAULTS[name].keys())
     if unknown:
-        msg = f"the compressor {name} takes {', '.join(DEFAULTS[name]) or 'no option'}, not {', '.join(unknown)}"
+        allowed = ", ".join(COMPRESSOR_DEFAULTS[name]) or "no option"
+        msg = f"the compressor {name} takes {allowed}, not {', '.join(unknown)}"
         raise UsageError(msg)
-    codec = Codec(name, tuple(sorted({**DEFAULTS[name], **options}.items())))
-    _try(codec)
+    codec = Codec(name, tuple(sorted({**COMPRESSOR_DEFAULTS[name], **options}.items())))
+    _check_works(codec)
     return codec
 
 
-def _try(codec: Codec) -> None:
+def _check_works(codec: Codec) -> None:
     import numpy as np
 
     block = np.arange(64, dtype="uint16")
@@ -135,10 +137,10 @@ def crc32c(data: bytes) -> bytes:
     """Return the checksum zarr's codec ``crc32c`` puts behind what it protects."""
     import google_crc32c
 
-    return int(google_crc32c.value(data)).to_bytes(CRC_BYTES, "little")
+    return int(google_crc32c.value(data)).to_bytes(CRC32C_BYTES, "little")
 
 
-def without_crc(data: bytes) -> bytes:
+def strip_crc32c(data: bytes) -> bytes:
     """Return what the checksum at its end protects.
 
     Raises
@@ -146,14 +148,14 @@ def without_crc(data: bytes) -> bytes:
     ValueError
         They do not fit.
     """
-    if len(data) < CRC_BYTES or crc32c(data[:-CRC_BYTES]) != data[-CRC_BYTES:]:
+    if len(data) < CRC32C_BYTES or crc32c(data[:-CRC32C_BYTES]) != data[-CRC32C_BYTES:]:
         msg = "its checksum does not fit"
         raise ValueError(msg)
-    return data[:-CRC_BYTES]
+    return data[:-CRC32C_BYTES]
 
 
 @functools.cache
-def _coder(codec: Codec) -> Any:
+def _numcodecs_codec(codec: Codec) -> Any:
     if codec.name == "none":
         return None
     import numcodecs
@@ -165,9 +167,9 @@ def _coder(codec: Codec) -> Any:
 
 
 def _decode_into(codec: Codec, data: bytes, out: np.ndarray) -> None:
-    promised = _promised(codec.name, data)
-    if promised not in (None, out.nbytes):
-        msg = f"its header promises {promised} bytes where {out.nbytes} belong"
+    size = _decoded_size(codec.name, data)
+    if size not in (None, out.nbytes):
+        msg = f"its header promises {size} bytes where {out.nbytes} belong"
         raise ValueError(msg)
     if codec.name == "blosc" and int.from_bytes(data[12:16], "little") != len(data):
         # blosc believes its header, and would read on behind the end
@@ -175,12 +177,12 @@ def _decode_into(codec: Codec, data: bytes, out: np.ndarray) -> None:
         raise ValueError(msg)
     try:
         # how it was encoded is in the bytes; the options of others need not even be ones
-        _coder(Codec(codec.name)).decode(data, out)
+        _numcodecs_codec(Codec(codec.name)).decode(data, out)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
 
 
-def _promised(name: str, data: bytes) -> int | None:
+def _decoded_size(name: str, data: bytes) -> int | None:
     """Return how many bytes the header of a compressed chunk says it becomes; None where it says nothing."""
     if name == "blosc":
         return int.from_bytes(data[4:8], "little")
@@ -198,12 +200,12 @@ def _promised(name: str, data: bytes) -> int | None:
 
 
 def _inflate(data: bytes, limit: int, wbits: int) -> bytes:
-    machine = zlib.decompressobj(wbits)
+    decompressor = zlib.decompressobj(wbits)
     try:
-        plain = machine.decompress(data, limit + 1)
+        inflated = decompressor.decompress(data, limit + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error
-    if len(plain) == limit and not (machine.eof and not machine.unused_data):
+    if len(inflated) == limit and not (decompressor.eof and not decompressor.unused_data):
         msg = "it is cut short, or something follows it"
         raise ValueError(msg)
-    return plain
+    return inflated

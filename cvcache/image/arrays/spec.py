@@ -13,16 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.image.arrays.codec import CRC_BYTES, READ, SHUFFLES, ZARR_3, Codec, crc32c, without_crc
-from cvcache.image.pyramid import grid
+from cvcache.image.arrays.codec import CRC32C_BYTES, READABLE_CODECS, SHUFFLES, ZARR_3, Codec, crc32c, strip_crc32c
+from cvcache.image.pyramid import grid_shape
 
 if TYPE_CHECKING:
     import numpy as np
 
 ABSENT = 2**64 - 1
 """Offset and length of a chunk that a shard does not hold."""
-INDEX_ENTRY = 16
-_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+INDEX_ENTRY_BYTES = 16
+_LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _COMPLEX_PARTS = 2
 
 
@@ -67,14 +67,14 @@ class ArraySpec:
     index_at_end: bool = True
 
     @property
-    def unit(self) -> tuple[int, ...]:
+    def object_shape(self) -> tuple[int, ...]:
         """Extent of one object, in pixels."""
         return self.shards or self.chunks
 
     @property
     def grid(self) -> tuple[int, ...]:
         """How many objects lie along each axis."""
-        return grid(self.shape, self.unit)
+        return grid_shape(self.shape, self.object_shape)
 
     @property
     def object_count(self) -> int:
@@ -87,14 +87,14 @@ class ArraySpec:
         return int(re.sub(r"\D", "", self.dtype))
 
     @property
-    def inner_grid(self) -> tuple[int, ...]:
+    def chunks_per_object(self) -> tuple[int, ...]:
         """How many chunks lie in one object, along each axis."""
-        return grid(self.unit, self.chunks)
+        return grid_shape(self.object_shape, self.chunks)
 
     @property
-    def index_bytes(self) -> int:
+    def shard_index_bytes(self) -> int:
         """Size of the table at a shard's end (or begin): where each chunk lies in it, and a checksum."""
-        return INDEX_ENTRY * math.prod(self.inner_grid) + CRC_BYTES
+        return INDEX_ENTRY_BYTES * math.prod(self.chunks_per_object) + CRC32C_BYTES
 
     def numpy_dtype(self) -> np.dtype:
         """Return the stored dtype."""
@@ -103,17 +103,17 @@ class ArraySpec:
         return np.dtype(self.dtype)
 
     @property
-    def stem(self) -> str:
+    def key_prefix(self) -> str:
         """What the keys of all its objects begin with."""
         return (f"{self.path}/" if self.path else "") + self.prefix
 
     def key(self, index: Sequence[int]) -> str:
         """Return the key, in the item, of one object."""
-        return self.stem + self.separator.join(map(str, index))
+        return self.key_prefix + self.separator.join(map(str, index))
 
-    def index_of(self, key: str) -> tuple[int, ...] | None:
+    def object_index(self, key: str) -> tuple[int, ...] | None:
         """Return which object has `key`; None for what is no object of this array."""
-        parts = key.removeprefix(self.stem).split(self.separator) if key.startswith(self.stem) else []
+        parts = key.removeprefix(self.key_prefix).split(self.separator) if key.startswith(self.key_prefix) else []
         if len(parts) != len(self.shape) or not all(part.isascii() and part.isdigit() for part in parts):
             return None
         index = tuple(map(int, parts))
@@ -130,31 +130,31 @@ class ArraySpec:
         return _document3(self) if self.zarr_format == ZARR_3 else _document2(self)
 
     def encode(self, block: np.ndarray) -> list[bytes]:
-        """Return the bytes of one object, in parts, from its pixels, fewer than `unit` at the array's edge."""
+        """Return the bytes of one object, in parts, from its pixels, fewer than `object_shape` at the array's edge."""
         if self.shards is None:
             return self._encode_chunk(block)
         import numpy as np
 
-        index = np.full((math.prod(self.inner_grid), 2), ABSENT, dtype="<u8")
+        offsets = np.full((math.prod(self.chunks_per_object), 2), ABSENT, dtype="<u8")
         parts: list[bytes] = []
         offset = 0
-        for i, corner in enumerate(itertools.product(*map(range, self.inner_grid))):
+        for i, corner in enumerate(itertools.product(*map(range, self.chunks_per_object))):
             region = tuple(slice(c * n, (c + 1) * n) for c, n in zip(corner, self.chunks, strict=True))
             if all(part.start < extent for part, extent in zip(region, block.shape, strict=True)):
                 chunk = self._encode_chunk(block[region])
-                index[i] = offset, sum(map(len, chunk))
+                offsets[i] = offset, sum(map(len, chunk))
                 parts += chunk
                 offset += sum(map(len, chunk))
-        table = index.tobytes()
+        table = offsets.tobytes()
         return [*parts, table + crc32c(table)]
 
     def _encode_chunk(self, block: np.ndarray) -> list[bytes]:
         import numpy as np
 
         if block.shape != self.chunks:
-            whole = np.zeros(self.chunks, dtype=self.dtype)
-            whole[tuple(map(slice, block.shape))] = block
-            block = whole
+            padded = np.zeros(self.chunks, dtype=self.dtype)
+            padded[tuple(map(slice, block.shape))] = block
+            block = padded
         data = self.codec.encode(np.ascontiguousarray(block, dtype=self.dtype))
         return [data, crc32c(data)] if self.checksum else [data]
 
@@ -169,10 +169,10 @@ class ArraySpec:
         import numpy as np
 
         out = np.empty(math.prod(self.chunks) * self.itemsize, dtype="uint8")
-        self.codec.decode(without_crc(data) if self.checksum else data, out)
+        self.codec.decode(strip_crc32c(data) if self.checksum else data, out)
         return out.view(self.dtype).reshape(self.chunks)
 
-    def read_index(self, table: bytes) -> list[tuple[int, int] | None]:
+    def parse_shard_index(self, table: bytes) -> list[tuple[int, int] | None]:
         """Return where each chunk of a shard lies, as (first, end) byte; None for one that is not there.
 
         Raises
@@ -182,21 +182,21 @@ class ArraySpec:
         """
         import numpy as np
 
-        if len(table) != self.index_bytes:
+        if len(table) != self.shard_index_bytes:
             msg = "the shard is cut short"
             raise ValueError(msg)
-        rows = np.frombuffer(without_crc(table), dtype="<u8").reshape(-1, 2).tolist()
+        rows = np.frombuffer(strip_crc32c(table), dtype="<u8").reshape(-1, 2).tolist()
         return [None if row[0] == ABSENT else (row[0], row[0] + row[1]) for row in rows]
 
-    def units(self) -> Iterator[tuple[int, ...]]:
+    def object_indices(self) -> Iterator[tuple[int, ...]]:
         """Yield the index of each object."""
         return itertools.product(*map(range, self.grid))
 
 
 def _codecs3(spec: ArraySpec) -> list[dict[str, Any]]:
-    order = [_LITTLE if spec.itemsize > 1 else {"name": "bytes"}]
-    check = [{"name": "crc32c"}] if spec.checksum else []
-    return [*order, *spec.codec.documents(spec.itemsize, 3), *check]
+    serializer = [_LITTLE_ENDIAN if spec.itemsize > 1 else {"name": "bytes"}]
+    checksum = [{"name": "crc32c"}] if spec.checksum else []
+    return [*serializer, *spec.codec.documents(spec.itemsize, 3), *checksum]
 
 
 def _document3(spec: ArraySpec) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _document3(spec: ArraySpec) -> dict[str, Any]:
         configuration = {
             "chunk_shape": list(spec.chunks),
             "codecs": codecs,
-            "index_codecs": [_LITTLE, {"name": "crc32c"}],
+            "index_codecs": [_LITTLE_ENDIAN, {"name": "crc32c"}],
             "index_location": "end",
         }
         codecs = [{"name": "sharding_indexed", "configuration": configuration}]
@@ -214,9 +214,9 @@ def _document3(spec: ArraySpec) -> dict[str, Any]:
         "node_type": "array",
         "shape": list(spec.shape),
         "data_type": spec.numpy_dtype().name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(spec.unit)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(spec.object_shape)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": _fill_document(spec),
+        "fill_value": _fill_value(spec),
         "codecs": codecs,
         "attributes": {},
         **({"dimension_names": list(spec.names)} if spec.names else {}),
@@ -231,7 +231,7 @@ def _document2(spec: ArraySpec) -> dict[str, Any]:
         "shape": list(spec.shape),
         "chunks": list(spec.chunks),
         "dtype": spec.dtype,
-        "fill_value": _fill_document(spec),
+        "fill_value": _fill_value(spec),
         "order": "C",
         "filters": None,
         "compressor": compressor[0] if compressor else None,
@@ -239,7 +239,7 @@ def _document2(spec: ArraySpec) -> dict[str, Any]:
     }
 
 
-def _fill_document(spec: ArraySpec) -> Any:
+def _fill_value(spec: ArraySpec) -> Any:
     kind = spec.numpy_dtype().kind
     return False if kind == "b" else [0.0, 0.0] if kind == "c" else 0.0 if kind == "f" else 0
 
@@ -256,46 +256,48 @@ def parse_document(document: Mapping[str, Any], path: str) -> ArraySpec | None:
 
 
 def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:
-    grid_name, unit = document["chunk_grid"]["name"], _extents(document["chunk_grid"]["configuration"]["chunk_shape"])
-    codecs = [_named(codec) for codec in document["codecs"]]
-    keys = _named(document.get("chunk_key_encoding", "default"))
-    separator = keys[1].get("separator", "/" if keys[0] == "default" else ".")
-    shards, chunks, at_end = None, unit, True
+    grid = document["chunk_grid"]
+    object_shape = _parse_extents(grid["configuration"]["chunk_shape"])
+    codecs = [_name_and_configuration(codec) for codec in document["codecs"]]
+    key_encoding = _name_and_configuration(document.get("chunk_key_encoding", "default"))
+    separator = key_encoding[1].get("separator", "/" if key_encoding[0] == "default" else ".")
+    shards, chunks, at_end = None, object_shape, True
     if [name for name, _ in codecs] == ["sharding_indexed"]:
-        inside = codecs[0][1]
-        shards, chunks = unit, _extents(inside["chunk_shape"])
-        codecs = [_named(codec) for codec in inside["codecs"]]
-        at_end = inside.get("index_location", "end") == "end"
-        plain_index = [name for name, _ in map(_named, inside["index_codecs"])] == ["bytes", "crc32c"]
-        plain_index &= all(codec[1].get("endian") != "big" for codec in map(_named, inside["index_codecs"]))
-        if not plain_index or any(a % b for a, b in zip(shards, chunks, strict=True)):
+        sharding = codecs[0][1]
+        shards, chunks = object_shape, _parse_extents(sharding["chunk_shape"])
+        codecs = [_name_and_configuration(codec) for codec in sharding["codecs"]]
+        at_end = sharding.get("index_location", "end") == "end"
+        index_codecs = [_name_and_configuration(codec) for codec in sharding["index_codecs"]]
+        is_plain_index = [name for name, _ in index_codecs] == ["bytes", "crc32c"]
+        is_plain_index &= all(configuration.get("endian") != "big" for _, configuration in index_codecs)
+        if not is_plain_index or any(a % b for a, b in zip(shards, chunks, strict=True)):
             return None
-    order, compressor, checksum = _chain(codecs)
-    known = isinstance(document["data_type"], str) and re.fullmatch(
+    order, compressor, checksum = _parse_codecs(codecs)
+    known_dtype = isinstance(document["data_type"], str) and re.fullmatch(
         r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)", document["data_type"]
     )
     _check_separator(separator)
-    plain = (
-        grid_name == "regular"
-        and keys[0] in {"default", "v2"}
-        and known
+    supported = (
+        grid["name"] == "regular"
+        and key_encoding[0] in {"default", "v2"}
+        and known_dtype
         and document["shape"]
         and not document.get("storage_transformers")
     )
-    if not plain or compressor is None:
+    if not supported or compressor is None:
         return None
     return ArraySpec(
         path=path,
-        shape=_extents(document["shape"]),
+        shape=_parse_extents(document["shape"]),
         chunks=chunks,
         shards=shards,
-        dtype=_stored(document["data_type"], order),
+        dtype=_stored_dtype(document["data_type"], order),
         codec=compressor,
         checksum=checksum,
         names=tuple(str(name) for name in document.get("dimension_names") or ()),
-        prefix=f"c{separator}" if keys[0] == "default" else "",
+        prefix=f"c{separator}" if key_encoding[0] == "default" else "",
         separator=separator,
-        fill=_fill(document.get("fill_value"), document["data_type"]),
+        fill=_parse_fill_value(document.get("fill_value"), document["data_type"]),
         index_at_end=at_end,
     )
 
@@ -304,61 +306,61 @@ def _parse2(document: Mapping[str, Any], path: str) -> ArraySpec | None:
     import numpy as np
 
     compressor = document.get("compressor") or {"id": "none"}
-    known = isinstance(document["dtype"], str) and np.dtype(document["dtype"]).kind in "biufc"
-    plain = known and document["shape"] and not document.get("filters") and document.get("order", "C") == "C"
-    if not plain or compressor["id"] not in READ:
+    is_number = isinstance(document["dtype"], str) and np.dtype(document["dtype"]).kind in "biufc"
+    supported = is_number and document["shape"] and not document.get("filters") and document.get("order", "C") == "C"
+    if not supported or compressor["id"] not in READABLE_CODECS:
         return None
     _check_separator(document.get("dimension_separator", "."))
     return ArraySpec(
         path=path,
-        shape=_extents(document["shape"]),
-        chunks=_extents(document["chunks"]),
+        shape=_parse_extents(document["shape"]),
+        chunks=_parse_extents(document["chunks"]),
         shards=None,
-        dtype=_stored(document["dtype"], np.dtype(document["dtype"]).str[0]),
-        codec=Codec(compressor["id"], _options({k: v for k, v in compressor.items() if k != "id"})),
+        dtype=_stored_dtype(document["dtype"], np.dtype(document["dtype"]).str[0]),
+        codec=Codec(compressor["id"], _decoder_options({k: v for k, v in compressor.items() if k != "id"})),
         checksum=False,
         zarr_format=2,
         prefix="",
         separator=document.get("dimension_separator", "."),
-        fill=_fill(document.get("fill_value"), document["dtype"]),
+        fill=_parse_fill_value(document.get("fill_value"), document["dtype"]),
     )
 
 
-def _stored(name: str, order: str) -> str:
+def _stored_dtype(name: str, order: str) -> str:
     import numpy as np
 
     dtype = np.dtype(name)
     return dtype.str if dtype.itemsize == 1 else dtype.newbyteorder(">" if order == ">" else "<").str
 
 
-def _chain(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Codec | None, bool]:
+def _parse_codecs(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Codec | None, bool]:
     """Return byte order, compressor (None if it is not ours to read) and whether there is a checksum."""
     names = [name for name, _ in codecs]
     checksum = names[-1:] == ["crc32c"]
-    between = codecs[1 : len(codecs) - checksum]
-    if names[:1] != ["bytes"] or len(between) > 1 or any(name not in READ for name, _ in between):
+    compressors = codecs[1 : len(codecs) - checksum]
+    if names[:1] != ["bytes"] or len(compressors) > 1 or any(name not in READABLE_CODECS for name, _ in compressors):
         return "<", None, False
     order = ">" if codecs[0][1].get("endian") == "big" else "<"
-    if not between:
+    if not compressors:
         return order, Codec("none"), checksum
-    return order, Codec(between[0][0], _options(between[0][1])), checksum
+    return order, Codec(compressors[0][0], _decoder_options(compressors[0][1])), checksum
 
 
-def _options(given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _decoder_options(configuration: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return the options of a codec that its decoder has to know; the others change only how it was encoded."""
-    options = {k: v for k, v in given.items() if k in {"cname", "clevel", "shuffle", "blocksize", "level"}}
+    options = {k: v for k, v in configuration.items() if k in {"cname", "clevel", "shuffle", "blocksize", "level"}}
     if isinstance(options.get("shuffle"), int):
         options["shuffle"] = SHUFFLES[options["shuffle"]]
     return tuple(sorted(options.items()))
 
 
-def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:
+def _name_and_configuration(codec: Any) -> tuple[str, Mapping[str, Any]]:
     if isinstance(codec, str):
         return codec, {}
     return codec["name"], codec.get("configuration") or {}
 
 
-def _extents(values: Sequence[Any]) -> tuple[int, ...]:
+def _parse_extents(values: Sequence[Any]) -> tuple[int, ...]:
     extents = tuple(int(value) for value in values)
     if any(extent < 0 for extent in extents):
         msg = f"negative extents {extents}"
@@ -372,7 +374,7 @@ def _check_separator(separator: object) -> None:
         raise ValueError(msg)
 
 
-def _fill(value: Any, name: str) -> float | complex:
+def _parse_fill_value(value: Any, name: str) -> float | complex:
     """Return a fill value as a number of the type `name`."""
     import numpy as np
 

@@ -22,47 +22,55 @@ from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import ItemPath, item_damaged
 from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, open_store
 
-TAIL = (1 << 16) + 128
+TAIL_BYTES = (1 << 16) + 128
 """Bytes of the first request: the longest comment a zip can have, and the records before it."""
 MAX_ENTRIES = 1_000_000
-MAX_DIRECTORY = 256 << 20
-MAX_WHOLE = 4 << 30
+MAX_DIRECTORY_BYTES = 256 << 20
+MAX_MEMBER_BYTES = 4 << 30
 """Bytes of a member that is metadata, or has to be inflated."""
 MAX_RATIO = 1000
-SMALL = 16 << 20
+RATIO_FREE_BYTES = 16 << 20
 """Bytes up to which a member may be any multiple of its compressed form: an empty chunk is that, and no bomb."""
-SLACK = 64
+HEADER_SLACK_BYTES = 64
 """Bytes by which the header of a member may be longer than its entry in the directory says, in one request."""
-NEAR = 64 << 10
+PREFETCH_BYTES = 64 << 10
 """Bytes a range may lie behind an unread header to be fetched along with it."""
-READ_AT_ONCE = 1 << 20
-KEPT_DIRECTORIES = 8
-METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
+BUFFER_BYTES = 1 << 20
+MAX_CACHED_DIRECTORIES = 8
+METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
-_ENTRY = b"PK\x01\x02"
-_HEADER = struct.Struct("<4s22xHH")
-_ENCRYPTED = 0x1 | 0x40 | 0x2000
-_UTF8 = 0x800
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, LookupError, OverflowError, ValueError, struct.error, zlib.error)
+_ENTRY_SIGNATURE = b"PK\x01\x02"
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000
+_UTF8_FLAG = 0x800
+_PARSE_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    LookupError,
+    OverflowError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
     """One entry of the directory.
 
-    `start` is the offset of its header, of which `fixed` bytes are certain; `extra` more are likely, `room`
+    `header_start` is the offset of its header, of which `header_min` bytes are certain; `header_extra` more are likely, `header_room`
     the most there can be before the next member begins.
     """
 
-    start: int
-    fixed: int
-    extra: int
-    room: int
+    header_start: int
+    header_min: int
+    header_extra: int
+    header_room: int
     size: int
-    packed: int
+    compressed_size: int
     crc: int
-    stored: bool
-    encoding: str
+    is_stored: bool
+    name_encoding: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class _Archive:
     url: str
     pin: str
     info: ObjectInfo
-    item: ItemPath = field(compare=False)
+    zip_item: ItemPath = field(compare=False)
 
 
 class ZipStore(Store):
@@ -110,27 +118,27 @@ class ZipStore(Store):
 
     def __init__(self, store: Store, path: str, pin: str = "") -> None:
         self.shared = store.shared  # type: ignore[misc]  # it is as far-reaching as what it lies in
-        self._outer = ItemPath(store, path, pin=pin)
-        self._known: dict[str, _Member] | None = None
-        self._began: dict[str, int] = {}
+        self._zip_item = ItemPath(store, path, pin=pin)
+        self._members_by_name: dict[str, _Member] | None = None
+        self._data_offsets: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._outer.store.scheme, self._outer.path, self._outer.pin)
+        return _reopen, (self._zip_item.store.scheme, self._zip_item.path, self._zip_item.pin)
 
     def __repr__(self) -> str:
-        return f"ZipStore({self._outer.url!r})"
+        return f"ZipStore({self._zip_item.url!r})"
 
     def url(self, path: str) -> str:
-        return f"{self._outer.url}/{_name(path)}".rstrip("/")
+        return f"{self._zip_item.url}/{_name(path)}".rstrip("/")
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         try:
             data = self._get(_name(path), self._member(path), start, end)
         except (ItemDamaged, FileNotFoundError):
-            self._outer.check_pin(now=True)
+            self._zip_item.check_pin(now=True)
             raise
-        self._outer.check_pin(now=self._outer.store.scheme in {"file", "memory"})
+        self._zip_item.check_pin(now=self._zip_item.store.scheme in {"file", "memory"})
         return data
 
     def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - all of it is at hand
@@ -146,12 +154,12 @@ class ZipStore(Store):
 
     def find(self, path: str) -> dict[str, ObjectInfo]:
         prefix = f"{_name(path)}/" if _name(path) else ""
-        found = self._members().items()
-        return {name[len(prefix) :]: _info(member) for name, member in found if name.startswith(prefix)}
+        members = self._members().items()
+        return {name[len(prefix) :]: _info(member) for name, member in members if name.startswith(prefix)}
 
     def stat(self, path: str) -> ObjectInfo | None:
-        if path and path == self._outer.pin:  # a place in here has the same pin, and looks for it in its own store
-            return self._outer.store.stat(path)
+        if path and path == self._zip_item.pin:  # a place in here has the same pin, and looks for it in its own store
+            return self._zip_item.store.stat(path)
         member = self._members().get(_name(path))
         return None if member is None else _info(member)
 
@@ -159,9 +167,9 @@ class ZipStore(Store):
         if mode != "rb":
             self._refuse(path)
         member = self._member(path)
-        if not member.stored:
+        if not member.is_stored:
             return io.BytesIO(self.get(path))
-        return io.BufferedReader(RangeReader(functools.partial(self.get, path), member.size), READ_AT_ONCE)
+        return io.BufferedReader(RangeReader(functools.partial(self.get, path), member.size), BUFFER_BYTES)
 
     def put(self, path: str, data: bytes) -> None:  # noqa: ARG002 - nothing is written
         self._refuse(path)
@@ -186,86 +194,92 @@ class ZipStore(Store):
         raise UsageError(msg)
 
     def _member(self, path: str) -> _Member:
-        found = self._members().get(_name(path))
-        if found is None:
+        member = self._members().get(_name(path))
+        if member is None:
             raise FileNotFoundError(self.url(path))
-        return found
+        return member
 
     def _members(self) -> dict[str, _Member]:
         with self._lock:
-            if self._known is None:
-                self._known = _read_directory(self._outer)
-            return self._known
+            if self._members_by_name is None:
+                self._members_by_name = _read_directory(self._zip_item)
+            return self._members_by_name
 
     def _get(self, name: str, member: _Member, start: int | None, end: int | None) -> bytes:
         first, last, _ = slice(start, end).indices(member.size)
-        if member.size > MAX_WHOLE and (not member.stored or name.endswith(METADATA)):
-            raise self._damage(name, f"it says to hold {member.size} bytes, {MAX_WHOLE} are the most")
-        if member.stored and (first, last) != (0, member.size):
+        if member.size > MAX_MEMBER_BYTES and (not member.is_stored or name.endswith(METADATA_NAMES)):
+            raise self._damage(name, f"it says to hold {member.size} bytes, {MAX_MEMBER_BYTES} are the most")
+        if member.is_stored and (first, last) != (0, member.size):
             return self._get_range(name, member, first, last)
-        data = self._get_packed(name, member)
-        if not member.stored:
+        data = self._get_compressed(name, member)
+        if not member.is_stored:
             data = self._inflate(name, member, data)
         if zlib.crc32(data) != member.crc:
             raise self._damage(name, "its bytes do not fit their checksum")
         return data[first:last]
 
-    def _get_packed(self, name: str, member: _Member) -> bytes:
+    def _get_compressed(self, name: str, member: _Member) -> bytes:
         """Return a whole member as it lies in the zip, and learn where it begins; one GET."""
-        head = member.fixed + min(member.room, member.extra + SLACK)
-        data = self._raw(name, member.start, member.start + head + member.packed)
-        began = self._check_header(name, member, data)
-        if began + member.packed > len(data):
-            data += self._raw(name, member.start + len(data), member.start + began + member.packed)
-        return data[began : began + member.packed]
+        header_size = member.header_min + min(member.header_room, member.header_extra + HEADER_SLACK_BYTES)
+        data = self._read_range(name, member.header_start, member.header_start + header_size + member.compressed_size)
+        data_offset = self._check_header(name, member, data)
+        if data_offset + member.compressed_size > len(data):
+            data += self._read_range(
+                name, member.header_start + len(data), member.header_start + data_offset + member.compressed_size
+            )
+        return data[data_offset : data_offset + member.compressed_size]
 
     def _get_range(self, name: str, member: _Member, first: int, last: int) -> bytes:
         """Return a part of a stored member; one GET where its header is known, or can have one length only."""
         if first >= last:
             return b""
-        began = self._began.get(name, None if member.room else member.fixed)
-        if began is not None:
-            return self._raw(name, member.start + began + first, member.start + began + last)
-        head = member.fixed + min(member.room, member.extra + SLACK)
-        ahead = self._raw(name, member.start, member.start + head + (last if first <= NEAR else 0))
-        began = self._check_header(name, member, ahead)
-        part = ahead[began + first : began + last]
+        data_offset = self._data_offsets.get(name, None if member.header_room else member.header_min)
+        if data_offset is not None:
+            return self._read_range(
+                name, member.header_start + data_offset + first, member.header_start + data_offset + last
+            )
+        header_size = member.header_min + min(member.header_room, member.header_extra + HEADER_SLACK_BYTES)
+        prefetched = self._read_range(
+            name, member.header_start, member.header_start + header_size + (last if first <= PREFETCH_BYTES else 0)
+        )
+        data_offset = self._check_header(name, member, prefetched)
+        part = prefetched[data_offset + first : data_offset + last]
         missing = last - first - len(part)
-        at = member.start + began + last
-        return part + self._raw(name, at - missing, at) if missing else part
+        end = member.header_start + data_offset + last
+        return part + self._read_range(name, end - missing, end) if missing else part
 
-    def _raw(self, name: str, start: int, end: int) -> bytes:
-        data = self._outer.store.get(self._outer.path, start, end)
+    def _read_range(self, name: str, start: int, end: int) -> bytes:
+        data = self._zip_item.store.get(self._zip_item.path, start, end)
         if len(data) != end - start:
             raise self._damage(name, "the file is cut short")
         return data
 
     def _check_header(self, name: str, member: _Member, data: bytes) -> int:
         """Return how long the header at the beginning of `data` is; it must be that of the member."""
-        signature, names, extra = _HEADER.unpack_from(data)
-        spelt = name.encode(member.encoding)
-        if signature != b"PK\x03\x04" or names != len(spelt) or data[30 : 30 + names] != spelt:
+        signature, names, extra = _LOCAL_HEADER.unpack_from(data)
+        name_bytes = name.encode(member.name_encoding)
+        if signature != b"PK\x03\x04" or names != len(name_bytes) or data[30 : 30 + names] != name_bytes:
             raise self._damage(name, "it is not where the directory says")
-        if extra > member.room:
+        if extra > member.header_room:
             raise self._damage(name, "it overlaps the next member")
-        self._began[name] = began = member.fixed + int(extra)
-        return began
+        self._data_offsets[name] = data_offset = member.header_min + int(extra)
+        return data_offset
 
-    def _inflate(self, name: str, member: _Member, packed: bytes) -> bytes:
-        if member.size > max(SMALL, MAX_RATIO * member.packed):
-            raise self._damage(name, f"{member.packed} bytes are said to become {member.size}")
-        engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    def _inflate(self, name: str, member: _Member, compressed: bytes) -> bytes:
+        if member.size > max(RATIO_FREE_BYTES, MAX_RATIO * member.compressed_size):
+            raise self._damage(name, f"{member.compressed_size} bytes are said to become {member.size}")
+        decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             # one byte more, to see one that holds more than it says
-            data = engine.decompress(packed, member.size + 1)
+            data = decompressor.decompress(compressed, member.size + 1)
         except zlib.error as error:
             raise self._damage(name, error) from error
-        if len(data) != member.size or not engine.eof:
+        if len(data) != member.size or not decompressor.eof:
             raise self._damage(name, f"it does not hold the {member.size} bytes it says")
         return data
 
     def _damage(self, name: str, why: object) -> ItemDamaged:
-        return item_damaged(self._outer, f"member {name[:200]!r}: {why}")
+        return item_damaged(self._zip_item, f"member {name[:200]!r}: {why}")
 
 
 def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
@@ -281,62 +295,66 @@ def _info(member: _Member) -> ObjectInfo:
     return ObjectInfo(member.size, f"{member.crc:08x}")
 
 
-class _Bounded(RangeReader):
+class _BoundedReader(RangeReader):
     """What `zipfile` reads a directory from: a reader that refuses one too large, before it is read or parsed."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > MAX_DIRECTORY:
-            msg = f"its directory is {size} bytes long, {MAX_DIRECTORY} are the most"
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            msg = f"its directory is {size} bytes long, {MAX_DIRECTORY_BYTES} are the most"
             raise zipfile.BadZipFile(msg)
         data = super().read(-1 if size is None else size) or b""
-        if data.startswith(_ENTRY) and data.count(_ENTRY) > MAX_ENTRIES:
+        if data.startswith(_ENTRY_SIGNATURE) and data.count(_ENTRY_SIGNATURE) > MAX_ENTRIES:
             msg = f"it has over {MAX_ENTRIES} members"
             raise zipfile.BadZipFile(msg)
         return data
 
 
-def _read_directory(outer: ItemPath) -> dict[str, _Member]:
+def _read_directory(zip_item: ItemPath) -> dict[str, _Member]:
     """Return the members of a zip; one STAT and, where the directory is not remembered, one or two GET."""
-    info = outer.store.stat(outer.path)
+    info = zip_item.store.stat(zip_item.path)
     if info is None:
-        outer.check_pin(now=True)
-        raise FileNotFoundError(outer.url)
-    archive = _Archive(outer.url, outer.pin, info, outer)
-    return _cached_directory(archive) if outer.pin or info.etag else _cached_directory.__wrapped__(archive)
+        zip_item.check_pin(now=True)
+        raise FileNotFoundError(zip_item.url)
+    archive = _Archive(zip_item.url, zip_item.pin, info, zip_item)
+    return _cached_directory(archive) if zip_item.pin or info.etag else _cached_directory.__wrapped__(archive)
 
 
-@functools.lru_cache(KEPT_DIRECTORIES)
+@functools.lru_cache(MAX_CACHED_DIRECTORIES)
 def _cached_directory(archive: _Archive) -> dict[str, _Member]:
-    outer, size = archive.item, archive.info.size
-    known = max(0, size - TAIL)
-    tail = outer.store.get(outer.path, known, size) if size else b""
+    zip_item, size = archive.zip_item, archive.info.size
+    tail_start = max(0, size - TAIL_BYTES)
+    tail = zip_item.store.get(zip_item.path, tail_start, size) if size else b""
 
     def get(start: int, end: int) -> bytes:
-        before = outer.store.get(outer.path, start, min(end, known)) if start < known else b""
-        return before + tail[max(start - known, 0) : max(end - known, 0)]
+        before = zip_item.store.get(zip_item.path, start, min(end, tail_start)) if start < tail_start else b""
+        return before + tail[max(start - tail_start, 0) : max(end - tail_start, 0)]
 
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", _Bounded(get, size))) as opened:
-            return _members(opened.infolist(), cast("Any", opened).start_dir)
-    except _BROKEN as error:
-        outer.check_pin(now=True)
-        raise item_damaged(outer, error) from error
+        with zipfile.ZipFile(cast("IO[bytes]", _BoundedReader(get, size))) as directory:
+            return _parse_members(directory.infolist(), cast("Any", directory).start_dir)
+    except _PARSE_ERRORS as error:
+        zip_item.check_pin(now=True)
+        raise item_damaged(zip_item, error) from error
 
 
-def _members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]:
+def _parse_members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]:
     """Return the members by name, without directories; `ValueError` where the directory is made to do harm."""
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     borders = [*(entry.header_offset for entry in ordered), end][1:]
-    seen: set[str] = set()
+    names: set[str] = set()
     members: dict[str, _Member] = {}
     for entry, border in zip(ordered, borders, strict=True):
         name = entry.orig_filename
-        if fault := name_fault(name) or _entry_fault(entry) or ("has an entry twice" if name in seen else ""):
-            msg = f"member {name[:200]!r} {fault}"
+        if (
+            problem := member_name_problem(name)
+            or _entry_problem(entry)
+            or ("has an entry twice" if name in names else "")
+        ):
+            msg = f"member {name[:200]!r} {problem}"
             raise ValueError(msg)
-        seen.add(name)
+        names.add(name)
         member = _member_of(entry, border)
-        if entry.header_offset < 0 or member.room < 0:
+        if entry.header_offset < 0 or member.header_room < 0:
             msg = f"member {name[:200]!r} overlaps the next one, or the directory"
             raise ValueError(msg)
         if not name.endswith("/"):
@@ -345,22 +363,22 @@ def _members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]
 
 
 def _member_of(entry: zipfile.ZipInfo, border: int) -> _Member:
-    encoding = "utf-8" if entry.flag_bits & _UTF8 else "cp437"
-    fixed = _HEADER.size + len(entry.orig_filename.encode(encoding))
+    name_encoding = "utf-8" if entry.flag_bits & _UTF8_FLAG else "cp437"
+    header_min = _LOCAL_HEADER.size + len(entry.orig_filename.encode(name_encoding))
     return _Member(
-        start=entry.header_offset,
-        fixed=fixed,
-        extra=len(entry.extra),
-        room=border - entry.header_offset - fixed - entry.compress_size,
+        header_start=entry.header_offset,
+        header_min=header_min,
+        header_extra=len(entry.extra),
+        header_room=border - entry.header_offset - header_min - entry.compress_size,
         size=entry.file_size,
-        packed=entry.compress_size,
+        compressed_size=entry.compress_size,
         crc=entry.CRC,
-        stored=entry.compress_type == zipfile.ZIP_STORED,
-        encoding=encoding,
+        is_stored=entry.compress_type == zipfile.ZIP_STORED,
+        name_encoding=name_encoding,
     )
 
 
-def name_fault(name: str) -> str:
+def member_name_problem(name: str) -> str:
     """Say why no member may be called `name`; empty if one may."""
     if "\0" in name or "\\" in name:
         return "has a NUL or a backslash in its name"
@@ -370,9 +388,9 @@ def name_fault(name: str) -> str:
     return "has an absolute name, or one with '', '.' or '..' in it" if {"", ".", ".."} & set(segments) else ""
 
 
-def _entry_fault(entry: zipfile.ZipInfo) -> str:
+def _entry_problem(entry: zipfile.ZipInfo) -> str:
     """Say why a member cannot be read; empty if it can."""
-    if entry.flag_bits & _ENCRYPTED:
+    if entry.flag_bits & _ENCRYPTED_FLAGS:
         return "is encrypted"
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         return f"is compressed by method {entry.compress_type}, only 0 (stored) and 8 (deflated) are read"

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple, cast
 
 from cvcache.errors import UsageError
-from cvcache.image.arrays.zip_store import MAX_ENTRIES, METADATA, name_fault
+from cvcache.image.arrays.zip_store import MAX_ENTRIES, METADATA_NAMES, member_name_problem
 from cvcache.store import Store
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNIX = 3
-_MODE = 0o100644 << 16
+_UNIX_SYSTEM = 3
+_FILE_MODE = 0o100644 << 16
 
 
-class Zipped(NamedTuple):
+class ZipSummary(NamedTuple):
     """What `zip_directory` wrote: how many members, and size and SHA-256 of the whole file."""
 
     objects: int
@@ -24,7 +24,7 @@ class Zipped(NamedTuple):
     sha256: str
 
 
-def zip_directory(store: Store, path: str, file: IO[bytes]) -> Zipped:
+def zip_directory(store: Store, path: str, file: IO[bytes]) -> ZipSummary:
     """Write everything below `path` into a zip, uncompressed; equal content gives equal bytes.
 
     Parameters
@@ -52,19 +52,19 @@ def zip_directory(store: Store, path: str, file: IO[bytes]) -> Zipped:
     One LIST of everything and one GET per object, one after the other; the largest object has to fit in memory. The
     root's metadata comes first, then that of the levels from the top down, then the rest, each sorted.
     """
-    names = sorted(store.find(path), key=_rank)
+    names = sorted(store.find(path), key=_sort_key)
     _check_names(store.url(path), names)
-    output = _Appended(file)
+    output = _MemberBuffer(file)
     with zipfile.ZipFile(cast("IO[bytes]", output), "w", zipfile.ZIP_STORED, allowZip64=True) as target:
         for name in names:
             target.writestr(_entry(name), store.get(f"{path}/{name}"))
-            output.settle()
-    output.settle()
-    return Zipped(len(names), output.tell(), output.digest.hexdigest())
+            output.flush_member()
+    output.flush_member()
+    return ZipSummary(len(names), output.tell(), output.digest.hexdigest())
 
 
-def _rank(name: str) -> tuple[bool, int, str]:
-    metadata = name.rpartition("/")[2] in METADATA
+def _sort_key(name: str) -> tuple[bool, int, str]:
+    metadata = name.rpartition("/")[2] in METADATA_NAMES
     return not metadata, name.count("/") if metadata else 0, name
 
 
@@ -76,19 +76,19 @@ def _check_names(url: str, names: Sequence[str]) -> None:
         msg = f"{url} holds {len(names)} objects, a zip of over {MAX_ENTRIES} is not read; write it with larger shards"
         raise UsageError(msg)
     for name in names:
-        if fault := name_fault(name):
-            msg = f"{url} was not zipped: {name!r} {fault}; rename it"
+        if problem := member_name_problem(name):
+            msg = f"{url} was not zipped: {name!r} {problem}; rename it"
             raise UsageError(msg)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = _UNIX
-    entry.external_attr = _MODE
+    entry.create_system = _UNIX_SYSTEM
+    entry.external_attr = _FILE_MODE
     return entry
 
 
-class _Appended:
+class _MemberBuffer:
     """What `zipfile` writes to: it goes back to the header of the member under way, which therefore is kept until then.
 
     So the bytes reach the file in their order and are hashed as they do.
@@ -98,33 +98,33 @@ class _Appended:
         self.digest = hashlib.sha256()
         self._write: Callable[[bytes], object] = file.write
         self._parts: list[tuple[int, bytes]] = []
-        self._at = 0
+        self._position = 0
         self._end = 0
 
     def write(self, data: bytes) -> int:
         """Keep `data`; bytes that were written at the same place are replaced."""
-        if self._at == self._end:
-            self._parts.append((self._at, data))
+        if self._position == self._end:
+            self._parts.append((self._position, data))
             self._end += len(data)
         else:
-            old = [(at, len(part)) for at, part in self._parts].index((self._at, len(data)))
-            self._parts[old] = self._at, data
-        self._at += len(data)
+            replaced = [(position, len(part)) for position, part in self._parts].index((self._position, len(data)))
+            self._parts[replaced] = self._position, data
+        self._position += len(data)
         return len(data)
 
     def tell(self) -> int:
         """Return where the next bytes go."""
-        return self._at
+        return self._position
 
     def seek(self, offset: int) -> int:
         """Go to `offset`."""
-        self._at = offset
+        self._position = offset
         return offset
 
     def flush(self) -> None:
-        """Do nothing: `settle` says when."""
+        """Do nothing: `flush_member` says when."""
 
-    def settle(self) -> None:
+    def flush_member(self) -> None:
         """Pass on what was kept."""
         for _, data in self._parts:
             self.digest.update(data)

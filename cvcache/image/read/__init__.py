@@ -5,25 +5,31 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.image.read import describe, slices
-    from cvcache.image.read.describe import Level, look, planned_metadata
-    from cvcache.image.read.level import described, lazy, open_level, overview, stored_level
-    from cvcache.image.read.open import open_image, stored_at
-    from cvcache.image.read.slices import Slices, format_slices, parse_slices, split_slices, window
-    from cvcache.image.read.stored_array import StoredArray, whole
-    from cvcache.image.read.url import ZIPPED, Location, locate
-    from cvcache.image.read.verify import damaged
+    from cvcache.image.read import slices
+    from cvcache.image.read.describe import (
+        StoredLevel,
+        build_metadata,
+        cvcache_attributes,
+        planned_metadata,
+        read_image_metadata,
+    )
+    from cvcache.image.read.level import as_dask_array, image_geometry, image_metadata, level_array, open_level
+    from cvcache.image.read.open import open_image, open_location
+    from cvcache.image.read.slices import Slices, format_slices, parse_slices, resolve_slices, split_slices
+    from cvcache.image.read.stored_array import StoredArray, full_window
+    from cvcache.image.read.url import ZIP_SUFFIX, Location, parse_image_url
+    from cvcache.image.read.verify import damaged_chunks
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["describe", "slices"],
+    submodules=["slices"],
     submod_attrs={
-        "describe": ["Level", "look", "planned_metadata"],
-        "level": ["described", "lazy", "open_level", "overview", "stored_level"],
-        "open": ["open_image", "stored_at"],
-        "slices": ["Slices", "format_slices", "parse_slices", "split_slices", "window"],
-        "stored_array": ["StoredArray", "whole"],
-        "url": ["Location", "ZIPPED", "locate"],
-        "verify": ["damaged"],
+        "describe": ["StoredLevel", "build_metadata", "cvcache_attributes", "planned_metadata", "read_image_metadata"],
+        "level": ["as_dask_array", "image_geometry", "image_metadata", "level_array", "open_level"],
+        "open": ["open_image", "open_location"],
+        "slices": ["Slices", "format_slices", "parse_slices", "resolve_slices", "split_slices"],
+        "stored_array": ["StoredArray", "full_window"],
+        "url": ["Location", "ZIP_SUFFIX", "parse_image_url"],
+        "verify": ["damaged_chunks"],
     },
 )

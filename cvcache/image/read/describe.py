@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import item_damaged
 from cvcache.image.arrays import ZARR_3, ArraySpec, Codec, parse_document
-from cvcache.image.pyramid import TYPES, default_axes
+from cvcache.image.pyramid import AXIS_TYPES, default_axes
 from cvcache.store import gather
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from cvcache.formats import ItemPath
 
-MAX_METADATA = 16 << 20
+MAX_DOCUMENT_BYTES = 16 << 20
 """Bytes of one metadata document that are read; a longer one does not parse."""
-MOST_LEVELS = 64
-MOST_CHUNK_BYTES = 2 << 30
-MOST_INDEX_BYTES = 256 << 20
-MOST_EXTENT = (1 << 63) - 1
-MOST_RUNS = 1_000_000
-MOST_AXES = 32
-LONGEST_NAME = 255
-ZARR_3_ONLY = {"codecs", "data_type", "chunk_grid"}
-HARMLESS = {
+MAX_LEVELS = 64
+MAX_CHUNK_BYTES = 2 << 30
+MAX_INDEX_BYTES = 256 << 20
+MAX_EXTENT = (1 << 63) - 1
+MAX_CHUNK_COUNT = 1_000_000
+MAX_AXES = 32
+MAX_NAME_BYTES = 255
+ZARR_3_FIELDS = {"codecs", "data_type", "chunk_grid"}
+SAFE_CODECS = {
     *("bytes", "blosc", "zstd", "gzip", "zlib", "lz4", "lzma", "bz2", "crc32c", "crc32", "adler32", "fletcher32"),
     *("sharding_indexed", "transpose", "delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits"),
     *("astype", "pcodec", "zfpy", "jenkins_lookup3", "cast_value", "scale_offset"),
@@ -44,7 +44,7 @@ _COLOR = re.compile("[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class StoredLevel:
     """One stored level.
 
     Attributes
@@ -83,7 +83,7 @@ class Level:
         return self.spec.shards if self.spec else None
 
 
-def look(item: ItemPath) -> tuple[dict[str, Any], list[Level]]:
+def read_image_metadata(item: ItemPath) -> tuple[dict[str, Any], list[StoredLevel]]:
     """Return the metadata of an image, but for its object count and size, and its levels.
 
     Raises
@@ -99,59 +99,59 @@ def look(item: ItemPath) -> tuple[dict[str, Any], list[Level]]:
     once. One or two more for OME-Zarr 0.4 and for plain zarr.
     """
     try:
-        attributes, name, inline = _group(item)
+        attributes, document_name, inline = _read_group(item)
         multiscale = _multiscale(attributes)
-        _check_count([""] if multiscale is None else multiscale["datasets"])
-        paths = [""] if multiscale is None else [_inside(row["path"]) for row in multiscale["datasets"]]
-        found = [inline.get(path) for path in paths]
+        _check_level_count([""] if multiscale is None else multiscale["datasets"])
+        paths = [""] if multiscale is None else [_level_path(row["path"]) for row in multiscale["datasets"]]
+        documents = [inline.get(path) for path in paths]
         levels = [
-            _level(path, document)
+            _parse_level(path, document)
             for path, document in zip(
                 paths,
                 gather(
-                    lambda i: found[i] or _document(item, f"{paths[i]}/{name}".lstrip("/")),
+                    lambda i: documents[i] or _read_document(item, f"{paths[i]}/{document_name}".lstrip("/")),
                     range(len(paths)),
                     remote=item.remote,
                 ),
                 strict=True,
             )
         ]
-        return metadata(attributes, levels), levels
+        return build_metadata(attributes, levels), levels
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError) as error:
-        why = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
-        raise item_damaged(item, why) from error
+        reason = f"no image of OME-Zarr 0.4 or 0.5 or plain zarr: {type(error).__name__} {error}"
+        raise item_damaged(item, reason) from error
 
 
-def _group(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _read_group(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     """Return the attributes of the item, what its arrays call their metadata, and those documents it repeats."""
     try:
-        document = _document(item, "zarr.json")
+        document = _read_document(item, "zarr.json")
     except FileNotFoundError:
-        return _group2(item)
+        return _read_group2(item)
     if document.get("node_type") == "array":
         return document.get("attributes") or {}, "zarr.json", {"": document}
     inline = (document.get("consolidated_metadata") or {}).get("metadata") or {}
     return document.get("attributes") or {}, "zarr.json", inline
 
 
-def _group2(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
+def _read_group2(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
     try:
-        attributes = _document(item, ".zattrs")
+        attributes = _read_document(item, ".zattrs")
         if _multiscale(attributes) is not None:
             return attributes, ".zarray", {}
     except FileNotFoundError:
         pass
     try:
-        return {}, ".zarray", {"": _document(item, ".zarray")}
+        return {}, ".zarray", {"": _read_document(item, ".zarray")}
     except FileNotFoundError:
         if item.find():
             raise item_damaged(item, "there is none of zarr.json, .zattrs and .zarray") from None
         raise
 
 
-def _document(item: ItemPath, key: str) -> Mapping[str, Any]:
+def _read_document(item: ItemPath, key: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(item.get(key, 0, MAX_METADATA))
+        document = json.loads(item.get(key, 0, MAX_DOCUMENT_BYTES))
     except FileNotFoundError:
         if "/" in key:
             raise item_damaged(item, f"its {key} is missing") from None
@@ -166,45 +166,45 @@ def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     multiscales = ome.get("multiscales")
     if multiscales is None and "ome" not in attributes:
         return None
-    found: Mapping[str, Any] = multiscales[0]
-    return found
+    multiscale: Mapping[str, Any] = multiscales[0]
+    return multiscale
 
 
-def _check_count(paths: Sequence[object]) -> None:
-    if not 0 < len(paths) <= MOST_LEVELS:
-        raise ValueError(f"{len(paths)} levels; an image has 1 to {MOST_LEVELS}")
+def _check_level_count(paths: Sequence[object]) -> None:
+    if not 0 < len(paths) <= MAX_LEVELS:
+        raise ValueError(f"{len(paths)} levels; an image has 1 to {MAX_LEVELS}")
 
 
-def _inside(path: object) -> str:
+def _level_path(path: object) -> str:
     """Return the path of a level if it lies in the item."""
     parts = path.split("/") if isinstance(path, str) else [""]
     joined = "/".join(parts)
-    odd = len(joined.encode()) > LONGEST_NAME or re.search(r"[\x00-\x1f\\:*?\[\]]", joined)
-    if odd or any(part in {"", ".", ".."} for part in parts):
+    is_bad = len(joined.encode()) > MAX_NAME_BYTES or re.search(r"[\x00-\x1f\\:*?\[\]]", joined)
+    if is_bad or any(part in {"", ".", ".."} for part in parts):
         raise ValueError(f"a level at {str(path)[:80]!r}, which is no place in the image")
     return "/".join(parts)
 
 
-def _level(path: str, document: Mapping[str, Any]) -> Level:
-    if document.keys() & ZARR_3_ONLY != (ZARR_3_ONLY if document["zarr_format"] == ZARR_3 else set()):
+def _parse_level(path: str, document: Mapping[str, Any]) -> StoredLevel:
+    if document.keys() & ZARR_3_FIELDS != (ZARR_3_FIELDS if document["zarr_format"] == ZARR_3 else set()):
         raise ValueError("an array that is neither of zarr 2 nor of zarr 3")
     _check_codecs(document)
-    shape, chunks = _whole(document["shape"]), _chunks(document)
-    if len(shape) != len(chunks) or len(shape) > MOST_AXES:
+    shape, chunks = _extents(document["shape"]), _chunks(document)
+    if len(shape) != len(chunks) or len(shape) > MAX_AXES:
         raise ValueError(f"shape {shape} with chunks {list(chunks)}")
     spec = parse_document(document, path)
-    decoded = (spec.chunks if spec else chunks, _dtype(document).itemsize)
-    if 0 in decoded[0] or math.prod(decoded[0]) * decoded[1] > MOST_CHUNK_BYTES:
-        raise ValueError(f"chunks of {list(decoded[0])} pixels, more than {MOST_CHUNK_BYTES >> 30} GiB or none at all")
-    if spec and (0 in spec.unit or spec.index_bytes > MOST_INDEX_BYTES):
-        raise ValueError(f"shards of {list(spec.unit)} pixels with chunks of {list(spec.chunks)}")
-    return Level(path, document, spec)
+    decoded = spec.chunks if spec else chunks
+    if 0 in decoded or math.prod(decoded) * _dtype(document).itemsize > MAX_CHUNK_BYTES:
+        raise ValueError(f"chunks of {list(decoded)} pixels, more than {MAX_CHUNK_BYTES >> 30} GiB or none at all")
+    if spec and (0 in spec.object_shape or spec.shard_index_bytes > MAX_INDEX_BYTES):
+        raise ValueError(f"shards of {list(spec.object_shape)} pixels with chunks of {list(spec.chunks)}")
+    return StoredLevel(path, document, spec)
 
 
 def _check_codecs(document: Mapping[str, Any]) -> None:
     """Refuse what would run code or hold anything but numbers."""
     for name in _codec_names(document):
-        if name.removeprefix("numcodecs.") not in HARMLESS:
+        if name.removeprefix("numcodecs.") not in SAFE_CODECS:
             raise ValueError(f"a codec {name[:80]!r}, which is not one for numbers")
     if _dtype(document).kind not in "biufc":
         raise ValueError(f"pixels of type {_dtype(document)}")
@@ -219,34 +219,34 @@ def _codec_names(document: Mapping[str, Any]) -> list[str]:
     while pending:
         codec = pending.pop()
         names.append(codec if isinstance(codec, str) else str(codec["name"]))
-        inside = {} if isinstance(codec, str) else codec.get("configuration") or {}
-        pending += [*inside.get("codecs", ()), *inside.get("index_codecs", ())]
-        if len(names) > MOST_AXES:
+        configuration = {} if isinstance(codec, str) else codec.get("configuration") or {}
+        pending += [*configuration.get("codecs", ()), *configuration.get("index_codecs", ())]
+        if len(names) > MAX_AXES:
             raise ValueError("a chain of too many codecs")
     return names
 
 
-def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str, Any]:
+def build_metadata(attributes: Mapping[str, Any], levels: Sequence[StoredLevel]) -> dict[str, Any]:
     """Return the metadata of an item from its group's attributes and its levels."""
-    own = attributes.get("cvcache") or {}
+    cvcache = attributes.get("cvcache") or {}
     ome = attributes.get("ome", attributes)
     multiscale = _multiscale(attributes) or {"datasets": [{"path": ""}]}
     ndim = len(levels[0].shape)
     if any(len(level.shape) != ndim for level in levels):
         raise ValueError(f"levels of different ranks: {[level.shape for level in levels]}")
-    added = [int(i) for i in own.get("added", ())]
-    keep = [i for i in range(ndim) if i not in added]
+    added = [int(i) for i in cvcache.get("added", ())]
+    visible = [i for i in range(ndim) if i not in added]
     axes = _axes(multiscale, levels[0])
-    transforms = [_transform(multiscale, row, ndim) for row in multiscale["datasets"]]
-    _check_own(own, levels)
-    complete = "stored_as" in own
+    transforms = [_scale_and_translation(multiscale, row, ndim) for row in multiscale["datasets"]]
+    _check_cvcache_attributes(cvcache, levels)
+    complete = "stored_as" in cvcache
     meta: dict[str, Any] = {
         "kind": "labels" if "image-label" in ome else "image" if "multiscales" in ome else "array",
-        "shape": [levels[0].shape[i] for i in keep],
-        "dtype": own.get("dtype") or str(_dtype(levels[0].document).newbyteorder("=")),
-        "axes": [axes[i]["name"] for i in keep],
-        "scale": [transforms[0][0][i] for i in keep],
-        "translation": [transforms[0][1][i] for i in keep],
+        "shape": [levels[0].shape[i] for i in visible],
+        "dtype": cvcache.get("dtype") or str(_dtype(levels[0].document).newbyteorder("=")),
+        "axes": [axes[i]["name"] for i in visible],
+        "scale": [transforms[0][0][i] for i in visible],
+        "translation": [transforms[0][1][i] for i in visible],
         "unit": {axis["name"]: axis["unit"] for axis in axes if axis.get("unit")},
         "levels": len(levels),
         "shapes": [list(level.shape) for level in levels],
@@ -254,40 +254,48 @@ def metadata(attributes: Mapping[str, Any], levels: Sequence[Level]) -> dict[str
         "translations": [list(translation) for _, translation in transforms],
         "chunks": [list(level.chunks) for level in levels],
         "paths": [level.path for level in levels],
-        "stored_as": own.get("stored_as", "dask"),
+        "stored_as": cvcache.get("stored_as", "dask"),
         "added": added,
         "complete": complete,
     }
     if any(level.shards for level in levels):
         meta["shards"] = [list(level.shards or ()) for level in levels]
     if complete and (spec := levels[0].spec) is not None:
-        meta["stored"] = _stored(spec)
+        meta["stored"] = _recorded_encoding(spec)
     for name in ("source_chunks", "layer"):
-        if name in own:
-            meta[name] = own[name]
-    return {**meta, **_channels(ome.get("omero") or {})}
+        if name in cvcache:
+            meta[name] = cvcache[name]
+    return {**meta, **_channel_metadata(ome.get("omero") or {})}
 
 
-def _check_own(own: Mapping[str, Any], levels: Sequence[Level]) -> None:
+def _check_cvcache_attributes(cvcache: Mapping[str, Any], levels: Sequence[StoredLevel]) -> None:
     """Refuse attributes that cvcache cannot have written for these levels."""
-    shape, stored = levels[0].shape, _dtype(levels[0].document).newbyteorder("=")
-    said, added, packed = own.get("dtype", str(stored)), own.get("added", ()), own.get("source_chunks", ())
-    same = _dtype({"dtype": said}).newbyteorder("=") == stored or (said == "bool" and stored == "uint8")
-    flat = all(0 <= i < len(shape) and shape[i] == 1 for i in added)
-    runs = _whole([number for axis in packed for run in axis for number in run])
-    extents = [sum(extent * count for extent, count in axis) for axis in packed]
-    fits = not packed or (extents == [n for i, n in enumerate(shape) if i not in added] and sum(runs[1::2]) < MOST_RUNS)
-    if not (same and flat and fits) or own.get("stored_as", "dask") not in ("numpy", "dask"):
+    shape, stored_dtype = levels[0].shape, _dtype(levels[0].document).newbyteorder("=")
+    dtype, added, source_chunks = (
+        cvcache.get("dtype", str(stored_dtype)),
+        cvcache.get("added", ()),
+        cvcache.get("source_chunks", ()),
+    )
+    dtype_fits = _dtype({"dtype": dtype}).newbyteorder("=") == stored_dtype or (
+        dtype == "bool" and stored_dtype == "uint8"
+    )
+    added_fit = all(0 <= i < len(shape) and shape[i] == 1 for i in added)
+    runs = _extents([number for axis in source_chunks for run in axis for number in run])
+    extents = [sum(extent * count for extent, count in axis) for axis in source_chunks]
+    chunks_fit = not source_chunks or (
+        extents == [n for i, n in enumerate(shape) if i not in added] and sum(runs[1::2]) < MAX_CHUNK_COUNT
+    )
+    if not (dtype_fits and added_fit and chunks_fit) or cvcache.get("stored_as", "dask") not in ("numpy", "dask"):
         raise ValueError("attributes of cvcache's own that do not fit the image")
 
 
 def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of an image that is being written, from its plan: its missing chunks are empty so far."""
-    levels = [_level(path, document) for path, document in plan["arrays"].items()]
-    return {**metadata(plan["attributes"], levels), "complete": False, "planned": True}
+    levels = [_parse_level(path, document) for path, document in plan["arrays"].items()]
+    return {**build_metadata(plan["attributes"], levels), "complete": False, "planned": True}
 
 
-def _axes(multiscale: Mapping[str, Any], level: Level) -> list[Mapping[str, Any]]:
+def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> list[Mapping[str, Any]]:
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in multiscale.get("axes") or ()]
     if axes and len({str(axis["name"]) for axis in axes}) != len(level.shape):
         raise ValueError(f"{len(axes)} axes for {len(level.shape)} dimensions, or one of them twice")
@@ -296,13 +304,15 @@ def _axes(multiscale: Mapping[str, Any], level: Level) -> list[Mapping[str, Any]
     if axes:
         return axes
     names = level.document.get("dimension_names") or ()
-    if names and all(name in TYPES for name in names) and len(set(names)) == len(names):
+    if names and all(name in AXIS_TYPES for name in names) and len(set(names)) == len(names):
         return [{"name": name} for name in names]
     ndim = len(level.shape)
-    return [{"name": n} for n in (default_axes(ndim) if 0 < ndim <= len(TYPES) else [f"dim_{i}" for i in range(ndim)])]
+    return [
+        {"name": n} for n in (default_axes(ndim) if 0 < ndim <= len(AXIS_TYPES) else [f"dim_{i}" for i in range(ndim)])
+    ]
 
 
-def _stored(spec: ArraySpec) -> dict[str, Any]:
+def _recorded_encoding(spec: ArraySpec) -> dict[str, Any]:
     """Return what all levels of one of our images share, for reading them without another look."""
     return {
         "zarr_format": spec.zarr_format,
@@ -312,36 +322,38 @@ def _stored(spec: ArraySpec) -> dict[str, Any]:
     }
 
 
-def spec_of(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
+def recorded_spec(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
     """Return one level of an image cvcache wrote from its recorded metadata; None where it has to be looked at."""
-    stored = meta.get("stored")
-    if not stored:
+    encoding = meta.get("stored")
+    if not encoding:
         return None
-    compressor = stored["compressor"]
+    compressor = encoding["compressor"]
     shards = meta.get("shards")
     return ArraySpec(
         path=meta["paths"][level],
         shape=tuple(meta["shapes"][level]),
         chunks=tuple(meta["chunks"][level]),
         shards=tuple(shards[level]) or None if shards else None,
-        dtype=stored["dtype"],
+        dtype=encoding["dtype"],
         codec=Codec(compressor["name"], tuple(sorted(compressor["configuration"].items()))),
-        checksum=stored["checksum"],
-        zarr_format=stored["zarr_format"],
-        prefix="c/" if stored["zarr_format"] == ZARR_3 else "",
+        checksum=encoding["checksum"],
+        zarr_format=encoding["zarr_format"],
+        prefix="c/" if encoding["zarr_format"] == ZARR_3 else "",
     )
 
 
-def _transform(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
+def _scale_and_translation(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
+) -> tuple[list[float], list[float]]:
     """Return scale and translation of one level, those of the whole multiscale applied last."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for owner in (dataset, multiscale):
         for step in owner.get("coordinateTransformations") or ():
-            if (given := step.get("scale")) is not None:
-                scale = [a * float(b) for a, b in zip(scale, given, strict=True)]
-                translation = [a * float(b) for a, b in zip(translation, given, strict=True)]
-            elif (given := step.get("translation")) is not None:
-                translation = [a + float(b) for a, b in zip(translation, given, strict=True)]
+            if (values := step.get("scale")) is not None:
+                scale = [a * float(b) for a, b in zip(scale, values, strict=True)]
+                translation = [a * float(b) for a, b in zip(translation, values, strict=True)]
+            elif (values := step.get("translation")) is not None:
+                translation = [a + float(b) for a, b in zip(translation, values, strict=True)]
     if not all(map(math.isfinite, (*scale, *translation))):
         raise ValueError(f"scale {scale} and translation {translation}")
     return scale, translation
@@ -359,36 +371,36 @@ def _dtype(document: Mapping[str, Any]) -> Any:
 
 
 def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
-    given = document.get("chunk_grid")
-    return _whole(given["configuration"]["chunk_shape"] if given else document["chunks"])
+    grid = document.get("chunk_grid")
+    return _extents(grid["configuration"]["chunk_shape"] if grid else document["chunks"])
 
 
-def _whole(values: Sequence[object]) -> tuple[int, ...]:
+def _extents(values: Sequence[object]) -> tuple[int, ...]:
     """Return extents that are whole numbers and not negative."""
-    extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MOST_EXTENT)
+    extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MAX_EXTENT)
     if len(extents) != len(values):
         raise ValueError(f"extents {str(values)[:80]}")
     return extents
 
 
-def _channels(omero: Mapping[str, Any]) -> dict[str, Any]:
+def _channel_metadata(omero: Mapping[str, Any]) -> dict[str, Any]:
     rows = omero.get("channels", [])
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     if rows and all("label" in row for row in rows):
-        found["channels"] = [row["label"] for row in rows]
+        metadata["channels"] = [row["label"] for row in rows]
     windows = [row.get("window", {}) for row in rows]
-    shown = [[window.get("start"), window.get("end")] for window in windows]
-    if rows and all(isinstance(value, (int, float)) and math.isfinite(value) for pair in shown for value in pair):
-        found["contrast"] = shown
+    limits = [[window.get("start"), window.get("end")] for window in windows]
+    if rows and all(isinstance(value, (int, float)) and math.isfinite(value) for pair in limits for value in pair):
+        metadata["contrast"] = limits
     colors = [row.get("color") for row in rows]
     if rows and all(isinstance(color, str) and _COLOR.fullmatch(color) for color in colors):
-        found["colors"] = colors
+        metadata["colors"] = colors
     if any(row.get("active") is False for row in rows):
-        found["active"] = [row.get("active") is not False for row in rows]
-    return found
+        metadata["active"] = [row.get("active") is not False for row in rows]
+    return metadata
 
 
-def own_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
+def cvcache_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
     """Return what OME-Zarr has no words for and reading needs, kept in the attributes beside ``ome``."""
     chunks = getattr(array, "chunks", None)
     return {

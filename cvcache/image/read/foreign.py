@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from zarr.core.buffer import Buffer, BufferPrototype
 
-    from cvcache.image.read.describe import Level
+    from cvcache.image.read.describe import StoredLevel
 
 
 class ItemPathStore(Store):
@@ -102,25 +102,25 @@ def _bounds(part: ByteRequest | None) -> tuple[int | None, int | None]:
             return None, None
 
 
-class ZarrArray(StoredArray):
+class ForeignStoredArray(StoredArray):
     """A stored array whose chunks zarr decodes."""
 
     __slots__ = ("_document",)
     _document: str
 
     @classmethod
-    def of(
+    def from_level(
         cls,
         item: ItemPath,
-        level: Level,
+        level: StoredLevel,
         window: Window,
         dtype: np.dtype,
         meta: Mapping[str, Any],
         version: str,
     ) -> Self:
         """Return the array of one level."""
-        geometry = ArraySpec(level.path, level.shape, level.chunks, None, str(dtype), Codec("zarr"))
-        array = cls(item, geometry, window, dtype, complete=False, version=version, meta=meta)
+        spec = ArraySpec(level.path, level.shape, level.chunks, None, str(dtype), Codec("zarr"))
+        array = cls(item, spec, window, dtype, complete=False, version=version, meta=meta)
         object.__setattr__(array, "_document", json.dumps(level.document))
         return array
 

@@ -10,23 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.image.pyramid import grid
-from cvcache.image.read.describe import look, spec_of, unpack_chunks
-from cvcache.image.read.slices import parse_slices
-from cvcache.image.read.slices import window as window_of
-from cvcache.image.read.stored_array import DOCUMENTS, StoredArray, Window, compose, length, whole
+from cvcache.image.pyramid import grid_shape
+from cvcache.image.read.describe import read_image_metadata, recorded_spec, unpack_chunks
+from cvcache.image.read.slices import parse_slices, resolve_slices
+from cvcache.image.read.stored_array import METADATA_NAMES, StoredArray, Window, full_window, index_window, slice_length
 
 if TYPE_CHECKING:
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
     from cvcache.formats import ItemPath
-    from cvcache.image.read.describe import Level
+    from cvcache.image.read.describe import StoredLevel
 
-MOST_TASKS = 1_000_000
+MAX_TASKS = 1_000_000
 """A lazy array of more chunks than this has several of them in one task."""
 
-MOST_GRAPHS = 128
+MAX_CACHED_GRAPHS = 128
 _graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
 """Name, chunks, store and memory tier -> the graph made for them, and what keeps these ids theirs."""
 
@@ -51,26 +50,26 @@ def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.look`.
+    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.read_image_metadata`.
     """
-    meta, levels = described(item)
-    return stored_level(item, meta, levels, level, *parts), meta
+    meta, levels = image_metadata(item)
+    return level_array(item, meta, levels, level, *parts), meta
 
 
-def described(item: ItemPath) -> tuple[Mapping[str, Any], Sequence[Level]]:
+def image_metadata(item: ItemPath) -> tuple[Mapping[str, Any], Sequence[StoredLevel]]:
     """Return the metadata of the image at `item`, and its levels where that takes a look; see `open_level`."""
-    return (item.meta, ()) if item.meta.get("stored") else look(item)
+    return (item.meta, ()) if item.meta.get("stored") else read_image_metadata(item)
 
 
-def stored_level(
+def level_array(
     item: ItemPath,
     meta: Mapping[str, Any],
-    levels: Sequence[Level],
+    levels: Sequence[StoredLevel],
     level: int,
     *parts: Sequence[Any] | str | None,
     fresh: bool = False,
 ) -> StoredArray:
-    """Return one level of an image, or a part of it, from what `described` gave; no other store call than for a name.
+    """Return one level of an image, or a part of it, from what `image_metadata` gave; no other store call than for a name.
 
     With ``fresh=True`` its name is new in each call where no commit vouches for the bytes, so that nobody who keeps
     blocks by their names takes what lay there before for what lies there now; and there is no store call.
@@ -81,40 +80,40 @@ def stored_level(
         msg = f"{item.url} has no level {level}, only 0 to {meta['levels'] - 1}"
         raise UsageError(msg)
     level %= meta["levels"]
-    window = whole(meta["shapes"][level], meta["added"])
+    window = full_window(meta["shapes"][level], meta["added"])
     for part in parts:
         if part is not None:
-            seen = [length(axis) for axis in window if isinstance(axis, slice)]
-            window, _ = compose(window, window_of(parse_slices(part), seen))
-    spec = levels[level].spec if levels else spec_of(meta, level)
-    seen_as = view(meta, level, window)
+            shape = [slice_length(axis) for axis in window if isinstance(axis, slice)]
+            window, _ = index_window(window, resolve_slices(parse_slices(part), shape))
+    spec = levels[level].spec if levels else recorded_spec(meta, level)
+    geometry = window_geometry(meta, level, window)
     version, dtype = _version(item, levels, fresh=fresh), np.dtype(meta["dtype"])
     if levels and "stored" not in meta:
         dtype = levels[level].dtype.newbyteorder("=")
     if spec is not None:
-        return StoredArray(item, spec, window, dtype, bool(meta["complete"]), version, seen_as)
-    from cvcache.image.read.foreign import ZarrArray
+        return StoredArray(item, spec, window, dtype, bool(meta["complete"]), version, geometry)
+    from cvcache.image.read.foreign import ForeignStoredArray
 
-    return ZarrArray.of(item, levels[level], window, dtype, seen_as, version)
+    return ForeignStoredArray.from_level(item, levels[level], window, dtype, geometry, version)
 
 
-def _version(item: ItemPath, levels: Sequence[Level], *, fresh: bool) -> str:
+def _version(item: ItemPath, levels: Sequence[StoredLevel], *, fresh: bool) -> str:
     """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
     if item.pin:
         return ""
     if fresh or (item.remote and item.store.scheme != "zip"):
         return uuid.uuid4().hex
-    told = repr([one.document for one in levels]) + repr(sorted(item.meta.items()))
-    return hashlib.sha256(f"{told}{item.fingerprint(DOCUMENTS)}".encode()).hexdigest()[:16]
+    metadata = repr([level_.document for level_ in levels]) + repr(sorted(item.meta.items()))
+    return hashlib.sha256(f"{metadata}{item.fingerprint(METADATA_NAMES)}".encode()).hexdigest()[:16]
 
 
-def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
+def window_geometry(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
     """Return shape, axes, scale, translation and unit of what a window shows of a level; whether somebody said them."""
-    kept = [i for i, part in enumerate(window) if isinstance(part, slice)]
-    stored = [i for i in range(len(window)) if i not in meta["added"]]
+    visible = [i for i, part in enumerate(window) if isinstance(part, slice)]
+    stored_axes = [i for i in range(len(window)) if i not in meta["added"]]
     scales, translations = meta["scales"][level], meta["translations"][level]
-    parts: list[Any] = [window[i] for i in kept]
-    axes = [meta["axes"][stored.index(i)] for i in kept]
+    parts: list[Any] = [window[i] for i in visible]
+    axes = [meta["axes"][stored_axes.index(i)] for i in visible]
     channels = meta.get("channels")
     if channels and "c" in axes:
         part = parts[axes.index("c")]
@@ -122,23 +121,23 @@ def view(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
             [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
         )
     return {
-        "shape": [length(part) for part in parts],
+        "shape": [slice_length(part) for part in parts],
         "axes": axes,
-        "scale": [scales[i] * part.step for i, part in zip(kept, parts, strict=True)],
-        "translation": [translations[i] + part.start * scales[i] for i, part in zip(kept, parts, strict=True)],
+        "scale": [scales[i] * part.step for i, part in zip(visible, parts, strict=True)],
+        "translation": [translations[i] + part.start * scales[i] for i, part in zip(visible, parts, strict=True)],
         "unit": {name: unit for name, unit in meta["unit"].items() if name in axes},
         "placed": meta["kind"] != "array",
         **({"channels": list(channels)} if channels and "c" in axes else {}),
     }
 
 
-def overview(meta: Mapping[str, Any]) -> dict[str, Any]:
+def image_geometry(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return what level 0 of an image shows, from its recorded metadata."""
-    return view(meta, 0, whole(meta["shapes"][0], meta["added"]))
+    return window_geometry(meta, 0, full_window(meta["shapes"][0], meta["added"]))
 
 
-def lazy(
-    stored: StoredArray, source: Sequence[Sequence[Sequence[int]]] | None = None, added: Sequence[int] = ()
+def as_dask_array(
+    stored: StoredArray, source_chunks: Sequence[Sequence[Sequence[int]]] | None = None, added: Sequence[int] = ()
 ) -> da.Array:
     """Return a stored array as a dask array, in the chunks it was written with where they are known.
 
@@ -148,24 +147,28 @@ def lazy(
     Parameters
     ----------
     stored : StoredArray
-    source : list, optional
+    source_chunks : list, optional
         dask's chunks of the whole level, as `cvcache.image.read.describe.pack_chunks` gives them.
     added : sequence of int
-        The stored axes that `source` does not have.
+        The stored axes that `source_chunks` does not have.
     """
     axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)]
     parts: list[Any] = [stored.window[i] for i in axes]
-    grains = [stored.spec.unit[i] for i in axes]
-    given = None
-    if source is not None:
-        unpacked = iter(unpack_chunks(source))
-        every = [(1,) if i in added else next(unpacked) for i in range(len(stored.window))]
-        given = [every[i] for i in axes]
-    direct = given is not None and all(map(_aligned, given, grains))
-    chunks = given if given is not None and direct else _regular([stored.spec.shape[i] for i in axes], grains)
-    array = _graph(stored, tuple(map(_seen, chunks, parts)))
-    if given is not None and not direct:
-        array = array.rechunk(tuple(map(_seen, given, parts)), method="tasks")
+    object_extents = [stored.spec.object_shape[i] for i in axes]
+    level_chunks = None
+    if source_chunks is not None:
+        unpacked = iter(unpack_chunks(source_chunks))
+        all_chunks = [(1,) if i in added else next(unpacked) for i in range(len(stored.window))]
+        level_chunks = [all_chunks[i] for i in axes]
+    is_aligned = level_chunks is not None and all(map(_is_aligned, level_chunks, object_extents))
+    chunks = (
+        level_chunks
+        if level_chunks is not None and is_aligned
+        else _regular_chunks([stored.spec.shape[i] for i in axes], object_extents)
+    )
+    array = _graph(stored, tuple(map(_visible_chunks, chunks, parts)))
+    if level_chunks is not None and not is_aligned:
+        array = array.rechunk(tuple(map(_visible_chunks, level_chunks, parts)), method="tasks")
     return array
 
 
@@ -175,12 +178,12 @@ def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array
     from dask.array.core import Array
 
     name, item = stored.name, stored.item
-    known = (name, chunks, id(item.store), id(item.ram), item.strict)
-    if known not in _graphs:
-        if len(_graphs) >= MOST_GRAPHS:
+    cache_key = (name, chunks, id(item.store), id(item.ram), item.strict)
+    if cache_key not in _graphs:
+        if len(_graphs) >= MAX_CACHED_GRAPHS:
             _graphs.clear()
-        _graphs[known] = _layers(stored, name, chunks), stored
-    return Array(_graphs[known][0], name, chunks, meta=np.empty((0,) * len(chunks), dtype=stored.dtype))
+        _graphs[cache_key] = _layers(stored, name, chunks), stored
+    return Array(_graphs[cache_key][0], name, chunks, meta=np.empty((0,) * len(chunks), dtype=stored.dtype))
 
 
 def _layers(stored: StoredArray, name: str, chunks: tuple[tuple[int, ...], ...]) -> HighLevelGraph:
@@ -197,25 +200,25 @@ def _layers(stored: StoredArray, name: str, chunks: tuple[tuple[int, ...], ...])
     return HighLevelGraph(layers, {source: set(), name: {source}})
 
 
-def _aligned(axis: Sequence[int], grain: int) -> bool:
+def _is_aligned(axis: Sequence[int], object_extent: int) -> bool:
     """Whether all borders between chunks along an axis are borders of stored objects too."""
-    return all(border % grain == 0 for border in itertools.accumulate(axis[:-1]))
+    return all(border % object_extent == 0 for border in itertools.accumulate(axis[:-1]))
 
 
-def _cut(extent: int, grain: int) -> tuple[int, ...]:
-    count, rest = divmod(extent, grain)
-    return tuple([grain] * count + [rest] * bool(rest)) or (0,)
+def _split_extent(extent: int, object_extent: int) -> tuple[int, ...]:
+    count, rest = divmod(extent, object_extent)
+    return tuple([object_extent] * count + [rest] * bool(rest)) or (0,)
 
 
-def _regular(shape: Sequence[int], grains: Sequence[int]) -> list[tuple[int, ...]]:
+def _regular_chunks(shape: Sequence[int], object_extents: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the chunks, with neighbours put together until they are few enough for a graph."""
-    merged = list(grains)
-    while math.prod(counts := grid(shape, merged)) > MOST_TASKS:
-        merged[counts.index(max(counts))] *= 2
-    return [_cut(extent, grain) for extent, grain in zip(shape, merged, strict=True)]
+    extents = list(object_extents)
+    while math.prod(counts := grid_shape(shape, extents)) > MAX_TASKS:
+        extents[counts.index(max(counts))] *= 2
+    return [_split_extent(extent, object_extent) for extent, object_extent in zip(shape, extents, strict=True)]
 
 
-def _seen(axis: Sequence[int], part: slice) -> tuple[int, ...]:
+def _visible_chunks(axis: Sequence[int], part: slice) -> tuple[int, ...]:
     """Return how many pixels of each chunk along one axis lie in the window."""
     if (part.start, part.stop, part.step) == (0, sum(axis), 1):
         return tuple(axis)

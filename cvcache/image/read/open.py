@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import ItemPath
-from cvcache.image.read.level import lazy, open_level
+from cvcache.image.read.level import as_dask_array, open_level
 from cvcache.image.read.stored_array import StoredArray
-from cvcache.image.read.url import ZIPPED, Location, locate
+from cvcache.image.read.url import ZIP_SUFFIX, Location, parse_image_url
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -54,17 +54,17 @@ def open_image(
     of each chunk (one LIST); the URL stands for the metadata alone (one HEAD), which an edit of pixels in place leaves
     as it is. No storage option is in either.
     """
-    stored, meta = stored_at(locate(url, storage_options), level, slices)
-    packed = meta.get("source_chunks") if level % meta["levels"] == 0 else None
-    return lazy(stored, packed, meta["added"])
+    stored, meta = open_location(parse_image_url(url, storage_options), level, slices)
+    source_chunks = meta.get("source_chunks") if level % meta["levels"] == 0 else None
+    return as_dask_array(stored, source_chunks, meta["added"])
 
 
-def stored_at(
+def open_location(
     target: Location, level: int, slices: Sequence[Any] | str | None
 ) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
     item = ItemPath(target.store, target.path)
-    if target.path.endswith(ZIPPED) and target.store.stat(target.path) is not None:
+    if target.path.endswith(ZIP_SUFFIX) and target.store.stat(target.path) is not None:
         from cvcache.image.arrays import ZipStore
 
         item = ItemPath(ZipStore(target.store, target.path), "")

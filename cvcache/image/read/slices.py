@@ -14,18 +14,18 @@ Slices = tuple[int | slice | EllipsisType, ...]
 """What `parse_slices` returns: one entry per axis, with at most one ``...`` for the axes left out."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
-_REMOTE = re.compile(r"[?&]slices=([^&]*)")
-_BOUNDS = 3
-_SHOWN = 80
+_QUERY_PARAMETER = re.compile(r"[?&]slices=([^&]*)")
+_MAX_BOUNDS = 3
+_MAX_SHOWN = 80
 _EXAMPLE = "write one part per axis, as in [0, :100, ..., ::2]"
 
 
-def parse_slices(given: object) -> Slices:
+def parse_slices(slices: object) -> Slices:
     """Return slices as a tuple of int, slice and at most one ``...``.
 
     Parameters
     ----------
-    given : str, int, slice, Ellipsis, or a tuple or list of the last three
+    slices : str, int, slice, Ellipsis, or a tuple or list of the last three
         As text: what numpy takes between brackets, with or without them; spaces are ignored. An int
         counts from the end where it is negative, and so do the bounds of a slice.
 
@@ -38,23 +38,23 @@ def parse_slices(given: object) -> Slices:
     -----
     Text is matched, never evaluated. Touches no store.
     """
-    if isinstance(given, str):
-        parts = tuple(_parse_part(part, given) for part in _split(given))
+    if isinstance(slices, str):
+        parts = tuple(_parse_part(part, slices) for part in _split_parts(slices))
     else:
-        several = given if isinstance(given, (tuple, list)) else (given,)
-        parts = tuple(_check_part(part, given) for part in several)
+        values = slices if isinstance(slices, (tuple, list)) else (slices,)
+        parts = tuple(_check_part(part, slices) for part in values)
     if sum(part is Ellipsis for part in parts) > 1:
-        msg = f"slices {_shown(given)} have more than one '...', so that nobody knows which axes each stands for"
+        msg = f"slices {_shortened(slices)} have more than one '...', so that nobody knows which axes each stands for"
         raise UsageError(f"{msg}; keep one")
     return parts
 
 
 def format_slices(slices: Slices) -> str:
     """Return the text that `parse_slices` reads as `slices`, without spaces."""
-    return f"[{','.join(map(_spelt, slices))}]"
+    return f"[{','.join(map(_format_part, slices))}]"
 
 
-def _spelt(part: int | slice | EllipsisType) -> str:
+def _format_part(part: int | slice | EllipsisType) -> str:
     if not isinstance(part, slice):
         return "..." if part is Ellipsis else str(part)
     start, stop = ("" if bound is None else str(bound) for bound in (part.start, part.stop))
@@ -77,20 +77,20 @@ def split_slices(url: str) -> tuple[str, Slices | None]:
         The parameter is there twice, or is no slices.
     """
     if parse_url(url).scheme == "file":
-        path, found, text = url.partition("?slices=")
-        return (path, parse_slices(unquote_plus(text))) if found else (url, None)
-    address, mark, query = url.partition("?")
-    texts = _REMOTE.findall(mark + query)
+        path, separator, text = url.partition("?slices=")
+        return (path, parse_slices(unquote_plus(text))) if separator else (url, None)
+    base, separator, query = url.partition("?")
+    texts = _QUERY_PARAMETER.findall(separator + query)
     if not texts:
         return url, None
     if len(texts) > 1:
-        msg = f"the URL has {len(texts)} parameters slices= ({', '.join(map(_shown, texts))}); keep one"
+        msg = f"the URL has {len(texts)} parameters slices= ({', '.join(map(_shortened, texts))}); keep one"
         raise UsageError(msg)
-    rest = _REMOTE.sub("", mark + query)
-    return address + ("?" + rest[1:] if rest else ""), parse_slices(unquote_plus(texts[0]))
+    rest = _QUERY_PARAMETER.sub("", separator + query)
+    return base + ("?" + rest[1:] if rest else ""), parse_slices(unquote_plus(texts[0]))
 
 
-def window(slices: Slices, shape: Sequence[int]) -> tuple[int | slice, ...]:
+def resolve_slices(slices: Slices, shape: Sequence[int]) -> tuple[int | slice, ...]:
     """Return what `slices` select of an array, axis by axis.
 
     Parameters
@@ -113,20 +113,20 @@ def window(slices: Slices, shape: Sequence[int]) -> tuple[int | slice, ...]:
     """
     named = sum(part is not Ellipsis for part in slices)
     if named > len(shape):
-        msg = f"slices {_shown(slices)} name {named} axes, the image of shape {tuple(shape)} has {len(shape)}"
+        msg = f"slices {_shortened(slices)} name {named} axes, the image of shape {tuple(shape)} has {len(shape)}"
         raise UsageError(f"{msg}; leave {named - len(shape)} out")
-    rest: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - named)
-    at = slices.index(Ellipsis) if Ellipsis in slices else len(slices)
-    parts = [*slices[:at], *rest, *slices[at + 1 :]]
-    return tuple(_fit(part, axis, shape) for axis, part in enumerate(parts))
+    missing: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - named)
+    position = slices.index(Ellipsis) if Ellipsis in slices else len(slices)
+    parts = [*slices[:position], *missing, *slices[position + 1 :]]
+    return tuple(_resolve_part(part, axis, shape) for axis, part in enumerate(parts))
 
 
-def _fit(part: int | slice | EllipsisType, axis: int, shape: Sequence[int]) -> int | slice:
+def _resolve_part(part: int | slice | EllipsisType, axis: int, shape: Sequence[int]) -> int | slice:
     """Return one part of a selection with its bounds counted from 0."""
     pixels = range(shape[axis])
     if isinstance(part, slice):
-        picked = pixels[part]
-        return slice(picked.start, picked[-1] + 1 if picked else picked.start, picked.step)
+        selected = pixels[part]
+        return slice(selected.start, selected[-1] + 1 if selected else selected.start, selected.step)
     if isinstance(part, int) and -len(pixels) <= part < len(pixels):
         return pixels[part]
     msg = (
@@ -136,11 +136,11 @@ def _fit(part: int | slice | EllipsisType, axis: int, shape: Sequence[int]) -> i
     raise UsageError(msg)
 
 
-def _split(text: str) -> list[str]:
+def _split_parts(text: str) -> list[str]:
     """Return the parts between the commas of `text`, without the brackets around them."""
     body = text.strip()
     if body.startswith("[") != body.endswith("]") or not body:
-        msg = f"slices {_shown(text)} are " + ("cut off: a bracket is missing" if body else "empty")
+        msg = f"slices {_shortened(text)} are " + ("cut off: a bracket is missing" if body else "empty")
         raise UsageError(f"{msg}; {_EXAMPLE}")
     body = body.removeprefix("[").removesuffix("]").strip()
     return [part.strip() for part in body.split(",")] if body else []
@@ -150,40 +150,40 @@ def _parse_part(part: str, text: str) -> int | slice | EllipsisType:
     if part == "...":
         return Ellipsis
     bounds = [bound.strip() for bound in part.split(":")]
-    if len(bounds) > _BOUNDS or not all(_NUMBER.fullmatch(bound) for bound in bounds if bound) or not part:
-        raise _refused(part, text, "is no int, no start:stop:step and no '...'")
+    if len(bounds) > _MAX_BOUNDS or not all(_NUMBER.fullmatch(bound) for bound in bounds if bound) or not part:
+        raise _error(part, text, "is no int, no start:stop:step and no '...'")
     if len(bounds) == 1:
         return int(part)
     return _check_step(slice(*(int(bound) if bound else None for bound in bounds)), part, text)
 
 
-def _check_part(part: object, given: object) -> int | slice | EllipsisType:
+def _check_part(part: object, slices: object) -> int | slice | EllipsisType:
     """Return a Python value as a part made of plain ints."""
     if part is Ellipsis:
         return Ellipsis
     if isinstance(part, slice):
         bounds = (part.start, part.stop, part.step)
         if all(bound is None or _is_int(bound) for bound in bounds):
-            return _check_step(slice(*(None if bound is None else int(bound) for bound in bounds)), part, given)
+            return _check_step(slice(*(None if bound is None else int(bound) for bound in bounds)), part, slices)
     elif _is_int(part):
         return int(part)  # type: ignore[call-overload,no-any-return]  # it has __index__
-    raise _refused(part, given, "is no int, no slice of ints and no Ellipsis")
+    raise _error(part, slices, "is no int, no slice of ints and no Ellipsis")
 
 
 def _is_int(value: object) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool) and not getattr(value, "ndim", 0)
 
 
-def _check_step(part: slice, said: object, given: object) -> slice:
+def _check_step(part: slice, original: object, slices: object) -> slice:
     if part.step is not None and part.step < 1:
-        raise _refused(said, given, "has a step that is not positive; read it forward and turn the result round")
+        raise _error(original, slices, "has a step that is not positive; read it forward and turn the result round")
     return part
 
 
-def _refused(part: object, given: object, why: str) -> UsageError:
-    return UsageError(f"the part {_shown(part)} of the slices {_shown(given)} {why}; {_EXAMPLE}")
+def _error(part: object, slices: object, problem: str) -> UsageError:
+    return UsageError(f"the part {_shortened(part)} of the slices {_shortened(slices)} {problem}; {_EXAMPLE}")
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 Window = tuple[int | slice, ...]
 """One per stored axis: the plane of an axis that is gone, or a slice with start, stop and a positive step."""
-KEPT_INDEXES = 1024
-DOCUMENTS = ("zarr.json", ".zattrs", ".zarray", "")
+MAX_CACHED_INDEXES = 1024
+METADATA_NAMES = ("zarr.json", ".zattrs", ".zarray", "")
 """What of an image is written last, whatever its format; the zip itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One request: all chunks it brings, and the bytes it asks for (all where `part` is None)."""
+class _Request:
+    """One request: all chunks it brings, and the bytes it asks for (all where `byte_range` is None)."""
 
-    unit: tuple[int, ...]
+    object_index: tuple[int, ...]
     chunks: tuple[tuple[int, ...], ...]
-    part: tuple[int, int] | None = None
+    byte_range: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class StoredArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent of each axis, in pixels."""
-        return tuple(length(part) for part in self.window if isinstance(part, slice))
+        return tuple(slice_length(part) for part in self.window if isinstance(part, slice))
 
     @property
     def ndim(self) -> int:
@@ -79,24 +79,30 @@ class StoredArray:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Extent, in pixels, of what is best read at once: a chunk, or in shards a shard."""
-        pairs = zip(self.window, self.spec.unit, strict=True)
-        return tuple(max(1, unit // part.step) for part, unit in pairs if isinstance(part, slice))
+        pairs = zip(self.window, self.spec.object_shape, strict=True)
+        return tuple(max(1, extent // part.step) for part, extent in pairs if isinstance(part, slice))
 
     @property
     def name(self) -> str:
         """Name of the dask array made of it: the same for the same bytes, and for no others."""
-        told = repr((self.item.url, self.item.pin, self.version, self.spec, self._seen(), str(self.dtype)))
-        return f"cvcache-image-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+        identity = repr(
+            (self.item.url, self.item.pin, self.version, self.spec, self._window_as_json(), str(self.dtype))
+        )
+        return f"cvcache-image-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
         """Stand for the bytes in a key: of a version of an item, or of what lies there now (one LIST of the level)."""
         origin = self.item.origin
         if origin:
-            seen = hashlib.sha256(repr((self.spec.path, self._seen(), str(self.dtype))).encode()).hexdigest()[:32]
-            return Canonical({"$item": origin["item"], "version": origin["version"], "seen": seen})
+            window = hashlib.sha256(
+                repr((self.spec.path, self._window_as_json(), str(self.dtype))).encode()
+            ).hexdigest()[:32]
+            return Canonical({"$item": origin["item"], "version": origin["version"], "seen": window})
         # scale and unit are taken over by what is written from it
-        told = hashlib.sha256(repr(sorted(self.meta.items())).encode()).hexdigest()[:32]
-        return Canonical({"$image": replace(self, version="").name, "chunks": self._chunk_digest(), "metadata": told})
+        metadata = hashlib.sha256(repr(sorted(self.meta.items())).encode()).hexdigest()[:32]
+        return Canonical(
+            {"$image": replace(self, version="").name, "chunks": self._chunk_digest(), "metadata": metadata}
+        )
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]] | None:
         """Say of which node, item and version it is; None where no commit vouches for it."""
@@ -107,13 +113,15 @@ class StoredArray:
         """Give what is recorded of the image it is a part of."""
         return [self.item.meta] if self.item.origin else []
 
-    def _seen(self) -> list[int | list[int]]:
+    def _window_as_json(self) -> list[int | list[int]]:
         return [part if isinstance(part, int) else [part.start, part.stop, part.step] for part in self.window]
 
     def _chunk_digest(self) -> str:
         """Return what differs once a chunk was written anew."""
-        below = self.item.store.find(self.item.at(self.spec.path))
-        rows = [(key, info.size, info.etag) for key, info in sorted(below.items()) if not key.endswith(DOCUMENTS[:3])]
+        parts = self.item.store.find(self.item.at(self.spec.path))
+        rows = [
+            (key, info.size, info.etag) for key, info in sorted(parts.items()) if not key.endswith(METADATA_NAMES[:3])
+        ]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:32]
 
     def __dask_tokenize__(self) -> str:
@@ -122,11 +130,11 @@ class StoredArray:
     def __getitem__(self, index: Any) -> np.ndarray:
         import numpy as np
 
-        window, after = compose(self.window, index)
-        out = np.empty([length(part) if isinstance(part, slice) else 1 for part in window], dtype=self.spec.dtype)
+        window, numpy_index = index_window(self.window, index)
+        out = np.empty([slice_length(part) if isinstance(part, slice) else 1 for part in window], dtype=self.spec.dtype)
         self._fill(out, [part if isinstance(part, slice) else slice(part, part + 1, 1) for part in window])
-        seen = out[tuple(slice(None) if isinstance(part, slice) else 0 for part in window)]
-        return np.asarray(seen[after] if after else seen).astype(self.dtype, copy=False)
+        pixels = out[tuple(slice(None) if isinstance(part, slice) else 0 for part in window)]
+        return np.asarray(pixels[numpy_index] if numpy_index else pixels).astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - numpy calls it so
         pixels = self[...]
@@ -134,115 +142,125 @@ class StoredArray:
 
     def _fill(self, out: np.ndarray, window: Sequence[slice]) -> None:
         """Read each chunk that the window touches, once, and put its part where it belongs."""
-        wanted = [_touched(part, extent) for part, extent in zip(window, self.spec.chunks, strict=True)]
-        by_index = [{piece.chunk: piece for piece in axis} for axis in wanted]
+        axes = [_chunk_parts(part, extent) for part, extent in zip(window, self.spec.chunks, strict=True)]
+        by_index = [{part.chunk: part for part in axis} for axis in axes]
 
-        def read(job: _Job) -> None:
-            for chunk, pixels in self._read(job):
-                pieces = [axis[i] for axis, i in zip(by_index, chunk, strict=True)]
-                out[tuple(piece.target for piece in pieces)] = (
-                    self.spec.fill if pixels is None else pixels[tuple(piece.source for piece in pieces)]
+        def read(request: _Request) -> None:
+            for chunk, pixels in self._read_request(request):
+                parts = [axis[i] for axis, i in zip(by_index, chunk, strict=True)]
+                out[tuple(part.target for part in parts)] = (
+                    self.spec.fill if pixels is None else pixels[tuple(part.source for part in parts)]
                 )
 
-        chunks = itertools.product(*([piece.chunk for piece in axis] for axis in wanted))
-        gather(read, self._jobs(list(chunks)), remote=self.item.remote)
+        chunks = itertools.product(*([part.chunk for part in axis] for axis in axes))
+        gather(read, self._requests(list(chunks)), remote=self.item.remote)
 
-    def _jobs(self, chunks: list[tuple[int, ...]]) -> list[_Job]:
+    def _requests(self, chunks: list[tuple[int, ...]]) -> list[_Request]:
         if self.spec.shards is None:
-            return [_Job(chunk, (chunk,)) for chunk in chunks]
-        inner = self.spec.inner_grid
+            return [_Request(chunk, (chunk,)) for chunk in chunks]
+        chunks_per_object = self.spec.chunks_per_object
         by_shard: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
         for chunk in chunks:
-            shard = tuple(i // n for i, n in zip(chunk, inner, strict=True))
+            shard = tuple(i // n for i, n in zip(chunk, chunks_per_object, strict=True))
             by_shard.setdefault(shard, []).append(chunk)
-        whole = [_Job(shard, tuple(inside)) for shard, inside in by_shard.items() if self._nearly_all(shard, inside)]
-        rest = [(shard, inside) for shard, inside in by_shard.items() if not self._nearly_all(shard, inside)]
-        parts = gather(lambda pair: self._parts(*pair), rest, remote=self.item.remote)
-        return [*whole, *itertools.chain.from_iterable(parts)]
+        whole_shards = [
+            _Request(shard, tuple(needed)) for shard, needed in by_shard.items() if self._covers_most(shard, needed)
+        ]
+        other_shards = [(shard, needed) for shard, needed in by_shard.items() if not self._covers_most(shard, needed)]
+        parts = gather(lambda pair: self._shard_requests(*pair), other_shards, remote=self.item.remote)
+        return [*whole_shards, *itertools.chain.from_iterable(parts)]
 
-    def _nearly_all(self, shard: tuple[int, ...], inside: list[tuple[int, ...]]) -> bool:
+    def _covers_most(self, shard: tuple[int, ...], needed: list[tuple[int, ...]]) -> bool:
         """Whether to fetch a whole shard at once: most of what it holds is asked for."""
-        extents = zip(shard, self.spec.unit, self.spec.shape, self.spec.chunks, strict=True)
-        held = math.prod(-(-(min((i + 1) * u, n) - i * u) // c) for i, u, n, c in extents)
-        return 2 * len(inside) > held
+        extents = zip(shard, self.spec.object_shape, self.spec.shape, self.spec.chunks, strict=True)
+        chunk_count = math.prod(-(-(min((i + 1) * u, n) - i * u) // c) for i, u, n, c in extents)
+        return 2 * len(needed) > chunk_count
 
-    def _parts(self, shard: tuple[int, ...], inside: list[tuple[int, ...]]) -> list[_Job]:
+    def _shard_requests(self, shard: tuple[int, ...], needed: list[tuple[int, ...]]) -> list[_Request]:
         """Return the requests for some chunks of one shard."""
-        index = self._index(shard)
-        chunk_ranges = ((chunk, index[self._position(chunk)] if index else None) for chunk in inside)
-        return [_Job(shard, (chunk,), part or (0, 0)) for chunk, part in chunk_ranges]
+        index = self._shard_index(shard)
+        chunk_ranges = ((chunk, index[self._index_position(chunk)] if index else None) for chunk in needed)
+        return [_Request(shard, (chunk,), byte_range or (0, 0)) for chunk, byte_range in chunk_ranges]
 
-    def _index(self, shard: tuple[int, ...]) -> list[tuple[int, int] | None] | None:
+    def _shard_index(self, shard: tuple[int, ...]) -> list[tuple[int, int] | None] | None:
         item, spec = self.item, self.spec
-        where = _Indexed(f"{item.pin} {item.url} {spec.path}", shard, self.complete, item, spec)
-        return _cached_index(where) if item.pin else _cached_index.__wrapped__(where)
+        index_key = _IndexKey(f"{item.pin} {item.url} {spec.path}", shard, self.complete, item, spec)
+        return _cached_index(index_key) if item.pin else _cached_index.__wrapped__(index_key)
 
-    def _position(self, chunk: Sequence[int]) -> int:
+    def _index_position(self, chunk: Sequence[int]) -> int:
         position = 0
-        for i, n in zip(chunk, self.spec.inner_grid, strict=True):
+        for i, n in zip(chunk, self.spec.chunks_per_object, strict=True):
             position = position * n + i % n
         return position
 
-    def _read(self, job: _Job) -> Iterator[tuple[tuple[int, ...], np.ndarray | None]]:
+    def _read_request(self, request: _Request) -> Iterator[tuple[tuple[int, ...], np.ndarray | None]]:
         """Yield each chunk of a request with its pixels, or None where there are none."""
-        key = self.spec.key(job.unit)
-        data = None if job.part == (0, 0) else _get(self.item, key, *(job.part or (None, None)), complete=self.complete)
-        with _named(self.item, key):
+        key = self.spec.key(request.object_index)
+        data = (
+            None
+            if request.byte_range == (0, 0)
+            else _get_or_none(self.item, key, *(request.byte_range or (None, None)), complete=self.complete)
+        )
+        with _naming_chunk(self.item, key):
             index = None
-            if data is not None and self.spec.shards is not None and job.part is None:
-                end = slice(-self.spec.index_bytes, None) if self.spec.index_at_end else slice(self.spec.index_bytes)
-                index = self.spec.read_index(data[end])
-            for chunk in job.chunks:
-                bounds = (0, None) if index is None else index[self._position(chunk)]
-                here = None if data is None or bounds is None else data[slice(*bounds)]
-                if here is None and self.complete:
-                    raise missing(self.item, key)
-                yield chunk, None if here is None else self.spec.decode(here)
+            if data is not None and self.spec.shards is not None and request.byte_range is None:
+                end = (
+                    slice(-self.spec.shard_index_bytes, None)
+                    if self.spec.index_at_end
+                    else slice(self.spec.shard_index_bytes)
+                )
+                index = self.spec.parse_shard_index(data[end])
+            for chunk in request.chunks:
+                bounds = (0, None) if index is None else index[self._index_position(chunk)]
+                chunk_data = None if data is None or bounds is None else data[slice(*bounds)]
+                if chunk_data is None and self.complete:
+                    raise missing_chunk_error(self.item, key)
+                yield chunk, None if chunk_data is None else self.spec.decode(chunk_data)
 
 
 @contextlib.contextmanager
-def _named(item: ItemPath, key: str) -> Iterator[None]:
+def _naming_chunk(item: ItemPath, key: str) -> Iterator[None]:
     """Say which chunk it is whose bytes are refused."""
     try:
         yield
     except ValueError as error:
-        raise _damaged(item, f"its chunk {key} is corrupt ({error})") from error
+        raise _damage_error(item, f"its chunk {key} is corrupt ({error})") from error
 
 
-def missing(item: ItemPath, key: str) -> ItemDamaged:
+def missing_chunk_error(item: ItemPath, key: str) -> ItemDamaged:
     """Return the error for a chunk that is not there although it was written."""
-    return _damaged(item, f"its chunk {key} is missing")
+    return _damage_error(item, f"its chunk {key} is missing")
 
 
-def _damaged(item: ItemPath, what: str) -> ItemDamaged:
-    vouched = item.pin or item.end_record
-    hint = "compute the item again" if vouched else "no commit vouches for it, so bring a good copy"
-    return ItemDamaged(f"{item.url} is damaged: {what}; {hint}")
+def _damage_error(item: ItemPath, problem: str) -> ItemDamaged:
+    committed = item.pin or item.end_record
+    hint = "compute the item again" if committed else "no commit vouches for it, so bring a good copy"
+    return ItemDamaged(f"{item.url} is damaged: {problem}; {hint}")
 
 
-def _get(item: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
+def _get_or_none(item: ItemPath, key: str, start: int | None, end: int | None, *, complete: bool) -> bytes | None:
     try:
         return item.get(key, start, end)
     except FileNotFoundError:
         if complete:
-            raise missing(item, key) from None
+            raise missing_chunk_error(item, key) from None
         return None
 
 
-@functools.lru_cache(KEPT_INDEXES)
-def _cached_index(where: _Indexed) -> list[tuple[int, int] | None] | None:
-    spec = where.spec
-    key = spec.key(where.shard)
-    start, end = (-spec.index_bytes, None) if spec.index_at_end else (0, spec.index_bytes)
-    table = _get(where.item, key, start, end, complete=where.complete)
+@functools.lru_cache(MAX_CACHED_INDEXES)
+def _cached_index(index_key: _IndexKey) -> list[tuple[int, int] | None] | None:
+    spec = index_key.spec
+    key = spec.key(index_key.shard)
+    start, end = (-spec.shard_index_bytes, None) if spec.index_at_end else (0, spec.shard_index_bytes)
+    table = _get_or_none(index_key.item, key, start, end, complete=index_key.complete)
     if table is None:
         return None
-    with _named(where.item, key):
-        return spec.read_index(table)
+    with _naming_chunk(index_key.item, key):
+        return spec.parse_shard_index(table)
 
 
 @dataclass(frozen=True, slots=True)
-class _Indexed:
+class _IndexKey:
     """Which shard's table is meant; equal for the same shard of the same commit."""
 
     url: str
@@ -253,7 +271,7 @@ class _Indexed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _ChunkPart:
     """What one chunk contributes along one axis: `source` in the chunk goes to `target` in the result."""
 
     chunk: int
@@ -261,60 +279,60 @@ class _Piece:
     target: slice
 
 
-def _touched(part: slice, extent: int) -> list[_Piece]:
+def _chunk_parts(part: slice, extent: int) -> list[_ChunkPart]:
     """Return the pieces of the chunks of `extent` pixels that the slice `part` needs."""
-    pieces, done, total = [], 0, length(part)
+    parts, done, total = [], 0, slice_length(part)
     while done < total:
         first = part.start + done * part.step
         chunk = first // extent
         count = min(total - done, -(-((chunk + 1) * extent - first) // part.step))
         source = slice(first - chunk * extent, first - chunk * extent + (count - 1) * part.step + 1, part.step)
-        pieces.append(_Piece(chunk, source, slice(done, done + count)))
+        parts.append(_ChunkPart(chunk, source, slice(done, done + count)))
         done += count
-    return pieces
+    return parts
 
 
-def length(part: slice) -> int:
+def slice_length(part: slice) -> int:
     """Return how many pixels a slice with start, stop and step has."""
     return len(range(part.start, part.stop, part.step))
 
 
-def whole(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
+def full_window(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
     """Return the window of everything but the axes that only the storage has."""
     return tuple(0 if i in added else slice(0, n, 1) for i, n in enumerate(shape))
 
 
-def compose(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
+def index_window(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
     """Return the window that `index` leaves of `window`, and what numpy has to do afterwards (fancy or backward)."""
-    given = list(index) if isinstance(index, tuple) else [index]
+    indices = list(index) if isinstance(index, tuple) else [index]
     axes = [i for i, part in enumerate(window) if isinstance(part, slice)]
-    if any(part is Ellipsis for part in given):
-        at = next(i for i, part in enumerate(given) if part is Ellipsis)
-        given[at : at + 1] = [slice(None)] * (len(axes) - len(given) + 1)
-    given += [slice(None)] * (len(axes) - len(given))
-    if len(given) > len(axes):
-        msg = f"too many indices: {len(given)} for {len(axes)} axes"
+    if any(part is Ellipsis for part in indices):
+        position = next(i for i, part in enumerate(indices) if part is Ellipsis)
+        indices[position : position + 1] = [slice(None)] * (len(axes) - len(indices) + 1)
+    indices += [slice(None)] * (len(axes) - len(indices))
+    if len(indices) > len(axes):
+        msg = f"too many indices: {len(indices)} for {len(axes)} axes"
         raise IndexError(msg)
     result = list(window)
-    after: list[Any] = []
-    for axis, part in zip(axes, given, strict=True):
-        seen: Any = window[axis]
-        extent = length(seen)
+    numpy_index: list[Any] = []
+    for axis, part in zip(axes, indices, strict=True):
+        current: Any = window[axis]
+        extent = slice_length(current)
         if isinstance(part, slice):
             forward = range(*part.indices(extent))
             backward = forward.step < 0
             forward = forward[::-1] if backward else forward
-            after.append(slice(None, None, -1 if backward else None))
+            numpy_index.append(slice(None, None, -1 if backward else None))
             result[axis] = slice(
-                seen.start + forward.start * seen.step,
-                seen.start + (forward.start + len(forward) * forward.step) * seen.step,
-                seen.step * forward.step,
+                current.start + forward.start * current.step,
+                current.start + (forward.start + len(forward) * forward.step) * current.step,
+                current.step * forward.step,
             )
         elif hasattr(part, "__index__") and not getattr(part, "ndim", 0):
             plane = range(extent)[part.__index__()]
-            result[axis] = seen.start + plane * seen.step
+            result[axis] = current.start + plane * current.step
         else:
-            after.append(part)
-    return tuple(result), tuple(after) if any(
-        not isinstance(part, slice) or part != slice(None) for part in after
+            numpy_index.append(part)
+    return tuple(result), tuple(numpy_index) if any(
+        not isinstance(part, slice) or part != slice(None) for part in numpy_index
     ) else None

@@ -11,7 +11,7 @@ from cvcache.errors import InvalidName
 from cvcache.image.read.slices import Slices, format_slices, split_slices
 from cvcache.store import Store, open_store, parse_url, url_and_options
 
-ZIPPED = ".zarr.zip"
+ZIP_SUFFIX = ".zarr.zip"
 """How the name of a file ends that is an image."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -25,12 +25,12 @@ class Location(NamedTuple):
     slices: Slices | None
 
 
-def locate(where: object, options: Mapping[str, Any] | None = None) -> Location:
-    """Return what `where` leads to, in the one spelling that is kept; no store call.
+def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Location:
+    """Return what `url` leads to, in the one spelling that is kept; no store call.
 
     Parameters
     ----------
-    where : str, os.PathLike or UPath
+    url : str, os.PathLike or UPath
         Of an image or file, with ``?slices=[...]`` or without.
     options : mapping, optional
         Storage options for its store.
@@ -40,16 +40,16 @@ def locate(where: object, options: Mapping[str, Any] | None = None) -> Location:
     InvalidName
         It holds a secret, or is spelled in a way no store keeps.
     """
-    text, carried = url_and_options(where)
-    bare, slices = split_slices(text)
-    parsed = parse_url(bare).checked()
-    if _CONTROL.search(bare) or not bare:
+    text, url_options = url_and_options(url)
+    base, slices = split_slices(text)
+    parsed = parse_url(base).checked()
+    if _CONTROL.search(base) or not base:
         msg = f"{parsed.redacted_url!r} is no place of an image: it is empty or has control characters"
         raise InvalidName(f"{msg}; give the URL of one image or file")
     path = os.path.realpath(os.path.expanduser(parsed.path)) if parsed.scheme == "file" else parsed.path.rstrip("/")
     if parsed.scheme != "file" and ("/" not in path or {".", "..", ""} & set(path.split("/"))):
         msg = f"{parsed.redacted_url!r} names no image and no file in a bucket"
         raise InvalidName(f"{msg}; give its whole URL, without '.', '..' and '//'")
-    store = open_store(parsed.scheme, path, {**carried, **(options or {})})
+    store = open_store(parsed.scheme, path, {**url_options, **(options or {})})
     query = "" if slices is None else f"?slices={format_slices(slices)}"
     return Location(store, path, store.url(path) + query, slices)

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cvcache.image.arrays import ZARR_3
-from cvcache.image.read.describe import look, spec_of
+from cvcache.image.read.describe import read_image_metadata, recorded_spec
 from cvcache.store import gather
 
 if TYPE_CHECKING:
     from cvcache.formats import ItemPath
     from cvcache.image.arrays import ArraySpec
 
-AT_ONCE = 64
+CONCURRENCY = 64
 """Objects that are in memory together."""
 
 
-def damaged(item: ItemPath) -> Iterator[tuple[str, str]]:
+def damaged_chunks(item: ItemPath) -> Iterator[tuple[str, str]]:
     """Yield the key of each object that is missing or corrupt, and what is wrong with it.
 
     Notes
@@ -29,41 +29,41 @@ def damaged(item: ItemPath) -> Iterator[tuple[str, str]]:
     if item.meta.get("complete") is False:
         return
     meta = item.meta
-    recorded = [spec_of(meta, level) for level in range(meta["levels"])] if meta.get("stored") else None
-    specs = [level.spec for level in look(item)[1]] if recorded is None else recorded
-    there = item.find()
+    recorded_specs = [recorded_spec(meta, level) for level in range(meta["levels"])] if meta.get("stored") else None
+    specs = [level.spec for level in read_image_metadata(item)[1]] if recorded_specs is None else recorded_specs
+    parts = item.find()
     ours = [spec for spec in specs if spec is not None]
     documents = {spec.document_key for spec in ours}
     documents |= (
         {"zarr.json"} if item.meta.get("stored", {}).get("zarr_format", ZARR_3) == ZARR_3 else {".zgroup", ".zattrs"}
     )
-    yield from ((key, "missing") for key in sorted(documents - there.keys()))
+    yield from ((key, "missing") for key in sorted(documents - parts.keys()))
     for spec in ours:
-        yield from _damaged_chunks(item, spec, set(there))
+        yield from _damaged_objects(item, spec, set(parts))
 
 
-def _damaged_chunks(item: ItemPath, spec: ArraySpec, there: set[str]) -> Iterator[tuple[str, str]]:
-    def look_at(key: str) -> str:
-        return _fault(item, spec, key) if key in there else "missing"
+def _damaged_objects(item: ItemPath, spec: ArraySpec, present: set[str]) -> Iterator[tuple[str, str]]:
+    def check(key: str) -> str:
+        return _object_problem(item, spec, key) if key in present else "missing"
 
-    units = spec.units()
-    while batch := list(itertools.islice(units, AT_ONCE)):
-        keys = [spec.key(unit) for unit in batch]
-        faults = gather(look_at, keys, remote=item.remote)
-        yield from ((key, fault) for key, fault in zip(keys, faults, strict=True) if fault)
+    indices = spec.object_indices()
+    while batch := list(itertools.islice(indices, CONCURRENCY)):
+        keys = [spec.key(index) for index in batch]
+        problems = gather(check, keys, remote=item.remote)
+        yield from ((key, problem) for key, problem in zip(keys, problems, strict=True) if problem)
 
 
-def _fault(item: ItemPath, spec: ArraySpec, key: str) -> str:
+def _object_problem(item: ItemPath, spec: ArraySpec, key: str) -> str:
     """Return what is wrong with one object; empty for nothing."""
     try:
         data = item.get(key)
         if spec.shards is None:
             spec.decode(data)
             return ""
-        table = data[-spec.index_bytes :] if spec.index_at_end else data[: spec.index_bytes]
-        for part in spec.read_index(table):
-            if part is not None:
-                spec.decode(data[slice(*part)])
+        table = data[-spec.shard_index_bytes :] if spec.index_at_end else data[: spec.shard_index_bytes]
+        for byte_range in spec.parse_shard_index(table):
+            if byte_range is not None:
+                spec.decode(data[slice(*byte_range)])
     except FileNotFoundError:
         return "missing"
     except ValueError as error:

@@ -6,60 +6,60 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.image.write import levels
-    from cvcache.image.write.downsample import downsample, local_mean, mode, nearest
-    from cvcache.image.write.histogram import BINS, HUGE, KEPT_BINS, Histogram, count
-    from cvcache.image.write.inputs import as_array, inherited
+    from cvcache.image.write.downsample import downsample, downsample_mean, downsample_mode, downsample_nearest
+    from cvcache.image.write.histogram import MAX_ABS_VALUE, MAX_BINS, MAX_RECORDED_BINS, Histogram, compute_histogram
+    from cvcache.image.write.inputs import as_array, inherited_geometry
     from cvcache.image.write.options import (
-        axis_names,
-        check_array,
         check_channels,
         check_choice,
         check_chunks,
         check_contrast,
+        check_image_array,
         check_layer,
         check_method,
-        check_numbers,
+        check_numeric_array,
         check_unit,
         dtype_limits,
-        numbers,
-        spread,
-        whole,
-        wholes,
+        parse_axes,
+        parse_int,
+        parse_ints,
+        parse_numbers,
+        per_storage_axis,
     )
-    from cvcache.image.write.plan import announcement, compute, log_plan, make_plan, put_json, share
+    from cvcache.image.write.plan import announce_sharing, compute_and_write, log_plan, make_plan, plan_record, put_json
     from cvcache.image.write.progress import check_progress
-    from cvcache.image.write.statistics import contrast_windows, measurements
+    from cvcache.image.write.statistics import contrast_windows, statistics_metadata
     from cvcache.image.write.task import Plan
-    from cvcache.image.write.thumbnail import png, render
+    from cvcache.image.write.thumbnail import encode_png, render_thumbnail
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["levels"],
     submod_attrs={
-        "downsample": ["downsample", "local_mean", "mode", "nearest"],
-        "histogram": ["BINS", "HUGE", "Histogram", "KEPT_BINS", "count"],
-        "inputs": ["as_array", "inherited"],
+        "downsample": ["downsample", "downsample_mean", "downsample_mode", "downsample_nearest"],
+        "histogram": ["Histogram", "MAX_ABS_VALUE", "MAX_BINS", "MAX_RECORDED_BINS", "compute_histogram"],
+        "inputs": ["as_array", "inherited_geometry"],
         "options": [
-            "axis_names",
-            "check_array",
             "check_channels",
             "check_choice",
             "check_chunks",
             "check_contrast",
+            "check_image_array",
             "check_layer",
             "check_method",
-            "check_numbers",
+            "check_numeric_array",
             "check_unit",
             "dtype_limits",
-            "numbers",
-            "spread",
-            "whole",
-            "wholes",
+            "parse_axes",
+            "parse_int",
+            "parse_ints",
+            "parse_numbers",
+            "per_storage_axis",
         ],
-        "plan": ["announcement", "compute", "log_plan", "make_plan", "put_json", "share"],
+        "plan": ["announce_sharing", "compute_and_write", "log_plan", "make_plan", "plan_record", "put_json"],
         "progress": ["check_progress"],
-        "statistics": ["contrast_windows", "measurements"],
+        "statistics": ["contrast_windows", "statistics_metadata"],
         "task": ["Plan"],
-        "thumbnail": ["png", "render"],
+        "thumbnail": ["encode_png", "render_thumbnail"],
     },
 )

@@ -16,23 +16,25 @@ if TYPE_CHECKING:
 Region = tuple[slice, ...]
 SLAB_BYTES = 1 << 20
 METHODS = ("mean", "mode", "nearest", "max", "min", "median")
-INTEGER_ONLY = ("mode",)
+INTEGER_METHODS = ("mode",)
 
 
 def downsample(block: np.ndarray, factors: Sequence[int], method: str) -> np.ndarray:
     """Return `block` shrunk by `factors` with the method of that name, see `METHODS`; its dtype is kept."""
     if max(factors, default=1) == 1:
         return block.copy()
-    return {"mean": local_mean, "mode": mode, "nearest": nearest}.get(method, _pick(method))(block, factors)
+    return {"mean": downsample_mean, "mode": downsample_mode, "nearest": downsample_nearest}.get(
+        method, _downsample_by(method)
+    )(block, factors)
 
 
-def nearest(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def downsample_nearest(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """Return the first pixel of each cell of `factors` pixels: right for labels, whose mean means nothing."""
-    picked: np.ndarray = block[tuple(slice(None, None, factor) for factor in factors)]
-    return picked.copy()
+    pixels: np.ndarray = block[tuple(slice(None, None, factor) for factor in factors)]
+    return pixels.copy()
 
 
-def local_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def downsample_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """Return the mean of each cell of `factors` pixels.
 
     Parameters
@@ -52,63 +54,63 @@ def local_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
     count = math.prod(factors)
     if block.dtype in (np.dtype("int64"), np.dtype("uint64")):
-        return _wide_mean(_cells(block, factors), count)
-    block = _padded(block, factors)
+        return _wide_mean(_cell_pixels(block, factors), count)
+    block = _pad(block, factors)
     out = np.empty([n // f for n, f in zip(block.shape, factors, strict=True)], dtype=block.dtype)
-    wide = _sum_dtypes(block, factors)
+    sum_dtypes = _sum_dtypes(block, factors)
     for source, target in _slabs(block, factors):
-        total = _sum_cells(block[source], factors, wide)
-        out[target] = _divided(total, count) if block.dtype.kind in "biu" else total / count
+        total = _sum_cells(block[source], factors, sum_dtypes)
+        out[target] = _divide(total, count) if block.dtype.kind in "biu" else total / count
     return out
 
 
-def mode(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def downsample_mode(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """Return the commonest pixel of each cell: a label is never invented.
 
     Of two that are equally common the greater one counts, so that a thin object outlives the background.
     """
     import numpy as np
 
-    cells = _cells(block, factors)
-    best = cells[0].copy()
-    mixed = np.nonzero(functools.reduce(np.logical_or, (cell != best for cell in cells[1:])))
+    cells = _cell_pixels(block, factors)
+    result = cells[0].copy()
+    mixed = np.nonzero(functools.reduce(np.logical_or, (cell != result for cell in cells[1:])))
     candidates = [cell[mixed] for cell in cells]
-    chosen, seen = candidates[0].copy(), np.zeros(candidates[0].shape, dtype="uint16")
+    chosen, count = candidates[0].copy(), np.zeros(candidates[0].shape, dtype="uint16")
     for candidate in candidates:
-        common = np.zeros(candidate.shape, dtype="uint16")
+        occurrences = np.zeros(candidate.shape, dtype="uint16")
         for other in candidates:
-            common += candidate == other
-        better = (common > seen) | ((common == seen) & (candidate > chosen))
-        chosen[better], seen[better] = candidate[better], common[better]
-    best[mixed] = chosen
-    return best
+            occurrences += candidate == other
+        better = (occurrences > count) | ((occurrences == count) & (candidate > chosen))
+        chosen[better], count[better] = candidate[better], occurrences[better]
+    result[mixed] = chosen
+    return result
 
 
-def _pick(method: str) -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
-    def pick(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def _downsample_by(method: str) -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
+    def reduce_cells(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
         import numpy as np
 
-        cells = _cells(block, factors)
+        cells = _cell_pixels(block, factors)
         if method == "median":
             # of an even number of pixels the upper middle one: a value that is there
-            middle: np.ndarray = np.partition(np.stack(cells), len(cells) // 2, axis=0)[len(cells) // 2]
-            return middle
-        picked: np.ndarray = functools.reduce(np.maximum if method == "max" else np.minimum, cells)
-        return picked
+            median: np.ndarray = np.partition(np.stack(cells), len(cells) // 2, axis=0)[len(cells) // 2]
+            return median
+        extreme: np.ndarray = functools.reduce(np.maximum if method == "max" else np.minimum, cells)
+        return extreme
 
-    return pick
+    return reduce_cells
 
 
-def _cells(block: np.ndarray, factors: Sequence[int]) -> list[np.ndarray]:
+def _cell_pixels(block: np.ndarray, factors: Sequence[int]) -> list[np.ndarray]:
     """Return, for each place in a cell, the pixels at that place of all cells; a cut cell repeats its last pixel."""
-    block = _padded(block, factors)
+    block = _pad(block, factors)
     return [
         block[tuple(slice(start, None, factor) for start, factor in zip(corner, factors, strict=True))]
         for corner in itertools.product(*map(range, factors))
     ]
 
 
-def _padded(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def _pad(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     import numpy as np
 
     short = [-extent % factor for extent, factor in zip(block.shape, factors, strict=True)]
@@ -120,10 +122,10 @@ def _slabs(block: np.ndarray, factors: Sequence[int]) -> Iterator[tuple[Region, 
     axis = next((i for i, n in enumerate(block.shape) if n > 1), 0)
     factor, extent = factors[axis], block.shape[axis]
     count = max(1, SLAB_BYTES * extent // max(1, block.nbytes) // factor)
-    before = (slice(None),) * axis
+    leading = (slice(None),) * axis
     for start in range(0, extent // factor, count):
         end = min(start + count, extent // factor)
-        yield (*before, slice(start * factor, end * factor)), (*before, slice(start, end))
+        yield (*leading, slice(start * factor, end * factor)), (*leading, slice(start, end))
 
 
 def _sum_dtypes(block: np.ndarray, factors: Sequence[int]) -> list[np.dtype]:
@@ -137,13 +139,13 @@ def _sum_dtypes(block: np.ndarray, factors: Sequence[int]) -> list[np.dtype]:
         # what a camera gives seldom fills 16 bits, and half the memory is twice as fast
         high = int(block.max())
     names = ("uint16", "uint32", "uint64") if block.dtype.kind in "bu" else ("int16", "int32", "int64")
-    count, found = 1, []
+    count, dtypes = 1, []
     for axis, factor in enumerate(factors):
         count *= factor
         half = count // 2 if axis == len(factors) - 1 else 0
         fits = (n for n in names if np.iinfo(n).min <= low * count and high * count + half <= np.iinfo(n).max)
-        found.append(np.dtype(next(fits)))
-    return found
+        dtypes.append(np.dtype(next(fits)))
+    return dtypes
 
 
 def _sum_cells(slab: np.ndarray, factors: Sequence[int], dtypes: Sequence[np.dtype]) -> np.ndarray:
@@ -160,7 +162,7 @@ def _sum_cells(slab: np.ndarray, factors: Sequence[int], dtypes: Sequence[np.dty
     return total.astype(dtypes[-1], copy=total is slab)
 
 
-def _divided(total: np.ndarray, count: int) -> np.ndarray:
+def _divide(total: np.ndarray, count: int) -> np.ndarray:
     """Return sums of integers as means, halves up."""
     total += total.dtype.type(count // 2)
     if count & (count - 1):
@@ -170,7 +172,7 @@ def _divided(total: np.ndarray, count: int) -> np.ndarray:
     return total
 
 
-def _total(cells: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+def _sum(cells: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
     total = cells[0].astype(dtype)
     for cell in cells[1:]:
         total += cell
@@ -180,6 +182,6 @@ def _total(cells: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
 def _wide_mean(cells: list[np.ndarray], count: int) -> np.ndarray:
     """Return the mean of 64-bit integers, whose sum may not fit 64 bits."""
     parts = [divmod(cell, count) for cell in cells]
-    rest = _total([part[1] for part in parts], cells[0].dtype)
-    mean: np.ndarray = _total([part[0] for part in parts], cells[0].dtype) + (rest + count // 2) // count
+    rest = _sum([part[1] for part in parts], cells[0].dtype)
+    mean: np.ndarray = _sum([part[0] for part in parts], cells[0].dtype) + (rest + count // 2) // count
     return mean

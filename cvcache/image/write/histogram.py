@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-BINS = 1024
+MAX_BINS = 1024
 """How many bins a histogram has at most; two more where its ends lie badly."""
-KEPT_BINS = 64
+MAX_RECORDED_BINS = 64
 """How many the record of an image keeps."""
-LOWEST, HIGHEST = -1074, 1023  # exponents a float64 has
-HUGE = 2.0**1000
+MIN_EXPONENT, MAX_EXPONENT = -1074, 1023  # exponents a float64 has
+MAX_ABS_VALUE = 2.0**1000
 """What is greater counts as this."""
 
 
@@ -36,7 +36,7 @@ class Histogram:
         while True:
             a, b = self.coarser(exponent), other.coarser(exponent)
             first, end = min(a.first, b.first), max(a.first + len(a.counts), b.first + len(b.counts))
-            if end - first <= BINS + 2:
+            if end - first <= MAX_BINS + 2:
                 break
             exponent += 1
         counts = [0] * (end - first)
@@ -56,26 +56,26 @@ class Histogram:
             counts[(i >> shift) - first] += count
         return Histogram(exponent, first, tuple(counts))
 
-    def short(self) -> dict[str, object]:
+    def summary(self) -> dict[str, object]:
         """Return it as plain JSON with few bins: ``start``, ``width`` and ``counts``."""
-        small = self
-        while len(small.counts) > KEPT_BINS:
-            small = small.coarser(small.exponent + 1)
-        width = math.ldexp(1.0, small.exponent)
-        return {"start": small.first * width, "width": width, "counts": list(small.counts)}
+        coarse = self
+        while len(coarse.counts) > MAX_RECORDED_BINS:
+            coarse = coarse.coarser(coarse.exponent + 1)
+        width = math.ldexp(1.0, coarse.exponent)
+        return {"start": coarse.first * width, "width": width, "counts": list(coarse.counts)}
 
     def percentile(self, percent: float) -> float:
         """Return the value below which `percent` % of the pixels lie, to within one bin."""
-        wanted, seen = self.total * percent / 100, 0
+        target, cumulated = self.total * percent / 100, 0
         width = math.ldexp(1.0, self.exponent)
         for i, count in enumerate(self.counts):
-            if seen + count >= wanted and count:
-                return (self.first + i + (wanted - seen) / count) * width
-            seen += count
+            if cumulated + count >= target and count:
+                return (self.first + i + (target - cumulated) / count) * width
+            cumulated += count
         return (self.first + len(self.counts)) * width
 
 
-def count(pixels: np.ndarray) -> Histogram | None:
+def compute_histogram(pixels: np.ndarray) -> Histogram | None:
     """Return the histogram of real pixels that are finite; None where there are none.
 
     The bins are the narrowest that fit: integers of up to 1,024 different values are counted one by one.
@@ -85,26 +85,28 @@ def count(pixels: np.ndarray) -> Histogram | None:
     values = pixels.ravel()
     if values.dtype.kind == "f":
         # clipped, so that the borders of the bins are finite too
-        values = np.clip(values[np.isfinite(values)].astype("float64"), -HUGE, HUGE)
+        values = np.clip(values[np.isfinite(values)].astype("float64"), -MAX_ABS_VALUE, MAX_ABS_VALUE)
     if not values.size:
         return None
     low, high = values.min().item(), values.max().item()
-    exponent = _exponent(low, high, whole=values.dtype.kind != "f")
+    exponent = _exponent(low, high, is_integer=values.dtype.kind != "f")
     bins = _bins(values, exponent)
     first = int(bins.min())
     return Histogram(exponent, first, tuple(np.bincount((bins - first).astype("int64")).tolist()))
 
 
-def _exponent(low: float, high: float, *, whole: bool) -> int:
+def _exponent(low: float, high: float, *, is_integer: bool) -> int:
     """Return the least exponent with which ``low`` to ``high`` take no more than BINS + 1 bins."""
-    if whole:
-        return max(0, (int(high) - int(low)).bit_length() - (BINS.bit_length() - 1))
+    if is_integer:
+        return max(0, (int(high) - int(low)).bit_length() - (MAX_BINS.bit_length() - 1))
     span = high - low if math.isfinite(high - low) else max(abs(low), abs(high))
     if span == 0:
         # one value: a bin as narrow as tells it from its neighbours
-        return max(LOWEST, math.frexp(low)[1] - BINS.bit_length()) if low else 0
-    widest = max(abs(low), abs(high))
-    return min(HIGHEST, max(LOWEST, math.frexp(span)[1] - (BINS.bit_length() - 1), math.frexp(widest)[1] - 52))
+        return max(MIN_EXPONENT, math.frexp(low)[1] - MAX_BINS.bit_length()) if low else 0
+    largest = max(abs(low), abs(high))
+    return min(
+        MAX_EXPONENT, max(MIN_EXPONENT, math.frexp(span)[1] - (MAX_BINS.bit_length() - 1), math.frexp(largest)[1] - 52)
+    )
 
 
 def _bins(values: np.ndarray, exponent: int) -> np.ndarray:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnkeyableValue, UsageError
 from cvcache.formats import type_name
-from cvcache.image.pyramid import TYPES
-from cvcache.image.read import overview
-from cvcache.image.write.options import is_lazy
+from cvcache.image.pyramid import AXIS_TYPES
+from cvcache.image.read import image_geometry
+from cvcache.image.write.options import is_dask_array
 
 if TYPE_CHECKING:
     from cvcache.formats import ItemPath
 
 logger = logging.getLogger("cvcache")
 
-CARRIED = ("scale", "translation", "unit")
-DIMS = {"time": "t", "channel": "c", "channels": "c"}
+INHERITED_FIELDS = ("scale", "translation", "unit")
+DIMENSION_AXES = {"time": "t", "channel": "c", "channels": "c"}
 """Names of xarray's dimensions that mean an axis of ours."""
-UNNAMED = re.compile(r"dim_\d+")
-EVEN = 1e-3
+UNNAMED_DIMENSION = re.compile(r"dim_\d+")
+GRID_TOLERANCE = 1e-3
 """How far, of one pixel, a coordinate may lie beside an even grid."""
 
 
@@ -37,19 +37,19 @@ def as_array(obj: object) -> tuple[object, dict[str, Any]]:
         import dask.array as da
 
         names = getattr(getattr(obj, "metadata", None), "dimension_names", None) or ()
-        known = {"axes": tuple(names)} if names and all(name in TYPES for name in names) else {}
-        return da.from_array(obj, chunks=getattr(obj, "shards", None) or obj.chunks, name=False), known
-    if all(hasattr(obj, name) for name in ("dims", "coords", "data")) and not is_lazy(obj):
+        geometry = {"axes": tuple(names)} if names and all(name in AXIS_TYPES for name in names) else {}
+        return da.from_array(obj, chunks=getattr(obj, "shards", None) or obj.chunks, name=False), geometry
+    if all(hasattr(obj, name) for name in ("dims", "coords", "data")) and not is_dask_array(obj):
         return _from_xarray(obj)
     return obj, {}
 
 
 def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
     dims = [str(dim) for dim in obj.dims]
-    axes = tuple(DIMS.get(dim.lower(), dim.lower()) for dim in dims)
-    if all(UNNAMED.fullmatch(dim) for dim in dims):
+    axes = tuple(DIMENSION_AXES.get(dim.lower(), dim.lower()) for dim in dims)
+    if all(UNNAMED_DIMENSION.fullmatch(dim) for dim in dims):
         return obj.data, {}
-    if not all(axis in TYPES for axis in axes):
+    if not all(axis in AXIS_TYPES for axis in axes):
         return obj.data, {"dims": dims}
     scale, translation, unit = {}, {}, {}
     for axis in axes:
@@ -58,25 +58,27 @@ def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
             continue
         values = [float(value) for value in obj.coords[dim].values]
         step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
-        if any(not math.isclose(v, values[0] + i * step, abs_tol=EVEN * abs(step)) for i, v in enumerate(values)):
+        if any(
+            not math.isclose(v, values[0] + i * step, abs_tol=GRID_TOLERANCE * abs(step)) for i, v in enumerate(values)
+        ):
             msg = f"the coordinates along {axis!r} are not even; OME-Zarr has one scale an axis; drop or resample them"
             raise UsageError(msg)
         scale[axis], translation[axis] = step or 1.0, values[0]
-        if named := obj.coords[dim].attrs.get("units"):
-            unit[axis] = str(named)
-    found: dict[str, Any] = {"axes": axes, "scale": scale, "translation": translation, "unit": unit}
+        if unit_name := obj.coords[dim].attrs.get("units"):
+            unit[axis] = str(unit_name)
+    geometry: dict[str, Any] = {"axes": axes, "scale": scale, "translation": translation, "unit": unit}
     channel = dims[axes.index("c")] if "c" in axes else None
     if channel in obj.coords and obj.coords[channel].dtype.kind in "UO":
-        found["channels"] = [str(value) for value in obj.coords[channel].values]
-    return obj.data, found
+        geometry["channels"] = [str(value) for value in obj.coords[channel].values]
+    return obj.data, geometry
 
 
-def lineage_of(array: object) -> str | None:
+def lineage_digest(array: object) -> str | None:
     """Return what is the same for the same source in every run; None where nobody can tell.
 
     Files that tasks are given by name count with size and time: one that was mended is another source.
     """
-    if not is_lazy(array):
+    if not is_dask_array(array):
         return None
     from cvcache.keys import digest, lineage
 
@@ -87,66 +89,70 @@ def lineage_of(array: object) -> str | None:
         return None
 
 
-def inherited(item: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+def inherited_geometry(item: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
 
     That is an image of the same shape among those the array was read from, or, where nobody can tell what it was
     read from, those in the node's key; of an input of more axes, time and channels may be gone. Where several fit and
     do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
     """
-    leaves = _leaves(array)
-    in_key = [overview(meta) if "scales" in meta else meta for meta in item.inputs if "scale" in meta]
+    sources = _source_geometries(array)
+    key_geometries = [image_geometry(meta) if "scales" in meta else meta for meta in item.inputs if "scale" in meta]
     # a plain array, such as one with the pieces of an image, has no place of its own
-    candidates = [leaf for leaf in leaves if leaf["placed"]] or in_key
-    found = _fitting(candidates, array, axes) or _fitting(leaves, array, axes)
-    geometries = {repr([one[name] for name in ("axes", *CARRIED)]) for one in found}
+    candidates = [source for source in sources if source["placed"]] or key_geometries
+    matches = _matching_geometries(candidates, array, axes) or _matching_geometries(sources, array, axes)
+    geometries = {repr([match[name] for name in ("axes", *INHERITED_FIELDS)]) for match in matches}
     if len(geometries) > 1:
         logger.warning(
             "%s: its inputs differ in scale or position, so it takes neither; say scale=, translation= and unit=",
             item.url,
         )
         return {}
-    return found[0] if found else {}
+    return matches[0] if matches else {}
 
 
-def _fitting(candidates: Iterable[Mapping[str, Any]], array: Any, axes: Sequence[str] | None) -> list[dict[str, Any]]:
+def _matching_geometries(
+    candidates: Iterable[Mapping[str, Any]], array: Any, axes: Sequence[str] | None
+) -> list[dict[str, Any]]:
     """Return what `array` takes over from each candidate that it overlays, without repetition."""
-    found: list[dict[str, Any]] = []
+    matches: list[dict[str, Any]] = []
     for candidate in candidates:
-        fits = _fit(candidate, tuple(array.shape), axes)
-        if fits and fits not in found:
-            found.append(fits)
-    return found
+        match = _match_geometry(candidate, tuple(array.shape), axes)
+        if match and match not in matches:
+            matches.append(match)
+    return matches
 
 
-def _leaves(array: Any) -> list[Mapping[str, Any]]:
+def _source_geometries(array: Any) -> list[Mapping[str, Any]]:
     """Return what is known of each image, level or part of one that a dask array is read from."""
-    if not is_lazy(array):
+    if not is_dask_array(array):
         return []
     from cvcache.keys import lineage_sources
 
-    return [leaf.meta for leaf in lineage_sources(array) if hasattr(leaf, "window")]
+    return [source.meta for source in lineage_sources(array) if hasattr(source, "window")]
 
 
-def _fit(candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None) -> dict[str, Any] | None:
+def _match_geometry(
+    candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None
+) -> dict[str, Any] | None:
     """Return what an image of `shape` takes over from `candidate`; None if they do not overlay."""
-    names = list(candidate["axes"])
-    rows = list(range(len(names)))
-    gone = {"t", "c"} if tuple(candidate["shape"]) != shape else set()
+    axis_names = list(candidate["axes"])
+    indices = list(range(len(axis_names)))
+    droppable = {"t", "c"} if tuple(candidate["shape"]) != shape else set()
     for dropped in ([], ["c"], ["t"], ["t", "c"]):
-        kept = [i for i in rows if names[i] not in dropped]
-        same = tuple(candidate["shape"][i] for i in kept) == shape and set(dropped) <= gone
-        if same and (axes is None or [names[i] for i in kept] == list(axes)):
+        kept = [i for i in indices if axis_names[i] not in dropped]
+        is_same = tuple(candidate["shape"][i] for i in kept) == shape and set(dropped) <= droppable
+        if is_same and (axes is None or [axis_names[i] for i in kept] == list(axes)):
             break
     else:
         return None
-    if not all(names[i] in TYPES for i in kept):
+    if not all(axis_names[i] in AXIS_TYPES for i in kept):
         return None
-    taken = {
-        "axes": tuple(names[i] for i in kept),
+    geometry = {
+        "axes": tuple(axis_names[i] for i in kept),
         "scale": tuple(candidate["scale"][i] for i in kept),
         "translation": tuple(candidate["translation"][i] for i in kept),
-        "unit": {name: unit for name, unit in candidate["unit"].items() if name in {names[i] for i in kept}},
+        "unit": {name: unit for name, unit in candidate["unit"].items() if name in {axis_names[i] for i in kept}},
     }
-    channels = candidate.get("channels") if "c" in taken["axes"] else None
-    return {**taken, **({"channels": channels} if channels else {})}
+    channels = candidate.get("channels") if "c" in geometry["axes"] else None
+    return {**geometry, **({"channels": channels} if channels else {})}

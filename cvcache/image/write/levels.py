@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
-from cvcache.image.write.histogram import count
-from cvcache.image.write.present_chunks import Ledger
-from cvcache.image.write.progress import Report, tell, watching
-from cvcache.image.write.task import Index, Plan, Tally
+from cvcache.image.write.histogram import compute_histogram
+from cvcache.image.write.present_chunks import PresentChunks
+from cvcache.image.write.progress import ProgressCallback, log_task_done, report_progress
+from cvcache.image.write.task import Index, Plan, WriteCounts
 from cvcache.store import gather
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ FAN_IN = 64
 def write_pyramid(
     plan: Plan,
     source: da.Array,
-    kept: Mapping[str, int] | None = None,
+    present: Mapping[str, int] | None = None,
     *,
     scheduler: str | None = None,
-    report: Report | None = None,
-) -> Tally:
+    progress_callback: ProgressCallback | None = None,
+) -> WriteCounts:
     """Write all objects of all levels but those an earlier attempt left, and return what was written.
 
     Parameters
@@ -48,11 +48,11 @@ def write_pyramid(
     plan : Plan
     source : dask.array.Array
         Of the shape of level 0.
-    kept : mapping, optional
+    present : mapping, optional
         Key -> size in bytes of the objects that are there already, each of them whole.
     scheduler : str, optional
         dask's; what is configured if not given.
-    report : callable, optional
+    progress_callback : callable, optional
         Told how many blocks are done, and how many there are.
 
     Returns
@@ -72,50 +72,56 @@ def write_pyramid(
     One PUT per object. A GET per object read back where something was kept.
     """
     if 0 in plan.specs[0].shape:
-        return Tally()
-    done = Ledger(plan, kept or {})
-    tally = _compute(plan, source, done, scheduler, report)
-    if tally.objects + done.objects != plan.object_count:
-        found = tally.objects + done.objects
-        msg = f"{plan.item.url} is incomplete: {found} of {plan.object_count} objects were written"
+        return WriteCounts()
+    present_chunks = PresentChunks(plan, present or {})
+    counts = _compute(plan, source, present_chunks, scheduler, progress_callback)
+    if counts.objects + present_chunks.objects != plan.object_count:
+        written = counts.objects + present_chunks.objects
+        msg = f"{plan.item.url} is incomplete: {written} of {plan.object_count} objects were written"
         raise ItemDamaged(msg)
-    limits = {} if done.objects else tally.limits
-    return tally._replace(objects=plan.object_count, bytes=tally.bytes + done.bytes, limits=limits)
+    limits = {} if present_chunks.objects else counts.limits
+    return counts._replace(objects=plan.object_count, bytes=counts.bytes + present_chunks.bytes, limits=limits)
 
 
-def _compute(plan: Plan, source: da.Array, done: Ledger, scheduler: str | None, report: Report | None) -> Tally:
+def _compute(
+    plan: Plan,
+    source: da.Array,
+    present_chunks: PresentChunks,
+    scheduler: str | None,
+    progress_callback: ProgressCallback | None,
+) -> WriteCounts:
     import dask.array as da
     from dask.base import compute_as_if_collection
     from dask.highlevelgraph import HighLevelGraph
 
     name = f"cvcache-write-{uuid.uuid4().hex}"
     blocks: Any = source.rechunk(plan.blocks[0], method="tasks")
-    away = scheduler is None and is_distributed(source)
-    plan = replace(plan, events=name) if away and report is not None else plan
-    tasks: dict[Any, Any] = dict(_tree(plan, name, blocks.name, done))
+    distributed = scheduler is None and is_distributed(source)
+    plan = replace(plan, progress_topic=name) if distributed and progress_callback is not None else plan
+    tasks: dict[Any, Any] = dict(_task_tree(plan, name, blocks.name, present_chunks))
     total = len(tasks)
     last = len(plan.specs) - 1
-    tops: list[Any] = [(name, last, *index) for index in itertools.product(*map(range, plan.grid(last)))]
-    turn = 0
-    while turn == 0 or len(tops) > 1:
-        turn += 1
-        groups = [tops[i : i + FAN_IN] for i in range(0, len(tops), FAN_IN)]
-        tops = [(f"{name}-sum", turn, i) for i in range(len(groups))]
-        tasks.update({key: (_sum, group) for key, group in zip(tops, groups, strict=True)})
+    top_tasks: list[Any] = [(name, last, *index) for index in itertools.product(*map(range, plan.grid(last)))]
+    round_ = 0
+    while round_ == 0 or len(top_tasks) > 1:
+        round_ += 1
+        groups = [top_tasks[i : i + FAN_IN] for i in range(0, len(top_tasks), FAN_IN)]
+        top_tasks = [(f"{name}-sum", round_, i) for i in range(len(groups))]
+        tasks.update({key: (_add_counts, group) for key, group in zip(top_tasks, groups, strict=True)})
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[blocks])
-    with watching(report, name, total, away=away):
-        ((_, tally),) = compute_as_if_collection(da.Array, graph, tops, scheduler=scheduler)
-    return Tally(*tally)
+    with report_progress(progress_callback, name, total, distributed=distributed):
+        ((_, counts),) = compute_as_if_collection(da.Array, graph, top_tasks, scheduler=scheduler)
+    return WriteCounts(*counts)
 
 
-def _tree(plan: Plan, name: str, source: str, done: Ledger) -> Iterator[tuple[Any, Any]]:
+def _task_tree(plan: Plan, name: str, source: str, present_chunks: PresentChunks) -> Iterator[tuple[Any, Any]]:
     """Yield the key and the task of each block that has to be written or read back."""
     last = len(plan.specs) - 1
     pending = [(last, index) for index in itertools.product(*map(range, plan.grid(last)))]
     while pending:
         n, index = pending.pop()
         key = (name, n, *index)
-        if done.below(n, index):
+        if present_chunks.is_present(n, index):
             yield key, (functools.partial(_read_block, plan, n, index),)
         elif n == 0:
             yield key, (functools.partial(_write_source, plan, index), (source, *index))
@@ -133,7 +139,7 @@ def is_distributed(source: da.Array) -> bool:
     return getattr(get, "__self__", None) is not None and hasattr(get.__self__, "scheduler")
 
 
-def needs_share(item: ItemPath, source: da.Array) -> bool:
+def needs_sharing(item: ItemPath, source: da.Array) -> bool:
     """Whether computing `source` hands tasks to other processes.
 
     Raises
@@ -156,11 +162,11 @@ def needs_share(item: ItemPath, source: da.Array) -> bool:
     return True
 
 
-Result = tuple["np.ndarray | None", Tally]
+TaskResult = tuple["np.ndarray | None", WriteCounts]
 """What a task hands on: its share of the next level, and what was written so far."""
 
 
-def _write_source(plan: Plan, index: Index, block: np.ndarray) -> Result:
+def _write_source(plan: Plan, index: Index, block: np.ndarray) -> TaskResult:
     """Write one block of level 0."""
     shape = tuple(part.stop - part.start for part in plan.region(0, index))
     if str(block.dtype) != plan.dtype or block.shape != shape:
@@ -170,65 +176,69 @@ def _write_source(plan: Plan, index: Index, block: np.ndarray) -> Result:
         )
         raise NotReproducible(msg)
     block = block.astype(plan.specs[0].dtype, copy=False)
-    limits = {i: _limits(part) for i, part in _channels(plan, index, 0, block)} if plan.measured else {}
-    return _put(plan, 0, index, block, Tally(limits={i: pair for i, pair in limits.items() if pair}))
+    limits = {i: _finite_limits(part) for i, part in _channels(plan, index, 0, block)} if plan.statistics else {}
+    return _write_objects(plan, 0, index, block, WriteCounts(limits={i: pair for i, pair in limits.items() if pair}))
 
 
-def _write_block(plan: Plan, n: int, index: Index, parts: list[Result]) -> Result:
+def _write_block(plan: Plan, n: int, index: Index, parts: list[TaskResult]) -> TaskResult:
     """Write one block of an upper level, made of what the tasks below it handed on."""
     import numpy as np
 
     region = plan.region(n, index)
     block = np.empty([part.stop - part.start for part in region], dtype=plan.specs[n].dtype)
-    tally = Tally()
+    counts = WriteCounts()
     for child, (tile, below) in zip(plan.children(n, index), parts, strict=True):
-        tally = tally.plus(below)
-        under = zip(plan.region(n - 1, child), plan.steps[n - 1], region, strict=True)
-        block[tuple(slice(a.start // f - b.start, -(-a.stop // f) - b.start) for a, f, b in under)] = tile
-    return _put(plan, n, index, block, tally)
+        counts = counts.plus(below)
+        child_regions = zip(plan.region(n - 1, child), plan.steps[n - 1], region, strict=True)
+        block[tuple(slice(a.start // f - b.start, -(-a.stop // f) - b.start) for a, f, b in child_regions)] = tile
+    return _write_objects(plan, n, index, block, counts)
 
 
-def _put(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> Result:
+def _write_objects(plan: Plan, n: int, index: Index, block: np.ndarray, counts: WriteCounts) -> TaskResult:
     """Write the objects of one block, and hand on."""
     spec = plan.specs[n]
     origin = [part.start for part in plan.region(n, index)]
 
-    def encoded(unit: Index) -> tuple[str, list[bytes]]:
-        corner = zip(unit, spec.unit, origin, strict=True)
-        return spec.key(unit), spec.encode(block[tuple(slice(i * u - o, (i + 1) * u - o) for i, u, o in corner)])
+    def encode(object_index: Index) -> tuple[str, list[bytes]]:
+        corner = zip(object_index, spec.object_shape, origin, strict=True)
+        return spec.key(object_index), spec.encode(
+            block[tuple(slice(i * u - o, (i + 1) * u - o) for i, u, o in corner)]
+        )
 
     def put(pair: tuple[str, list[bytes]]) -> int:
         key, parts = pair
         plan.item.put_parts(parts, key)
         return sum(map(len, parts))
 
-    objects = (encoded(unit) for unit in plan.units(n, index))
+    objects = (encode(object_index) for object_index in plan.object_indices(n, index))
     sizes = gather(put, objects, remote=True) if plan.item.remote else [put(pair) for pair in objects]
-    if plan.events:
-        tell(plan.events)
-    return _hand_on(plan, n, index, block, tally.plus(Tally(len(sizes), sum(sizes))))
+    if plan.progress_topic:
+        log_task_done(plan.progress_topic)
+    return _task_result(plan, n, index, block, counts.plus(WriteCounts(len(sizes), sum(sizes))))
 
 
-def _read_block(plan: Plan, n: int, index: Index) -> Result:
+def _read_block(plan: Plan, n: int, index: Index) -> TaskResult:
     """Read one block back that an earlier attempt wrote, and hand on what the level above needs of it."""
     from cvcache.image.read import StoredArray
 
     spec = plan.specs[n]
     region = tuple(slice(part.start, part.stop, 1) for part in plan.region(n, index))
-    return _hand_on(
-        plan, n, index, StoredArray(plan.item, spec, region, spec.numpy_dtype(), complete=True)[...], Tally()
+    return _task_result(
+        plan, n, index, StoredArray(plan.item, spec, region, spec.numpy_dtype(), complete=True)[...], WriteCounts()
     )
 
 
-def _hand_on(plan: Plan, n: int, index: Index, block: np.ndarray, tally: Tally) -> Result:
+def _task_result(plan: Plan, n: int, index: Index, block: np.ndarray, counts: WriteCounts) -> TaskResult:
     from cvcache.image.write.downsample import downsample
 
     if n < len(plan.specs) - 1:
-        return downsample(block, plan.steps[n], plan.method), tally
-    if not plan.measured:
-        return None, tally
-    counted = {i: histogram for i, part in _channels(plan, index, n, block) if (histogram := count(part))}
-    return None, tally.plus(Tally(histograms=counted))
+        return downsample(block, plan.steps[n], plan.method), counts
+    if not plan.statistics:
+        return None, counts
+    histograms = {
+        i: histogram for i, part in _channels(plan, index, n, block) if (histogram := compute_histogram(part))
+    }
+    return None, counts.plus(WriteCounts(histograms=histograms))
 
 
 def _channels(plan: Plan, index: Index, n: int, block: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -241,7 +251,7 @@ def _channels(plan: Plan, index: Index, n: int, block: np.ndarray) -> Iterator[t
         yield first + i, block[(slice(None),) * plan.channel_axis + (i,)]
 
 
-def _limits(pixels: np.ndarray) -> tuple[float, float] | None:
+def _finite_limits(pixels: np.ndarray) -> tuple[float, float] | None:
     import numpy as np
 
     low, high = pixels.min().item(), pixels.max().item()
@@ -251,5 +261,5 @@ def _limits(pixels: np.ndarray) -> tuple[float, float] | None:
     return (finite.min().item(), finite.max().item()) if finite.size else None
 
 
-def _sum(results: list[Result]) -> Result:
-    return None, functools.reduce(Tally.plus, (tally for _, tally in results))
+def _add_counts(results: list[TaskResult]) -> TaskResult:
+    return None, functools.reduce(WriteCounts.plus, (counts for _, counts in results))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from cvcache.errors import UsageError, did_you_mean
 from cvcache.formats import not_reproducible, type_name
-from cvcache.image.write.downsample import INTEGER_ONLY, METHODS
+from cvcache.image.write.downsample import INTEGER_METHODS, METHODS
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     Array = np.ndarray | da.Array
 
 T = TypeVar("T")
-MOST_AXES = 5
+MAX_AXES = 5
 ITEMSIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 
 
-def is_lazy(obj: object) -> TypeGuard[da.Array]:
+def is_dask_array(obj: object) -> TypeGuard[da.Array]:
     """Whether `obj` is a dask array, told by name: importing dask takes long."""
     return type_name(obj) == "dask.array.core.Array"
 
 
-def check_numbers(item: ItemPath, obj: object) -> Array:
+def check_numeric_array(item: ItemPath, obj: object) -> Array:
     """Return `obj` if it is a numpy or dask array of numbers that zarr brings back as they are."""
     import numpy as np
 
-    if not is_lazy(obj) and type(obj) is not np.ndarray:
+    if not is_dask_array(obj) and type(obj) is not np.ndarray:
         hint = "pass numpy.asarray(obj) or a dask array"
         raise not_reproducible(item, f"it is a {type_name(obj)}, not a numpy.ndarray or dask array", hint)
     array = cast("Array", obj)
@@ -50,22 +50,22 @@ def check_numbers(item: ItemPath, obj: object) -> Array:
     return array
 
 
-def check_array(item: ItemPath, obj: object, kind: str) -> Array:
+def check_image_array(item: ItemPath, obj: object, kind: str) -> Array:
     """Return `obj` if it is an array that OME-Zarr brings back as it is."""
-    array = check_numbers(item, obj)
+    array = check_numeric_array(item, obj)
     if kind == "labels" and array.dtype.kind not in "biu":
         raise not_reproducible(item, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
     if array.ndim == 0:
         raise not_reproducible(item, "a single value is no image", "write it as .json or .npy")
-    if array.ndim > MOST_AXES:
+    if array.ndim > MAX_AXES:
         raise not_reproducible(item, f"shape {array.shape} is no image of 1 to 5 axes", "write it as .zarr or .npy")
     return array
 
 
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise unless `value` is one of `known`."""
-    if value not in known:
-        msg = f"{name}={value!r} is not one of {', '.join(known)}{did_you_mean(str(value), list(known))}"
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        msg = f"{name}={value!r} is not one of {', '.join(choices)}{did_you_mean(str(value), list(choices))}"
         raise UsageError(msg)
 
 
@@ -80,13 +80,13 @@ def check_method(downsample: str | None, kind: str, dtype: np.dtype) -> str:
     if dtype.kind == "c" and downsample not in {"mean", "nearest"}:
         msg = f"downsample={downsample!r} needs an order of pixels, and complex numbers have none; use 'mean'"
         raise UsageError(msg)
-    if downsample in INTEGER_ONLY and dtype.kind not in "biu":
+    if downsample in INTEGER_METHODS and dtype.kind not in "biu":
         msg = f"downsample={downsample!r} needs whole numbers, not {dtype}; use 'mean' or 'nearest'"
         raise UsageError(msg)
     return downsample
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain_json(value: object) -> bool:
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError):
@@ -95,13 +95,13 @@ def _is_plain(value: object) -> bool:
 
 def check_layer(layer: object) -> dict[str, Any]:
     """Return the settings of a napari layer if they are plain JSON."""
-    if layer is None or (isinstance(layer, Mapping) and _is_plain(layer)):
+    if layer is None or (isinstance(layer, Mapping) and _is_plain_json(layer)):
         return dict(layer or {})
     msg = f"layer={layer!r} must be a mapping of plain values, as in {{'colormap': 'magma', 'opacity': 0.7}}"
     raise UsageError(msg)
 
 
-def numbers(name: str, value: Any) -> Any:
+def parse_numbers(name: str, value: Any) -> Any:
     """Return an option that is a sequence of numbers, or a mapping of them by axis, in Python's own types.
 
     Raises
@@ -113,9 +113,9 @@ def numbers(name: str, value: Any) -> Any:
         return None
     try:
         if isinstance(value, Mapping):
-            return {str(axis): _number(part) for axis, part in value.items()}
+            return {str(axis): _parse_number(part) for axis, part in value.items()}
         if not isinstance(value, (str, bytes)):
-            return [_number(part) for part in value]
+            return [_parse_number(part) for part in value]
     except (TypeError, ValueError):
         pass
     msg = (
@@ -124,13 +124,13 @@ def numbers(name: str, value: Any) -> Any:
     raise UsageError(msg)
 
 
-def _number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     if isinstance(value, (str, bytes, bool)):
         raise TypeError
     return float(value)
 
 
-def wholes(name: str, value: Any) -> tuple[int, ...] | None:
+def parse_ints(name: str, value: Any) -> tuple[int, ...] | None:
     """Return an option that is a sequence of whole numbers, in Python's own type.
 
     Raises
@@ -142,14 +142,14 @@ def wholes(name: str, value: Any) -> tuple[int, ...] | None:
         return None
     try:
         if not isinstance(value, (str, bytes)):
-            return tuple(whole(name, part) for part in value)
+            return tuple(parse_int(name, part) for part in value)
     except TypeError:
         pass
     msg = f"{name}={value!r} must be a sequence of whole numbers, one extent in pixels for each axis"
     raise UsageError(msg)
 
 
-def whole(name: str, value: Any) -> int:
+def parse_int(name: str, value: Any) -> int:
     """Return an option that is one whole number.
 
     Raises
@@ -163,7 +163,7 @@ def whole(name: str, value: Any) -> int:
     raise UsageError(msg)
 
 
-def axis_names(axes: object) -> tuple[str, ...] | None:
+def parse_axes(axes: object) -> tuple[str, ...] | None:
     """Return the names of axes, of text or a sequence of texts.
 
     Raises
@@ -201,10 +201,10 @@ def check_chunks(chunks: Sequence[int], axes: Sequence[str]) -> Sequence[int]:
     return chunks
 
 
-def spread(values: Sequence[T], axes: Sequence[str], full: Sequence[str], default: T) -> list[T]:
-    """Return one value for each axis in `full` from those for `axes`."""
-    known = dict(zip(axes, values, strict=True))
-    return [known.get(name, default) for name in full]
+def per_storage_axis(values: Sequence[T], axes: Sequence[str], stored_axes: Sequence[str], default: T) -> list[T]:
+    """Return one value for each axis in `stored_axes` from those for `axes`."""
+    by_axis = dict(zip(axes, values, strict=True))
+    return [by_axis.get(name, default) for name in stored_axes]
 
 
 def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: int) -> Sequence[str | Mapping[str, Any]]:
@@ -216,8 +216,8 @@ def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: in
         raise UsageError(msg)
     for channel in channels:
         fields: Any = {"label": channel} if isinstance(channel, str) else channel
-        plain = isinstance(fields, Mapping) and _is_plain(fields) and isinstance(fields.get("label", ""), str)
-        if not plain or not re.fullmatch("[0-9A-Fa-f]{6}", str(fields.get("color", "FFFFFF"))):
+        is_valid = isinstance(fields, Mapping) and _is_plain_json(fields) and isinstance(fields.get("label", ""), str)
+        if not is_valid or not re.fullmatch("[0-9A-Fa-f]{6}", str(fields.get("color", "FFFFFF"))):
             msg = f"channel {channel!r} must be a name, or a mapping such as {{'label': 'DAPI', 'color': '0000FF'}}"
             raise UsageError(msg)
     return channels
@@ -228,20 +228,22 @@ def check_contrast(contrast: Any, count: int) -> list[tuple[float, float]]:
     if contrast is None:
         return []
     try:
-        given = [list(part) if hasattr(part, "__len__") else part for part in contrast]
-        pairs = given if any(isinstance(part, list) for part in given) else [given] * count
-        found = [(_number(low), _number(high)) for low, high in pairs]
+        entries = [list(part) if hasattr(part, "__len__") else part for part in contrast]
+        pairs = entries if any(isinstance(part, list) for part in entries) else [entries] * count
+        limits = [(_parse_number(low), _parse_number(high)) for low, high in pairs]
     except (TypeError, ValueError):
-        found = []
-    if len(found) != count or not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in found):
+        limits = []
+    if len(limits) != count or not all(
+        math.isfinite(low) and math.isfinite(high) and low < high for low, high in limits
+    ):
         msg = (
             f"contrast={contrast!r} must be (low, high) with low < high, or a list of {count} of them, one per channel"
         )
         raise UsageError(msg)
-    return [(_plain(low), _plain(high)) for low, high in found]
+    return [(_int_if_whole(low), _int_if_whole(high)) for low, high in limits]
 
 
-def _plain(value: float) -> float:
+def _int_if_whole(value: float) -> float:
     return int(value) if value == int(value) else value
 
 

@@ -9,11 +9,11 @@ import math
 from typing import TYPE_CHECKING, Any, cast
 
 from cvcache.image.arrays import ArraySpec
-from cvcache.image.pyramid import blocks, grid
-from cvcache.image.write.inputs import lineage_of
-from cvcache.image.write.levels import needs_share, write_pyramid
-from cvcache.image.write.options import is_lazy
-from cvcache.image.write.task import Plan, Tally
+from cvcache.image.pyramid import block_shapes, grid_shape
+from cvcache.image.write.inputs import lineage_digest
+from cvcache.image.write.levels import needs_sharing, write_pyramid
+from cvcache.image.write.options import is_dask_array
+from cvcache.image.write.task import Plan, WriteCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cvcache")
 
-MANY_FILES = 100_000
+WARN_ABOVE_FILES = 100_000
 """A level of more objects than this is worth a warning."""
 
 
@@ -65,36 +65,36 @@ def make_plan(
         for n, level in enumerate(pyramid)
     )
     steps = [
-        tuple(b // a for a, b in zip(here.factors, after.factors, strict=True))
-        for here, after in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
+        tuple(b // a for a, b in zip(finer.factors, coarser.factors, strict=True))
+        for finer, coarser in zip(pyramid, [*pyramid[1:], pyramid[-1]], strict=True)
     ]
     return Plan(
         item=item,
         dtype=str(image.dtype),
         specs=specs,
         steps=tuple(steps),
-        blocks=blocks(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
+        blocks=block_shapes(pyramid, getattr(image, "chunks", None), image.dtype.itemsize),
         method=method,
-        measured=kind == "image" and image.dtype.kind != "c",
+        statistics=kind == "image" and image.dtype.kind != "c",
         channel_axis=list(axes).index("c") if "c" in axes else None,
     )
 
 
-def announcement(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def plan_record(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is put on record before the first byte: the same for the same image, and for no other.
 
     Without a lineage nobody can tell whether what is there already is of the same image; then all is computed.
     """
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "attributes": attributes,
         "arrays": {spec.path: spec.document() for spec in plan.specs},
-        "lineage": lineage_of(image),
+        "lineage": lineage_digest(image),
     }
-    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-    return told
+    record["digest"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
+    return record
 
 
-def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str, int]) -> None:
+def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, present: Mapping[str, int]) -> None:
     """Say what is about to be written, and warn of what a file system suffers from."""
     from dask.utils import format_bytes
 
@@ -105,45 +105,49 @@ def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, kept: Mapping[str,
         item.url,
         plan.dtype,
         f" {''.join(axes)}" if axes else "",
-        _times(first.shape),
+        _format_extents(first.shape),
         len(plan.specs),
-        _times(first.chunks),
-        f"shards {_times(first.shards)}" if first.shards else "no shards",
+        _format_extents(first.chunks),
+        f"shards {_format_extents(first.shards)}" if first.shards else "no shards",
         format_bytes(size),
         plan.object_count + len(plan.specs) + 1,
-        f"; {len(kept)} of them are there already" if kept else "",
+        f"; {len(present)} of them are there already" if present else "",
     )
-    worst = max(plan.specs, key=lambda spec: spec.object_count)
-    if worst.object_count > MANY_FILES:
-        ratio = math.ceil((worst.object_count / MANY_FILES) ** (1 / max(1, sum(n > 1 for n in worst.grid)))) * 2
-        shards = [c * (ratio if n > 1 else 1) for c, n in zip(worst.chunks, worst.grid, strict=True)]
+    largest = max(plan.specs, key=lambda spec: spec.object_count)
+    if largest.object_count > WARN_ABOVE_FILES:
+        ratio = (
+            math.ceil((largest.object_count / WARN_ABOVE_FILES) ** (1 / max(1, sum(n > 1 for n in largest.grid)))) * 2
+        )
+        shards = [c * (ratio if n > 1 else 1) for c, n in zip(largest.chunks, largest.grid, strict=True)]
         logger.warning(
             "%s: one level makes %d files, which many file systems handle badly; shards=%s would make %d",
             item.url,
-            worst.object_count,
+            largest.object_count,
             tuple(shards),
-            math.prod(grid(worst.shape, shards)),
+            math.prod(grid_shape(largest.shape, shards)),
         )
 
 
-def _times(extents: Sequence[int] | None) -> str:
+def _format_extents(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
 
 
-def share(item: ItemPath, image: Array) -> None:
+def announce_sharing(item: ItemPath, image: Array) -> None:
     """Announce that other processes will write parts of the item, where they will."""
-    if is_lazy(image) and needs_share(item, image):
+    if is_dask_array(image) and needs_sharing(item, image):
         item.share()
 
 
-def compute(plan: Plan, image: Array, kept: Mapping[str, int], report: Callable[[int, int], object] | None) -> Tally:
+def compute_and_write(
+    plan: Plan, image: Array, present: Mapping[str, int], progress_callback: Callable[[int, int], object] | None
+) -> WriteCounts:
     """Write all objects of all levels; what is in memory is encoded by threads of this process."""
-    if is_lazy(image):
-        return write_pyramid(plan, image, kept, report=report)
+    if is_dask_array(image):
+        return write_pyramid(plan, image, present, progress_callback=progress_callback)
     import dask.array as da
 
     source = da.from_array(cast("Any", image), chunks=plan.blocks[0], name=False)
-    return write_pyramid(plan, source, kept, scheduler="threads", report=report)
+    return write_pyramid(plan, source, present, scheduler="threads", progress_callback=progress_callback)
 
 
 def put_json(item: ItemPath, key: str, document: Mapping[str, Any]) -> int:

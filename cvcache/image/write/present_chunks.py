@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Ledger:
+class PresentChunks:
     """Which blocks need no computing, since they and all below them were written before.
 
     Attributes
@@ -20,33 +20,35 @@ class Ledger:
         How many objects are kept, and their size.
     """
 
-    def __init__(self, plan: Plan, kept: Mapping[str, int]) -> None:
+    def __init__(self, plan: Plan, present: Mapping[str, int]) -> None:
         self._complete: list[Any] = []
         self.objects = self.bytes = 0
-        if kept:
-            self._look(plan, kept)
+        if present:
+            self._mark_complete(plan, present)
 
-    def _look(self, plan: Plan, kept: Mapping[str, int]) -> None:
+    def _mark_complete(self, plan: Plan, present: Mapping[str, int]) -> None:
         import numpy as np
 
         for n, spec in enumerate(plan.specs):
-            present = {key: index for key in kept if (index := spec.index_of(key)) is not None and kept[key]}
-            there = np.zeros(spec.grid, dtype=bool)
-            for index in present.values():
-                there[index] = True
-            per_block = [b // u for b, u in zip(plan.blocks[n], spec.unit, strict=True)]
-            complete: Any = _all_of(there, per_block, plan.grid(n))
+            object_indices = {
+                key: index for key in present if (index := spec.object_index(key)) is not None and present[key]
+            }
+            flags = np.zeros(spec.grid, dtype=bool)
+            for index in object_indices.values():
+                flags[index] = True
+            per_block = [b // u for b, u in zip(plan.blocks[n], spec.object_shape, strict=True)]
+            complete: Any = _all_of(flags, per_block, plan.grid(n))
             if n:
                 steps = zip(plan.blocks[n], plan.steps[n - 1], plan.blocks[n - 1], strict=True)
-                below = _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
-                complete &= below
+                complete_below = _all_of(self._complete[-1], [b * s // c for b, s, c in steps], plan.grid(n))
+                complete &= complete_below
             self._complete.append(complete)
-            for key, index in present.items():
+            for key, index in object_indices.items():
                 if complete[tuple(i // r for i, r in zip(index, per_block, strict=True))]:
                     self.objects += 1
-                    self.bytes += kept[key]
+                    self.bytes += present[key]
 
-    def below(self, n: int, index: Index) -> bool:
+    def is_present(self, n: int, index: Index) -> bool:
         """Whether a block of level `n` and all it is made of are there."""
         return bool(self._complete) and bool(self._complete[n][index])
 

@@ -16,23 +16,23 @@ from typing import TextIO
 
 from cvcache.errors import UsageError
 
-Report = Callable[[int, int], object]
+ProgressCallback = Callable[[int, int], object]
 """Takes how many blocks are done and how many there are."""
 
-SHOWN_AFTER = 1.0
+SHOW_AFTER_SECONDS = 1.0
 """Seconds before a bar appears: what is quick needs none."""
-DRAWN_EVERY = 0.1
+REDRAW_SECONDS = 0.1
 """Seconds between two pictures of the bar, at least."""
-WIDTH = 30
+BAR_WIDTH = 30
 """Characters of a bar."""
 
 
-def check_progress(progress: object) -> Report | None:
+def check_progress(progress: object) -> ProgressCallback | None:
     """Return the callback for ``progress=``: what is given; a bar where there is a terminal; None for False."""
     if progress is False:
         return None
     if progress is None or progress is True:
-        return _bar() if _is_terminal(sys.stderr) and _is_terminal(sys.__stderr__) else None
+        return _progress_bar() if _is_terminal(sys.stderr) and _is_terminal(sys.__stderr__) else None
     if not callable(progress):
         msg = f"progress={progress!r} must be a function of (blocks done, blocks in all), or False for none"
         raise UsageError(msg)
@@ -44,20 +44,20 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _bar() -> Report:
+def _progress_bar() -> ProgressCallback:
     """Return a callback that draws a bar on the terminal once the write has taken a while, and takes it away again."""
-    begun = time.monotonic()
-    drawn, due = False, SHOWN_AFTER
+    started_at = time.monotonic()
+    is_drawn, next_draw = False, SHOW_AFTER_SECONDS
 
     def report(done: int, total: int) -> None:
-        nonlocal drawn, due
-        seconds = time.monotonic() - begun
-        if done < total and seconds > due:
-            drawn, due = True, seconds + DRAWN_EVERY
-            left = f", {seconds / done * (total - done):.0f} s left" if done else ""
-            bar = "#" * (WIDTH * done // total)
-            _draw(f"writing {100 * done // total}% [{bar:{WIDTH}}] {total} blocks, {seconds:.0f} s{left} ")
-        elif drawn and done >= total:
+        nonlocal is_drawn, next_draw
+        seconds = time.monotonic() - started_at
+        if done < total and seconds > next_draw:
+            is_drawn, next_draw = True, seconds + REDRAW_SECONDS
+            remaining = f", {seconds / done * (total - done):.0f} s left" if done else ""
+            bar = "#" * (BAR_WIDTH * done // total)
+            _draw(f"writing {100 * done // total}% [{bar:{BAR_WIDTH}}] {total} blocks, {seconds:.0f} s{remaining} ")
+        elif is_drawn and done >= total:
             _draw("")
 
     return report
@@ -65,59 +65,63 @@ def _bar() -> Report:
 
 def _draw(text: str) -> None:
     """Put a text in the place of the last line of the terminal: below the tees of logs, which keep no bar."""
-    with _drawing:
+    with _draw_lock:
         print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.__stderr__, flush=True)
 
 
-_drawing = threading.Lock()
+_draw_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def watching(report: Report | None, name: str, total: int, *, away: bool) -> Iterator[None]:
-    """Call `report` after each finished task whose key begins with `name`.
+def report_progress(
+    callback: ProgressCallback | None, task_name: str, total: int, *, distributed: bool
+) -> Iterator[None]:
+    """Call `callback` after each finished task whose key begins with `task_name`.
 
     Parameters
     ----------
-    report : callable or None
-    name : str
+    callback : callable or None
+    task_name : str
     total : int
         How many tasks there are.
-    away : bool
+    distributed : bool
         A distributed client computes, and tells of finished tasks by an event; else dask's own callback does.
     """
-    if report is None:
+    if callback is None:
         yield
         return
     done = 0
     lock = threading.Lock()
 
-    def count(*_: object) -> None:
+    def count_task(*_: object) -> None:
         nonlocal done
         with lock:
             done += 1
-            report(min(done, total), total)
+            callback(min(done, total), total)
 
-    report(0, total)
+    callback(0, total)
     try:
-        if away:
+        if distributed:
             client = sys.modules["distributed"].default_client()
-            client.subscribe_topic(name, count)
+            client.subscribe_topic(task_name, count_task)
             try:
                 yield
             finally:
-                client.unsubscribe_topic(name)
+                client.unsubscribe_topic(task_name)
         else:
             from dask.callbacks import Callback
 
-            with Callback(posttask=lambda key, *_: count() if isinstance(key, tuple) and key[0] == name else None):
+            with Callback(
+                posttask=lambda key, *_: count_task() if isinstance(key, tuple) and key[0] == task_name else None
+            ):
                 yield
     finally:
         with contextlib.suppress(Exception):
-            report(total, total)
+            callback(total, total)
 
 
-def tell(name: str) -> None:
+def log_task_done(topic: str) -> None:
     """Say from a worker of a distributed cluster that one task is done."""
     if (distributed := sys.modules.get("distributed")) is not None:
         with contextlib.suppress(ValueError):
-            distributed.get_worker().log_event(name, 1)
+            distributed.get_worker().log_event(topic, 1)

@@ -6,18 +6,20 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvcache.image.write.task import Tally
+    from cvcache.image.write.task import WriteCounts
 
-SHOWN = (0.1, 99.9)
+CONTRAST_PERCENTILES = (0.1, 99.9)
 """Percentiles of the last level that are shown as black and as full colour."""
 
 
-def contrast_windows(tally: Tally, count: int, limits: tuple[float, float] | None) -> list[tuple[float, float]]:
+def contrast_windows(
+    counts: WriteCounts, channel_count: int, limits: tuple[float, float] | None
+) -> list[tuple[float, float]]:
     """Return (low, high) for each channel from what was seen of it while writing."""
-    found = []
-    for i in range(count):
-        histogram = tally.histograms.get(i)
-        low, high = map(histogram.percentile, SHOWN) if histogram else (0, 1)
+    windows = []
+    for i in range(channel_count):
+        histogram = counts.histograms.get(i)
+        low, high = map(histogram.percentile, CONTRAST_PERCENTILES) if histogram else (0, 1)
         width = 2.0**histogram.exponent if histogram else 1
         low = math.floor(low / width) * width
         high = math.ceil(high / width) * width if histogram and len(histogram.counts) > 1 else low + 1
@@ -25,25 +27,28 @@ def contrast_windows(tally: Tally, count: int, limits: tuple[float, float] | Non
             # a bin of whole numbers ends before the next one begins
             high = min(max(high - 1, low + 1), limits[1])
             low = min(low, high - 1)
-        found.append((_plain(low), _plain(high)))
-    return found
+        windows.append((_int_if_whole(low), _int_if_whole(high)))
+    return windows
 
 
-def _plain(value: float) -> float:
+def _int_if_whole(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def measurements(tally: Tally, count: int) -> dict[str, Any]:
+def statistics_metadata(counts: WriteCounts, channel_count: int) -> dict[str, Any]:
     """Return what the record keeps of the pixels: the range of level 0, and a short histogram of the last level."""
-    found: dict[str, Any] = {}
-    if tally.limits:
-        found["range"] = [
-            [_number(value) for value in tally.limits[i]] if i in tally.limits else None for i in range(count)
+    metadata: dict[str, Any] = {}
+    if counts.limits:
+        metadata["range"] = [
+            [_plain_number(value) for value in counts.limits[i]] if i in counts.limits else None
+            for i in range(channel_count)
         ]
-    if tally.histograms:
-        found["histogram"] = [tally.histograms[i].short() if i in tally.histograms else None for i in range(count)]
-    return found
+    if counts.histograms:
+        metadata["histogram"] = [
+            counts.histograms[i].summary() if i in counts.histograms else None for i in range(channel_count)
+        ]
+    return metadata
 
 
-def _number(value: float) -> float:
+def _plain_number(value: float) -> float:
     return int(value) if isinstance(value, (bool, int)) else value

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from cvcache.formats import ItemPath
 from cvcache.image.arrays import ArraySpec
-from cvcache.image.pyramid import grid
+from cvcache.image.pyramid import grid_shape
 from cvcache.image.write.histogram import Histogram
 
 Index = tuple[int, ...]
 
 
-class Tally(NamedTuple):
+class WriteCounts(NamedTuple):
     """What was written, and what was seen of it.
 
     Attributes
@@ -32,15 +32,15 @@ class Tally(NamedTuple):
     limits: Mapping[int, tuple[float, float]] = {}
     histograms: Mapping[int, Histogram] = {}
 
-    def plus(self, other: Tally) -> Tally:
+    def plus(self, other: WriteCounts) -> WriteCounts:
         """Return what both say together."""
         limits, histograms = dict(self.limits), dict(self.histograms)
         for channel, (low, high) in other.limits.items():
-            known = limits.get(channel, (low, high))
-            limits[channel] = (min(low, known[0]), max(high, known[1]))
+            current = limits.get(channel, (low, high))
+            limits[channel] = (min(low, current[0]), max(high, current[1]))
         for channel, histogram in other.histograms.items():
             histograms[channel] = histograms[channel] + histogram if channel in histograms else histogram
-        return Tally(self.objects + other.objects, self.bytes + other.bytes, limits, histograms)
+        return WriteCounts(self.objects + other.objects, self.bytes + other.bytes, limits, histograms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class Plan:
         Extent of what one task writes of each level, see `cvcache.image.pyramid.blocks`.
     method : str
         One of `cvcache.image.write.downsample.METHODS`.
-    measured : bool
+    statistics : bool
         Whether limits and histograms are wanted.
     channel_axis : int or None
-    events : str
+    progress_topic : str
         Topic on which a distributed worker says that a task is done; empty for none.
     """
 
@@ -74,9 +74,9 @@ class Plan:
     steps: tuple[Index, ...]
     blocks: tuple[Index, ...]
     method: str
-    measured: bool = False
+    statistics: bool = False
     channel_axis: int | None = None
-    events: str = ""
+    progress_topic: str = ""
 
     def __dask_tokenize__(self) -> str:
         # every task has a unique name; distributed would hash all fields for each one, and some it cannot
@@ -89,26 +89,26 @@ class Plan:
 
     def grid(self, n: int) -> Index:
         """Return how many blocks of level `n` lie along each axis."""
-        return grid(self.specs[n].shape, self.blocks[n])
+        return grid_shape(self.specs[n].shape, self.blocks[n])
 
     def region(self, n: int, index: Index) -> tuple[slice, ...]:
         """Return what of level `n` one block is, in pixels."""
         axes = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
-        return tuple(slice(i * extent, min((i + 1) * extent, whole)) for i, extent, whole in axes)
+        return tuple(slice(i * extent, min((i + 1) * extent, full)) for i, extent, full in axes)
 
     def children(self, n: int, index: Index) -> Iterator[Index]:
         """Yield the blocks of level ``n - 1`` that one of level `n` is made of."""
-        below = zip(index, self.blocks[n], self.steps[n - 1], self.blocks[n - 1], self.grid(n - 1), strict=True)
+        axes = zip(index, self.blocks[n], self.steps[n - 1], self.blocks[n - 1], self.grid(n - 1), strict=True)
         ranges = []
-        for i, extent, step, child, most in below:
+        for i, extent, step, child, count in axes:
             ratio = extent * step // child
-            ranges.append(range(i * ratio, min((i + 1) * ratio, most)))
+            ranges.append(range(i * ratio, min((i + 1) * ratio, count)))
         return itertools.product(*ranges)
 
-    def units(self, n: int, index: Index) -> Iterator[Index]:
+    def object_indices(self, n: int, index: Index) -> Iterator[Index]:
         """Yield the objects of one block of level `n`."""
-        unit = self.specs[n].unit
+        object_shape = self.specs[n].object_shape
         region = self.region(n, index)
         return itertools.product(
-            *(range(part.start // u, -(-part.stop // u)) for part, u in zip(region, unit, strict=True))
+            *(range(part.start // u, -(-part.stop // u)) for part, u in zip(region, object_shape, strict=True))
         )

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-SIDE = 256
+THUMBNAIL_SIDE = 256
 """Pixels of the longer side, at most."""
-MOST_CHUNKS = 64
+MAX_CHUNKS = 64
 """A last level of more chunks than this is seen in its middle plane; if that has more too, not at all."""
-MOST_CHANNELS = 6
+MAX_CHANNELS = 6
 GRAY, RGB = 0, 2
 
 
-def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | None:
+def render_thumbnail(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | None:
     """Return a PNG of one level: first time point, greatest value along z, channels added in their colours.
 
     None where too much would have to be read for it.
@@ -36,45 +36,52 @@ def render(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | No
     import numpy as np
 
     axes = meta["axes"]
-    index = next((one for one in _indices(axes, level.shape) if _chunk_count(one, level) <= MOST_CHUNKS), None)
+    index = next(
+        (
+            candidate
+            for candidate in _candidate_indices(axes, level.shape)
+            if _chunk_count(candidate, level) <= MAX_CHUNKS
+        ),
+        None,
+    )
     if index is None:
         return None
     pixels = np.asarray(level[index])
-    left = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
+    remaining = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
     if pixels.dtype.kind == "c":
         pixels = np.abs(pixels)
-    if "z" in left and {"y", "x"} <= set(left):
-        pixels = pixels.max(axis=left.index("z"))
-        left.remove("z")
-    planes = pixels if left[:1] == ["c"] else pixels[None]
+    if "z" in remaining and {"y", "x"} <= set(remaining):
+        pixels = pixels.max(axis=remaining.index("z"))
+        remaining.remove("z")
+    planes = pixels if remaining[:1] == ["c"] else pixels[None]
     while planes.ndim < 3:  # noqa: PLR2004 - channel, rows, columns
         planes = planes[:, None]
-    step = max(1, -(-max(planes.shape[1:]) // SIDE))
+    step = max(1, -(-max(planes.shape[1:]) // THUMBNAIL_SIDE))
     planes = planes[:, ::step, ::step]
     if meta["kind"] == "labels":
-        return png(_label_colors(planes[0]))
+        return encode_png(_label_colors(planes[0]))
     windows = meta.get("contrast") or [[0, 1]] * len(planes)
     shades = [_shade(plane, *window) for plane, window in zip(planes, windows, strict=False)]
     if len(shades) == 1:
-        return png((shades[0] * 255).astype("uint8"))
+        return encode_png((shades[0] * 255).astype("uint8"))
     total = np.zeros((*shades[0].shape, 3))
     for shade, color in zip(shades, colors, strict=False):
         total += shade[..., None] * [int(color[i : i + 2], 16) for i in (0, 2, 4)]
-    return png(np.clip(total, 0, 255).astype("uint8"))
+    return encode_png(np.clip(total, 0, 255).astype("uint8"))
 
 
-def _indices(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[int | slice, ...]]:
+def _candidate_indices(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[int | slice, ...]]:
     """Return what may be shown: all of z, or its middle."""
     return [
-        tuple(_shown(axis, extent, whole_z=whole_z) for axis, extent in zip(axes, shape, strict=True))
+        tuple(_axis_index(axis, extent, whole_z=whole_z) for axis, extent in zip(axes, shape, strict=True))
         for whole_z in (True, False)
     ]
 
 
-def _shown(axis: str, extent: int, *, whole_z: bool) -> int | slice:
+def _axis_index(axis: str, extent: int, *, whole_z: bool) -> int | slice:
     if axis == "t" or (axis == "z" and not whole_z):
         return 0 if axis == "t" else extent // 2
-    return slice(0, min(extent, MOST_CHANNELS) if axis == "c" else extent)
+    return slice(0, min(extent, MAX_CHANNELS) if axis == "c" else extent)
 
 
 def _chunk_count(index: Sequence[int | slice], level: Any) -> int:
@@ -103,7 +110,7 @@ def _label_colors(plane: np.ndarray) -> np.ndarray:
     return colors
 
 
-def png(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray) -> bytes:
     """Return a PNG of (rows, columns) or (rows, columns, 3) pixels of uint8, by RFC 2083."""
     rows, columns = pixels.shape[:2]
     raw = b"".join(b"\0" + pixels[i].tobytes() for i in range(rows))
