@@ -1,4 +1,4 @@
-"""Images as OME-Zarr: written with all their levels in one pass, read lazily, by whomever they were written."""
+"""Images as OME-Zarr: all levels are written in one pass; images of any program are read lazily."""
 
 from typing import TYPE_CHECKING
 

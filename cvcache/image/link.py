@@ -1,4 +1,4 @@
-"""A link (``.ref``) to an image or a file that lies elsewhere and is not copied."""
+"""A link (``.ref``) to an image or file elsewhere, which is not copied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cvcache.formats import ItemPath
 
 MAX_LINK_BYTES = 64 << 10
-"""Bytes of a link that are read; a longer one does not parse."""
+"""At most so many bytes of a link are read; a longer one does not parse."""
 _GEOMETRY_FIELDS = ("shape", "axes", "scale", "translation", "unit")
 _METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -38,15 +38,15 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     NotReproducible
         `obj` is no URL or path.
     InvalidName
-        The URL holds a secret, or is spelled in a way no store keeps.
+        The URL holds a secret, or is not valid in any store.
     UsageError
-        There is nothing at that place.
+        Nothing exists at that URL.
 
     Notes
     -----
-    One STAT and, for a directory, one to four GET of what is linked, and what `open_image` costs; one PUT. Storage
-    options are neither taken nor kept: whoever reads the link has credentials in the environment, or has opened that
-    bucket with them.
+    One STAT and, for a directory, one to four GET of the target, and the calls of `open_image`; one PUT. Storage
+    options are not accepted and not stored: the reader of the link needs credentials in the environment, or must have
+    opened that bucket with them.
     """
     target = parse_image_url(_url_text(item, obj))
     kind, fingerprint = _fingerprint(target) or (None, None)
@@ -64,7 +64,7 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
 
 
 def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | None = None) -> da.Array | bytes:
-    """Return what the link leads to: an image as a lazy dask array, a file as its bytes.
+    """Return the target of the link: an image as a lazy dask array, a file as its bytes.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     Raises
     ------
     ItemDamaged
-        The link cannot be read, or what it leads to is gone or changed after it was written.
+        The link cannot be read, or its target is missing or changed after the link was written.
     UsageError
         `level` or `slices` of a file.
 
     Notes
     -----
-    One GET of the link, and one STAT and up to four GET of what is linked; then what reading that costs.
+    One GET of the link, and one STAT and up to four GET of the target; then the calls for reading it.
     """
     kind, target = resolve_link(item)
     if kind == "image":
@@ -98,11 +98,11 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
 
 
 def resolve_link(item: ItemPath) -> tuple[str, Location]:
-    """Return the kind of what the link leads to, "image" or "file", and where that lies; raises as `read` does.
+    """Return the kind of the target, "image" or "file", and its location; raises as `read` does.
 
     Notes
     -----
-    One GET of the link, and one STAT and up to four GET of what is linked.
+    One GET of the link, and one STAT and up to four GET of the target.
     """
     link = _parse(item, item.get())
     try:
@@ -125,7 +125,7 @@ def _meta(link: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 
 def _image_geometry(target: Location) -> dict[str, Any]:
-    """Return shape, dtype, axes and place of what a link to an image shows; nothing if that cannot be read."""
+    """Return shape, dtype, axes, scale, translation and unit of a linked image; empty if it cannot be read."""
     from cvcache.image.read import open_location
 
     try:
@@ -150,7 +150,7 @@ def _url_text(item: ItemPath, obj: object) -> str:
 
 
 def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
-    """Return the kind of what is there and what tells it from a later content; None if nothing is."""
+    """Return the kind of the target and a fingerprint of its current content; None if nothing exists there."""
     info = target.store.stat(target.path)
     if info is not None:
         kind = "image" if target.path.endswith(ZIP_SUFFIX) else "file"
@@ -172,7 +172,7 @@ def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
 
 
 def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
-    """Return what a link says."""
+    """Return the parsed and checked content of a link."""
     try:
         link = json.loads(data[:MAX_LINK_BYTES])
     except ValueError as error:
@@ -186,7 +186,7 @@ def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
 
 
 def _check_fingerprint(item: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
-    """Raise `ItemDamaged` unless the link still leads to what it was made for."""
+    """Raise `ItemDamaged` unless the target has the fingerprint recorded in the link."""
     current = _fingerprint(target)
     if current == (link["kind"], link["fingerprint"]):
         return

@@ -1,4 +1,4 @@
-"""What an OME-Zarr 0.5 group says of itself, from the levels of a pyramid."""
+"""Metadata documents of an OME-Zarr 0.5 or 0.4 group, from the levels of a pyramid."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ METHOD_DESCRIPTIONS = {
 
 
 def long_unit(unit: str) -> str:
-    """Return the name OME-Zarr uses for `unit`: ``micrometer`` for ``um``; an unknown one as it is."""
+    """Return the OME-Zarr name of `unit`: ``micrometer`` for ``um``; an unknown unit is returned unchanged."""
     return LONG_UNITS.get(unit, unit)
 
 
 def ome_axes(axes: Sequence[str], units: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the ``axes`` of a multiscale: name, type and, where known, the long name of the unit."""
+    """Return the ``axes`` of a multiscale: name, type and, if known, the long name of the unit."""
     return [
         {"name": name, "type": AXIS_TYPES[name], **({"unit": long_unit(units[name])} if name in units else {})}
         for name in axes
@@ -75,7 +75,7 @@ def ome_metadata(
     version: str = "0.5",
     omero: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what OME-Zarr says of an image in the attributes of its group; level n lies at path ``n``.
+    """Return the OME-Zarr attributes of the group of an image; level n is at path ``n``.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def ome_metadata(
     kind : str
         "image" or "labels".
     method : str
-        How a level was made of the one above.
+        How each level was downsampled from the previous one.
     version : str
         "0.5", where this goes under ``ome``, or "0.4".
     omero : mapping, optional
@@ -133,11 +133,11 @@ def omero_metadata(
     Parameters
     ----------
     channels : iterable of str or mapping
-        A label, or the fields of the block that are to differ from the defaults.
+        A label, or fields that override the defaults.
     contrast : sequence of (low, high)
-        What to show as black and as full colour, per channel.
+        Intensities shown as black and as full colour, per channel.
     limits : (low, high) or None
-        What the type can hold; None (a float) takes the contrast itself.
+        Range of the dtype; None (a float) takes the contrast itself.
     """
     channel_fields = [{"label": channel} if isinstance(channel, str) else dict(channel) for channel in channels]
     rows = []
@@ -152,7 +152,7 @@ def omero_metadata(
 def group_attributes(
     multiscale: Mapping[str, Any], cvcache_attributes: Mapping[str, Any], omero: Mapping[str, Any] | None, version: str
 ) -> dict[str, Any]:
-    """Return the attributes of an image's group: OME-Zarr's, and our own beside them."""
+    """Return the attributes of the group of an image: those of OME-Zarr, and ``cvcache``."""
     ome = {**multiscale, **({"omero": dict(omero)} if omero else {})}
     return (
         {"ome": ome, "cvcache": dict(cvcache_attributes)}
@@ -164,7 +164,7 @@ def group_attributes(
 def group_documents(
     attributes: Mapping[str, Any], specs: Sequence[ArraySpec], version: str
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the documents of the group, the one that makes it an image last; 0.5 repeats those of its arrays."""
+    """Return the metadata documents of the group, the one with the attributes last; 0.5 has consolidated metadata."""
     if version == "0.4":
         return {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
     arrays = {spec.path: spec.document() for spec in specs}

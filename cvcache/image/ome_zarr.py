@@ -83,13 +83,13 @@ def write(
     layer: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], object] | bool | None = None,
 ) -> dict[str, Any]:
-    """Write an image and its pyramid; a dask array is computed meanwhile, each block once.
+    """Write an image and its pyramid; a dask array is computed in the same pass, each block once.
 
     Parameters
     ----------
     item : ItemPath
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
-        Of any integer, float, complex or bool dtype; axes in the order t, c, z, y, x as far as present.
+        Of any integer, float, complex or bool dtype; its axes are in the order t, c, z, y, x.
     axes : sequence of str, optional
         One letter of ``tczyx`` per dimension; by default the last ones of it.
     scale, translation : sequence or mapping of float, optional
@@ -98,10 +98,10 @@ def write(
     unit : str or mapping, optional
         Of the axes of space, or by axis name; ``um`` and the like become the long names of OME-Zarr.
     levels : int, optional
-        How many; by default until the largest extent in space is at most 256 pixels.
+        Number of levels; by default as many as make the largest extent in space at most 256 pixels.
     factors : int, sequence or mapping, or a sequence of them, optional
-        By what a level is divided to give the next: for all axes of space, per axis, or by name; a list gives
-        each step its own. By default 2, but 1 along axes whose voxels are twice as large as others'.
+        Downsampling factors from a level to the next: for all axes of space, per axis, or by name; a list has one
+        entry per step. By default 2, but 1 along axes whose voxels are twice as large as others'.
     downsample : str, optional
         "mean" (the default for images: rounded, dtype kept), "mode" (for labels: no id is invented), "nearest",
         "max", "min" or "median".
@@ -120,16 +120,16 @@ def write(
     channels : sequence of str or mapping, optional
         A name per channel, or fields of OME-Zarr's omero channel.
     contrast : (low, high) or sequence of them, optional
-        What to show as black and as full colour, for all channels or for each; by default what 99.8 % of the
-        last level lie between.
+        Intensities shown as black and as full colour, for all channels or for each; by default 99.8 % of the
+        pixels of the last level are between them.
     layer : mapping, optional
-        Settings of a napari layer, plain values, for whoever shows the image.
+        Settings of the napari layer that shows the image; plain values.
     progress : callable or bool, optional
         Called with (blocks done, blocks in all). By default a long write draws a bar on a terminal, and nothing
         elsewhere; False draws none.
 
-    Axes, scale, translation, unit and channel names that are not given are those of the input that the image
-    overlays: an image of the same shape that `obj` was read from or that is in the node's key.
+    Axes, scale, translation, unit and channel names that are not given are taken from an input of the same shape: an
+    image that `obj` was read from, or one in the node's key.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def write(
 
     Notes
     -----
-    One PUT for the plan, one per object, one per level, and one for the group, which comes last. What an
-    earlier attempt left of the very same image is kept.
+    One PUT for the plan, one per object, one per level, and one for the group, which is last. Chunks that an earlier
+    attempt wrote of an equal image are reused.
     """
     check_choice("kind", kind, ("image", "labels"))
     check_choice("version", version, VERSIONS)
@@ -235,8 +235,8 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
 
     Notes
     -----
-    No store call but one GET per object used where the metadata is recorded; else one more. What cvcache did not
-    write comes back as a dask array, and its missing chunks are empty, as OME-Zarr has it.
+    One GET per object used; one more if the metadata is not recorded. An image of another program is returned as a
+    dask array, and its missing chunks have the fill value.
     """
     stored, meta = open_level(item, parse_int("level", level), slices)
     if meta["stored_as"] == "numpy":
@@ -246,7 +246,7 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
-    """Return the metadata of an image, by whomever it was written; one GET for ours, and one LIST of everything.
+    """Return the metadata of an image, also of another program; one GET if cvcache wrote it, and one LIST.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def _check_shards(
 
 
 def _add_thumbnail(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
-    """Hand over a small picture of the image, made of its last level."""
+    """Store a thumbnail of the image, rendered from its last level."""
     from cvcache.image.read import StoredArray, full_window
     from cvcache.image.write import render_thumbnail
 

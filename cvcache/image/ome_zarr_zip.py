@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Scratch(ItemPath):
-    """A directory beside the zip that the image is written to first; in messages and metadata it is the zip."""
+    """The directory that the image is written to first; its name and URL are those of the zip."""
 
     zip_path: str = ""
 
@@ -41,7 +41,7 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     Parameters
     ----------
     item : ItemPath
-        On a disk.
+        In a store on disk.
     obj : array
         See `cvcache.image.ome_zarr.write`.
     **options
@@ -50,14 +50,14 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     Raises
     ------
     NotReproducible
-        `obj` is no array that OME-Zarr keeps; nothing was written.
+        OME-Zarr cannot store `obj`; nothing was written.
     UsageError
-        The store is no disk, or the options do not fit the array.
+        The store is not on disk, or the options do not fit the array.
 
     Notes
     -----
-    The image is first written as a directory in the node's ``_cvcache/tmp``, which needs its size once more on that
-    disk until the zip is complete. After a crash it is computed anew.
+    The image is first written as a directory in the node's ``_cvcache/tmp``, so twice its size is needed on disk until
+    the zip is complete. After a crash it is computed from the start.
     """
     if item.store.scheme != "file":
         msg = (
@@ -85,7 +85,7 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
     return {**_single_object_metadata(meta, summary.bytes), "size": summary.bytes, "sha256": summary.sha256}
 
 
-# the same options, for whoever asks which there are; mypy does not know that a function can be given a signature
+# the signature names the options for `check_options`; mypy does not know that a function can be given one
 write.__signature__ = inspect.signature(ome_zarr.write)  # type: ignore[attr-defined]
 
 
@@ -119,7 +119,7 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
-    """Return the metadata of the image, by whomever it was zipped; two STAT, and one GET more than it would take alone.
+    """Return the metadata of the image, also of another program; two STAT, and one GET more than for ``.ome.zarr``.
 
     Raises
     ------
@@ -130,12 +130,12 @@ def describe(item: ItemPath) -> dict[str, Any]:
 
 
 def image_in_zip(item: ItemPath) -> ItemPath:
-    """Return where the image lies: at the top of the zip."""
+    """Return the item path of the image in a zip: its root."""
     meta = dict(item.meta)
     if not item.pin and (info := item.store.stat(item.path)) is not None:
-        meta["etag"] = info.etag  # tells a zip from the one that takes its place, for want of a commit
+        meta["etag"] = info.etag  # without a commit the etag identifies the zip
     store = ZipStore(item.store, item.path, item.next_record)
-    # the memory tier knows a part by its key, which is that of any other zip of the same commit: none is kept
+    # no memory tier: its keys would be equal for two zips of one commit
     return ItemPath(store, "", meta, pin=item.pin, end_record=item.end_record, origin=item.origin, strict=item.strict)
 
 

@@ -1,6 +1,6 @@
-"""Points with features (``.points.parquet``, ``.points.csv``): a table some columns of which are coordinates.
+"""Points with features (``.points.parquet``, ``.points.csv``): a table with some columns as coordinates.
 
-A coordinate counts pixels; the position in the world is ``coordinate * scale + translation``, as of an image's pixels.
+A coordinate counts pixels; its world position is ``coordinate * scale + translation``, as for pixels of an image.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def write(
     translation: Sequence[float] | Mapping[str, float] | None = None,
     unit: str | Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write points; what a viewer needs to place them is kept in the metadata.
+    """Write points; axes, scale, translation and unit are in the metadata.
 
     Parameters
     ----------
     item : ItemPath
     obj : pandas.DataFrame or numpy.ndarray
         One point a row: a table with a column of numbers for each axis, the other columns being features; or an array
-        (points, axes) of integers or floats. It comes back as the same of the two.
+        (points, axes) of integers or floats. It is read as the same type.
     axes : sequence of str, or mapping, optional
         Letters of ``tzyx``: in the order of an array's columns, or the columns of a table that are called so; or
         axis to column, ``{"y": "centroid-0", "x": "centroid-1"}``. By default the columns ``t``, ``z``, ``y`` and
@@ -65,7 +65,7 @@ def write(
 
     Notes
     -----
-    One PUT. The table is decoded and compared before that.
+    One PUT. The file is decoded and compared first.
     """
     pandas = import_optional("pandas", "tables", item)
     is_array = type_name(obj) == "numpy.ndarray"
@@ -86,7 +86,7 @@ def write(
 
 
 def read(item: ItemPath, /) -> pd.DataFrame | np.ndarray:
-    """Return the points as what they were written as; one GET.
+    """Return the points in the type that was written; one GET.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def read(item: ItemPath, /) -> pd.DataFrame | np.ndarray:
 
 
 def describe(item: ItemPath) -> dict[str, Any]:
-    """Return the metadata, of a CSV without geometry; as of a table."""
+    """Return the metadata of the table, and of a Parquet file also the geometry; calls as for a table."""
     if _is_csv(item):
         return {**csv_table.describe(item), "kind": "points"}
     return {**parquet.describe(item), **_read_points_metadata(item), "kind": "points"}
@@ -128,7 +128,7 @@ def _restore(frame: pd.DataFrame, points: Mapping[str, Any]) -> pd.DataFrame | n
 
 
 def _axis_columns(item: ItemPath, obj: Any, axes: Any, *, is_array: bool) -> dict[str, str | int]:
-    """Return the column of each axis; checked."""
+    """Return axis -> column, checked."""
     if is_array:
         count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
         if not 0 < count <= len(AXES):
@@ -156,14 +156,14 @@ def _axis_columns(item: ItemPath, obj: Any, axes: Any, *, is_array: bool) -> dic
 
 
 def _check_coordinates(item: ItemPath, array: np.ndarray) -> np.ndarray:
-    """Return an array whose dtype is the same after a way through the columns of a table."""
+    """Return `array` if the columns of a table keep its dtype, else raise `NotReproducible`."""
     if array.dtype.kind not in "iuf" or not array.dtype.isnative:
         raise not_reproducible(item, f"coordinates of {array.dtype!r} are not kept", "convert them with .astype(float)")
     return array
 
 
 def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
-    """Return axes, scale, translation and unit: those given, else those of the image in the node's key."""
+    """Return axes, scale, translation and unit: as given, else of the image in the node's key."""
     inherited = _input_geometry(item, axes) if scale is None or translation is None or unit is None else {}
     units = check_unit(unit, axes) if unit is not None else inherited.get("unit", {})
 
@@ -181,7 +181,7 @@ def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, uni
 
 
 def _input_geometry(item: ItemPath, axes: list[str]) -> dict[str, Any]:
-    """Return what the images of the node's key that have all these axes say; nothing where they do not agree."""
+    """Return scale, translation and unit of the images in the node's key with all these axes; empty if they differ."""
     geometries: list[dict[str, Any]] = []
     for image in (image_geometry(meta) for meta in item.inputs if "scales" in meta):
         if set(axes) <= set(image["axes"]):

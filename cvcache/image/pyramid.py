@@ -1,8 +1,8 @@
 """The shape of an image pyramid: axes, level shapes, chunks, scales. Arithmetic only, no I/O, no numpy.
 
 Axes are one-letter names in array order. ``t`` is time, ``c`` channels, ``z``, ``y`` and ``x`` space;
-time and channels are never downsampled. A voxel's size is its *scale*, where its centre lies is its
-*translation*, both in the unit of the axis.
+time and channels are never downsampled. The *scale* is the size of a voxel, the *translation* the
+position of the first voxel's centre, both in the unit of the axis.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ CHUNK_BYTES = 2 * 1024**2
 CHUNK_DEPTH = 16
 MAX_LEVELS = 16
 MAX_UNSHARDED_CHUNKS = 10_000
-"""A level of more chunks than this is stored in shards."""
+"""A level with more chunks than this is stored in shards."""
 SHARD_BYTES = 256 * 1024**2
 BLOCK_BYTES = 8 * 1024**2
-"""Small chunks are computed and written together, up to about so many bytes at once."""
+"""Small chunks are computed and written together, in blocks of up to about this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Level:
     scale, translation : tuple of float
         Size of a pixel and position of the first pixel's centre, per axis, in the axis' unit.
     shards : tuple of int or None
-        Extent of one object, where that holds several chunks.
+        Extent of one object, if it holds several chunks.
     """
 
     shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Level:
 
 
 def default_axes(ndim: int) -> tuple[str, ...]:
-    """Return the axes of an array of rank 1 to 5 of which nothing is known: x, yx, zyx, czyx or tczyx."""
+    """Return the default axes of an array of rank 1 to 5: x, yx, zyx, czyx or tczyx."""
     if not 1 <= ndim <= len(AXIS_ORDER):
         msg = f"an image has 1 to {len(AXIS_ORDER)} axes, not {ndim}; reshape it, or write it as .npy"
         raise UsageError(msg)
@@ -87,7 +87,7 @@ def check_axes(axes: Sequence[str], ndim: int) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        The names cannot be kept by OME-Zarr.
+        OME-Zarr cannot store these axes.
     """
     names = tuple(axes)
     unknown = [name for name in names if name not in AXIS_TYPES]
@@ -106,7 +106,7 @@ def check_axes(axes: Sequence[str], ndim: int) -> tuple[str, ...]:
 
 
 def storage_axes(axes: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the axes an array is stored with, and which of them were added with extent 1.
+    """Return the stored axes of an array, and the indices of those added with extent 1.
 
     OME-Zarr asks for at least two axes of space; ``x`` is stored as ``yx``, ``tc`` as ``tcyx``.
     """
@@ -129,7 +129,7 @@ def per_axis(
     axes : sequence of str
     default : float
     label : str
-        What the values are, for the message.
+        Name of the values, for the message.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def per_axis(
 
 
 def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
-    """Return how many chunks lie along each axis."""
+    """Return the number of chunks along each axis."""
     return tuple(-(-extent // chunk) for extent, chunk in zip(shape, chunks, strict=True))
 
 
@@ -180,7 +180,7 @@ def default_chunks(shape: Sequence[int], axes: Sequence[str], itemsize: int) -> 
 def default_shards(
     shape: Sequence[int], axes: Sequence[str], chunks: Sequence[int], itemsize: int
 ) -> tuple[int, ...] | None:
-    """Return shards that keep a level at 10,000 objects, of at most 256 MiB; None where its chunks are few enough."""
+    """Return shards of at most 256 MiB that keep a level below 10,000 objects; None if its chunks are few enough."""
     shards = list(chunks)
     axis_order = [i for i, name in enumerate(axes) if AXIS_TYPES.get(name, "space") == "space"][::-1] or list(
         range(len(shape))
@@ -199,7 +199,7 @@ def default_shards(
 
 
 def check_factors(factors: Any, axes: Sequence[str]) -> list[tuple[int, ...]] | None:
-    """Return by what each axis is divided at each step; one entry serves all steps.
+    """Return the downsampling factors of each step, per axis; a single entry is for all steps.
 
     Parameters
     ----------
@@ -232,12 +232,11 @@ def _factors_per_axis(factors: Any, axes: Sequence[str]) -> tuple[int, ...]:
 
 
 def next_factors(shape: Sequence[int], axes: Sequence[str], scale: Sequence[float]) -> tuple[int, ...]:
-    """Return by what each axis is divided to reach the next level: 2 or 1.
+    """Return the factors from this level to the next, per axis: 2 or 1.
 
-    Of the axes of space still longer than 256 pixels (of all, when none is) the one with the finest
-    voxel is the reference. Halved is each axis of space whose voxel is less than twice as large as the
-    reference's: a stack with z four times as coarse as y and x keeps its z until y and x have caught up.
-    An axis of one pixel stays.
+    The reference is the finest voxel size among the axes of space longer than 256 pixels (among all of
+    space if none is). Each axis of space whose voxel size is less than twice the reference is halved: a
+    stack with z four times as coarse as y and x keeps its z for two levels. An axis of one pixel is kept.
     """
     space = [i for i, name in enumerate(axes) if AXIS_TYPES[name] == "space" and shape[i] > 1]
     if not space:
@@ -272,11 +271,11 @@ def plan_levels(
     scale, translation : sequence of float, optional
         Of level 0, one per axis; 1 and 0 if not given.
     levels : int, optional
-        How many; fewer when everything is one pixel before. By default as many as it takes until the
-        largest extent in space is at most 256 pixels.
+        Number of levels; fewer if a level is one pixel before. By default as many as make the largest
+        extent in space at most 256 pixels.
     factors : sequence of sequence of int, optional
-        By what each axis is divided at each step, the last one for all that follow; by default
-        `next_factors`. Of several, there is one level more than factors unless `levels` says otherwise.
+        Factors of each step, per axis, the last one for all further steps; by default `next_factors`.
+        Several give one level more than factors, unless `levels` is less.
     chunks : sequence of int, optional
         One per axis, clipped to each level's shape; `default_chunks` if not given.
     shards : sequence of int or bool, optional
@@ -365,16 +364,16 @@ def _shards(
 def block_shapes(
     levels: Sequence[Level], source: Sequence[Sequence[int]] | None, itemsize: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Return, for each level, the extent of what one task writes of it, in pixels.
+    """Return, for each level, the shape of the block that one task writes, in pixels.
 
-    A block is made of whole objects, divides by the factors to the next level, and shrunk it is a part of just
-    one block there; so each task writes what no other one touches, and the tasks form a tree.
+    A block consists of whole objects, is divisible by the factors to the next level, and is downsampled into
+    exactly one block there. So no two tasks write the same object, and the tasks form a tree.
 
     Parameters
     ----------
     levels : sequence of Level
     source : sequence of sequence of int, optional
-        dask's chunks of the array that is written: a block is one of them wherever their borders allow it.
+        dask's chunks of the source: a block is one of them if their borders allow it.
     itemsize : int
         Bytes per pixel.
     """
@@ -403,7 +402,7 @@ def _first_block_shape(
         even = all(part == largest for part in parts[:-1])
         if even and (largest % base[i] == 0 or largest >= shape[i]):
             block[i] = max(1, -(-largest // base[i])) * base[i]
-    # only while nothing is as large as the array itself, and never beyond what one task should hold
+    # grow up to the array itself, but not beyond the memory of one task
     while growing := [i for i in reversed(range(len(block))) if block[i] < shape[i]]:
         axis = min(growing, key=lambda i: block[i] // base[i])
         if 2 * math.prod(map(min, block, shape)) * itemsize > BLOCK_BYTES:

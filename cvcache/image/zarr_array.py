@@ -1,4 +1,4 @@
-"""One array of any rank as plain zarr 3 (``.zarr``): no levels, no meaning of its axes."""
+"""One array of any rank as plain zarr 3 (``.zarr``), without levels or named axes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write(
     compressor: object = "blosc",
     progress: Callable[[int, int], object] | bool | None = None,
 ) -> dict[str, Any]:
-    """Write one array; a dask array is computed meanwhile, each block once.
+    """Write one array; a dask array is computed in the same pass, each block once.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def write(
 
     Notes
     -----
-    One PUT for the plan, one per object, and one for the array's metadata, which comes last.
+    One PUT for the plan, one per object, and one for the array's metadata, which is last.
     """
     chunks = parse_ints("chunks", chunks)
     source, _ = as_array(obj)

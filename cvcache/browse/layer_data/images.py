@@ -147,8 +147,8 @@ def image_layers(subject: Subject) -> list[LayerData]:
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.read_image_metadata`. A zip costs more:
-    see `cvcache.image.ome_zarr_zip.read`.
+    No store call if the metadata is recorded; else those of `cvcache.image.read_image_metadata`. For a zip see
+    `cvcache.image.ome_zarr_zip.read`.
     """
     place = subject.place
     if subject.name.endswith(ZIP_SUFFIX) and (place.pin or place.store.stat(place.path) is not None):

@@ -1,4 +1,4 @@
-"""One zarr array: its metadata, its chunks, and the zip that may hold it."""
+"""Encoding of zarr arrays: metadata documents, chunks and shards, and stores in a zip."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""How the pixels of one chunk become bytes and back: a compressor, and a checksum where the format has one.
+"""Compressors and checksums of chunks.
 
-Chunks are encoded and decoded in the calling thread. What is decoded is never larger than the chunk it
-stands for, whatever the bytes say.
+Chunks are encoded and decoded in the calling thread. The output of a decoder is never larger than one chunk,
+whatever its header says: the bytes may be of a stranger.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CRC32C_BYTES = 4
 ZARR_2, ZARR_3 = 2, 3
-"""What ``zarr_format`` says in a metadata document."""
+"""Values of ``zarr_format`` in a metadata document."""
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 COMPRESSOR_DEFAULTS: dict[str, dict[str, Any]] = {
     "blosc": {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "blocksize": 0},
@@ -27,11 +27,11 @@ COMPRESSOR_DEFAULTS: dict[str, dict[str, Any]] = {
     "gzip": {"level": 5},
     "none": {},
 }
-"""What is written by name, and with what unless told otherwise."""
+"""Name of each compressor that can be written -> its default options."""
 
 READABLE_CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "none"}
 _ZSTD_HEADER = 5
-_ZSTD_SHORT, _ZSTD_SHORT_FROM = 2, 256  # a size of two bytes counts from 256
+_ZSTD_SHORT, _ZSTD_SHORT_FROM = 2, 256  # a content size of two bytes has an offset of 256
 _WBITS = {"gzip": 31, "zlib": 15}
 
 
@@ -42,7 +42,7 @@ class Codec:
     Attributes
     ----------
     name : str
-        As zarr 3 calls it; "none" for bytes as they are.
+        Its name in zarr 3; "none" for uncompressed bytes.
     options : tuple of (str, value)
     """
 
@@ -50,7 +50,7 @@ class Codec:
     options: tuple[tuple[str, Any], ...] = ()
 
     def documents(self, itemsize: int, zarr_format: int) -> list[dict[str, Any]]:
-        """Return what an array's metadata says of it: the list of compressors in zarr 3, or the one of zarr 2."""
+        """Return its configuration in an array's metadata, as a list: empty for "none", else of one compressor."""
         if self.name == "none":
             return []
         options = dict(self.options)
@@ -70,12 +70,12 @@ class Codec:
         return block.tobytes() if codec is None else bytes(codec.encode(block))
 
     def decode(self, data: bytes, out: np.ndarray) -> None:
-        """Fill `out`, a C-contiguous block of bytes, from what `encode` gave.
+        """Decode `data` into `out`, a C-contiguous block of bytes.
 
         Raises
         ------
         ValueError
-            The bytes are no such block, or one of another size.
+            The bytes cannot be decoded, or to another size.
         """
         if self.name == "none":
             decoded = data
@@ -91,7 +91,7 @@ class Codec:
 
 
 def parse_compressor(compressor: object) -> Codec:
-    """Return the codec a user asks for: a name, None for no compression, or a configuration of zarr or numcodecs."""
+    """Return the codec for the option ``compressor``: a name, None, or a configuration of zarr or numcodecs."""
     if compressor is None:
         return Codec("none")
     if isinstance(compressor, str):
@@ -134,19 +134,19 @@ def _check_works(codec: Codec) -> None:
 
 
 def crc32c(data: bytes) -> bytes:
-    """Return the checksum zarr's codec ``crc32c`` puts behind what it protects."""
+    """Return the checksum that zarr's codec ``crc32c`` appends."""
     import google_crc32c
 
     return int(google_crc32c.value(data)).to_bytes(CRC32C_BYTES, "little")
 
 
 def strip_crc32c(data: bytes) -> bytes:
-    """Return what the checksum at its end protects.
+    """Return `data` without the checksum at its end.
 
     Raises
     ------
     ValueError
-        They do not fit.
+        The checksum does not match.
     """
     if len(data) < CRC32C_BYTES or crc32c(data[:-CRC32C_BYTES]) != data[-CRC32C_BYTES:]:
         msg = "its checksum does not fit"
@@ -172,18 +172,18 @@ def _decode_into(codec: Codec, data: bytes, out: np.ndarray) -> None:
         msg = f"its header promises {size} bytes where {out.nbytes} belong"
         raise ValueError(msg)
     if codec.name == "blosc" and int.from_bytes(data[12:16], "little") != len(data):
-        # blosc believes its header, and would read on behind the end
+        # blosc trusts its header, and would read beyond the end
         msg = f"its header does not say that it is {len(data)} bytes long"
         raise ValueError(msg)
     try:
-        # how it was encoded is in the bytes; the options of others need not even be ones
+        # decoders need no options, and those in foreign metadata may be invalid
         _numcodecs_codec(Codec(codec.name)).decode(data, out)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
 
 
 def _decoded_size(name: str, data: bytes) -> int | None:
-    """Return how many bytes the header of a compressed chunk says it becomes; None where it says nothing."""
+    """Return the decoded size according to the header of a compressed chunk; None if it has no size."""
     if name == "blosc":
         return int.from_bytes(data[4:8], "little")
     if name == "lz4":

@@ -1,7 +1,8 @@
-"""One zarr array on disk: its grid of chunks and shards, its metadata document, the bytes of a chunk.
+"""One stored zarr array: grid of chunks and shards, metadata document, bytes of a chunk.
 
-Native here is what cvcache writes and most others do: little- or big-endian numbers, one compressor, a
-checksum, chunks in C order, plain or in shards. Anything else is zarr's to read.
+Supported is what cvcache writes and most other programs do: little- or big-endian numbers, one compressor, a
+checksum, chunks in C order, with or without shards. Other arrays are read by the zarr library. The fields of
+`ArraySpec` and `Codec` are part of keys, through their ``repr``; do not rename them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ABSENT = 2**64 - 1
-"""Offset and length of a chunk that a shard does not hold."""
+"""Offset and length in a shard's index of a chunk that is not stored."""
 INDEX_ENTRY_BYTES = 16
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _COMPLEX_PARTS = 2
@@ -28,28 +29,28 @@ _COMPLEX_PARTS = 2
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """What an array's metadata says.
+    """Layout and encoding of one array.
 
     Attributes
     ----------
     path : str
-        Where in the item the array lies; empty for the item itself.
+        Key of the array in the item; empty for the item itself.
     shape, chunks : tuple of int
         In pixels.
     shards : tuple of int or None
-        Extent of what is one object, where that holds several chunks.
+        Extent of one object, if it holds several chunks.
     dtype : str
-        numpy's, with the byte order it is stored in: ``"<u2"``.
+        numpy's, with the stored byte order: ``"<u2"``.
     codec : Codec
     checksum : bool
-        Each chunk ends in its CRC-32C.
+        Whether each chunk ends in its CRC-32C.
     names : tuple of str
         Of the dimensions.
     zarr_format : int
     prefix, separator : str
         Of a chunk's key.
     fill : number or bool
-        What a chunk that does not exist consists of.
+        Value of the pixels of a missing chunk.
     """
 
     path: str
@@ -68,17 +69,17 @@ class ArraySpec:
 
     @property
     def object_shape(self) -> tuple[int, ...]:
-        """Extent of one object, in pixels."""
+        """Extent of one object, a chunk or a shard, in pixels."""
         return self.shards or self.chunks
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """How many objects lie along each axis."""
+        """Number of objects along each axis."""
         return grid_shape(self.shape, self.object_shape)
 
     @property
     def object_count(self) -> int:
-        """How many objects hold the array, its metadata aside."""
+        """Number of objects of the array, without its metadata."""
         return math.prod(self.grid)
 
     @property
@@ -88,12 +89,12 @@ class ArraySpec:
 
     @property
     def chunks_per_object(self) -> tuple[int, ...]:
-        """How many chunks lie in one object, along each axis."""
+        """Number of chunks in one object, along each axis."""
         return grid_shape(self.object_shape, self.chunks)
 
     @property
     def shard_index_bytes(self) -> int:
-        """Size of the table at a shard's end (or begin): where each chunk lies in it, and a checksum."""
+        """Size of the index of a shard: offset and length of each chunk, and a checksum."""
         return INDEX_ENTRY_BYTES * math.prod(self.chunks_per_object) + CRC32C_BYTES
 
     def numpy_dtype(self) -> np.dtype:
@@ -104,7 +105,7 @@ class ArraySpec:
 
     @property
     def key_prefix(self) -> str:
-        """What the keys of all its objects begin with."""
+        """Common prefix of the keys of its objects."""
         return (f"{self.path}/" if self.path else "") + self.prefix
 
     def key(self, index: Sequence[int]) -> str:
@@ -112,7 +113,7 @@ class ArraySpec:
         return self.key_prefix + self.separator.join(map(str, index))
 
     def object_index(self, key: str) -> tuple[int, ...] | None:
-        """Return which object has `key`; None for what is no object of this array."""
+        """Return the grid index of the object `key`; None if it is no object of this array."""
         parts = key.removeprefix(self.key_prefix).split(self.separator) if key.startswith(self.key_prefix) else []
         if len(parts) != len(self.shape) or not all(part.isascii() and part.isdigit() for part in parts):
             return None
@@ -126,11 +127,11 @@ class ArraySpec:
         return f"{self.path}/{name}" if self.path else name
 
     def document(self) -> dict[str, Any]:
-        """Return the array's metadata as zarr keeps it."""
+        """Return the array's metadata document."""
         return _document3(self) if self.zarr_format == ZARR_3 else _document2(self)
 
     def encode(self, block: np.ndarray) -> list[bytes]:
-        """Return the bytes of one object, in parts, from its pixels, fewer than `object_shape` at the array's edge."""
+        """Return the bytes of one object, in parts; `block` is smaller than `object_shape` at the array's edge."""
         if self.shards is None:
             return self._encode_chunk(block)
         import numpy as np
@@ -164,7 +165,7 @@ class ArraySpec:
         Raises
         ------
         ValueError
-            The bytes are no such chunk.
+            The bytes cannot be decoded as a chunk of this array.
         """
         import numpy as np
 
@@ -173,12 +174,12 @@ class ArraySpec:
         return out.view(self.dtype).reshape(self.chunks)
 
     def parse_shard_index(self, table: bytes) -> list[tuple[int, int] | None]:
-        """Return where each chunk of a shard lies, as (first, end) byte; None for one that is not there.
+        """Return the byte range (start, end) of each chunk of a shard; None for one that is not stored.
 
         Raises
         ------
         ValueError
-            The table is damaged.
+            The index is damaged.
         """
         import numpy as np
 
@@ -189,7 +190,7 @@ class ArraySpec:
         return [None if row[0] == ABSENT else (row[0], row[0] + row[1]) for row in rows]
 
     def object_indices(self) -> Iterator[tuple[int, ...]]:
-        """Yield the index of each object."""
+        """Yield the grid index of each object."""
         return itertools.product(*map(range, self.grid))
 
 
@@ -245,12 +246,12 @@ def _fill_value(spec: ArraySpec) -> Any:
 
 
 def parse_document(document: Mapping[str, Any], path: str) -> ArraySpec | None:
-    """Return the array of a metadata document; None where it is zarr's to read.
+    """Return the spec of a metadata document; None if only the zarr library can read the array.
 
     Raises
     ------
     LookupError, TypeError, ValueError
-        It is no document of an array.
+        It is no metadata document of an array.
     """
     return _parse3(document, path) if document["zarr_format"] == ZARR_3 else _parse2(document, path)
 
@@ -334,7 +335,7 @@ def _stored_dtype(name: str, order: str) -> str:
 
 
 def _parse_codecs(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Codec | None, bool]:
-    """Return byte order, compressor (None if it is not ours to read) and whether there is a checksum."""
+    """Return byte order, compressor (None if not supported) and whether there is a checksum."""
     names = [name for name, _ in codecs]
     checksum = names[-1:] == ["crc32c"]
     compressors = codecs[1 : len(codecs) - checksum]
@@ -347,7 +348,7 @@ def _parse_codecs(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str,
 
 
 def _decoder_options(configuration: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the options of a codec that its decoder has to know; the others change only how it was encoded."""
+    """Return the known options of a codec, as they are recorded; others affect only the encoder."""
     options = {k: v for k, v in configuration.items() if k in {"cname", "clevel", "shuffle", "blocksize", "level"}}
     if isinstance(options.get("shuffle"), int):
         options["shuffle"] = SHUFFLES[options["shuffle"]]
@@ -375,7 +376,7 @@ def _check_separator(separator: object) -> None:
 
 
 def _parse_fill_value(value: Any, name: str) -> float | complex:
-    """Return a fill value as a number of the type `name`."""
+    """Return a fill value of a metadata document as a number of dtype `name`."""
     import numpy as np
 
     dtype = np.dtype(name)

@@ -1,8 +1,8 @@
 # ruff: noqa: D102 - the verbs of a store are documented once, in store/base.py
 """A zip file as a read-only store: one request for its directory, one for each member.
 
-What is stored uncompressed is read by ranges, as zarr's chunks and shards want it. The directory of a
-zip is a stranger's word: what it says is checked before anything is allocated, and again at each member.
+Uncompressed members are read by byte ranges, for zarr's chunks and shards. The directory of a zip cannot be
+trusted: it is checked before memory is allocated, and again against the header of each member.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from cvcache.formats import ItemPath, item_damaged
 from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, open_store
 
 TAIL_BYTES = (1 << 16) + 128
-"""Bytes of the first request: the longest comment a zip can have, and the records before it."""
+"""Size of the first request: the longest comment a zip can have, and the records before it."""
 MAX_ENTRIES = 1_000_000
 MAX_DIRECTORY_BYTES = 256 << 20
 MAX_MEMBER_BYTES = 4 << 30
-"""Bytes of a member that is metadata, or has to be inflated."""
+"""Maximal size of a member that is metadata or compressed."""
 MAX_RATIO = 1000
 RATIO_FREE_BYTES = 16 << 20
-"""Bytes up to which a member may be any multiple of its compressed form: an empty chunk is that, and no bomb."""
+"""Up to this size a member may exceed `MAX_RATIO`: an empty chunk does, and is no zip bomb."""
 HEADER_SLACK_BYTES = 64
-"""Bytes by which the header of a member may be longer than its entry in the directory says, in one request."""
+"""Extra bytes to read for a header that is longer than its entry in the directory says."""
 PREFETCH_BYTES = 64 << 10
-"""Bytes a range may lie behind an unread header to be fetched along with it."""
+"""Up to this offset a range is read in one request with the unread header before it."""
 BUFFER_BYTES = 1 << 20
 MAX_CACHED_DIRECTORIES = 8
 METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
@@ -58,8 +58,8 @@ _PARSE_ERRORS = (
 class _Member:
     """One entry of the directory.
 
-    `header_start` is the offset of its header, of which `header_min` bytes are certain; `header_extra` more are likely, `header_room`
-    the most there can be before the next member begins.
+    `header_start` is the offset of its header, which has at least `header_min` bytes, probably `header_extra` more,
+    and at most `header_room` more: there the next member begins.
     """
 
     header_start: int
@@ -75,7 +75,7 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Archive:
-    """Which zip is meant, and how to read it; equal for the same bytes."""
+    """Cache key of a zip: URL, pin and STAT; `zip_item` is used to read it."""
 
     url: str
     pin: str
@@ -89,7 +89,7 @@ class ZipStore(Store):
     Parameters
     ----------
     store : Store
-        The store that keeps the file.
+        The store of the file.
     path : str
         The file's full key in it.
     pin : str
@@ -101,23 +101,23 @@ class ZipStore(Store):
     FileNotFoundError
         There is no such file, or no such member; when something is read.
     ItemDamaged
-        The file is no zip, is made to do harm, or a member is not what the directory says; when it is read.
+        The file is no zip, is malicious, or a member does not match the directory; when it is read.
     NodeReplaced
         The pinned commit is no longer the newest.
 
     Notes
     -----
     The first use costs one STAT and one GET of the file's end, and one more GET where the directory is longer than
-    64 KiB. A directory is remembered by the process as long as the file has the same pin or tag. Then each
-    ``get`` is one GET of `store`; a second one is needed where the header before the member's bytes is of unknown
-    length, which this module never writes. Whole members are compared with their checksum; ranges cannot be.
+    64 KiB. The directory is cached in the process for this pin or etag. Then each ``get`` is one GET of `store`; a
+    second one is needed if the length of the member's header is unknown, which is never so for a zip of this module.
+    The checksum is checked for whole members; it cannot be for ranges.
     """
 
     scheme: ClassVar[str] = "zip"
     shared: ClassVar[bool] = True
 
     def __init__(self, store: Store, path: str, pin: str = "") -> None:
-        self.shared = store.shared  # type: ignore[misc]  # it is as far-reaching as what it lies in
+        self.shared = store.shared  # type: ignore[misc]  # as the store of the file
         self._zip_item = ItemPath(store, path, pin=pin)
         self._members_by_name: dict[str, _Member] | None = None
         self._data_offsets: dict[str, int] = {}
@@ -158,7 +158,7 @@ class ZipStore(Store):
         return {name[len(prefix) :]: _info(member) for name, member in members if name.startswith(prefix)}
 
     def stat(self, path: str) -> ObjectInfo | None:
-        if path and path == self._zip_item.pin:  # a place in here has the same pin, and looks for it in its own store
+        if path and path == self._zip_item.pin:  # items in this store have the same pin, and check it here
             return self._zip_item.store.stat(path)
         member = self._members().get(_name(path))
         return None if member is None else _info(member)
@@ -219,7 +219,7 @@ class ZipStore(Store):
         return data[first:last]
 
     def _get_compressed(self, name: str, member: _Member) -> bytes:
-        """Return a whole member as it lies in the zip, and learn where it begins; one GET."""
+        """Return the stored bytes of a whole member, and remember their offset; one GET."""
         header_size = member.header_min + min(member.header_room, member.header_extra + HEADER_SLACK_BYTES)
         data = self._read_range(name, member.header_start, member.header_start + header_size + member.compressed_size)
         data_offset = self._check_header(name, member, data)
@@ -230,7 +230,7 @@ class ZipStore(Store):
         return data[data_offset : data_offset + member.compressed_size]
 
     def _get_range(self, name: str, member: _Member, first: int, last: int) -> bytes:
-        """Return a part of a stored member; one GET where its header is known, or can have one length only."""
+        """Return a range of an uncompressed member; one GET if the length of its header is known."""
         if first >= last:
             return b""
         data_offset = self._data_offsets.get(name, None if member.header_room else member.header_min)
@@ -255,7 +255,7 @@ class ZipStore(Store):
         return data
 
     def _check_header(self, name: str, member: _Member, data: bytes) -> int:
-        """Return how long the header at the beginning of `data` is; it must be that of the member."""
+        """Return the length of the header at the beginning of `data`, after checking that it is the member's."""
         signature, names, extra = _LOCAL_HEADER.unpack_from(data)
         name_bytes = name.encode(member.name_encoding)
         if signature != b"PK\x03\x04" or names != len(name_bytes) or data[30 : 30 + names] != name_bytes:
@@ -270,7 +270,7 @@ class ZipStore(Store):
             raise self._damage(name, f"{member.compressed_size} bytes are said to become {member.size}")
         decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            # one byte more, to see one that holds more than it says
+            # one byte more, to detect a member that is longer than it says
             data = decompressor.decompress(compressed, member.size + 1)
         except zlib.error as error:
             raise self._damage(name, error) from error
@@ -287,7 +287,7 @@ def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
 
 
 def _name(path: str) -> str:
-    """Return the name of the member at `path`; below a place whose own path is empty, keys begin with a slash."""
+    """Return the name of the member at `path`; keys in an item with an empty path begin with a slash."""
     return path.strip("/")
 
 
@@ -296,7 +296,7 @@ def _info(member: _Member) -> ObjectInfo:
 
 
 class _BoundedReader(RangeReader):
-    """What `zipfile` reads a directory from: a reader that refuses one too large, before it is read or parsed."""
+    """File object for `zipfile` that refuses a directory that is too large, before it is read or parsed."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MAX_DIRECTORY_BYTES:
@@ -310,7 +310,7 @@ class _BoundedReader(RangeReader):
 
 
 def _read_directory(zip_item: ItemPath) -> dict[str, _Member]:
-    """Return the members of a zip; one STAT and, where the directory is not remembered, one or two GET."""
+    """Return the members of a zip; one STAT and, if the directory is not cached, one or two GET."""
     info = zip_item.store.stat(zip_item.path)
     if info is None:
         zip_item.check_pin(now=True)
@@ -338,7 +338,7 @@ def _cached_directory(archive: _Archive) -> dict[str, _Member]:
 
 
 def _parse_members(entries: Sequence[zipfile.ZipInfo], end: int) -> dict[str, _Member]:
-    """Return the members by name, without directories; `ValueError` where the directory is made to do harm."""
+    """Return the members by name, without directories; raise `ValueError` if the directory is malicious."""
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     borders = [*(entry.header_offset for entry in ordered), end][1:]
     names: set[str] = set()
@@ -379,7 +379,7 @@ def _member_of(entry: zipfile.ZipInfo, border: int) -> _Member:
 
 
 def member_name_problem(name: str) -> str:
-    """Say why no member may be called `name`; empty if one may."""
+    """Return why `name` is not allowed for a member; empty if it is."""
     if "\0" in name or "\\" in name:
         return "has a NUL or a backslash in its name"
     if name[1:3] == ":/":
@@ -389,7 +389,7 @@ def member_name_problem(name: str) -> str:
 
 
 def _entry_problem(entry: zipfile.ZipInfo) -> str:
-    """Say why a member cannot be read; empty if it can."""
+    """Return why a member cannot be read; empty if it can."""
     if entry.flag_bits & _ENCRYPTED_FLAGS:
         return "is encrypted"
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:

@@ -1,4 +1,4 @@
-"""A zip of everything in a directory: the same content gives the same bytes, and one member is in memory at a time."""
+"""Zips a directory: equal content gives equal bytes, and one member is in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE_MODE = 0o100644 << 16
 
 
 class ZipSummary(NamedTuple):
-    """What `zip_directory` wrote: how many members, and size and SHA-256 of the whole file."""
+    """Number of members, and size and SHA-256 of the file that `zip_directory` wrote."""
 
     objects: int
     bytes: int
@@ -45,12 +45,12 @@ def zip_directory(store: Store, path: str, file: IO[bytes]) -> ZipSummary:
     FileNotFoundError
         There is nothing below `path`.
     UsageError
-        There are more objects than a reader takes, or one has a name no zip keeps.
+        There are more objects than a reader accepts, or one has a name that is not allowed in a zip.
 
     Notes
     -----
     One LIST of everything and one GET per object, one after the other; the largest object has to fit in memory. The
-    root's metadata comes first, then that of the levels from the top down, then the rest, each sorted.
+    root's metadata is first, then that of the levels, then the chunks, each sorted.
     """
     names = sorted(store.find(path), key=_sort_key)
     _check_names(store.url(path), names)
@@ -89,9 +89,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 class _MemberBuffer:
-    """What `zipfile` writes to: it goes back to the header of the member under way, which therefore is kept until then.
+    """File object for `zipfile` that keeps the current member in memory, because `zipfile` rewrites its header.
 
-    So the bytes reach the file in their order and are hashed as they do.
+    So the file is written in order, and hashed at the same time.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -102,7 +102,7 @@ class _MemberBuffer:
         self._end = 0
 
     def write(self, data: bytes) -> int:
-        """Keep `data`; bytes that were written at the same place are replaced."""
+        """Keep `data`; it replaces bytes of the same position."""
         if self._position == self._end:
             self._parts.append((self._position, data))
             self._end += len(data)
@@ -122,10 +122,10 @@ class _MemberBuffer:
         return offset
 
     def flush(self) -> None:
-        """Do nothing: `flush_member` says when."""
+        """Do nothing; see `flush_member`."""
 
     def flush_member(self) -> None:
-        """Pass on what was kept."""
+        """Write the member to the file."""
         for _, data in self._parts:
             self.digest.update(data)
             _write_all(self._write, data)
@@ -133,7 +133,7 @@ class _MemberBuffer:
 
 
 def _write_all(write: Callable[[bytes], object], data: bytes) -> None:
-    """Write all of `data` to a file that may take less at a time."""
+    """Write all of `data` to a file whose ``write`` may write only a part."""
     view = memoryview(data)
     while view:
         written = write(cast("bytes", view))

@@ -1,4 +1,4 @@
-"""Images that are there: ours, and those of others."""
+"""Reading of stored images, written by cvcache or by other programs."""
 
 from typing import TYPE_CHECKING
 

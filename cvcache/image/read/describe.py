@@ -1,7 +1,9 @@
-"""What an image in a store says of itself: OME-Zarr 0.4 and 0.5, plain zarr, ours and others'.
+"""Metadata of a stored image: OME-Zarr 0.4 and 0.5 and plain zarr, of cvcache or of other programs.
 
-Nothing it says is believed before it is checked: where its levels lie, how large their chunks are, with
-what they are to be decoded.
+Why it checks so much: the documents may be of a stranger, and a viewer opens them. A path could lead out of the
+item, a chunk shape could ask for terabytes, a codec could run code (``pickle``). So each value is checked before
+it is used, and everything that goes wrong becomes `ItemDamaged`, not an exception of json, numpy or zarr. One
+function, `build_metadata`, serves images just written and images read, so that both have equal metadata.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from cvcache.formats import ItemPath
 
 MAX_DOCUMENT_BYTES = 16 << 20
-"""Bytes of one metadata document that are read; a longer one does not parse."""
+"""At most so many bytes of a metadata document are read; a longer one does not parse."""
 MAX_LEVELS = 64
 MAX_CHUNK_BYTES = 2 << 30
 MAX_INDEX_BYTES = 256 << 20
@@ -39,22 +41,22 @@ SAFE_CODECS = {
     *("sharding_indexed", "transpose", "delta", "shuffle", "bitround", "fixedscaleoffset", "quantize", "packbits"),
     *("astype", "pcodec", "zfpy", "jenkins_lookup3", "cast_value", "scale_offset"),
 }
-"""Codecs that turn bytes into numbers and do nothing else: ``pickle`` and its like run what they read."""
+"""Codecs that only convert bytes to numbers; ``pickle`` and the like can run code."""
 _COLOR = re.compile("[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLevel:
-    """One stored level.
+    """One stored level of an image.
 
     Attributes
     ----------
-    document : mapping
-        The array's metadata.
-    spec : ArraySpec or None
-        The same in our terms; None where only zarr reads it.
     path : str
-        Where it lies in the item.
+        Key of its array in the item.
+    document : mapping
+        The array's metadata document.
+    spec : ArraySpec or None
+        The parsed document; None if only the zarr library can read the array.
     """
 
     path: str
@@ -74,29 +76,29 @@ class StoredLevel:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Extent of what is decoded at once, in pixels."""
+        """Extent of one chunk, in pixels."""
         return self.spec.chunks if self.spec else _chunks(self.document)
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """Extent of one object, where it holds several chunks."""
+        """Extent of one object, if it holds several chunks."""
         return self.spec.shards if self.spec else None
 
 
 def read_image_metadata(item: ItemPath) -> tuple[dict[str, Any], list[StoredLevel]]:
-    """Return the metadata of an image, but for its object count and size, and its levels.
+    """Return the metadata of an image, without number and size of its objects, and its levels.
 
     Raises
     ------
     ItemDamaged
-        There is no image, or one whose metadata is not to be trusted.
+        There is no image, or its metadata is not valid.
     FileNotFoundError
-        There is nothing at all.
+        Nothing is stored there.
 
     Notes
     -----
-    One GET where the group repeats the metadata of its arrays, as cvcache writes it; else one more per level, at
-    once. One or two more for OME-Zarr 0.4 and for plain zarr.
+    One GET if the group has consolidated metadata, as cvcache writes it; else one more per level, concurrently. One
+    or two more for OME-Zarr 0.4 and for plain zarr.
     """
     try:
         attributes, document_name, inline = _read_group(item)
@@ -123,7 +125,7 @@ def read_image_metadata(item: ItemPath) -> tuple[dict[str, Any], list[StoredLeve
 
 
 def _read_group(item: ItemPath) -> tuple[Mapping[str, Any], str, Mapping[str, Mapping[str, Any]]]:
-    """Return the attributes of the item, what its arrays call their metadata, and those documents it repeats."""
+    """Return the attributes of the group, the name of its arrays' documents, and the consolidated ones by path."""
     try:
         document = _read_document(item, "zarr.json")
     except FileNotFoundError:
@@ -176,7 +178,7 @@ def _check_level_count(paths: Sequence[object]) -> None:
 
 
 def _level_path(path: object) -> str:
-    """Return the path of a level if it lies in the item."""
+    """Return the path of a level after checking that it is inside the item."""
     parts = path.split("/") if isinstance(path, str) else [""]
     joined = "/".join(parts)
     is_bad = len(joined.encode()) > MAX_NAME_BYTES or re.search(r"[\x00-\x1f\\:*?\[\]]", joined)
@@ -202,7 +204,7 @@ def _parse_level(path: str, document: Mapping[str, Any]) -> StoredLevel:
 
 
 def _check_codecs(document: Mapping[str, Any]) -> None:
-    """Refuse what would run code or hold anything but numbers."""
+    """Raise unless all codecs are safe and the pixels are numbers."""
     for name in _codec_names(document):
         if name.removeprefix("numcodecs.") not in SAFE_CODECS:
             raise ValueError(f"a codec {name[:80]!r}, which is not one for numbers")
@@ -227,7 +229,7 @@ def _codec_names(document: Mapping[str, Any]) -> list[str]:
 
 
 def build_metadata(attributes: Mapping[str, Any], levels: Sequence[StoredLevel]) -> dict[str, Any]:
-    """Return the metadata of an item from its group's attributes and its levels."""
+    """Return the metadata of an image from its group's attributes and its levels."""
     cvcache = attributes.get("cvcache") or {}
     ome = attributes.get("ome", attributes)
     multiscale = _multiscale(attributes) or {"datasets": [{"path": ""}]}
@@ -269,7 +271,7 @@ def build_metadata(attributes: Mapping[str, Any], levels: Sequence[StoredLevel])
 
 
 def _check_cvcache_attributes(cvcache: Mapping[str, Any], levels: Sequence[StoredLevel]) -> None:
-    """Refuse attributes that cvcache cannot have written for these levels."""
+    """Raise if cvcache cannot have written these attributes for these levels."""
     shape, stored_dtype = levels[0].shape, _dtype(levels[0].document).newbyteorder("=")
     dtype, added, source_chunks = (
         cvcache.get("dtype", str(stored_dtype)),
@@ -290,7 +292,7 @@ def _check_cvcache_attributes(cvcache: Mapping[str, Any], levels: Sequence[Store
 
 
 def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of an image that is being written, from its plan: its missing chunks are empty so far."""
+    """Return the metadata of an image that is being written, from its recorded plan; missing chunks are empty."""
     levels = [_parse_level(path, document) for path, document in plan["arrays"].items()]
     return {**build_metadata(plan["attributes"], levels), "complete": False, "planned": True}
 
@@ -313,7 +315,7 @@ def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> list[Mapping[str
 
 
 def _recorded_encoding(spec: ArraySpec) -> dict[str, Any]:
-    """Return what all levels of one of our images share, for reading them without another look."""
+    """Return the encoding that all levels of an image have in common, to be recorded; see `recorded_spec`."""
     return {
         "zarr_format": spec.zarr_format,
         "dtype": spec.dtype,
@@ -323,7 +325,7 @@ def _recorded_encoding(spec: ArraySpec) -> dict[str, Any]:
 
 
 def recorded_spec(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
-    """Return one level of an image cvcache wrote from its recorded metadata; None where it has to be looked at."""
+    """Return the spec of one level from recorded metadata; None if its document must be read."""
     encoding = meta.get("stored")
     if not encoding:
         return None
@@ -345,7 +347,7 @@ def recorded_spec(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
 def _scale_and_translation(
     multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
 ) -> tuple[list[float], list[float]]:
-    """Return scale and translation of one level, those of the whole multiscale applied last."""
+    """Return scale and translation of one level; transformations of the multiscale are applied last."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for owner in (dataset, multiscale):
         for step in owner.get("coordinateTransformations") or ():
@@ -365,7 +367,7 @@ def _dtype(document: Mapping[str, Any]) -> Any:
     name = document["data_type"] if "data_type" in document else document["dtype"]
     if name is None:  # for numpy this is float64
         raise TypeError("pixels of no type")
-    if isinstance(name, str) and name.lstrip("<>|=")[:1] == "a":  # an old spelling of bytes, which numpy warns of
+    if isinstance(name, str) and name.lstrip("<>|=")[:1] == "a":  # deprecated alias of bytes; numpy warns
         raise TypeError(f"pixels of type {name!r}")
     return np.dtype(name)
 
@@ -376,7 +378,7 @@ def _chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _extents(values: Sequence[object]) -> tuple[int, ...]:
-    """Return extents that are whole numbers and not negative."""
+    """Return `values` as a tuple after checking that they are integers and not negative."""
     extents = tuple(n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MAX_EXTENT)
     if len(extents) != len(values):
         raise ValueError(f"extents {str(values)[:80]}")
@@ -401,7 +403,7 @@ def _channel_metadata(omero: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cvcache_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
-    """Return what OME-Zarr has no words for and reading needs, kept in the attributes beside ``ome``."""
+    """Return the attributes ``cvcache`` of a group: what reading needs and OME-Zarr does not define."""
     chunks = getattr(array, "chunks", None)
     return {
         "stored_as": "numpy" if chunks is None else "dask",
@@ -412,10 +414,10 @@ def cvcache_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
 
 
 def pack_chunks(chunks: Sequence[Sequence[int]]) -> list[list[list[int]]]:
-    """Return dask's chunks with runs counted: per axis a list of [extent, how often]."""
+    """Return dask's chunks run-length encoded: per axis a list of [extent, count]."""
     return [[[int(extent), len(list(run))] for extent, run in itertools.groupby(axis)] for axis in chunks]
 
 
 def unpack_chunks(packed: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, ...], ...]:
-    """Return what was given to `pack_chunks`."""
+    """Return dask's chunks from the result of `pack_chunks`."""
     return tuple(tuple(extent for extent, count in axis for _ in range(count)) for axis in packed)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ItemPathStore(Store):
-    """A zarr store whose keys are the parts of one directory item; it is read only."""
+    """A read-only zarr store over one directory item."""
 
     supports_writes = False
     supports_deletes = False
@@ -45,7 +45,7 @@ class ItemPathStore(Store):
         return f"PlaceStore({self.item.url!r})"
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Return the object `key` or a range of it; None if there is none."""
+        """Return the object `key` or a range of it; None if it does not exist."""
         try:
             data = await asyncio.to_thread(self.item.get, key, *_bounds(byte_range))
         except FileNotFoundError:
@@ -59,17 +59,17 @@ class ItemPathStore(Store):
         return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Refuse: what an image consists of is written as a whole."""
+        """Raise: the store is read-only."""
         msg = f"{self.item.at(key)} is read only"
         raise NotImplementedError(msg)
 
     async def delete(self, key: str) -> None:
-        """Refuse, as `set`."""
+        """Raise: the store is read-only."""
         msg = f"{self.item.at(key)} is read only"
         raise NotImplementedError(msg)
 
     async def exists(self, key: str) -> bool:
-        """Whether there is an object `key`."""
+        """Whether the object `key` exists."""
         return await asyncio.to_thread(self.item.store.stat, self.item.at(key)) is not None
 
     async def list(self) -> AsyncIterator[str]:
@@ -78,13 +78,13 @@ class ItemPathStore(Store):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys that begin with `prefix`."""
+        """Yield the keys with this prefix."""
         for key in await asyncio.to_thread(self.item.find):
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the names one level below `prefix`."""
+        """Yield the names directly below `prefix`."""
         listing = await asyncio.to_thread(self.item.store.list, self.item.at(prefix.strip("/")))
         for name in (*listing.files, *listing.dirs):
             yield name
@@ -103,7 +103,7 @@ def _bounds(part: ByteRequest | None) -> tuple[int | None, int | None]:
 
 
 class ForeignStoredArray(StoredArray):
-    """A stored array whose chunks zarr decodes."""
+    """A stored array whose chunks the zarr library decodes."""
 
     __slots__ = ("_document",)
     _document: str

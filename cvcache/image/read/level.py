@@ -1,4 +1,4 @@
-"""One level of a stored image as an array: lazy, or all of it."""
+"""One level of a stored image as a `StoredArray`, and as a lazy dask array."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from cvcache.image.read.describe import StoredLevel
 
 MAX_TASKS = 1_000_000
-"""A lazy array of more chunks than this has several of them in one task."""
+"""A lazy array with more chunks than this reads several in one task."""
 
 MAX_CACHED_GRAPHS = 128
 _graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
-"""Name, chunks, store and memory tier -> the graph made for them, and what keeps these ids theirs."""
+"""Name, chunks, store and memory tier -> graph, and the array, which keeps the two ids in the key valid."""
 
 
 def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:
-    """Return one level of the image at `item`, or a part of it, and the image's metadata.
+    """Return one level of the image `item`, or a part of it, and the image's metadata.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -
     level : int
         0 is the image itself; -1 the coarsest.
     *parts : slices, str or None
-        Each takes its part of what those before it left.
+        Applied one after the other.
 
     Raises
     ------
@@ -50,14 +50,14 @@ def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -
 
     Notes
     -----
-    No store call where the metadata is recorded; else those of `cvcache.image.read.describe.read_image_metadata`.
+    No store call if the metadata is recorded; else those of `read_image_metadata`.
     """
     meta, levels = image_metadata(item)
     return level_array(item, meta, levels, level, *parts), meta
 
 
 def image_metadata(item: ItemPath) -> tuple[Mapping[str, Any], Sequence[StoredLevel]]:
-    """Return the metadata of the image at `item`, and its levels where that takes a look; see `open_level`."""
+    """Return the metadata of the image `item` as recorded, or read it and the levels too; see `open_level`."""
     return (item.meta, ()) if item.meta.get("stored") else read_image_metadata(item)
 
 
@@ -69,10 +69,10 @@ def level_array(
     *parts: Sequence[Any] | str | None,
     fresh: bool = False,
 ) -> StoredArray:
-    """Return one level of an image, or a part of it, from what `image_metadata` gave; no other store call than for a name.
+    """Return one level of an image, or a part, given the result of `image_metadata`; store calls only for its name.
 
-    With ``fresh=True`` its name is new in each call where no commit vouches for the bytes, so that nobody who keeps
-    blocks by their names takes what lay there before for what lies there now; and there is no store call.
+    With ``fresh=True`` the name of an array without a commit is new in each call, so that a cache of blocks by name
+    cannot return outdated pixels; there is no store call then.
     """
     import numpy as np
 
@@ -98,7 +98,7 @@ def level_array(
 
 
 def _version(item: ItemPath, levels: Sequence[StoredLevel], *, fresh: bool) -> str:
-    """Return what tells one content of a place from another where no commit does; in a bucket nothing but chance."""
+    """Return a token for the current content of an item without a commit; in a bucket a random one."""
     if item.pin:
         return ""
     if fresh or (item.remote and item.store.scheme != "zip"):
@@ -108,7 +108,7 @@ def _version(item: ItemPath, levels: Sequence[StoredLevel], *, fresh: bool) -> s
 
 
 def window_geometry(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
-    """Return shape, axes, scale, translation and unit of what a window shows of a level; whether somebody said them."""
+    """Return shape, axes, scale, translation and unit of a window of a level, and if they are known (``placed``)."""
     visible = [i for i, part in enumerate(window) if isinstance(part, slice)]
     stored_axes = [i for i in range(len(window)) if i not in meta["added"]]
     scales, translations = meta["scales"][level], meta["translations"][level]
@@ -132,23 +132,23 @@ def window_geometry(meta: Mapping[str, Any], level: int, window: Window) -> dict
 
 
 def image_geometry(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what level 0 of an image shows, from its recorded metadata."""
+    """Return the `window_geometry` of all of level 0, from recorded metadata."""
     return window_geometry(meta, 0, full_window(meta["shapes"][0], meta["added"]))
 
 
 def as_dask_array(
     stored: StoredArray, source_chunks: Sequence[Sequence[Sequence[int]]] | None = None, added: Sequence[int] = ()
 ) -> da.Array:
-    """Return a stored array as a dask array, in the chunks it was written with where they are known.
+    """Return a stored array as a dask array, in the chunks that were written if they are known.
 
-    Where those begin and end at borders of stored objects each is one task, which reads no more than a slice
-    of it asks for. Else each stored object is a task, so that none is read twice.
+    If their borders are borders of stored objects, each chunk is one task, which reads only what a slice of it needs.
+    Else each stored object is a task, so that none is read twice, and the array is rechunked.
 
     Parameters
     ----------
     stored : StoredArray
     source_chunks : list, optional
-        dask's chunks of the whole level, as `cvcache.image.read.describe.pack_chunks` gives them.
+        dask's chunks of the whole level, as `pack_chunks` returns them.
     added : sequence of int
         The stored axes that `source_chunks` does not have.
     """
@@ -173,7 +173,7 @@ def as_dask_array(
 
 
 def _graph(stored: StoredArray, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-    """Do what ``dask.array.from_array`` does for such an array, which spends most of its time on finding that out."""
+    """Return the dask array of a stored array, as ``dask.array.from_array`` does, but much faster."""
     import numpy as np
     from dask.array.core import Array
 
@@ -201,7 +201,7 @@ def _layers(stored: StoredArray, name: str, chunks: tuple[tuple[int, ...], ...])
 
 
 def _is_aligned(axis: Sequence[int], object_extent: int) -> bool:
-    """Whether all borders between chunks along an axis are borders of stored objects too."""
+    """Whether all borders between chunks along an axis are borders of stored objects."""
     return all(border % object_extent == 0 for border in itertools.accumulate(axis[:-1]))
 
 
@@ -211,7 +211,7 @@ def _split_extent(extent: int, object_extent: int) -> tuple[int, ...]:
 
 
 def _regular_chunks(shape: Sequence[int], object_extents: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the chunks, with neighbours put together until they are few enough for a graph."""
+    """Return regular chunks of whole objects, few enough for a graph."""
     extents = list(object_extents)
     while math.prod(counts := grid_shape(shape, extents)) > MAX_TASKS:
         extents[counts.index(max(counts))] *= 2
@@ -219,7 +219,7 @@ def _regular_chunks(shape: Sequence[int], object_extents: Sequence[int]) -> list
 
 
 def _visible_chunks(axis: Sequence[int], part: slice) -> tuple[int, ...]:
-    """Return how many pixels of each chunk along one axis lie in the window."""
+    """Return the number of pixels of each chunk along one axis that are in the window."""
     if (part.start, part.stop, part.step) == (0, sum(axis), 1):
         return tuple(axis)
     ends = list(itertools.accumulate(axis))

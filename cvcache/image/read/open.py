@@ -22,37 +22,37 @@ def open_image(
     Parameters
     ----------
     url : str, os.PathLike or UPath
-        Of the image, by whomever it was written. ``?slices=[0, :100, ..., ::2]`` at its end takes a part of it, as a
-        script does that is developed on a crop.
+        Of the image, of any program. ``?slices=[0, :100, ..., ::2]`` at its end selects a part, for example to develop
+        a script on a crop.
     level : int
         0 is the image itself; -1 the coarsest.
     slices : sequence of int, slice and Ellipsis, or str, optional
-        A part of what the URL leads to; steps are positive.
+        A part of the image at the URL; steps are positive.
     **storage_options
-        For fsspec: ``anon=True``, ``endpoint_url=...``. Never kept.
+        For fsspec: ``anon=True``, ``endpoint_url=...``. Never stored.
 
     Returns
     -------
     dask.array.Array
-        In the image's own chunks. An image written from it takes over its axes, scale, translation and unit, moved by
-        the slices.
+        In the image's own chunks. An image written from it inherits axes, scale, translation and unit, the translation
+        moved by the slices.
 
     Raises
     ------
     FileNotFoundError
-        There is nothing at the URL.
+        Nothing exists at the URL.
     ItemDamaged
-        There is no image, or one whose metadata is not to be trusted. When computed: a chunk cannot be decoded, or of
-        an image that cvcache wrote, one is missing.
+        There is no image, or its metadata is not valid. When computed: a chunk cannot be decoded, or is missing in an
+        image that cvcache wrote.
     UsageError
         There is no such level, or the slices do not fit it.
 
     Notes
     -----
-    One GET for OME-Zarr 0.5 that repeats the metadata of its arrays, as cvcache's does; else one more for each
-    level. Then one GET per chunk. In a key the array stands for what its level holds then, by size and etag, or time,
-    of each chunk (one LIST); the URL stands for the metadata alone (one HEAD), which an edit of pixels in place leaves
-    as it is. No storage option is in either.
+    One GET for OME-Zarr 0.5 with consolidated metadata, as cvcache writes it; else one more for each level. Then one
+    GET per chunk. In a key the array stands for the current chunks of its level, by their size and etag, or time (one
+    LIST); a URL in a key stands for the metadata only (one HEAD), which does not change if pixels are edited in
+    place. Neither contains storage options.
     """
     stored, meta = open_location(parse_image_url(url, storage_options), level, slices)
     source_chunks = meta.get("source_chunks") if level % meta["levels"] == 0 else None

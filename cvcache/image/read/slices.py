@@ -1,4 +1,4 @@
-"""Which part of an image is asked for: ``[0, :100, ..., ::2]`` as text, in a URL, or as Python values."""
+"""Slices of an image: ``[0, :100, ..., ::2]`` as text, in a URL, or as Python values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cvcache.errors import UsageError
 from cvcache.store import parse_url
 
 Slices = tuple[int | slice | EllipsisType, ...]
-"""What `parse_slices` returns: one entry per axis, with at most one ``...`` for the axes left out."""
+"""What `parse_slices` returns: one entry per axis, with at most one ``...`` for all other axes."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _QUERY_PARAMETER = re.compile(r"[?&]slices=([^&]*)")
@@ -26,13 +26,13 @@ def parse_slices(slices: object) -> Slices:
     Parameters
     ----------
     slices : str, int, slice, Ellipsis, or a tuple or list of the last three
-        As text: what numpy takes between brackets, with or without them; spaces are ignored. An int
-        counts from the end where it is negative, and so do the bounds of a slice.
+        As text: an index as in numpy, with or without brackets; spaces are ignored. A negative int or
+        bound counts from the end.
 
     Raises
     ------
     UsageError
-        Names the part that is no int, slice or ``...``, or has a step that is not positive.
+        A part is no int, slice or ``...``, or its step is not positive.
 
     Notes
     -----
@@ -62,19 +62,19 @@ def _format_part(part: int | slice | EllipsisType) -> str:
 
 
 def split_slices(url: str) -> tuple[str, Slices | None]:
-    """Return `url` without its ``slices=`` parameter, and what that says; None where there is none.
+    """Return `url` without its ``slices=`` parameter, and the parsed slices; None if it has none.
 
     Parameters
     ----------
     url : str
         As in ``s3://bucket/x.ome.zarr?slices=[0,:100]``, with or without percent-encoding. Other
-        parameters stay. In a local path only ``?slices=`` begins a parameter, which is the rest of
-        it; any other ``?`` is a part of the name.
+        parameters stay. In a local path the parameter is all after ``?slices=``; any other ``?`` is
+        part of the name.
 
     Raises
     ------
     UsageError
-        The parameter is there twice, or is no slices.
+        The parameter occurs twice, or its value is not valid.
     """
     if parse_url(url).scheme == "file":
         path, separator, text = url.partition("?slices=")
@@ -91,25 +91,25 @@ def split_slices(url: str) -> tuple[str, Slices | None]:
 
 
 def resolve_slices(slices: Slices, shape: Sequence[int]) -> tuple[int | slice, ...]:
-    """Return what `slices` select of an array, axis by axis.
+    """Return the selection of `slices` in an array of this shape, per axis.
 
     Parameters
     ----------
     slices : tuple of int, slice or Ellipsis
-        As `parse_slices` returns them. Axes they do not name are taken whole.
+        As `parse_slices` returns them. All other axes are selected whole.
     shape : sequence of int
         Extent of each axis, in pixels.
 
     Returns
     -------
     tuple of int or slice
-        One per axis: the plane, counted from 0, of an axis that is gone, or a slice whose start, stop
-        and positive step are ints in the axis. Equal selections of several pixels have equal slices.
+        One per axis: an index counted from 0, for a dropped axis, or a slice with start, stop and
+        positive step inside the axis. Equal selections of several pixels have equal slices.
 
     Raises
     ------
     UsageError
-        There are more parts than axes, or an int lies outside its axis; a slice is clipped, as numpy does.
+        There are more parts than axes, or an int is out of range; a slice is clipped, as in numpy.
     """
     named = sum(part is not Ellipsis for part in slices)
     if named > len(shape):
@@ -137,7 +137,7 @@ def _resolve_part(part: int | slice | EllipsisType, axis: int, shape: Sequence[i
 
 
 def _split_parts(text: str) -> list[str]:
-    """Return the parts between the commas of `text`, without the brackets around them."""
+    """Return the parts of `text` between commas, without the brackets."""
     body = text.strip()
     if body.startswith("[") != body.endswith("]") or not body:
         msg = f"slices {_shortened(text)} are " + ("cut off: a bracket is missing" if body else "empty")
@@ -158,7 +158,7 @@ def _parse_part(part: str, text: str) -> int | slice | EllipsisType:
 
 
 def _check_part(part: object, slices: object) -> int | slice | EllipsisType:
-    """Return a Python value as a part made of plain ints."""
+    """Return a Python value as an int, or a slice of ints."""
     if part is Ellipsis:
         return Ellipsis
     if isinstance(part, slice):

@@ -1,4 +1,9 @@
-"""A stored array as numpy and dask slice it: only the chunks that a slice touches are read."""
+"""An array in a store that numpy and dask can slice; a slice reads only the chunks it needs.
+
+Why not ``zarr.Array``: a chunk is read through `ItemPath`, which checks the pin; a missing or corrupt chunk of a
+committed image raises `ItemDamaged` instead of being filled; and of a shard only the needed byte ranges are read. The
+name of the array is part of keys; it depends on the ``repr`` of `ArraySpec`.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +27,15 @@ if TYPE_CHECKING:
     from cvcache.image.arrays import ArraySpec
 
 Window = tuple[int | slice, ...]
-"""One per stored axis: the plane of an axis that is gone, or a slice with start, stop and a positive step."""
+"""One per stored axis: the index of a dropped axis, or a slice with start, stop and a positive step."""
 MAX_CACHED_INDEXES = 1024
 METADATA_NAMES = ("zarr.json", ".zattrs", ".zarray", "")
-"""What of an image is written last, whatever its format; the zip itself."""
+"""Objects of an image that are written last, in any format; the empty name is the zip itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request: all chunks it brings, and the bytes it asks for (all where `byte_range` is None)."""
+    """One request for an object: the chunks to decode from it, and the byte range (None for the whole object)."""
 
     object_index: tuple[int, ...]
     chunks: tuple[tuple[int, ...], ...]
@@ -44,18 +49,18 @@ class StoredArray:
     Parameters
     ----------
     item : ItemPath
-        Of the item.
+        Of the image.
     spec : ArraySpec
     window : tuple
-        What of the stored array is to be seen.
+        The visible part of the stored array.
     dtype : numpy.dtype
         Of what a slice returns.
     complete : bool
-        Every chunk was written: a missing one is damage, not emptiness.
+        Whether every chunk was written: then a missing one is damage, not fill values.
     version : str
-        Changes when the stored bytes may have; empty where nobody can tell.
+        Token that changes if the stored bytes may have changed; empty if the item is pinned.
     meta : mapping
-        Axes, scale, translation and unit of what is seen, for whoever writes an image made of it.
+        Axes, scale, translation and unit of the window, inherited by images written from it.
     """
 
     item: ItemPath
@@ -78,46 +83,46 @@ class StoredArray:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Extent, in pixels, of what is best read at once: a chunk, or in shards a shard."""
+        """Extent, in pixels, of one stored object: a chunk, or a shard."""
         pairs = zip(self.window, self.spec.object_shape, strict=True)
         return tuple(max(1, extent // part.step) for part, extent in pairs if isinstance(part, slice))
 
     @property
     def name(self) -> str:
-        """Name of the dask array made of it: the same for the same bytes, and for no others."""
+        """Name of its dask array: equal for equal bytes only."""
         identity = repr(
             (self.item.url, self.item.pin, self.version, self.spec, self._window_as_json(), str(self.dtype))
         )
         return f"cvcache-image-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
     def __cvcache_key__(self) -> Canonical:
-        """Stand for the bytes in a key: of a version of an item, or of what lies there now (one LIST of the level)."""
+        """Return its canonical form in a key: the version of an item, or a digest of the current chunks (one LIST)."""
         origin = self.item.origin
         if origin:
             window = hashlib.sha256(
                 repr((self.spec.path, self._window_as_json(), str(self.dtype))).encode()
             ).hexdigest()[:32]
             return Canonical({"$item": origin["item"], "version": origin["version"], "seen": window})
-        # scale and unit are taken over by what is written from it
+        # scale and unit are inherited by images written from it
         metadata = hashlib.sha256(repr(sorted(self.meta.items())).encode()).hexdigest()[:32]
         return Canonical(
             {"$image": replace(self, version="").name, "chunks": self._chunk_digest(), "metadata": metadata}
         )
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]] | None:
-        """Say of which node, item and version it is; None where no commit vouches for it."""
+        """Return node, item and version it is read from; None without a commit."""
         origin = self.item.origin
         return (origin["node"], {"item": origin["item"], "version": origin["version"]}) if origin else None
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        """Give what is recorded of the image it is a part of."""
+        """Return the recorded metadata of its image."""
         return [self.item.meta] if self.item.origin else []
 
     def _window_as_json(self) -> list[int | list[int]]:
         return [part if isinstance(part, int) else [part.start, part.stop, part.step] for part in self.window]
 
     def _chunk_digest(self) -> str:
-        """Return what differs once a chunk was written anew."""
+        """Return a digest that changes if a chunk is rewritten."""
         parts = self.item.store.find(self.item.at(self.spec.path))
         rows = [
             (key, info.size, info.etag) for key, info in sorted(parts.items()) if not key.endswith(METADATA_NAMES[:3])
@@ -141,7 +146,7 @@ class StoredArray:
         return pixels if dtype is None else pixels.astype(dtype, copy=bool(copy))
 
     def _fill(self, out: np.ndarray, window: Sequence[slice]) -> None:
-        """Read each chunk that the window touches, once, and put its part where it belongs."""
+        """Fill `out` with the pixels of `window`; each chunk is read once."""
         axes = [_chunk_parts(part, extent) for part, extent in zip(window, self.spec.chunks, strict=True)]
         by_index = [{part.chunk: part for part in axis} for axis in axes]
 
@@ -171,7 +176,7 @@ class StoredArray:
         return [*whole_shards, *itertools.chain.from_iterable(parts)]
 
     def _covers_most(self, shard: tuple[int, ...], needed: list[tuple[int, ...]]) -> bool:
-        """Whether to fetch a whole shard at once: most of what it holds is asked for."""
+        """Whether most chunks of a shard are needed, so that it is read whole."""
         extents = zip(shard, self.spec.object_shape, self.spec.shape, self.spec.chunks, strict=True)
         chunk_count = math.prod(-(-(min((i + 1) * u, n) - i * u) // c) for i, u, n, c in extents)
         return 2 * len(needed) > chunk_count
@@ -194,7 +199,7 @@ class StoredArray:
         return position
 
     def _read_request(self, request: _Request) -> Iterator[tuple[tuple[int, ...], np.ndarray | None]]:
-        """Yield each chunk of a request with its pixels, or None where there are none."""
+        """Yield each chunk of a request with its pixels, or None if it is not stored."""
         key = self.spec.key(request.object_index)
         data = (
             None
@@ -220,7 +225,7 @@ class StoredArray:
 
 @contextlib.contextmanager
 def _naming_chunk(item: ItemPath, key: str) -> Iterator[None]:
-    """Say which chunk it is whose bytes are refused."""
+    """Turn a `ValueError` of a decoder into `ItemDamaged` with the key of the chunk."""
     try:
         yield
     except ValueError as error:
@@ -228,7 +233,7 @@ def _naming_chunk(item: ItemPath, key: str) -> Iterator[None]:
 
 
 def missing_chunk_error(item: ItemPath, key: str) -> ItemDamaged:
-    """Return the error for a chunk that is not there although it was written."""
+    """Return the error for a missing chunk of a complete image."""
     return _damage_error(item, f"its chunk {key} is missing")
 
 
@@ -261,7 +266,7 @@ def _cached_index(index_key: _IndexKey) -> list[tuple[int, int] | None] | None:
 
 @dataclass(frozen=True, slots=True)
 class _IndexKey:
-    """Which shard's table is meant; equal for the same shard of the same commit."""
+    """Cache key of the index of a shard: equal for the same shard of the same commit."""
 
     url: str
     shard: tuple[int, ...]
@@ -272,7 +277,7 @@ class _IndexKey:
 
 @dataclass(frozen=True, slots=True)
 class _ChunkPart:
-    """What one chunk contributes along one axis: `source` in the chunk goes to `target` in the result."""
+    """Part of one chunk along one axis: `source` in the chunk is copied to `target` in the result."""
 
     chunk: int
     source: slice
@@ -280,7 +285,7 @@ class _ChunkPart:
 
 
 def _chunk_parts(part: slice, extent: int) -> list[_ChunkPart]:
-    """Return the pieces of the chunks of `extent` pixels that the slice `part` needs."""
+    """Return the parts of chunks of `extent` pixels that the slice `part` needs."""
     parts, done, total = [], 0, slice_length(part)
     while done < total:
         first = part.start + done * part.step
@@ -293,17 +298,17 @@ def _chunk_parts(part: slice, extent: int) -> list[_ChunkPart]:
 
 
 def slice_length(part: slice) -> int:
-    """Return how many pixels a slice with start, stop and step has."""
+    """Return the number of pixels in a slice with start, stop and step."""
     return len(range(part.start, part.stop, part.step))
 
 
 def full_window(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
-    """Return the window of everything but the axes that only the storage has."""
+    """Return the window of the whole array, without the axes that were added for storage."""
     return tuple(0 if i in added else slice(0, n, 1) for i, n in enumerate(shape))
 
 
 def index_window(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
-    """Return the window that `index` leaves of `window`, and what numpy has to do afterwards (fancy or backward)."""
+    """Return the window of `index` in `window`, and the index to apply in numpy afterwards (fancy or backward)."""
     indices = list(index) if isinstance(index, tuple) else [index]
     axes = [i for i, part in enumerate(window) if isinstance(part, slice)]
     if any(part is Ellipsis for part in indices):

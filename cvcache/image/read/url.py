@@ -1,4 +1,4 @@
-"""From a URL or path, with slices or without, to the store that keeps an image or file."""
+"""Parses the URL or path of an image or file, with or without slices."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cvcache.image.read.slices import Slices, format_slices, split_slices
 from cvcache.store import Store, open_store, parse_url, url_and_options
 
 ZIP_SUFFIX = ".zarr.zip"
-"""How the name of a file ends that is an image."""
+"""Suffix of files that are images."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Location(NamedTuple):
-    """What a URL leads to: `path` in `store`, the URL that is kept (with its slices), and the slices."""
+    """Location of an image or file: `path` in `store`, the normalized URL (with its slices), and the slices."""
 
     store: Store
     path: str
@@ -26,7 +26,7 @@ class Location(NamedTuple):
 
 
 def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Location:
-    """Return what `url` leads to, in the one spelling that is kept; no store call.
+    """Return the location of `url`, with the URL normalized; no store call.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Lo
     Raises
     ------
     InvalidName
-        It holds a secret, or is spelled in a way no store keeps.
+        It holds a secret, or is not valid in any store.
     """
     text, url_options = url_and_options(url)
     base, slices = split_slices(text)

@@ -1,4 +1,4 @@
-"""Whether every chunk of a written image is there and can be decoded."""
+"""Verifies that every chunk of a written image exists and can be decoded."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from cvcache.image.arrays import ArraySpec
 
 CONCURRENCY = 64
-"""Objects that are in memory together."""
+"""Number of objects in memory at once."""
 
 
 def damaged_chunks(item: ItemPath) -> Iterator[tuple[str, str]]:
-    """Yield the key of each object that is missing or corrupt, and what is wrong with it.
+    """Yield the key of each missing or corrupt object, and what is wrong with it.
 
     Notes
     -----
-    One LIST of the image, and one GET per object. A chunk of OME-Zarr 0.5 has a checksum; one of 0.4 counts as
-    damaged only where it cannot be decoded.
+    One LIST of the image, and one GET per object. A chunk of OME-Zarr 0.5 has a checksum; one of 0.4 is
+    reported only if it cannot be decoded.
     """
     if item.meta.get("complete") is False:
         return
@@ -54,7 +54,7 @@ def _damaged_objects(item: ItemPath, spec: ArraySpec, present: set[str]) -> Iter
 
 
 def _object_problem(item: ItemPath, spec: ArraySpec, key: str) -> str:
-    """Return what is wrong with one object; empty for nothing."""
+    """Return what is wrong with one object; empty if nothing is."""
     try:
         data = item.get(key)
         if spec.shards is None:

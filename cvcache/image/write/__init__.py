@@ -1,4 +1,4 @@
-"""Images that are made: all levels in one pass."""
+"""Writing of images: all levels in one pass."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Shrink an array by whole factors. The mean of a mask is what half of a cell or more is."""
+"""Downsampling by integer factors. The mean of bools is True if at least half of a cell is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTEGER_METHODS = ("mode",)
 
 
 def downsample(block: np.ndarray, factors: Sequence[int], method: str) -> np.ndarray:
-    """Return `block` shrunk by `factors` with the method of that name, see `METHODS`; its dtype is kept."""
+    """Return `block` downsampled by `factors` with one of `METHODS`; its dtype is kept."""
     if max(factors, default=1) == 1:
         return block.copy()
     return {"mean": downsample_mean, "mode": downsample_mode, "nearest": downsample_nearest}.get(
@@ -29,7 +29,7 @@ def downsample(block: np.ndarray, factors: Sequence[int], method: str) -> np.nda
 
 
 def downsample_nearest(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Return the first pixel of each cell of `factors` pixels: right for labels, whose mean means nothing."""
+    """Return the first pixel of each cell of `factors` pixels; valid for labels too."""
     pixels: np.ndarray = block[tuple(slice(None, None, factor) for factor in factors)]
     return pixels.copy()
 
@@ -40,7 +40,7 @@ def downsample_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     Parameters
     ----------
     block : numpy.ndarray
-        Of a number or bool dtype. An axis that `factors` does not divide is continued by its last pixel.
+        Of a number or bool dtype. An axis that `factors` does not divide is padded with its last pixel.
     factors : sequence of int
         One per axis.
 
@@ -48,7 +48,7 @@ def downsample_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     -------
     numpy.ndarray
         Of the same dtype. Integers are rounded to the nearest, halves up, without overflow; a bool is
-        what half of its cell or more is.
+        True if at least half of its cell is.
     """
     import numpy as np
 
@@ -65,9 +65,9 @@ def downsample_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def downsample_mode(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Return the commonest pixel of each cell: a label is never invented.
+    """Return the most frequent pixel of each cell, so that no new label appears.
 
-    Of two that are equally common the greater one counts, so that a thin object outlives the background.
+    Of two that are equally frequent the greater one is taken, so that a thin object is kept.
     """
     import numpy as np
 
@@ -92,7 +92,7 @@ def _downsample_by(method: str) -> Callable[[np.ndarray, Sequence[int]], np.ndar
 
         cells = _cell_pixels(block, factors)
         if method == "median":
-            # of an even number of pixels the upper middle one: a value that is there
+            # the upper middle one of an even number of pixels: an existing value
             median: np.ndarray = np.partition(np.stack(cells), len(cells) // 2, axis=0)[len(cells) // 2]
             return median
         extreme: np.ndarray = functools.reduce(np.maximum if method == "max" else np.minimum, cells)
@@ -102,7 +102,7 @@ def _downsample_by(method: str) -> Callable[[np.ndarray, Sequence[int]], np.ndar
 
 
 def _cell_pixels(block: np.ndarray, factors: Sequence[int]) -> list[np.ndarray]:
-    """Return, for each place in a cell, the pixels at that place of all cells; a cut cell repeats its last pixel."""
+    """Return, for each position in a cell, the pixels at that position in all cells; the array is padded first."""
     block = _pad(block, factors)
     return [
         block[tuple(slice(start, None, factor) for start, factor in zip(corner, factors, strict=True))]
@@ -118,7 +118,7 @@ def _pad(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def _slabs(block: np.ndarray, factors: Sequence[int]) -> Iterator[tuple[Region, Region]]:
-    """Yield parts of a block that a processor's cache holds, and where their means go."""
+    """Yield regions of a block that fit into the cache of the processor, and those of their means."""
     axis = next((i for i, n in enumerate(block.shape) if n > 1), 0)
     factor, extent = factors[axis], block.shape[axis]
     count = max(1, SLAB_BYTES * extent // max(1, block.nbytes) // factor)
@@ -129,14 +129,14 @@ def _slabs(block: np.ndarray, factors: Sequence[int]) -> Iterator[tuple[Region, 
 
 
 def _sum_dtypes(block: np.ndarray, factors: Sequence[int]) -> list[np.dtype]:
-    """Return, per axis, the narrowest type for the sum along it and those before; the last one half a cell more."""
+    """Return, per axis, the narrowest dtype for the sum along it and the previous ones, with room for rounding."""
     import numpy as np
 
     if block.dtype.kind not in "biu":
         return [np.result_type(block.dtype, np.float64)] * len(factors)
     low, high = (0, 1) if block.dtype.kind == "b" else (np.iinfo(block.dtype).min, np.iinfo(block.dtype).max)
     if block.dtype == np.uint16 and block.size:
-        # what a camera gives seldom fills 16 bits, and half the memory is twice as fast
+        # images of cameras seldom use all 16 bits, and half the memory is twice as fast
         high = int(block.max())
     names = ("uint16", "uint32", "uint64") if block.dtype.kind in "bu" else ("int16", "int32", "int64")
     count, dtypes = 1, []
@@ -149,7 +149,7 @@ def _sum_dtypes(block: np.ndarray, factors: Sequence[int]) -> list[np.dtype]:
 
 
 def _sum_cells(slab: np.ndarray, factors: Sequence[int], dtypes: Sequence[np.dtype]) -> np.ndarray:
-    """Return the sum of each cell: axis by axis, the rows in memory last, since they are the slowest to pick from."""
+    """Return the sum of each cell, axis by axis; the contiguous axis is last because strided access is slow."""
     import numpy as np
 
     total = slab
@@ -163,7 +163,7 @@ def _sum_cells(slab: np.ndarray, factors: Sequence[int], dtypes: Sequence[np.dty
 
 
 def _divide(total: np.ndarray, count: int) -> np.ndarray:
-    """Return sums of integers as means, halves up."""
+    """Return sums of integers divided by `count`, rounded, halves up."""
     total += total.dtype.type(count // 2)
     if count & (count - 1):
         total //= total.dtype.type(count)

@@ -1,4 +1,4 @@
-"""Histograms that merge exactly, whatever the order: bins are 2**k wide and begin at multiples of it."""
+"""Histograms that merge exactly and in any order: bins are 2**k wide and begin at multiples of that."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_BINS = 1024
-"""How many bins a histogram has at most; two more where its ends lie badly."""
+"""Maximal number of bins of a histogram; two more if its ends are not aligned."""
 MAX_RECORDED_BINS = 64
-"""How many the record of an image keeps."""
+"""Maximal number of bins in the record of an image."""
 MIN_EXPONENT, MAX_EXPONENT = -1074, 1023  # exponents a float64 has
 MAX_ABS_VALUE = 2.0**1000
-"""What is greater counts as this."""
+"""Greater values are counted as this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many pixels lie in each bin: bin i holds values from (first + i) * 2**exponent on."""
+    """Number of pixels in each bin; bin i begins at (first + i) * 2**exponent."""
 
     exponent: int
     first: int
@@ -28,7 +28,7 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        """How many pixels were counted."""
+        """Number of pixels counted."""
         return sum(self.counts)
 
     def __add__(self, other: Histogram) -> Histogram:
@@ -46,7 +46,7 @@ class Histogram:
         return Histogram(exponent, first, tuple(counts))
 
     def coarser(self, exponent: int) -> Histogram:
-        """Return the same with bins 2**exponent wide, which must not be narrower."""
+        """Return the histogram with bins 2**exponent wide, which must not be narrower."""
         if exponent == self.exponent:
             return self
         shift = exponent - self.exponent
@@ -57,7 +57,7 @@ class Histogram:
         return Histogram(exponent, first, tuple(counts))
 
     def summary(self) -> dict[str, object]:
-        """Return it as plain JSON with few bins: ``start``, ``width`` and ``counts``."""
+        """Return the record of the histogram, with few bins: ``start``, ``width`` and ``counts``."""
         coarse = self
         while len(coarse.counts) > MAX_RECORDED_BINS:
             coarse = coarse.coarser(coarse.exponent + 1)
@@ -65,7 +65,7 @@ class Histogram:
         return {"start": coarse.first * width, "width": width, "counts": list(coarse.counts)}
 
     def percentile(self, percent: float) -> float:
-        """Return the value below which `percent` % of the pixels lie, to within one bin."""
+        """Return the value that `percent` % of the pixels are below, to within one bin."""
         target, cumulated = self.total * percent / 100, 0
         width = math.ldexp(1.0, self.exponent)
         for i, count in enumerate(self.counts):
@@ -76,7 +76,7 @@ class Histogram:
 
 
 def compute_histogram(pixels: np.ndarray) -> Histogram | None:
-    """Return the histogram of real pixels that are finite; None where there are none.
+    """Return the histogram of the finite real pixels; None if there are none.
 
     The bins are the narrowest that fit: integers of up to 1,024 different values are counted one by one.
     """
@@ -96,12 +96,12 @@ def compute_histogram(pixels: np.ndarray) -> Histogram | None:
 
 
 def _exponent(low: float, high: float, *, is_integer: bool) -> int:
-    """Return the least exponent with which ``low`` to ``high`` take no more than BINS + 1 bins."""
+    """Return the least exponent with which ``low`` to ``high`` need at most MAX_BINS + 1 bins."""
     if is_integer:
         return max(0, (int(high) - int(low)).bit_length() - (MAX_BINS.bit_length() - 1))
     span = high - low if math.isfinite(high - low) else max(abs(low), abs(high))
     if span == 0:
-        # one value: a bin as narrow as tells it from its neighbours
+        # a single value: one narrow bin
         return max(MIN_EXPONENT, math.frexp(low)[1] - MAX_BINS.bit_length()) if low else 0
     largest = max(abs(low), abs(high))
     return min(

@@ -1,4 +1,4 @@
-"""What may be written as an image, as an array, and what is known of it already."""
+"""Inputs of a write: conversion to a numpy or dask array, and the geometry inherited from other images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger("cvcache")
 
 INHERITED_FIELDS = ("scale", "translation", "unit")
 DIMENSION_AXES = {"time": "t", "channel": "c", "channels": "c"}
-"""Names of xarray's dimensions that mean an axis of ours."""
+"""Name of a dimension in xarray -> axis."""
 UNNAMED_DIMENSION = re.compile(r"dim_\d+")
 GRID_TOLERANCE = 1e-3
-"""How far, of one pixel, a coordinate may lie beside an even grid."""
+"""Tolerance, in pixels, for coordinates on an even grid."""
 
 
 def as_array(obj: object) -> tuple[object, dict[str, Any]]:
-    """Return `obj` as a numpy or dask array, and what it says of its axes, scale and unit.
+    """Return `obj` as a numpy or dask array, and its own axes, scale and unit if it has them.
 
-    zarr arrays become dask arrays, one task a chunk or shard. Of what has ``dims``, ``coords`` and ``data``
-    (xarray) the dims are the axes, and even coordinates the scale. Anything else is returned as it is.
+    A zarr array becomes a dask array, one task a chunk or shard. An object with ``dims``, ``coords`` and ``data``
+    (xarray) has its dims as axes, and the step of its coordinates as scale. Any other object is returned unchanged.
     """
     if type_name(obj).startswith("zarr.") and hasattr(obj, "shape") and hasattr(obj, "chunks"):
         import dask.array as da
@@ -74,9 +74,9 @@ def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
 
 
 def lineage_digest(array: object) -> str | None:
-    """Return what is the same for the same source in every run; None where nobody can tell.
+    """Return a digest of the graph and its sources that is equal in every run; None if there is none.
 
-    Files that tasks are given by name count with size and time: one that was mended is another source.
+    Files that tasks get by name are included with size and time, so a changed file is another source.
     """
     if not is_dask_array(array):
         return None
@@ -90,15 +90,15 @@ def lineage_digest(array: object) -> str | None:
 
 
 def inherited_geometry(item: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
-    """Return axes, scale, translation, unit and channels of the input that `array` overlays; nothing without one.
+    """Return axes, scale, translation, unit and channels inherited from an input of the same shape; empty without one.
 
-    That is an image of the same shape among those the array was read from, or, where nobody can tell what it was
-    read from, those in the node's key; of an input of more axes, time and channels may be gone. Where several fit and
-    do not agree, none counts. What was flipped, rolled or transposed to the same shape is taken to overlay, too.
+    Candidates are the images that the array was read from, or, if these are not known, those in the node's key; time
+    and channels of an input may have been dropped. If several candidates match and differ, none is used. An array that
+    was flipped, rolled or transposed to the same shape inherits too.
     """
     sources = _source_geometries(array)
     key_geometries = [image_geometry(meta) if "scales" in meta else meta for meta in item.inputs if "scale" in meta]
-    # a plain array, such as one with the pieces of an image, has no place of its own
+    # a plain array, such as one with the tiles of an image, has no geometry
     candidates = [source for source in sources if source["placed"]] or key_geometries
     matches = _matching_geometries(candidates, array, axes) or _matching_geometries(sources, array, axes)
     geometries = {repr([match[name] for name in ("axes", *INHERITED_FIELDS)]) for match in matches}
@@ -114,7 +114,7 @@ def inherited_geometry(item: ItemPath, array: Any, axes: Sequence[str] | None) -
 def _matching_geometries(
     candidates: Iterable[Mapping[str, Any]], array: Any, axes: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """Return what `array` takes over from each candidate that it overlays, without repetition."""
+    """Return the geometry that `array` inherits from each matching candidate, without duplicates."""
     matches: list[dict[str, Any]] = []
     for candidate in candidates:
         match = _match_geometry(candidate, tuple(array.shape), axes)
@@ -124,7 +124,7 @@ def _matching_geometries(
 
 
 def _source_geometries(array: Any) -> list[Mapping[str, Any]]:
-    """Return what is known of each image, level or part of one that a dask array is read from."""
+    """Return the geometry of each image, level or part of one that a dask array is read from."""
     if not is_dask_array(array):
         return []
     from cvcache.keys import lineage_sources
@@ -135,7 +135,7 @@ def _source_geometries(array: Any) -> list[Mapping[str, Any]]:
 def _match_geometry(
     candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None
 ) -> dict[str, Any] | None:
-    """Return what an image of `shape` takes over from `candidate`; None if they do not overlay."""
+    """Return the geometry that an image of `shape` inherits from `candidate`; None if they do not match."""
     axis_names = list(candidate["axes"])
     indices = list(range(len(axis_names)))
     droppable = {"t", "c"} if tuple(candidate["shape"]) != shape else set()

@@ -1,9 +1,9 @@
-"""All levels of an image in one dask graph: a tree of tasks that each write whole objects.
+"""Writes all levels of an image in one dask graph: a tree of tasks that each write whole objects.
 
-A task gets one *block* of its level, writes it, and passes on its shrunk copy and what has been written so
-far. Each block of the source is computed once, no two tasks write the same object, nothing is read back, and
-the caller receives only counts. What an earlier attempt has written of the same image is left out: a finished
-part of the tree is read back where the level above needs it, and not looked at elsewhere.
+A task gets one *block* of its level, writes it, and returns its downsampled copy and the counts so far. Each
+block of the source is computed once, no two tasks write the same object, nothing is read back, and the caller
+receives only counts. Chunks of an earlier attempt are not written again: a complete part of the tree is read
+back if the next level needs it, else skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cvcache.formats import ItemPath
 
 FAN_IN = 64
-"""Tallies that one task adds up."""
+"""Number of results whose counts one task adds up."""
 
 
 def write_pyramid(
@@ -41,7 +41,7 @@ def write_pyramid(
     scheduler: str | None = None,
     progress_callback: ProgressCallback | None = None,
 ) -> WriteCounts:
-    """Write all objects of all levels but those an earlier attempt left, and return what was written.
+    """Write all objects of all levels, except those of an earlier attempt, and return their counts.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ def write_pyramid(
     source : dask.array.Array
         Of the shape of level 0.
     present : mapping, optional
-        Key -> size in bytes of the objects that are there already, each of them whole.
+        Key -> size in bytes of the objects that an earlier attempt wrote completely.
     scheduler : str, optional
-        dask's; what is configured if not given.
+        Of dask; the configured one if not given.
     progress_callback : callable, optional
-        Told how many blocks are done, and how many there are.
+        Called with (blocks done, blocks in all).
 
     Returns
     -------
-    Tally
+    WriteCounts
         Objects and bytes of the whole image. Limits only if all of level 0 was computed.
 
     Raises
@@ -65,11 +65,11 @@ def write_pyramid(
     NotReproducible
         A block of `source` has another dtype or shape than `source` says.
     ItemDamaged
-        Not as many objects were written as the image has.
+        Fewer objects were written than the image has.
 
     Notes
     -----
-    One PUT per object. A GET per object read back where something was kept.
+    One PUT per object written, one GET per object read back.
     """
     if 0 in plan.specs[0].shape:
         return WriteCounts()
@@ -115,7 +115,7 @@ def _compute(
 
 
 def _task_tree(plan: Plan, name: str, source: str, present_chunks: PresentChunks) -> Iterator[tuple[Any, Any]]:
-    """Yield the key and the task of each block that has to be written or read back."""
+    """Yield key and task of each block that must be written or read back."""
     last = len(plan.specs) - 1
     pending = [(last, index) for index in itertools.product(*map(range, plan.grid(last)))]
     while pending:
@@ -163,7 +163,7 @@ def needs_sharing(item: ItemPath, source: da.Array) -> bool:
 
 
 TaskResult = tuple["np.ndarray | None", WriteCounts]
-"""What a task hands on: its share of the next level, and what was written so far."""
+"""Result of a task: its part of the next level, and the counts so far."""
 
 
 def _write_source(plan: Plan, index: Index, block: np.ndarray) -> TaskResult:
@@ -181,7 +181,7 @@ def _write_source(plan: Plan, index: Index, block: np.ndarray) -> TaskResult:
 
 
 def _write_block(plan: Plan, n: int, index: Index, parts: list[TaskResult]) -> TaskResult:
-    """Write one block of an upper level, made of what the tasks below it handed on."""
+    """Write one block of a coarser level, from the results of its children."""
     import numpy as np
 
     region = plan.region(n, index)
@@ -195,7 +195,7 @@ def _write_block(plan: Plan, n: int, index: Index, parts: list[TaskResult]) -> T
 
 
 def _write_objects(plan: Plan, n: int, index: Index, block: np.ndarray, counts: WriteCounts) -> TaskResult:
-    """Write the objects of one block, and hand on."""
+    """Write the objects of one block, and return the result of the task."""
     spec = plan.specs[n]
     origin = [part.start for part in plan.region(n, index)]
 
@@ -218,7 +218,7 @@ def _write_objects(plan: Plan, n: int, index: Index, block: np.ndarray, counts: 
 
 
 def _read_block(plan: Plan, n: int, index: Index) -> TaskResult:
-    """Read one block back that an earlier attempt wrote, and hand on what the level above needs of it."""
+    """Read one block back that an earlier attempt wrote, and return the result of the task."""
     from cvcache.image.read import StoredArray
 
     spec = plan.specs[n]
@@ -242,7 +242,7 @@ def _task_result(plan: Plan, n: int, index: Index, block: np.ndarray, counts: Wr
 
 
 def _channels(plan: Plan, index: Index, n: int, block: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each channel in a block with its number."""
+    """Yield number and pixels of each channel in a block."""
     if plan.channel_axis is None:
         yield 0, block
         return

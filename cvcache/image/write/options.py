@@ -1,4 +1,4 @@
-"""Which arrays and options an OME-Zarr image takes."""
+"""Checks of the arrays and options of an image; `parse_*` also convert them to plain Python types."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ITEMSIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c
 
 
 def is_dask_array(obj: object) -> TypeGuard[da.Array]:
-    """Whether `obj` is a dask array, told by name: importing dask takes long."""
+    """Whether `obj` is a dask array, by the name of its type: importing dask is slow."""
     return type_name(obj) == "dask.array.core.Array"
 
 
 def check_numeric_array(item: ItemPath, obj: object) -> Array:
-    """Return `obj` if it is a numpy or dask array of numbers that zarr brings back as they are."""
+    """Return `obj` if it is a numpy or dask array of numbers that zarr can store exactly."""
     import numpy as np
 
     if not is_dask_array(obj) and type(obj) is not np.ndarray:
@@ -51,7 +51,7 @@ def check_numeric_array(item: ItemPath, obj: object) -> Array:
 
 
 def check_image_array(item: ItemPath, obj: object, kind: str) -> Array:
-    """Return `obj` if it is an array that OME-Zarr brings back as it is."""
+    """Return `obj` if it is an array that OME-Zarr can store exactly."""
     array = check_numeric_array(item, obj)
     if kind == "labels" and array.dtype.kind not in "biu":
         raise not_reproducible(item, f"labels are integers, not {array.dtype}", "use .astype('int32'), or kind='image'")
@@ -70,7 +70,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_method(downsample: str | None, kind: str, dtype: np.dtype) -> str:
-    """Return the name of the method that shrinks an image of `kind`: one that invents no label."""
+    """Return the downsampling method for an image of `kind`; for labels one that adds no new label."""
     if downsample is None:
         return "mode" if kind == "labels" else "mean"
     check_choice("downsample", downsample, METHODS)
@@ -102,7 +102,7 @@ def check_layer(layer: object) -> dict[str, Any]:
 
 
 def parse_numbers(name: str, value: Any) -> Any:
-    """Return an option that is a sequence of numbers, or a mapping of them by axis, in Python's own types.
+    """Return an option that is a sequence of numbers, or a mapping of axis to number, as floats.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _parse_number(value: Any) -> float:
 
 
 def parse_ints(name: str, value: Any) -> tuple[int, ...] | None:
-    """Return an option that is a sequence of whole numbers, in Python's own type.
+    """Return an option that is a sequence of integers.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def parse_ints(name: str, value: Any) -> tuple[int, ...] | None:
 
 
 def parse_int(name: str, value: Any) -> int:
-    """Return an option that is one whole number.
+    """Return an option that is one integer.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def parse_int(name: str, value: Any) -> int:
 
 
 def parse_axes(axes: object) -> tuple[str, ...] | None:
-    """Return the names of axes, of text or a sequence of texts.
+    """Return the option ``axes``, a str or a sequence of str, as a tuple.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def parse_axes(axes: object) -> tuple[str, ...] | None:
 
 
 def check_unit(unit: Any, axes: Sequence[str]) -> Mapping[str, str]:
-    """Return the unit of each axis that has one; a single one is that of space."""
+    """Return axis -> unit; a single unit is for the axes of space."""
     if isinstance(unit, str):
         return {name: unit for name in axes if name in "zyx"}
     if unit is not None and not (isinstance(unit, Mapping) and all(isinstance(u, str) for u in unit.values())):
@@ -202,7 +202,7 @@ def check_chunks(chunks: Sequence[int], axes: Sequence[str]) -> Sequence[int]:
 
 
 def per_storage_axis(values: Sequence[T], axes: Sequence[str], stored_axes: Sequence[str], default: T) -> list[T]:
-    """Return one value for each axis in `stored_axes` from those for `axes`."""
+    """Return one value for each of `stored_axes`: that of `axes`, or `default` for an added axis."""
     by_axis = dict(zip(axes, values, strict=True))
     return [by_axis.get(name, default) for name in stored_axes]
 
@@ -224,7 +224,7 @@ def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: in
 
 
 def check_contrast(contrast: Any, count: int) -> list[tuple[float, float]]:
-    """Return (low, high) for each of `count` channels; nothing where none is given."""
+    """Return (low, high) for each of `count` channels; empty if not given."""
     if contrast is None:
         return []
     try:
@@ -248,7 +248,7 @@ def _int_if_whole(value: float) -> float:
 
 
 def dtype_limits(dtype: np.dtype) -> tuple[float, float] | None:
-    """Return the least and greatest value of an integer or bool; None for a float."""
+    """Return the least and greatest value of an integer or bool dtype; None for a float."""
     import numpy as np
 
     if dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""From an image and its levels to the plan of its writing: announced, logged, carried out."""
+"""The plan of a write: made from an image and its levels, recorded, logged, executed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cvcache")
 
 WARN_ABOVE_FILES = 100_000
-"""A level of more objects than this is worth a warning."""
+"""A level with more objects than this causes a warning."""
 
 
 def make_plan(
@@ -47,7 +47,7 @@ def make_plan(
     """Return the plan for an image with these levels; `kind` and `method` as in ``ome_zarr.write``."""
     import numpy as np
 
-    # OME-Zarr has labels of integers only; what a bool was is known from the group's attributes.
+    # OME-Zarr has only integer labels; the group's attributes record that they were bool
     dtype = np.dtype("uint8") if kind == "labels" and image.dtype == bool else image.dtype.newbyteorder("<")
     specs = tuple(
         ArraySpec(
@@ -81,9 +81,9 @@ def make_plan(
 
 
 def plan_record(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is put on record before the first byte: the same for the same image, and for no other.
+    """Return the record of a plan, written before the first byte; equal for equal images only.
 
-    Without a lineage nobody can tell whether what is there already is of the same image; then all is computed.
+    Without a lineage it is not known whether present chunks are of the same image; then all are computed.
     """
     record: dict[str, Any] = {
         "attributes": attributes,
@@ -95,7 +95,7 @@ def plan_record(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict
 
 
 def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, present: Mapping[str, int]) -> None:
-    """Say what is about to be written, and warn of what a file system suffers from."""
+    """Log what will be written, and warn of too many files."""
     from dask.utils import format_bytes
 
     first = plan.specs[0]
@@ -133,7 +133,7 @@ def _format_extents(extents: Sequence[int] | None) -> str:
 
 
 def announce_sharing(item: ItemPath, image: Array) -> None:
-    """Announce that other processes will write parts of the item, where they will."""
+    """Mark the attempt as shared if other processes will write parts of the item."""
     if is_dask_array(image) and needs_sharing(item, image):
         item.share()
 
@@ -141,7 +141,7 @@ def announce_sharing(item: ItemPath, image: Array) -> None:
 def compute_and_write(
     plan: Plan, image: Array, present: Mapping[str, int], progress_callback: Callable[[int, int], object] | None
 ) -> WriteCounts:
-    """Write all objects of all levels; what is in memory is encoded by threads of this process."""
+    """Write all objects of all levels; a numpy array is encoded by threads of this process."""
     if is_dask_array(image):
         return write_pyramid(plan, image, present, progress_callback=progress_callback)
     import dask.array as da

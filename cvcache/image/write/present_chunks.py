@@ -1,4 +1,4 @@
-"""What an earlier attempt left of an image, block by block: the listing is the ledger."""
+"""Blocks of an image that an earlier attempt wrote completely, found by the listing of its objects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class PresentChunks:
-    """Which blocks need no computing, since they and all below them were written before.
+    """Blocks that need not be computed, because they and all blocks they are made of exist.
 
     Attributes
     ----------
     objects, bytes : int
-        How many objects are kept, and their size.
+        Number and size of the objects that are reused.
     """
 
     def __init__(self, plan: Plan, present: Mapping[str, int]) -> None:
@@ -49,12 +49,12 @@ class PresentChunks:
                     self.bytes += present[key]
 
     def is_present(self, n: int, index: Index) -> bool:
-        """Whether a block of level `n` and all it is made of are there."""
+        """Whether a block of level `n` and all blocks it is made of exist."""
         return bool(self._complete) and bool(self._complete[n][index])
 
 
 def _all_of(flags: np.ndarray, ratio: list[int], blocks: Index) -> np.ndarray:
-    """Return, per group of `ratio` flags along each axis, whether all of them are set."""
+    """Return, for each group of `ratio` flags along each axis, whether all are set."""
     import numpy as np
 
     short = [(0, n * r - extent) for n, r, extent in zip(blocks, ratio, flags.shape, strict=True)]

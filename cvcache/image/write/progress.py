@@ -1,6 +1,6 @@
-"""How far a long write is: told to a callback, or shown on a terminal.
+"""Progress of a long write: calls of a callback, or a bar on a terminal.
 
-distributed is used only where the script already does, so it is never imported here.
+distributed is used only if the script has imported it, so it is never imported here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import TextIO
 from cvcache.errors import UsageError
 
 ProgressCallback = Callable[[int, int], object]
-"""Takes how many blocks are done and how many there are."""
+"""Called with (blocks done, blocks in all)."""
 
 SHOW_AFTER_SECONDS = 1.0
-"""Seconds before a bar appears: what is quick needs none."""
+"""A bar appears only after this time."""
 REDRAW_SECONDS = 0.1
-"""Seconds between two pictures of the bar, at least."""
+"""Least time between two drawings of the bar."""
 BAR_WIDTH = 30
-"""Characters of a bar."""
+"""Width of the bar in characters."""
 
 
 def check_progress(progress: object) -> ProgressCallback | None:
-    """Return the callback for ``progress=``: what is given; a bar where there is a terminal; None for False."""
+    """Return the callback for the option ``progress``: itself, a bar if there is a terminal, or None."""
     if progress is False:
         return None
     if progress is None or progress is True:
@@ -40,12 +40,12 @@ def check_progress(progress: object) -> ProgressCallback | None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a bar can be drawn and taken away again."""
+    """Whether a bar can be drawn and erased."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _progress_bar() -> ProgressCallback:
-    """Return a callback that draws a bar on the terminal once the write has taken a while, and takes it away again."""
+    """Return a callback that draws a bar on the terminal if the write takes long, and erases it at the end."""
     started_at = time.monotonic()
     is_drawn, next_draw = False, SHOW_AFTER_SECONDS
 
@@ -64,7 +64,7 @@ def _progress_bar() -> ProgressCallback:
 
 
 def _draw(text: str) -> None:
-    """Put a text in the place of the last line of the terminal: below the tees of logs, which keep no bar."""
+    """Replace the last line of the terminal; written to ``sys.__stderr__``, so that logs do not record it."""
     with _draw_lock:
         print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.__stderr__, flush=True)
 
@@ -83,9 +83,9 @@ def report_progress(
     callback : callable or None
     task_name : str
     total : int
-        How many tasks there are.
+        Number of tasks.
     distributed : bool
-        A distributed client computes, and tells of finished tasks by an event; else dask's own callback does.
+        Whether a distributed client computes; then its events count finished tasks, else dask's callback does.
     """
     if callback is None:
         yield
@@ -121,7 +121,7 @@ def report_progress(
 
 
 def log_task_done(topic: str) -> None:
-    """Say from a worker of a distributed cluster that one task is done."""
+    """Log an event of one finished task, on a worker of a distributed cluster."""
     if (distributed := sys.modules.get("distributed")) is not None:
         with contextlib.suppress(ValueError):
             distributed.get_worker().log_event(topic, 1)

@@ -1,4 +1,4 @@
-"""What was seen of an image while it was written, as its record and its metadata keep it."""
+"""Statistics of an image, collected while it was written: contrast limits, and range and histogram for its record."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from cvcache.image.write.task import WriteCounts
 
 CONTRAST_PERCENTILES = (0.1, 99.9)
-"""Percentiles of the last level that are shown as black and as full colour."""
+"""Percentiles of the last level shown as black and as full colour."""
 
 
 def contrast_windows(
     counts: WriteCounts, channel_count: int, limits: tuple[float, float] | None
 ) -> list[tuple[float, float]]:
-    """Return (low, high) for each channel from what was seen of it while writing."""
+    """Return the contrast limits (low, high) of each channel, from its histogram."""
     windows = []
     for i in range(channel_count):
         histogram = counts.histograms.get(i)
@@ -24,7 +24,7 @@ def contrast_windows(
         low = math.floor(low / width) * width
         high = math.ceil(high / width) * width if histogram and len(histogram.counts) > 1 else low + 1
         if limits is not None:
-            # a bin of whole numbers ends before the next one begins
+            # a bin of integers ends one before the next begins
             high = min(max(high - 1, low + 1), limits[1])
             low = min(low, high - 1)
         windows.append((_int_if_whole(low), _int_if_whole(high)))
@@ -36,7 +36,7 @@ def _int_if_whole(value: float) -> float:
 
 
 def statistics_metadata(counts: WriteCounts, channel_count: int) -> dict[str, Any]:
-    """Return what the record keeps of the pixels: the range of level 0, and a short histogram of the last level."""
+    """Return statistics for the record: the range of level 0, and a short histogram of the last level."""
     metadata: dict[str, Any] = {}
     if counts.limits:
         metadata["range"] = [

@@ -1,4 +1,4 @@
-"""What the tasks of one image share: the plan, what each hands on of what it wrote, and the place of a block."""
+"""Types that the tasks of one image share: the plan, with the geometry of blocks, and the counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Index = tuple[int, ...]
 
 
 class WriteCounts(NamedTuple):
-    """What was written, and what was seen of it.
+    """Counts and statistics of written objects.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class WriteCounts(NamedTuple):
     histograms: Mapping[int, Histogram] = {}
 
     def plus(self, other: WriteCounts) -> WriteCounts:
-        """Return what both say together."""
+        """Return the sum of both."""
         limits, histograms = dict(self.limits), dict(self.histograms)
         for channel, (low, high) in other.limits.items():
             current = limits.get(channel, (low, high))
@@ -45,27 +45,27 @@ class WriteCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What each task of one image has to know.
+    """Plan of a write, part of each task.
 
     Attributes
     ----------
     item : ItemPath
-        In another process without what ties it to this one.
+        In another process without its callables.
     dtype : str
         Of the source's blocks.
     specs : tuple of ArraySpec
         The levels, the finest first.
     steps : tuple of tuple of int
-        By what each level is divided to give the next; ones for the last.
+        Downsampling factors from each level to the next; ones for the last.
     blocks : tuple of tuple of int
-        Extent of what one task writes of each level, see `cvcache.image.pyramid.blocks`.
+        Shape of the block that one task writes, per level; see `cvcache.image.pyramid.block_shapes`.
     method : str
         One of `cvcache.image.write.downsample.METHODS`.
     statistics : bool
-        Whether limits and histograms are wanted.
+        Whether limits and histograms are computed.
     channel_axis : int or None
     progress_topic : str
-        Topic on which a distributed worker says that a task is done; empty for none.
+        Topic of the events that distributed workers log for finished tasks; empty for none.
     """
 
     item: ItemPath
@@ -79,20 +79,20 @@ class Plan:
     progress_topic: str = ""
 
     def __dask_tokenize__(self) -> str:
-        # every task has a unique name; distributed would hash all fields for each one, and some it cannot
+        # task names are unique; without this distributed would hash all fields for each task
         return f"cvcache-plan-{self.item.url}"
 
     @property
     def object_count(self) -> int:
-        """How many objects all levels have."""
+        """Number of objects of all levels."""
         return sum(spec.object_count for spec in self.specs)
 
     def grid(self, n: int) -> Index:
-        """Return how many blocks of level `n` lie along each axis."""
+        """Return the number of blocks of level `n` along each axis."""
         return grid_shape(self.specs[n].shape, self.blocks[n])
 
     def region(self, n: int, index: Index) -> tuple[slice, ...]:
-        """Return what of level `n` one block is, in pixels."""
+        """Return the region of one block in level `n`, in pixels."""
         axes = zip(index, self.blocks[n], self.specs[n].shape, strict=True)
         return tuple(slice(i * extent, min((i + 1) * extent, full)) for i, extent, full in axes)
 
@@ -106,7 +106,7 @@ class Plan:
         return itertools.product(*ranges)
 
     def object_indices(self, n: int, index: Index) -> Iterator[Index]:
-        """Yield the objects of one block of level `n`."""
+        """Yield the grid indices of the objects in one block of level `n`."""
         object_shape = self.specs[n].object_shape
         region = self.region(n, index)
         return itertools.product(

@@ -1,4 +1,4 @@
-"""A small picture of an image: its last level seen along z, its channels in their colours."""
+"""Thumbnail of an image: maximum projection of its last level along z, channels in their colours."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 256
 """Pixels of the longer side, at most."""
 MAX_CHUNKS = 64
-"""A last level of more chunks than this is seen in its middle plane; if that has more too, not at all."""
+"""Of a last level with more chunks only the middle plane is shown; if that has more too, there is no thumbnail."""
 MAX_CHANNELS = 6
 GRAY, RGB = 0, 2
 
 
 def render_thumbnail(level: Any, meta: Mapping[str, Any], colors: list[str]) -> bytes | None:
-    """Return a PNG of one level: first time point, greatest value along z, channels added in their colours.
+    """Return a PNG of one level: first time point, maximum along z, channels added in their colours.
 
-    None where too much would have to be read for it.
+    None if too many chunks would have to be read.
 
     Parameters
     ----------
     level : array
-        Sliced as numpy is; only what is shown is read.
+        Can be sliced; only what is shown is read.
     meta : mapping
         ``axes``, ``kind`` and ``contrast`` of the image.
     colors : list of str
@@ -71,7 +71,7 @@ def render_thumbnail(level: Any, meta: Mapping[str, Any], colors: list[str]) -> 
 
 
 def _candidate_indices(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[int | slice, ...]]:
-    """Return what may be shown: all of z, or its middle."""
+    """Return the indices to try: all of z, then its middle plane."""
     return [
         tuple(_axis_index(axis, extent, whole_z=whole_z) for axis, extent in zip(axes, shape, strict=True))
         for whole_z in (True, False)
@@ -99,7 +99,7 @@ def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _label_colors(plane: np.ndarray) -> np.ndarray:
-    """Return a colour for each label that differs from its neighbours'; background is black."""
+    """Return a colour for each label, different for close ids; background is black."""
     import numpy as np
 
     ids = plane.astype("uint64")
