@@ -53,7 +53,7 @@ class ItemPath:
         Called before another process gets a part of the write.
     on_put : callable
         Called with key and bytes of each part that this process has written.
-    record_plan : callable
+    announce : callable
         Called with the plan of a directory item (plain JSON, equal for equal content) before the first byte. Returns
         the parts that an earlier attempt wrote for an equal plan: key -> size.
     put_thumbnail : callable or None
@@ -85,7 +85,7 @@ class ItemPath:
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     share: Callable[[], None] = _do_nothing
     on_put: Callable[[str, bytes], None] = _do_nothing
-    record_plan: Callable[[Mapping[str, Any]], Mapping[str, int]] = _no_parts
+    announce: Callable[[Mapping[str, Any]], Mapping[str, int]] = _no_parts
     put_thumbnail: Callable[[bytes], None] | None = None
     inputs: tuple[Mapping[str, Any], ...] = ()
     pin: str = ""

@@ -18,7 +18,6 @@ from cvcache.image.read import (
     read_image_metadata,
 )
 from cvcache.image.write import (
-    announce_sharing,
     as_array,
     check_channels,
     check_choice,
@@ -35,12 +34,13 @@ from cvcache.image.write import (
     inherited_geometry,
     log_plan,
     make_plan,
+    mark_shared,
     parse_axes,
     parse_int,
     parse_ints,
     parse_numbers,
     per_storage_axis,
-    plan_record,
+    plan_document,
     put_json,
     statistics_metadata,
 )
@@ -193,9 +193,9 @@ def write(
         item.name.partition(".")[0], stored_axes, pyramid, units=units, kind=kind, method=method, version=version
     )
     cvcache = {**cvcache_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    present = item.record_plan(plan_record(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
+    present = item.announce(plan_document(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
     log_plan(item, names, plan, present)
-    announce_sharing(item, stored_image)
+    mark_shared(item, stored_image)
     documents = {spec.document_key: spec.document() for spec in plan.specs}
     sizes = gather(lambda pair: put_json(item, *pair), documents.items(), remote=item.remote)
     counts = compute_and_write(plan, stored_image, present, progress_callback)

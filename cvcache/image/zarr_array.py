@@ -14,14 +14,14 @@ from cvcache.image.pyramid import CHUNK_BYTES, Level, block_shapes, default_shar
 from cvcache.image.read import StoredLevel, build_metadata, cvcache_attributes
 from cvcache.image.write import (
     Plan,
-    announce_sharing,
     as_array,
     check_numeric_array,
     check_progress,
     compute_and_write,
     log_plan,
+    mark_shared,
     parse_ints,
-    plan_record,
+    plan_document,
     put_json,
 )
 
@@ -83,9 +83,9 @@ def write(
     extents = block_shapes([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", statistics=dtype.kind != "c")
     attributes = {"cvcache": cvcache_attributes(array, ())}
-    present = item.record_plan(plan_record(plan, array, attributes))
+    present = item.announce(plan_document(plan, array, attributes))
     log_plan(item, (), plan, present)
-    announce_sharing(item, array)
+    mark_shared(item, array)
     counts = compute_and_write(plan, array, present, progress_callback)
     document = {**spec.document(), "attributes": attributes}
     size = put_json(item, "zarr.json", document)

@@ -187,7 +187,7 @@ def write_item(
         guard=guard,
         share=attempt.share,
         on_put=wrote,
-        record_plan=begin,
+        announce=begin,
         put_thumbnail=functools.partial(put_thumbnail, attempt, name),
         inputs=(*images, *attempt.images),
         end_record=successor_path(attempt.path, attempt.record),

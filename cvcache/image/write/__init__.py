@@ -26,7 +26,14 @@ if TYPE_CHECKING:
         parse_numbers,
         per_storage_axis,
     )
-    from cvcache.image.write.plan import announce_sharing, compute_and_write, log_plan, make_plan, plan_record, put_json
+    from cvcache.image.write.plan import (
+        compute_and_write,
+        log_plan,
+        make_plan,
+        mark_shared,
+        plan_document,
+        put_json,
+    )
     from cvcache.image.write.progress import check_progress
     from cvcache.image.write.statistics import contrast_windows, statistics_metadata
     from cvcache.image.write.task import Plan
@@ -56,7 +63,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "parse_numbers",
             "per_storage_axis",
         ],
-        "plan": ["announce_sharing", "compute_and_write", "log_plan", "make_plan", "plan_record", "put_json"],
+        "plan": ["compute_and_write", "log_plan", "make_plan", "mark_shared", "plan_document", "put_json"],
         "progress": ["check_progress"],
         "statistics": ["contrast_windows", "statistics_metadata"],
         "task": ["Plan"],

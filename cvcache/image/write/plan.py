@@ -80,8 +80,8 @@ def make_plan(
     )
 
 
-def plan_record(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a plan, written before the first byte; equal for equal images only.
+def plan_document(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan as JSON, to be announced before the first byte; equal for equal images only.
 
     Without a lineage it is not known whether present chunks are of the same image; then all are computed.
     """
@@ -132,7 +132,7 @@ def _format_extents(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
 
 
-def announce_sharing(item: ItemPath, image: Array) -> None:
+def mark_shared(item: ItemPath, image: Array) -> None:
     """Mark the attempt as shared if other processes will write parts of the item."""
     if is_dask_array(image) and needs_sharing(item, image):
         item.share()
