@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from cvcache.logs import route
 from cvcache.logs.cluster import collect_worker_logs
 from cvcache.logs.spool import LogSpool, start_flushing, stop_flushing
-from cvcache.protocol import Attempt
+from cvcache.protocol import Attempt, computing_message
 
 logger = logging.getLogger("cvcache")
 
@@ -65,8 +65,7 @@ def _open_spool(attempt: Attempt | None, name: str) -> LogSpool | None:
     if attempt is None or (isinstance(outer, LogSpool) and (outer.attempt, outer.name) == (attempt, name)):
         return None
     log = LogSpool(attempt, name)
-    why = "; ".join(attempt.record.reason)
-    log.write(route.format_line("cvcache", logging.INFO, f"{attempt.url}: computing ({why})"))
+    log.write(route.format_line("cvcache", logging.INFO, computing_message(attempt.url, attempt.record)))
     return log
 
 

@@ -12,7 +12,7 @@ from cvcache.errors import InvalidName, NotExclusive, RecursiveNode
 from cvcache.protocol.attempt import Attempt, find_open_attempt
 from cvcache.protocol.finish import fence_own_attempt, release_attempt
 from cvcache.protocol.heartbeat import pending_claim, register
-from cvcache.protocol.messages import claim_reasons, refusal_message
+from cvcache.protocol.messages import claim_reasons, computing_message, refusal_message
 from cvcache.protocol.observe import LeaseWatch, observe_node, raise_if_blocked
 from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
@@ -101,7 +101,7 @@ def _try_claim(
         attempt = Attempt(store, path, record, policy)
         attempt.images = sources.images
         register(attempt)
-    logger.info("%s: computing (%s)", url, "; ".join(record.reason))
+    logger.info("%s", computing_message(url, record))
     if claim.sweep:
         try:
             committed = observation.record is not None and observation.record.state == "committed"

@@ -28,6 +28,11 @@ def claim_reasons(observation: Observation, node_request: NodeRequest) -> list[s
     return [*reasons, *(["forced"] if node_request.request.force else [])] or ["the key changed"]
 
 
+def computing_message(url: str, record: Record) -> str:
+    """Return what is logged as soon as an attempt holds its node, and is the first line of the step's own log."""
+    return f"{url}: computing ({'; '.join(record.reason)})"
+
+
 def _takeover_reason(observation: Observation, record: Record) -> str:
     if observation.liveness is Liveness.MINE:
         return "the last attempt of this process was not committed"
