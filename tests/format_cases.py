@@ -11,7 +11,7 @@ import pytest
 from cvcache.formats import ItemPath, find_format
 from cvcache.store import MemoryStore
 from cvcache.testing import FormatTests as PublicTests
-from cvcache.testing import same
+from cvcache.testing import values_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def new_place(name: str) -> ItemPath:
 
 def assert_same(a: object, b: object) -> None:
     """Assert that two values are equal in type, dtype, shape, order and key types, all the way down."""
-    assert same(a, b), f"{a!r} and {b!r}"
+    assert values_equal(a, b), f"{a!r} and {b!r}"
 
 
 class FormatTests(PublicTests):
@@ -64,7 +64,7 @@ class FormatTests(PublicTests):
         cls.suffix = find_format(cls.name).suffix
 
     @property
-    def item(self) -> str:
+    def item_name(self) -> str:
         return self.name
 
     def values(self) -> dict[str, Any]:
@@ -83,5 +83,5 @@ class FormatTests(PublicTests):
         place.store.delete([place.path, *(place.at(key) for key in place.find())])
 
     def test_the_format_can_be_pickled(self) -> None:
-        assert self.form.module
-        assert pickle.loads(pickle.dumps(self.form)) == self.form  # noqa: S301
+        assert self.format.module
+        assert pickle.loads(pickle.dumps(self.format)) == self.format  # noqa: S301

@@ -1,4 +1,4 @@
-"""Whether two values are the same to a user: type, dtype, shape, order, index and key types, all the way down."""
+"""Equality of values as a user sees it: type, dtype, shape, order, index and key types, at every depth."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from cvcache.formats import type_name
 
 
-def settled(value: Any) -> Any:
-    """Return a value with everything read that it would read later: a dask array computed, a lazy mapping as a dict."""
+def materialize(value: Any) -> Any:
+    """Return a lazy value as a value in memory: a dask array computed, a lazy mapping as a dict."""
     if hasattr(value, "__dask_graph__"):
         return value.compute()
     return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether `b` is `a` again: equal in type and content, where NaN is NaN and 0.0 is not -0.0.
+def values_equal(a: Any, b: Any) -> bool:
+    """Whether `a` and `b` are equal in type and content; NaN equals NaN, and 0.0 differs from -0.0.
 
-    Arrays, dask arrays (with their chunks), tables, and dicts and lists of them are understood; others are asked with
-    ``==``, floats by their ``repr``.
+    Compares arrays, dask arrays (with their chunks), tables, and dicts and lists of them; other values by ``==``,
+    floats by their ``repr``.
     """
     if type(a) is not type(b):
         return False
     kind = type_name(a)
     if hasattr(a, "__dask_graph__"):
-        return (a.dtype, a.chunks) == (b.dtype, b.chunks) and same(a.compute(), b.compute())
+        return (a.dtype, a.chunks) == (b.dtype, b.chunks) and values_equal(a.compute(), b.compute())
     if kind == "numpy.ndarray":
         return _same_array(a, b)
     if kind.startswith("pandas.") and hasattr(a, "columns"):
@@ -36,9 +36,9 @@ def same(a: Any, b: Any) -> bool:
         return bool(a.schema.equals(b.schema, check_metadata=True)) and repr(a.to_pydict()) == repr(b.to_pydict())
     if isinstance(a, Mapping):
         names = [(type(key), key) for key in a] == [(type(key), key) for key in b]
-        return names and all(same(value, b[key]) for key, value in a.items())
+        return names and all(values_equal(value, b[key]) for key, value in a.items())
     if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(map(values_equal, a, b))
     return repr(a) == repr(b) if isinstance(a, (float, complex)) else bool(a == b)
 
 

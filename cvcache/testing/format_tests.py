@@ -1,4 +1,4 @@
-"""What every format must do, as a test class: a format's own test is a subclass of a few lines.
+"""The contract of a format, as a test class: the test of a format is a subclass of a few lines.
 
 ::
 
@@ -27,22 +27,22 @@ from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, ItemPath, find_format
 from cvcache.node import CacheDir
 from cvcache.store import Store, is_control, layout, strip_control
-from cvcache.testing.equal import same, settled
-from cvcache.testing.other_process import dtype_of, read_elsewhere
+from cvcache.testing.equal import materialize, values_equal
+from cvcache.testing.other_process import dtype_of, read_in_other_process
 from cvcache.testing.store_tests import ConformanceTests
 from cvcache.testing.stores import WrapperStore
 
 T = TypeVar("T")
 
-SMALL = 16 << 10
-"""Bytes of JSON that the metadata of a small value may have: they are part of every look at the node."""
-PARTS = 4
-RECORDED = {"size", "sha256"}
-"""What cvcache adds to the metadata of a file."""
+MAX_META_BYTES = 16 << 10
+"""Limit of the metadata of a small value in bytes of JSON: it is read with every record."""
+MAX_DAMAGED_PARTS = 4
+RECORDED_META = {"size", "sha256"}
+"""Metadata that cvcache adds for a file."""
 
 
-class _Noting(WrapperStore):
-    """A store that notes which objects of items are put: what lies in ``_cvcache`` is no item's."""
+class _PutRecorder(WrapperStore):
+    """A store that records the paths of objects of items that are put; not those in ``_cvcache``."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -55,18 +55,18 @@ class _Noting(WrapperStore):
 
 
 class FormatTests(ConformanceTests):
-    """The contract of a format (`cvcache.formats.FormatModule`), by behaviour, in real nodes.
+    """The behaviour of a format (`cvcache.formats.FormatModule`), tested in real nodes.
 
     Attributes
     ----------
     suffix : str
-        Of the format, as registered.
+        The suffix of the format, as registered.
     write_options : mapping
-        Given whenever a value is written, and never when it is read.
+        Options for every write, and for no read.
     untold : frozenset of str
-        Metadata that the stored bytes alone do not tell.
+        Metadata that `describe` cannot derive from the stored bytes.
     stores : sequence of str
-        Where items are written, "memory" and "disk".
+        The stores to test: "memory" and "disk".
     """
 
     suffix: ClassVar[str]
@@ -75,25 +75,25 @@ class FormatTests(ConformanceTests):
     stores: ClassVar[Sequence[str]] = ("memory", "disk")
 
     def values(self) -> Mapping[str, Any]:
-        """Return objects that come back as they are, each with a name for the report; small ones, made anew."""
+        """Return new, small objects that are read back unchanged, each with a name for the report."""
         msg = "a subclass of FormatTests gives values(), a dict of name to object"
         raise NotImplementedError(msg)
 
     def refused(self) -> Mapping[str, Any]:
-        """Return objects that would come back changed, each with a name."""
+        """Return objects that would be read back changed, each with a name."""
         return {}
 
     def value(self, name: str, *, refused: bool = False) -> Any:
-        """Return one of them, made anew; redefine it where making all takes long."""
+        """Return one new object by its name; override this if creating all of them is slow."""
         return (self.refused() if refused else self.values())[name]
 
     def equal(self, written: Any, read: Any) -> bool:
         """Whether `read` is what a user expects of `written`; by default the same in type and content."""
-        return same(written, read)
+        return values_equal(written, read)
 
     def alike(self, a: Any, b: Any) -> bool:
-        """Whether two objects that were both written, or both read, are the same; by default in type and content."""
-        return same(a, b)
+        """Whether two objects that were both written, or both read, are equal; by default in type and content."""
+        return values_equal(a, b)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run a test for each value, by name, and in each store."""
@@ -105,7 +105,7 @@ class FormatTests(ConformanceTests):
 
     @pytest.fixture
     def url(self, tmp_path: Path) -> Iterator[str]:
-        """Give the URL of a node, in memory where the format can be written there."""
+        """Give the URL of a node, in memory if the format can be written there."""
         url = f"memory://cvcache-formats/{uuid.uuid4().hex}/node" if "memory" in self.stores else f"{tmp_path}/node"
         yield url
         cdir_remove(url, force=True)
@@ -116,36 +116,36 @@ class FormatTests(ConformanceTests):
         return url if request.param == "memory" else f"{tmp_path}/node"
 
     @pytest.fixture
-    def somewhere(self, url: str) -> Iterator[ItemPath]:
-        """Give a place of an item in no node."""
+    def item(self, url: str) -> Iterator[ItemPath]:
+        """Give the path of an item whose node does not exist."""
         node = cdir(url)
-        place = ItemPath(node.store, f"{node.location}/{self.item}")
-        yield place
-        place.store.delete([place.path, *map(place.at, place.find())])
+        item = ItemPath(node.store, f"{node.location}/{self.item_name}")
+        yield item
+        item.store.delete([item.path, *map(item.at, item.find())])
 
     @property
-    def item(self) -> str:
+    def item_name(self) -> str:
         """A name for an item of the format."""
         return f"thing.{self.suffix}"
 
     @property
-    def form(self) -> Format:
+    def format(self) -> Format:
         """The format, as registered."""
-        return find_format(self.item)
+        return find_format(self.item_name)
 
     def commit(self, url: str, value: Any) -> CacheDir:
         """Return a committed node with `value` as its one item."""
         with cdir_init(url) as node:
-            node.write(self.item, value, **self.write_options)
+            node.write(self.item_name, value, **self.write_options)
         return cdir_query(url)
 
     def test_it_comes_back_the_same_first_and_later(self, where: str, of_values: str) -> None:
         value = self.value(of_values)
         with cdir_init(where) as node:
-            first = node.write(self.item, value, **self.write_options).read()
+            first = node.write(self.item_name, value, **self.write_options).read()
             assert self.equal(self.value(of_values), first), f"{value!r} was read as {first!r}"
         for node in (cdir_query(where), pickle.loads(pickle.dumps(cdir_query(where)))):  # noqa: S301 - the line wrote it
-            later = node.read(self.item)
+            later = node.read(self.item_name)
             assert type(first) is type(later)
             assert self.equal(self.value(of_values), later), f"{value!r} was read later as {later!r}"
 
@@ -156,7 +156,7 @@ class FormatTests(ConformanceTests):
             for name, value in zip(names, values.values(), strict=True):
                 node.write(name, value, **self.write_options)
         here = [cdir_query(tmp_path / "node").read(name) for name in names]
-        there = read_elsewhere(cdir_query(tmp_path / "node"), names, tmp_path)
+        there = read_in_other_process(cdir_query(tmp_path / "node"), names, tmp_path)
         for label, mine, (other, dtype) in zip(values, here, there, strict=True):
             # numpy's pickle turns bytes around
             assert self.alike(pickle.loads(pickle.dumps(mine)), other), label  # noqa: S301 - the line wrote it
@@ -169,98 +169,98 @@ class FormatTests(ConformanceTests):
 
     def test_the_metadata_is_plain_and_small_and_told_by_the_bytes(self, url: str, of_values: str) -> None:
         node = self.commit(url, self.value(of_values))
-        meta = {key: value for key, value in node[self.item].meta.items() if key not in RECORDED}
+        meta = {key: value for key, value in node[self.item_name].meta.items() if key not in RECORDED_META}
         text = json.dumps(meta, allow_nan=False)
         assert json.loads(text) == meta
-        assert len(text) < SMALL
+        assert len(text) < MAX_META_BYTES
         assert meta["kind"] in KINDS
-        place = ItemPath(node.store, f"{node.location}/{self.item}")
-        sizes = [info.size for info in place.find().values()] or [len(place.get())]
+        item = ItemPath(node.store, f"{node.location}/{self.item_name}")
+        sizes = [info.size for info in item.find().values()] or [len(item.get())]
         assert meta["bytes"] == sum(sizes)
-        assert self.form.describe(place) == {key: meta[key] for key in meta if key not in self.untold}
+        assert self.format.describe(item) == {key: meta[key] for key in meta if key not in self.untold}
 
-    def test_each_byte_is_put_under_the_guard(self, somewhere: ItemPath, of_values: str) -> None:
-        entered: list[str] = []
+    def test_each_byte_is_put_under_the_guard(self, item: ItemPath, of_values: str) -> None:
+        guard_entries: list[str] = []
 
         @contextlib.contextmanager
         def guard() -> Iterator[None]:
-            entered.append("")
+            guard_entries.append("")
             yield
 
-        store = _Noting(somewhere.store)
-        self.form.write(ItemPath(store, somewhere.path, guard=guard), self.value(of_values), **self.write_options)
-        assert len(store.items_put) <= (len(entered) if self.form.directory else 1) <= len(entered)
-        folder, _, name = somewhere.path.rpartition("/")
-        listing = somewhere.store.list(folder)
-        assert set(listing.files) == (set() if self.form.directory else {name})
-        assert {name for name in listing.dirs if not is_control(name)} == ({name} if self.form.directory else set())
+        store = _PutRecorder(item.store)
+        self.format.write(ItemPath(store, item.path, guard=guard), self.value(of_values), **self.write_options)
+        assert len(store.items_put) <= (len(guard_entries) if self.format.directory else 1) <= len(guard_entries)
+        folder, _, name = item.path.rpartition("/")
+        listing = item.store.list(folder)
+        assert set(listing.files) == (set() if self.format.directory else {name})
+        assert {name for name in listing.dirs if not is_control(name)} == ({name} if self.format.directory else set())
 
     def test_damage_is_never_read_as_a_result(self, where: str, of_values: str) -> None:
         node = self.commit(where, self.value(of_values))
-        damage = self._damage_parts if self.form.directory else self._damage_file
-        damage(ItemPath(node.store, f"{node.location}/{self.item}"), node, self.value(of_values))
+        damage = self._damage_parts if self.format.directory else self._damage_file
+        damage(ItemPath(node.store, f"{node.location}/{self.item_name}"), node, self.value(of_values))
 
-    def _damage_file(self, place: ItemPath, node: CacheDir, value: Any) -> None:
-        data = place.get()
+    def _damage_file(self, item: ItemPath, node: CacheDir, value: Any) -> None:
+        data = item.get()
         flipped = [data[:-1] + bytes([data[-1] ^ 1])] if data else []
         for damaged in {data[:-1], data[: len(data) // 2], b"", *flipped, data + b"\0"} - {data}:
-            place.store.put(place.path, damaged)
+            item.store.put(item.path, damaged)
             self._read_or_damage(node, value, f"{damaged[:80]!r}...")
 
     def _read_or_damage(self, node: CacheDir, value: Any, damaged: object) -> None:
         with contextlib.suppress(ItemDamaged):
-            read = cdir_query(node).read(self.item)
+            read = cdir_query(node).read(self.item_name)
             assert self.equal(value, read), f"of {damaged} another object was read"
 
-    def _damage_parts(self, place: ItemPath, node: CacheDir, value: Any) -> None:
-        """Take parts away or cut them."""
-        parts = {key: place.get(key) for key in place.find()}
-        for damaged in [[key] for key in list(parts)[:PARTS]] + [list(parts)]:
+    def _damage_parts(self, item: ItemPath, node: CacheDir, value: Any) -> None:
+        """Delete or truncate objects of the item."""
+        parts = {key: item.get(key) for key in item.find()}
+        for damaged in [[key] for key in list(parts)[:MAX_DAMAGED_PARTS]] + [list(parts)]:
             for cut in (False, True):
                 for key in damaged:
-                    place.store.delete([place.at(key)])
+                    item.store.delete([item.at(key)])
                     if cut:
-                        place.store.put(place.at(key), parts[key][: len(parts[key]) // 2])
+                        item.store.put(item.at(key), parts[key][: len(parts[key]) // 2])
                 self._read_or_damage(node, value, damaged)
             for key in damaged:
-                place.store.put(place.at(key), parts[key])
+                item.store.put(item.at(key), parts[key])
 
-    def test_bytes_of_something_else_raise_nothing_but_damage(self, somewhere: ItemPath, of_values: str) -> None:
-        meta = self.form.write(somewhere, self.value(of_values), **self.write_options)
-        whole = somewhere.get() if not self.form.directory else b""
-        for key in somewhere.find() or [""]:
-            for data in (b"", b"\0\xffwhat is this", b"{}", b"[[1]]", whole[: len(whole) // 2]):
-                somewhere.store.put(somewhere.at(key), data)
-                for known in ({}, meta):
-                    place = ItemPath(somewhere.store, somewhere.path, known)
+    def test_bytes_of_something_else_raise_nothing_but_damage(self, item: ItemPath, of_values: str) -> None:
+        meta = self.format.write(item, self.value(of_values), **self.write_options)
+        file_bytes = item.get() if not self.format.directory else b""
+        for key in item.find() or [""]:
+            for data in (b"", b"\0\xffwhat is this", b"{}", b"[[1]]", file_bytes[: len(file_bytes) // 2]):
+                item.store.put(item.at(key), data)
+                for row in ({}, meta):
+                    with_row = ItemPath(item.store, item.path, row)
                     with contextlib.suppress(ItemDamaged):
-                        settled(self.form.read(place))
+                        materialize(self.format.read(with_row))
                     with contextlib.suppress(ItemDamaged):
-                        self.form.describe(place)
+                        self.format.describe(with_row)
 
-    def test_a_missing_item_is_not_found(self, somewhere: ItemPath) -> None:
+    def test_a_missing_item_is_not_found(self, item: ItemPath) -> None:
         with pytest.raises(FileNotFoundError):
-            self.form.read(somewhere)
+            self.format.read(item)
         with pytest.raises(FileNotFoundError):
-            self.form.describe(somewhere)
+            self.format.describe(item)
 
     def test_an_unknown_option_is_refused(self, url: str, of_values: str) -> None:
         value = self.value(of_values)
         with cdir_init(url) as node:
             with pytest.raises(UnknownOption, match="no_such_option"):
-                node.write(self.item, value, **{**self.write_options, "no_such_option": 1})
+                node.write(self.item_name, value, **{**self.write_options, "no_such_option": 1})
             assert node.items() == []
-            node.write(self.item, value, **self.write_options)
+            node.write(self.item_name, value, **self.write_options)
             with pytest.raises(UnknownOption, match="no_such_option"):
-                node.read(self.item, no_such_option=1)
+                node.read(self.item_name, no_such_option=1)
 
     def test_what_would_change_is_refused_and_nothing_is_written(self, where: str, of_refused: str) -> None:
         with cdir_init(where) as node:
             with pytest.raises(NotReproducible) as caught:
-                node.write(self.item, self.value(of_refused, refused=True), **self.write_options)
-            assert self.item in str(caught.value)
-            assert self.item not in node
-            path = f"{node.location}/{self.item}"
+                node.write(self.item_name, self.value(of_refused, refused=True), **self.write_options)
+            assert self.item_name in str(caught.value)
+            assert self.item_name not in node
+            path = f"{node.location}/{self.item_name}"
             assert node.store.stat(path) is None
             assert node.store.find(path) == {}
-            assert not any(self.item in name for name in node.store.find(layout.announcements_dir(node.location)))
+            assert not any(self.item_name in name for name in node.store.find(layout.announcements_dir(node.location)))

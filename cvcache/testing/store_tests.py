@@ -1,4 +1,4 @@
-"""What every store must do, as a test class: a store's own test is a subclass of a few lines.
+"""The contract of a store, as a test class: the test of a store is a subclass of a few lines.
 
 ::
 
@@ -40,13 +40,13 @@ ODD_NAMES = (
 
 
 def overrides(test: F) -> F:
-    """Mark a test that replaces one of the conformance class on purpose."""
+    """Mark a test that replaces a test of the base class on purpose."""
     test.__cvcache_overrides__ = True  # type: ignore[attr-defined]
     return test
 
 
 class ConformanceTests:
-    """A class whose tests cannot be shadowed by accident."""
+    """A base class whose tests cannot be overridden by accident."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -58,7 +58,7 @@ class ConformanceTests:
 
 
 class StoreTests(ConformanceTests):
-    """The verbs of `cvcache.store.base.Store`, by behaviour."""
+    """The behaviour of the methods of `cvcache.store.base.Store`."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -100,7 +100,7 @@ class StoreTests(ConformanceTests):
         assert store.get(f"{root}/a", 0, 65) == b"0123456789"
 
     def test_get_ranges_that_hold_nothing(self, store: Store, root: str) -> None:
-        """As a slice of the bytes would: a record that was torn to nothing is read with a limit, too."""
+        """Like a slice of the bytes: an empty, torn record is read with a limit, too."""
         store.put(f"{root}/empty", b"")
         store.put(f"{root}/a", b"0123456789")
         assert store.get(f"{root}/empty", 0, 65) == b""
@@ -135,7 +135,7 @@ class StoreTests(ConformanceTests):
         assert store.get(f"{root}/log/1") == b"mine"
 
     def test_put_new_recognises_its_own_object(self, store: Store, root: str) -> None:
-        """After a lost reply the same bytes are sent again: that is no defeat."""
+        """After a lost reply the same bytes are sent again: the caller has still won."""
         assert store.put_new(f"{root}/log/1", b"mine")
         assert store.put_new(f"{root}/log/1", b"mine")
 
@@ -248,7 +248,7 @@ class StoreTests(ConformanceTests):
         assert store.stat(f"{root}/n/a") is None
 
     def test_another_client_is_seen_at_once(self, store: Store, root: str) -> None:
-        """Nothing is remembered between two looks, however often one looked before."""
+        """Nothing is cached between two calls."""
         for turn in range(5):
             assert store.stat(f"{root}/t/{turn}") is None
             store.list(f"{root}/t")

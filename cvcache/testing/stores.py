@@ -1,6 +1,6 @@
-"""Stores around a store: one that counts, one that fails on a plan.
+"""Wrappers of a store for tests: one that counts calls, one that injects faults.
 
-Put them around every store of a block of code with `instrument`::
+Wrap every store that a block of code opens by `instrument`::
 
     counts = []
     with instrument(lambda store: counts.append(CountingStore(store)) or counts[-1]):
@@ -26,7 +26,7 @@ FAULTS = ("crash", "crash_after", "torn", "lost", "error")
 
 
 class WrapperStore(Store):
-    """A store that hands every verb to another one through `call`."""
+    """A store that delegates every method to another store, through `call`."""
 
     scheme: ClassVar[str] = "wrapper"
     shared: ClassVar[bool] = True
@@ -37,11 +37,11 @@ class WrapperStore(Store):
         self.shared = store.shared  # type: ignore[misc]  # it stands in for the store it wraps
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the store it wraps: another process has wrappers of its own."""
+        """Pickle the wrapped store: another process has its own wrappers."""
         return self.store.__reduce__()
 
     def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - for subclasses
-        """Carry out one verb on one path; subclasses count, delay or break it here."""
+        """Run `act`, one method call on one path; subclasses count, delay or fail it here."""
         return act()
 
     def url(self, path: str) -> str:
@@ -94,12 +94,12 @@ class WrapperStore(Store):
 
 
 class CountingStore(WrapperStore):
-    """Counts the verbs; a batch of deletions counts once, as a store sends it.
+    """Counts method calls; a batch of deletions counts once, as a store sends it.
 
     Attributes
     ----------
     counts : collections.Counter
-        Verb -> how often.
+        Name of the method -> number of calls.
     log : list of (verb, path)
     """
 
@@ -119,32 +119,31 @@ class CountingStore(WrapperStore):
 
     @property
     def total(self) -> int:
-        """How many store calls there were."""
+        """Number of calls."""
         return self.counts.total()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts and the log."""
         self.counts.clear()
         self.log.clear()
 
 
 class SimulatedCrash(BaseException):
-    """The process is gone: everything it asks of the store from now on raises this."""
+    """The process has crashed: every further call of the store raises this."""
 
 
 class FaultyStore(WrapperStore):
-    """Fails at numbered steps, counted from 1 over all verbs.
+    """Injects faults at numbered calls, counted from 1 over all methods.
 
     Parameters
     ----------
     store : Store
     plan : mapping
-        Step -> one of ``"crash"`` (before the step, and dead from then on), ``"crash_after"``,
-        ``"torn"`` (dead after half of the bytes of a ``put``; an atomic store shows none of them, so it
-        is a crash before unless `tear` is given), ``"lost"`` (done, but the reply is an error),
-        ``"error"`` (an error instead).
+        Number of a call -> one of ``"crash"`` (a crash before the call), ``"crash_after"``, ``"torn"`` (a crash
+        after half of the bytes of a ``put``; in an atomic store that is a crash before the call, unless `tear`
+        is given), ``"lost"`` (the call is done, but its reply is an error), ``"error"`` (an error, no call).
     tear : callable, optional
-        ``tear(path, half)`` writes a half object past the store, where a store can be torn.
+        ``tear(path, half)`` writes a partial object without the store, if the store is not atomic.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Large trees laid straight into a store, for tests of size."""
+"""Large trees, written directly to a store, for scaling tests."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from cvcache.protocol import Record, dump_record, new_id, this_owner, utc_timest
 from cvcache.store import Store, layout, open_store, resolve_node
 
 
-def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
+def write_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
     """Write a tree of committed nodes, each with one small item, without going through the protocol.
 
     Parameters
     ----------
     where : str or os.PathLike
-        The top, which becomes the first node.
+        The root, which becomes the first node.
     nodes : int
-        How many nodes, the top included.
+        Number of nodes, with the root.
     fan_out : int
-        Children of each node.
+        Number of children of each node.
     **storage_options
-        What the store takes.
+        Options of the store.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options
     store = open_store(scheme, path, {**options, **storage_options})
     paths = list(itertools.islice(_paths(path, fan_out), nodes))
     for node in paths:
-        _lay_node(store, node)
+        _write_node(store, node)
     return [store.url(node) for node in paths]
 
 
@@ -43,7 +43,7 @@ def _paths(top: str, fan_out: int) -> Iterator[str]:
         level = [f"{parent}/node{i:03d}" for parent in level for i in range(fan_out)]
 
 
-def _lay_node(store: Store, path: str) -> None:
+def _write_node(store: Store, path: str) -> None:
     attempt = new_id()
     item = b'{"laid": true}'
     claim = Record(

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
-from cvcache.testing import WrapperStore, instrument, same
+from cvcache.testing import WrapperStore, instrument, values_equal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +152,7 @@ def test_a_figure_stays_as_it_was_and_is_not_closed(suffix: str, layout: str | N
 def test_what_is_read_of_a_figure_is_the_same_first_and_later(suffix: str, tmp_path: Path) -> None:
     with cdir_init(tmp_path / "node") as node:
         first = node.write(f"hist.{suffix}", figure()).read()
-    assert same(first, cdir_query(tmp_path / "node").read(f"hist.{suffix}"))
+    assert values_equal(first, cdir_query(tmp_path / "node").read(f"hist.{suffix}"))
     assert cdir_query(tmp_path / "node")[f"hist.{suffix}"].meta["kind"] == "plot"
 
 
