@@ -12,7 +12,7 @@ from servers.fault_proxy import FaultProxy, scripted
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
 from cvcache.protocol import observe
 from cvcache.store import S3Store, open_store, resolve_node
-from cvcache.testing import CountingStore, instrument, write_tree
+from cvcache.testing import CountingStore, instrument, lay_tree
 from cvcache.tree import read_tree
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def test_the_size_of_an_image_is_no_call_at_commit(counted: Counted) -> None:
 
 
 def test_ten_thousand_nodes_on_disk_are_laid_and_read(local_case: LocalCase) -> None:
-    urls = write_tree(local_case.url, 10_000)
+    urls = lay_tree(local_case.url, 10_000)
     assert len(urls) == len(set(urls)) == 10_000
     entries = list(read_tree(local_case.url).walk())
     assert {entry.node.url for entry in entries} == set(urls)
@@ -194,7 +194,7 @@ def test_ten_thousand_nodes_on_disk_are_laid_and_read(local_case: LocalCase) -> 
 @pytest.mark.parametrize("kind", ["memory", pytest.param("s3", marks=pytest.mark.server)])
 def test_a_laid_tree_is_like_any_other(kind: str, request: pytest.FixtureRequest) -> None:
     case: StoreCase = request.getfixturevalue(f"{kind}_case")
-    write_tree(case.url, 7, fan_out=2, **case.options)
+    lay_tree(case.url, 7, fan_out=2, **case.options)
     top = cdir(case.url, **case.options)
     assert len(list(cdir_walk(top))) == 7
     assert len(cdir_remove(top, recursive=True)) == 7

@@ -88,7 +88,7 @@ def fence_own_attempt(store: Store, path: str, observation: Observation, reason:
     Raises
     ------
     NodeBusy
-        If one of its writes is under way and does not end.
+        If one of its writes does not end.
     """
     own = find_open_attempt(store.url(path))
     if own is None or observation.record is None or own.id != observation.record.attempt:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cvcache.testing.format_tests import FormatTests
     from cvcache.testing.store_tests import StoreTests, overrides
     from cvcache.testing.stores import FAULTS, CountingStore, FaultyStore, SimulatedCrash, WrapperStore
-    from cvcache.testing.trees import write_tree
+    from cvcache.testing.trees import lay_tree
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "format_tests": ["FormatTests"],
         "store_tests": ["StoreTests", "overrides"],
         "stores": ["CountingStore", "FAULTS", "FaultyStore", "SimulatedCrash", "WrapperStore"],
-        "trees": ["write_tree"],
+        "trees": ["lay_tree"],
     },
 )
 __all__ += ["instrument"]

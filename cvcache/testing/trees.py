@@ -9,7 +9,7 @@ from cvcache.protocol import Record, dump_record, new_id, this_owner, utc_timest
 from cvcache.store import Store, layout, open_store, resolve_node
 
 
-def write_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
+def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
     """Write a tree of committed nodes, each with one small item, without going through the protocol.
 
     Parameters
@@ -32,7 +32,7 @@ def write_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_optio
     store = open_store(scheme, path, {**options, **storage_options})
     paths = list(itertools.islice(_paths(path, fan_out), nodes))
     for node in paths:
-        _write_node(store, node)
+        _lay_node(store, node)
     return [store.url(node) for node in paths]
 
 
@@ -43,7 +43,7 @@ def _paths(top: str, fan_out: int) -> Iterator[str]:
         level = [f"{parent}/node{i:03d}" for parent in level for i in range(fan_out)]
 
 
-def _write_node(store: Store, path: str) -> None:
+def _lay_node(store: Store, path: str) -> None:
     attempt = new_id()
     item = b'{"laid": true}'
     claim = Record(

@@ -71,11 +71,11 @@ def served(nodes: int, fan_out: int) -> Iterator[Mapping[float, tuple[Any, Mappi
     from servers.fault_proxy import Fault, FaultProxy
     from servers.object_stores import rclone_s3
 
-    from cvcache.testing import write_tree
+    from cvcache.testing import lay_tree
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        write_tree(folder / "bucket" / "tree", nodes, fan_out=fan_out)
+        lay_tree(folder / "bucket" / "tree", nodes, fan_out=fan_out)
         server = stack.enter_context(rclone_s3(folder))
         proxies = {
             delay: stack.enter_context(FaultProxy(server.port, lambda _: Fault.DELAYED, delay=delay))

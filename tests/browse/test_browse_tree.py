@@ -19,7 +19,7 @@ from child import child
 import cvcache
 from cvcache.browse import MOST_CHILDREN, Tree, search
 from cvcache.errors import CvcacheError
-from cvcache.testing import CountingStore, WrapperStore, instrument, write_tree
+from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -471,7 +471,7 @@ def one_after_another(calls: list[tuple[str, float, float]]) -> int:
 
 
 def test_expanding_costs_two_calls_and_two_for_each_visible_child(store_case: StoreCase) -> None:
-    write_tree(f"{store_case.url}/parent", 21, **store_case.options)
+    lay_tree(f"{store_case.url}/parent", 21, **store_case.options)
     counts: list[CountingStore] = []
     with instrument(lambda store: counts.append(CountingStore(store)) or counts[-1]):
         tree = Tree(store_case.url, **store_case.options)
@@ -488,7 +488,7 @@ def test_expanding_costs_two_calls_and_two_for_each_visible_child(store_case: St
 
 
 def test_a_level_and_its_visible_children_take_three_round_trips(memory_case: StoreCase) -> None:
-    write_tree(f"{memory_case.url}/parent", 41)
+    lay_tree(f"{memory_case.url}/parent", 41)
     calls: list[tuple[str, float, float]] = []
     with instrument(lambda store: Timed(store, calls, 1.0)):
         tree = Tree(memory_case.url)
@@ -503,7 +503,7 @@ def test_a_level_and_its_visible_children_take_three_round_trips(memory_case: St
 
 
 def test_opening_shows_the_first_rows_after_a_few_round_trips(memory_case: StoreCase) -> None:
-    write_tree(memory_case.url, 60)
+    lay_tree(memory_case.url, 60)
     calls: list[tuple[str, float, float]] = []
     with instrument(lambda store: Timed(store, calls, 0.05)):
         tree = Tree(memory_case.url)
@@ -515,7 +515,7 @@ def test_opening_shows_the_first_rows_after_a_few_round_trips(memory_case: Store
 
 
 def test_several_threads_may_read_one_tree(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
-    write_tree(root.url, 31, **root._context.options)
+    lay_tree(root.url, 31, **root._context.options)
     tree = make(root)
     tree.open()
     rows = [row.path for row in tree.expand("").rows]

@@ -9,7 +9,7 @@ import pytest
 
 import cvcache
 from cvcache.browse import Level, Row, Tree, item_row, matches, search, unseen_row
-from cvcache.testing import write_tree
+from cvcache.testing import lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def test_a_filter_means_all_its_words(query: str, *, fits: bool) -> None:
 
 @pytest.fixture
 def tree(memory_case: MemoryCase) -> Iterator[Tree]:
-    write_tree(memory_case.url, 13, fan_out=3)
+    lay_tree(memory_case.url, 13, fan_out=3)
     with contextlib.suppress(ZeroDivisionError), cvcache.cdir_init(f"{memory_case.url}/node001/node002/wrong"):
         _ = 1 / 0
     opened = Tree(memory_case.url)
@@ -79,7 +79,7 @@ def test_a_search_ends_when_it_has_enough_or_is_stopped(tree: Tree) -> None:
 
 
 def test_a_search_goes_on_where_a_directory_cannot_be_read(local_case: LocalCase) -> None:
-    write_tree(local_case.url, 4, fan_out=3)
+    lay_tree(local_case.url, 4, fan_out=3)
     closed = local_case.path / "node000" / "_cvcache" / "log"
     for record in closed.iterdir():
         record.write_bytes(b"no record")

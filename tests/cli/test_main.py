@@ -16,7 +16,7 @@ from child import child
 from command_line import HEAVY, Done, in_process, loaded_by, own_process
 
 import cvcache
-from cvcache.testing import CountingStore, instrument, write_tree
+from cvcache.testing import CountingStore, instrument, lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -288,7 +288,7 @@ def test_looking_loads_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
 
 
 def test_tree_asks_at_most_three_times_a_node_and_lists_no_chunk(run: Run) -> None:
-    urls = write_tree("memory://test-cli/laid", 40, fan_out=6)
+    urls = lay_tree("memory://test-cli/laid", 40, fan_out=6)
     stores: list[CountingStore] = []
 
     def counting(store: cvcache.testing.stores.Store) -> CountingStore:
@@ -367,7 +367,7 @@ def test_an_interrupt_is_told_and_leaves_a_node_that_can_go_on(tmp_path: Path) -
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
-    urls = write_tree(str(tmp_path / "laid"), 400)
+    urls = lay_tree(str(tmp_path / "laid"), 400)
     command = f"{sys.executable} -m cvcache.cli.main tree {urls[0]} --json | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "{\n"

@@ -20,7 +20,7 @@ import cvcache
 from cvcache.browse import Tree
 from cvcache.napari.dock import CacheTree, question_box
 from cvcache.napari.tree import find, sentence
-from cvcache.testing import CountingStore, WrapperStore, instrument, write_tree
+from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,7 +160,7 @@ def test_a_tree_opens_level_by_level_and_no_store_call_is_made_by_the_window(
 
 
 def test_opening_and_expanding_take_few_calls(desk: Desk, memory_case: StoreCase) -> None:
-    write_tree(memory_case.url, 301, fan_out=300)
+    lay_tree(memory_case.url, 301, fan_out=300)
     counts: list[CountingStore] = []
 
     def count(store: Store) -> Store:
@@ -188,7 +188,7 @@ def test_a_cut_level_shows_its_first_page_then_all_that_is_shown_and_says_so(
     for module in ("cvcache.browse.tree", "cvcache.napari.tree.loader"):
         monkeypatch.setattr(f"{module}.MOST_CHILDREN", 60)
     monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 40)
-    write_tree(memory_case.url, 101, fan_out=100)
+    lay_tree(memory_case.url, 101, fan_out=100)
     pages: list[int] = []
     desk.dock.loader.loaded.connect(lambda _: pages.append(len(desk.shown())))
     desk.open(memory_case.url)
@@ -204,7 +204,7 @@ def test_the_second_page_keeps_selection_expansion_and_scroll_position(
     desk: Desk, memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 50)
-    write_tree(memory_case.url, 301, fan_out=300)
+    lay_tree(memory_case.url, 301, fan_out=300)
     gate = threading.Event()
     limits: list[int | None] = []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
-from cvcache.testing import CountingStore, WrapperStore, instrument, write_tree
+from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 from cvcache.tree import WALK_CONCURRENCY, directory_state, read_tree
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def counted(act: Callable[[], object]) -> dict[str, int]:
 def test_a_tree_costs_three_calls_a_node_and_lists_no_chunk(memory_case: MemoryCase) -> None:
     import numpy as np
 
-    urls = write_tree(memory_case.url, 30, fan_out=5)
+    urls = lay_tree(memory_case.url, 30, fan_out=5)
     image = cvcache.cdir(urls[3]) / "image"
     with cvcache.cdir_init(image) as node:
         node.write("image.ome.zarr", np.zeros((200, 200), "u1"), axes="yx", chunks=(50, 50))
@@ -191,7 +191,7 @@ def test_a_tree_costs_three_calls_a_node_and_lists_no_chunk(memory_case: MemoryC
 
 
 def test_nodes_of_a_level_are_read_at_once(memory_case: MemoryCase) -> None:
-    write_tree(memory_case.url, WALK_CONCURRENCY + 1, fan_out=WALK_CONCURRENCY)
+    lay_tree(memory_case.url, WALK_CONCURRENCY + 1, fan_out=WALK_CONCURRENCY)
     together = threading.Barrier(WALK_CONCURRENCY)
 
     class Meeting(WrapperStore):
