@@ -298,17 +298,9 @@ def _struck(stage: Stage, fault: tuple[int, str]) -> int:
 IN_PAIRS = ("nothing, then compute_little", "a result, then compute_little")
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        ("memory", IN_PAIRS[0]),
-        ("memory", IN_PAIRS[1]),
-        ("local", IN_PAIRS[0]),
-        pytest.param(("local", IN_PAIRS[1]), marks=pytest.mark.long),
-    ],
-    indirect=True,
-    ids=" ".join,
-)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("stage", list(itertools.product(KINDS, IN_PAIRS)), indirect=True, ids=" ".join)
 def test_every_pair_of_faults(stage: Stage, record_property: Callable[[str, object], None]) -> None:
     tried = _every_pair(stage, DISTINCT)
     told("pairs of faults", tried, stage, record_property)
@@ -402,6 +394,8 @@ def test_a_process_stopped_at_any_step_does_no_harm_when_it_wakes(
 TWICE_STOPPED = (*IN_PAIRS, "a result, then remove", "a corpse, then remove")
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stage", [("memory", scenario) for scenario in TWICE_STOPPED], indirect=True, ids=" ".join)
 def test_two_processes_stopped_at_any_steps_do_no_harm_when_they_wake(
     stage: Stage, record_property: Callable[[str, object], None]
