@@ -237,15 +237,20 @@ def test_your_file_where_an_item_goes_is_kept(guard: Guard) -> None:
     with cdir_init(guard.at("node")) as node:
         guard.put("node/a.json")
         guard.put("node/b.ome.zarr/0/c/0")
-        for name, value in (("a.json", 1), ("b.ome.zarr", np.zeros((4, 4), "u1"))):
+        guard.put("node/d.ome.zarr/zarr.json")
+        pixels = np.zeros((4, 4), "u1")
+        for name, value in (("a.json", 1), ("b.ome.zarr", pixels), ("d.ome.zarr", pixels)):
             with pytest.raises(ForeignItem, match="give the item another name"):
                 node.write(name, value)
-        for name in ("a.json", "b.ome.zarr"):
+        for name in ("a.json", "b.ome.zarr", "d.ome.zarr"):
             with pytest.raises(ForeignItem):
                 node.path(name)
-        with pytest.raises(ForeignItem):
-            node.open("a.json", "wb")
+            with pytest.raises(ForeignItem), node.open(name, "wb"):
+                pass
         node.write("c.json", 3)
+    assert [item.name for item in cdir_query(guard.at("node")).items()] == ["c.json"]
+    compute(guard.at("node"), 4, "c.json", force=True)
+    guard.assert_canaries()
     assert [item.name for item in cdir_query(guard.at("node")).items()] == ["c.json"]
 
 

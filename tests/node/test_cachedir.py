@@ -231,12 +231,16 @@ def test_two_threads_and_one_item(local_case: LocalCase) -> None:
     assert all("another thread" in str(error) for error in refused)
 
 
-def test_a_committed_node_takes_no_writes(root: CacheDir) -> None:
+def test_a_committed_node_takes_no_writes(store_case: StoreCase) -> None:
+    root = cvcache.cdir(store_case.url, **store_case.options)
     with cvcache.cdir_init(root) as node:
         node.write("a.json", 1)
     for handle in (node, cvcache.cdir_query(root), cvcache.cdir_init(root)):
-        with pytest.raises(cvcache.NodeCommitted, match=r"is committed and does not change; .*if not d\.committed"):
+        with pytest.raises(
+            cvcache.NodeCommitted, match=r"is committed and does not change; .*if not d\.committed"
+        ) as caught:
             handle.write("b.json", 2)
+        assert "force=True" in str(caught.value)
         with pytest.raises(cvcache.NodeCommitted):
             handle.path("b.json")
         with pytest.raises(cvcache.NodeCommitted):
@@ -250,8 +254,9 @@ def test_a_node_nobody_opened_takes_no_writes(store_case: StoreCase) -> None:
     root = cvcache.cdir(store_case.url, **store_case.options)
     with pytest.raises(cvcache.NotOpen, match="is not open for writing in this process; call cdir_init on it"):
         root.write("a.json", 1)
-    with pytest.raises(cvcache.NotOpen, match="is not open for writing in this process; call cdir_init on it"):
-        cvcache.cdir_commit(root)
+    for where in (root, root.url) if store_case.kind in {"local", "memory"} else (root,):
+        with pytest.raises(cvcache.NotOpen, match="is not open for writing in this process; call cdir_init on it"):
+            cvcache.cdir_commit(where)
     assert cvcache.cdir_query(root).state == "absent"
 
 

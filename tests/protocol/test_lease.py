@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
-from cvcache import ForeignItem, LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import Attempt, find_open_attempt, finish, observe, remove
+from cvcache import LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.protocol import finish, observe, remove
+from cvcache.protocol.attempt import Attempt, open_attempt
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -76,30 +77,6 @@ def test_a_path_that_is_handed_out_marks_the_attempt_as_shared(node: CacheDir, s
     assert shared not in store_case.snapshot()
     assert node.path("made-elsewhere.txt").endswith("/made-elsewhere.txt")
     assert shared in store_case.snapshot()
-
-
-@pytest.mark.parametrize("taken", ["stats.json", "cells.ome.zarr/zarr.json"])
-def test_a_file_that_took_the_name_after_init_is_kept(node: CacheDir, store_case: StoreCase, taken: str) -> None:
-    name = taken.split("/", maxsplit=1)[0]
-    store_case.put(taken, b"mine")
-    with pytest.raises(ForeignItem, match="another name"):
-        node.write(name, [[1, 2], [3, 4]] if name.endswith("json") else _picture())
-    with pytest.raises(ForeignItem), node.open(name if name.endswith("json") else "cells.ome.zarr", "wb"):
-        pass
-    assert store_case.read(taken) == b"mine"
-    node.write("other.json", 1)
-    cdir_commit(node)
-    again = node.init(force=True)
-    again.write("other.json", 2)
-    cdir_commit(again)
-    assert store_case.read(taken) == b"mine"
-    assert [item.name for item in cdir_query(again).items()] == ["other.json"]
-
-
-def _picture() -> object:
-    import numpy as np
-
-    return np.zeros((4, 4), "u1")
 
 
 def test_a_log_deleted_by_hand_ends_the_attempt_at_its_next_beat(local_case: LocalCase) -> None:

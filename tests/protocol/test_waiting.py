@@ -19,12 +19,9 @@ from simulated import FILE, REQUEST_TIMEOUT, TTL, World, compute, compute_by_han
 from cvcache import (
     LeaseLost,
     NodeBusy,
-    NodeCommitted,
     NodeStale,
-    NotOpen,
     Policy,
     RecursiveNode,
-    UsageError,
     cdir,
     cdir_commit,
     cdir_init,
@@ -399,11 +396,6 @@ def test_a_sweep_over_odd_texts(local_case: LocalCase, value: str) -> None:
     assert {child.read("text.json") for child in cdir(local_case.url).children()} == {"first", value}
 
 
-def test_on_stale_misspelt(url: str) -> None:
-    with pytest.raises(UsageError, match="did you mean 'recompute'"):
-        cdir_init(url, on_stale="recompte")
-
-
 def test_no_key_has_no_opinion_and_a_node_without_one_is_stale_for_who_has(url: str) -> None:
     compute(url, {"a": 1}, Policy())
     assert cdir_init(url).committed
@@ -437,23 +429,3 @@ def test_a_child_without_a_key_inherits_that_of_its_open_parent(url: str, spelt:
     assert run(2.0)
     assert cdir_query(f"{url}/inner").commit.key == {"sigma": 2.0}  # type: ignore[union-attr]  # it is committed
     assert cdir_init(f"{url}/inner").committed
-
-
-# ---- wrong calls
-
-
-def test_writes_and_commits_without_an_open_node(url: str) -> None:
-    with pytest.raises(NotOpen, match="cdir_init"):
-        cdir(url).write(FILE, {})
-    with pytest.raises(NotOpen, match="cdir_init"):
-        cdir_commit(url)
-    node = compute(url, None, Policy())
-    with pytest.raises(NodeCommitted, match="force=True"):
-        node.write(FILE, {})
-
-
-def test_commit_twice_is_one_commit(url: str) -> None:
-    node = cdir_init(url)
-    fill(node)
-    first = cdir_commit(node)
-    assert cdir_commit(node) == first
