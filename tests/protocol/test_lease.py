@@ -11,8 +11,7 @@ import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
 from cvcache import LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
-from cvcache.protocol import finish, observe, remove
-from cvcache.protocol.attempt import Attempt, open_attempt
+from cvcache.protocol import Attempt, find_open_attempt, finish, observe, remove
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
