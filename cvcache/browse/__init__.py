@@ -1,4 +1,4 @@
-"""The tree for people: rows, previews and layer data, read as they are looked at. No Qt, no napari."""
+"""The tree for people: rows, previews and layer data, read on demand. No Qt, no napari."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,14 @@ import lazy_loader
 if TYPE_CHECKING:
     from cvcache.browse.actions import Removal, as_python, removal, remove, withdraw
     from cvcache.browse.compare import difference
-    from cvcache.browse.find import MOST_FOUND, matches, search
-    from cvcache.browse.item_bytes import TROUBLE, told
-    from cvcache.browse.layer_data import LayerData, cost, layers, place_under, with_contrast
-    from cvcache.browse.locate import Landing, cleaned, nothing_at, open_url
-    from cvcache.browse.pictures import MOST_PIXELS, Picture, Refused, has_picture, picture, thumbnail
+    from cvcache.browse.find import MAX_MATCHES, matches, search
+    from cvcache.browse.item_bytes import READ_ERRORS, error_line
+    from cvcache.browse.layer_data import LayerData, cost, layer_item_path, layers, with_contrast
+    from cvcache.browse.locate import OpenedUrl, clean_address, not_found_text, open_url
+    from cvcache.browse.pictures import MAX_PIXELS, Picture, Refused, has_picture, picture, thumbnail
     from cvcache.browse.previews import Histogram, follow_log, histogram, log_tail, text_head
     from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
-    from cvcache.browse.rows import Level, Row, item_row, node_row, unseen_row
+    from cvcache.browse.rows import Level, Row, item_row, node_row, unread_row
     from cvcache.browse.table_preview import TableHead, table_head
     from cvcache.browse.text import (
         MAX_TOOLTIP_LINE,
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
         tooltip_html,
         value_text,
     )
-    from cvcache.browse.tree import MOST_CHILDREN, Tree
+    from cvcache.browse.tree import MAX_CHILDREN, Tree
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "actions": ["Removal", "as_python", "removal", "remove", "withdraw"],
         "compare": ["difference"],
-        "find": ["MOST_FOUND", "matches", "search"],
-        "item_bytes": ["TROUBLE", "told"],
-        "layer_data": ["LayerData", "cost", "layers", "place_under", "with_contrast"],
-        "locate": ["Landing", "cleaned", "nothing_at", "open_url"],
-        "pictures": ["MOST_PIXELS", "Picture", "Refused", "has_picture", "picture", "thumbnail"],
+        "find": ["MAX_MATCHES", "matches", "search"],
+        "item_bytes": ["READ_ERRORS", "error_line"],
+        "layer_data": ["LayerData", "cost", "layer_item_path", "layers", "with_contrast"],
+        "locate": ["OpenedUrl", "clean_address", "not_found_text", "open_url"],
+        "pictures": ["MAX_PIXELS", "Picture", "Refused", "has_picture", "picture", "thumbnail"],
         "previews": ["Histogram", "follow_log", "histogram", "log_tail", "text_head"],
         "row_facts": ["error_text", "facts", "key_text", "stale_because", "why"],
-        "rows": ["Level", "Row", "item_row", "node_row", "unseen_row"],
+        "rows": ["Level", "Row", "item_row", "node_row", "unread_row"],
         "table_preview": ["TableHead", "table_head"],
         "text": [
             "MAX_TOOLTIP_LINE",
@@ -60,6 +60,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "tooltip_html",
             "value_text",
         ],
-        "tree": ["MOST_CHILDREN", "Tree"],
+        "tree": ["MAX_CHILDREN", "Tree"],
     },
 )

@@ -1,4 +1,4 @@
-"""What can be done with a row: the Python that reads it, and the removal of a node, said before it is done."""
+"""Actions on rows: the Python code that reads them, and the removal of nodes after a question."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cvcache.errors import UsageError
 from cvcache.protocol import check_removal, remove_node
 from cvcache.tree import cdir_remove, read_tree
 
-_NAMED = 20
-"""Nodes that a question names."""
+_MAX_NAMED = 20
+"""URLs of nodes that a question lists."""
 
 
 def as_python(rows: Iterable[Row]) -> str:
@@ -45,31 +45,35 @@ def as_python(rows: Iterable[Row]) -> str:
 
 def _variable(name: str, taken: set[str]) -> str:
     """Return a Python name like the first part of `name` that is not taken yet."""
-    word = re.sub(r"\W+", "_", name.partition(".")[0], flags=re.ASCII).strip("_").lower() or "node"
-    word = f"_{word}" if word[0].isdigit() or keyword.iskeyword(word) or word in {"cdir_query", "open_image"} else word
-    free, number = word, 2
+    identifier = re.sub(r"\W+", "_", name.partition(".")[0], flags=re.ASCII).strip("_").lower() or "node"
+    identifier = (
+        f"_{identifier}"
+        if identifier[0].isdigit() or keyword.iskeyword(identifier) or identifier in {"cdir_query", "open_image"}
+        else identifier
+    )
+    free, number = identifier, 2
     while free in taken:
-        free, number = f"{word}_{number}", number + 1
+        free, number = f"{identifier}_{number}", number + 1
     taken.add(free)
     return free
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What would go, and what it means for others.
+    """What a removal would delete, and which nodes it makes stale.
 
     Attributes
     ----------
     urls : tuple of str
-        The nodes whose results go, the deepest last.
+        The nodes whose results would be deleted, the deepest last.
     items : int
         How many items they hold.
     size : int
         Bytes, as recorded.
     outdated : tuple of str
-        Nodes that were made from them, as far as they were seen.
+        Nodes that were made from them, as far as the tree has read them.
     attempts : tuple of str
-        Whose results they are, in the order of `urls`: a result that came later is not meant.
+        The attempts of these results, in the order of `urls`: a later result is not deleted.
     """
 
     urls: tuple[str, ...]
@@ -79,11 +83,11 @@ class Removal:
     attempts: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Return it as lines, for a question."""
+        """Return it as the text of a question."""
         lines = [f"{_count(len(self.urls), 'node')} with {_count(self.items, 'item')}, {size_text(self.size)}:"]
-        lines += _some(self.urls)
+        lines += _url_lines(self.urls)
         if self.outdated:
-            lines += ["", "Made from it, and computed again if it comes out different:", *_some(self.outdated)]
+            lines += ["", "Made from it, and computed again if it comes out different:", *_url_lines(self.outdated)]
         return "\n".join(lines)
 
 
@@ -91,9 +95,9 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _some(urls: tuple[str, ...]) -> list[str]:
-    named = [f"  {strip_controls(url)}" for url in urls[:_NAMED]]
-    return [*named, f"  and {len(urls) - _NAMED:,} more"] if len(urls) > _NAMED else named
+def _url_lines(urls: tuple[str, ...]) -> list[str]:
+    named = [f"  {strip_controls(url)}" for url in urls[:_MAX_NAMED]]
+    return [*named, f"  and {len(urls) - _MAX_NAMED:,} more"] if len(urls) > _MAX_NAMED else named
 
 
 def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
@@ -102,20 +106,20 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     Raises
     ------
     UsageError
-        The row is no directory of cvcache's.
+        The row is not a directory that cvcache wrote.
     BadRecord
-        A record there cannot be read, so nobody knows what it stands for.
+        A record there cannot be read.
 
     Notes
     -----
     One LIST a directory, and for a node one more and a GET.
     """
-    _check(row)
-    found = read_tree(row.node.with_context(), depth=None if below else 0)
-    entries = [entry for entry in found.walk() if _is_node(entry.state)]
+    _check_removable(row)
+    nodes = read_tree(row.node.with_context(), depth=None if below else 0)
+    entries = [entry for entry in nodes.walk() if _is_node(entry.state)]
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)
-    outdated = [one.node.url for one in tree.made_from({entry.node.location for entry in entries})]
+    outdated = [dependent.node.url for dependent in tree.made_from({entry.node.location for entry in entries})]
     size = sum(recorded_size(item) or 0 for item in rows)
     attempts = tuple(record.attempt for entry in entries if (record := entry.node.record()) is not None)
     return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls), attempts)
@@ -129,14 +133,14 @@ def remove(tree: Tree, row: Row, asked: Removal) -> list[str]:
     tree : Tree
     row : Row
     asked : Removal
-        What somebody was told would go.
+        What the user has confirmed.
 
     Raises
     ------
     NodeBusy
         A live owner is writing one of them.
     UsageError
-        The row is no directory of cvcache's, or what is there is not what was told.
+        The row is not a directory that cvcache wrote, or the nodes there have changed since `asked`.
 
     Notes
     -----
@@ -171,7 +175,7 @@ def _is_node(state: str) -> bool:
     return state not in {"folder", "foreign", "absent"}
 
 
-def _check(row: Row) -> None:
+def _check_removable(row: Row) -> None:
     if row.is_item:
         msg = f"{row.url} is a part of its node, and a commit does not change; remove the node {row.node.url}"
         raise UsageError(msg)

@@ -1,11 +1,11 @@
-"""What differs between two rows, from what is recorded of them."""
+"""The difference between two rows, from their records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.item_bytes import TROUBLE, told
+from cvcache.browse.item_bytes import READ_ERRORS, error_line
 from cvcache.browse.row_facts import duration_text
 from cvcache.browse.text import plain_line, recorded_size, shape_text, size_text, value_text
 from cvcache.keys import key_differences
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from cvcache.browse.rows import Row
     from cvcache.protocol import Record
 
-MOST_LINES = 500
+MAX_LINES = 500
 
 _COMPARED = ("kind", "shape", "dtype", "axes", "scale", "unit", "translation", "levels", "channels")
 _ALSO_COMPARED = ("rows", "columns", "range", "contrast", "arrays", "url", "user")
 
 
 def difference(a: Row, b: Row) -> tuple[str, ...]:
-    """Return what differs from `a` to `b`, one line each; empty for what is recorded alike.
+    """Return the differences from `a` to `b`, one line each; empty if their records are equal.
 
-    Of two nodes: state, key, duration, items that only one has, and what differs in items of both. Of two items: what
-    is recorded of them.
+    Of two nodes: state, key, duration, items that only one has, and differences of the items that both have. Of two
+    items: their recorded metadata.
 
     Notes
     -----
-    No store call for items, nor for committed nodes whose rows are in their records; else one GET, of a running one a
-    LIST. No array is read.
+    No store call for items, nor for committed nodes whose inventory is in the record; else one GET, for a running node
+    one LIST. No array is read.
     """
     if a.is_item != b.is_item:
         item, node = ("first", "second") if a.is_item else ("second", "first")
         return (f"the {item} is an item, the {node} a node: nothing of them can be compared",)
-    found = _item_lines("", a.meta, b.meta) if a.is_item else _node_lines(a, b)
+    differences = _item_lines("", a.meta, b.meta) if a.is_item else _node_lines(a, b)
     lines: list[str] = []
-    for text in found:
-        if len(lines) == MOST_LINES:
+    for text in differences:
+        if len(lines) == MAX_LINES:
             lines.append("… there are more differences than are shown")
             break
         lines.append(plain_line(text, 1000))
@@ -51,8 +51,8 @@ def _node_lines(a: Row, b: Row) -> Iterator[str]:
         yield from _key_lines(a.record, b.record)
         yield from _duration_lines(a.duration, b.duration)
         yield from _rows_lines(_rows(a), _rows(b))
-    except TROUBLE as error:
-        yield told(error)
+    except READ_ERRORS as error:
+        yield error_line(error)
 
 
 def _rows(row: Row) -> Mapping[str, Mapping[str, Any]]:
@@ -84,19 +84,19 @@ def _item_lines(before: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iter
     changed = False
     for name in (*_COMPARED, *_ALSO_COMPARED):
         if name in a or name in b:
-            was, now = _text(name, a), _text(name, b)
-            if was != now:
+            old, new = _text(name, a), _text(name, b)
+            if old != new:
                 changed = True
-                yield f"{before}{name} {was} -> {now}"
-    was, now = (size_text(recorded_size(row)) or "unknown" for row in (a, b))
+                yield f"{before}{name} {old} -> {new}"
+    old, new = (size_text(recorded_size(row)) or "unknown" for row in (a, b))
     if recorded_size(a) != recorded_size(b):
-        yield f"{before}size {was} -> {now}" + ("" if was != now else " (not the same number of bytes)")
+        yield f"{before}size {old} -> {new}" + ("" if old != new else " (not the same number of bytes)")
     elif not changed and a.get("sha256") != b.get("sha256") and "sha256" in a and "sha256" in b:
         yield f"{before}other content of the same size"
 
 
 def _text(name: str, row: Mapping[str, Any]) -> str:
-    """Return a recorded value as it is compared and shown; long ones are compared as far as they are shown."""
+    """Return a recorded value as text; long values are compared as far as they are shown."""
     if name not in row:
         return "none"
     if name == "shape":

@@ -1,4 +1,4 @@
-"""Which rows of a tree somebody means: a filter of what is there, and a search through what nobody has opened yet."""
+"""A filter of the rows of a tree that were read, and a search that reads the rest of the tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cvcache.browse.rows import Level, Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError
 
-MOST_FOUND = 1000
+MAX_MATCHES = 1000
 
 
 def matches(row: Row, query: str) -> bool:
@@ -21,30 +21,30 @@ def matches(row: Row, query: str) -> bool:
     row : Row
     query : str
         Words, in any case. Each is a part of the name, or the beginning of the state, kind or dtype; with ``*`` a
-        pattern of the whole name. ``name:``, ``state:``, ``kind:`` and ``dtype:`` before it say which of them is meant.
-        No word fits every row.
+        pattern of the whole name. ``name:``, ``state:``, ``kind:`` and ``dtype:`` before a word choose the field. An
+        empty query matches every row.
     """
-    return all(_fits(row, word) for word in query.casefold().split())
+    return all(_matches_word(row, word) for word in query.casefold().split())
 
 
-def _fits(row: Row, word: str) -> bool:
-    told = {"name": row.name, "state": row.state, "kind": row.kind, "dtype": row.dtype}
+def _matches_word(row: Row, word: str) -> bool:
+    texts = {"name": row.name, "state": row.state, "kind": row.kind, "dtype": row.dtype}
     field, colon, value = word.partition(":")
-    if not (colon and field in told):
-        return any(_is_in(name, text.casefold(), word) for name, text in told.items())
-    return _is_in(field, told[field].casefold(), value)
+    if not (colon and field in texts):
+        return any(_matches_field(name, text.casefold(), word) for name, text in texts.items())
+    return _matches_field(field, texts[field].casefold(), value)
 
 
-def _is_in(field: str, text: str, word: str) -> bool:
+def _matches_field(field: str, text: str, word: str) -> bool:
     if field == "name":
         return fnmatchcase(text, word) if "*" in word else word in text
     return text.startswith(word)
 
 
 def search(
-    tree: Tree, query: str, *, most: int = MOST_FOUND, stopped: Callable[[], bool] = lambda: False
+    tree: Tree, query: str, *, most: int = MAX_MATCHES, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Level | Row]:
-    """Read a tree level by level, nearest first, and yield each level and each row that matches.
+    """Read a tree level by level, from the top, and yield each level and each row that matches.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def search(
     most : int
         Matching rows after which it ends.
     stopped : callable
-        Asked before each level; true ends the search.
+        Called before each level; true ends the search.
 
     Notes
     -----
-    What `Tree.expand` and `Tree.look` cost for each level. What lies below a foreign directory is left out, and so is
-    what cannot be read, or is gone meanwhile.
+    The cost of `Tree.expand` and `Tree.look` for each level. Foreign directories are not searched; levels that cannot
+    be read, or are removed during the search, are skipped.
     """
-    found, waiting = 0, deque([""])
+    matched, waiting = 0, deque([""])
     while waiting and not stopped():
         try:
             level = tree.expand(waiting.popleft())
@@ -76,8 +76,8 @@ def search(
                 continue
             if matches(row, query):
                 yield row
-                found += 1
-                if found == most:
+                matched += 1
+                if matched == most:
                     return
             if row.branch and row.kind != "foreign":
                 waiting.append(path)

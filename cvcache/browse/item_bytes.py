@@ -1,4 +1,4 @@
-"""The first or last bytes of an item as they lie in the store, never more than was asked for."""
+"""The first or last bytes of an item, never more than a limit."""
 
 from __future__ import annotations
 
@@ -15,83 +15,83 @@ from cvcache.store import is_item_dir
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
 
-TROUBLE = (CvcacheError, OSError)
-"""What reading from a store may raise: said in place of what was to be shown."""
+READ_ERRORS = (CvcacheError, OSError)
+"""Errors of a read; a preview shows them in place of the content."""
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """Some bytes of an object, and whether they are all of it."""
+class RawBytes:
+    """Some bytes of an object, and whether they are the whole object."""
 
     data: bytes
     whole: bool
 
 
-def told(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an error as one line for people."""
     if isinstance(error, CvcacheError):
         return plain_line(str(error), 1000)
     return plain_line(f"it cannot be read: {type(error).__name__}: {error}", 1000)
 
 
-def place_of(row: Row) -> ItemPath:
-    """Return where an item lies; one of a commit pinned to it."""
+def item_path(row: Row) -> ItemPath:
+    """Return the path of an item; an item of a commit is pinned to the commit."""
     node = row.node
     if row.state == "foreign":
         return ItemPath(node.store, f"{node.location}/{row.name}")
     return node.item_path(row.name, row.meta)
 
 
-def head(row: Row, limit: int) -> Raw:
+def head(row: Row, limit: int) -> RawBytes:
     """Return the first bytes of a file item, at most `limit`.
 
     Raises
     ------
     ItemDamaged, NodeReplaced
-        It is gone, changed, or another attempt's by now.
+        It is missing or damaged, or another attempt has replaced it.
 
     Notes
     -----
     One GET; of a commit one STAT more, unless it is the whole file and its digest is recorded.
     """
-    place = place_of(row)
-    data = _pinned(row, place, lambda: place.store.get(place.path, 0, limit + 1))
+    item = item_path(row)
+    data = _pinned(row, item, lambda: item.store.get(item.path, 0, limit + 1))
     whole = len(data) <= limit
     if whole:
-        place.check_content(data)
-    if not whole or "sha256" not in place.meta:
-        place.check_pin(now=True)
-    return Raw(data[:limit], whole)
+        item.check_content(data)
+    if not whole or "sha256" not in item.meta:
+        item.check_pin(now=True)
+    return RawBytes(data[:limit], whole)
 
 
-def tail(row: Row, limit: int) -> Raw:
+def tail(row: Row, limit: int) -> RawBytes:
     """Return the last bytes of a file item, at most `limit`; raises and costs what `head` does."""
     size = recorded_size(row.meta)
     if size is not None and size <= limit:
         return head(row, limit)
-    place = place_of(row)
-    # with a recorded size the end is known too: what somebody appended later is not the result
+    item = item_path(row)
+    # of a recorded size only these bytes: what was appended later is not part of the result
     span = (size - limit, size) if size is not None else (-limit, None)
-    data = _pinned(row, place, lambda: place.store.get(place.path, *span))
-    place.check_pin(now=True)
+    data = _pinned(row, item, lambda: item.store.get(item.path, *span))
+    item.check_pin(now=True)
     if size is not None and len(data) != limit:
-        msg = f"{place.url} is shorter than the {size} bytes that are recorded; compute the node again with force=True"
+        msg = f"{item.url} is shorter than the {size} bytes that are recorded; compute the node again with force=True"
         raise ItemDamaged(msg)
-    return Raw(data, size is None and len(data) < limit)
+    return RawBytes(data, size is None and len(data) < limit)
 
 
-def _pinned(row: Row, place: ItemPath, get: Callable[[], bytes]) -> bytes:
-    """Return what `get` reads; say what became of the node where there is nothing."""
+def _pinned(row: Row, item: ItemPath, get: Callable[[], bytes]) -> bytes:
+    """Return what `get` reads; if the object is missing, raise an error that says why."""
     if is_item_dir(row.name):
-        msg = f"{place.url} is a directory of many objects, none of which is read for this"
+        msg = f"{item.url} is a directory of many objects, none of which is read for this"
         raise ItemDamaged(msg)
     try:
         return get()
     except (FileNotFoundError, IsADirectoryError):
         record = row.record
-        if record is not None and place.pin:
+        if record is not None and item.pin:
             raise_if_replaced(row.node.store, row.node.location, record)
-            msg = f"{place.url} is gone although its commit vouched for it; compute the node again with force=True"
+            msg = f"{item.url} is gone although its commit vouched for it; compute the node again with force=True"
         else:
-            msg = f"{place.url} is not there any more; look at the tree again"
+            msg = f"{item.url} is not there any more; look at the tree again"
         raise ItemDamaged(msg) from None

@@ -1,6 +1,6 @@
-"""What a panel shows of one row, each part read only when it is asked for.
+"""Previews of one row: histogram, text and log, each read on demand.
 
-Nothing here raises for what is stored, whatever that is, nor for a store that fails: the answer says it in words.
+No function raises for stored content, whatever it is, nor for a store that fails: it returns a sentence instead.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.item_bytes import TROUBLE, Raw, head, tail, told
+from cvcache.browse.item_bytes import READ_ERRORS, RawBytes, error_line, head, tail
 from cvcache.browse.text import (
     plain_text,
     recorded_count,
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from cvcache.browse.rows import Row
     from cvcache.node import CacheDir
 
-TEXT_BYTES = 64 << 10
-LOG_BYTES = 256 << 10
-NOTEBOOK_BYTES = 8 << 20
-"""Of a notebook all is read, for its outputs lie between its cells; a larger one is shown as the text it is."""
-MOST_CHANNELS = 64
-MOST_CELLS = 2000
+MAX_TEXT_BYTES = 64 << 10
+MAX_LOG_BYTES = 256 << 10
+MAX_NOTEBOOK_BYTES = 8 << 20
+"""A notebook is read as a whole, since its outputs lie between its cells; a larger one is shown as plain text."""
+MAX_CHANNELS = 64
+MAX_CELLS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many pixels of the coarsest level of a channel lie in each bin, bin i beginning at ``start + i * width``.
+    """Histogram of the coarsest level of one channel; bin i begins at ``start + i * width``.
 
     Attributes
     ----------
     channel : str
-        Name of the channel; empty where there is but one without a name.
+        Name of the channel; empty for a single channel without a name.
     color : str
         Six hexadecimal digits.
     start, width : float
     counts : tuple of int
     contrast : tuple of two floats, or None
-        What is shown as black and as full colour.
+        The values shown as black and as full colour.
     """
 
     channel: str
@@ -62,22 +62,22 @@ class Histogram:
 
 
 def histogram(row: Row) -> tuple[Histogram, ...]:
-    """Return the recorded histogram of each channel that has one; no store call."""
-    recorded = recorded_list(row.meta.get("histogram"))[:MOST_CHANNELS]
+    """Return the recorded histograms, one for each channel that has one; no store call."""
+    recorded = recorded_list(row.meta.get("histogram"))[:MAX_CHANNELS]
     channels, contrast = recorded_list(row.meta.get("channels")), recorded_list(row.meta.get("contrast"))
-    found = []
+    histograms = []
     for i, one in enumerate(recorded):
         bins = recorded_mapping(one)
         start, width = recorded_number(bins.get("start")), recorded_number(bins.get("width"))
         counts = [recorded_count(n) for n in recorded_list(bins.get("counts"))]
-        whole = tuple(n for n in counts if n is not None)
-        if start is None or width is None or width <= 0 or not counts or len(whole) != len(counts):
+        valid = tuple(n for n in counts if n is not None)
+        if start is None or width is None or width <= 0 or not counts or len(valid) != len(counts):
             continue
         name = value_text(channels[i], 60) if i < len(channels) else "" if len(recorded) == 1 else str(i)
         color = "FFFFFF" if len(recorded) == 1 else CHANNEL_COLORS[i % len(CHANNEL_COLORS)]
         window = _window(contrast[i]) if i < len(contrast) else None
-        found.append(Histogram(name, color, float(start), float(width), whole, window))
-    return tuple(found)
+        histograms.append(Histogram(name, color, float(start), float(width), valid, window))
+    return tuple(histograms)
 
 
 def _window(pair: object) -> tuple[float, float] | None:
@@ -85,25 +85,25 @@ def _window(pair: object) -> tuple[float, float] | None:
     return (float(numbers[0]), float(numbers[1])) if len(numbers) == 2 else None  # noqa: PLR2004 - black and full colour
 
 
-def text_head(row: Row, limit: int = TEXT_BYTES) -> str:
+def text_head(row: Row, limit: int = MAX_TEXT_BYTES) -> str:
     """Return the first lines of a text, JSON, YAML, HTML or log item as plain text.
 
-    Of a notebook the sources of its cells; of what is no text a sentence that says so.
+    Of a notebook the sources of its cells; of a binary file a sentence that says so.
 
     Notes
     -----
-    One GET; one STAT more for a file longer than `limit`, or not written through cvcache.
+    One GET; one STAT more for a file longer than `limit`, or not written by cvcache.
     """
     if not row.is_item:
         return ""
     if is_item_dir(row.name):
         return "A directory of many objects; there is no text in it to show."
     size = recorded_size(row.meta)
-    notebook = row.name.endswith(".ipynb") and (size is None or size <= NOTEBOOK_BYTES)
+    notebook = row.name.endswith(".ipynb") and (size is None or size <= MAX_NOTEBOOK_BYTES)
     try:
-        raw = head(row, NOTEBOOK_BYTES if notebook else limit)
-    except TROUBLE as error:
-        return f"[{told(error)}]"
+        raw = head(row, MAX_NOTEBOOK_BYTES if notebook else limit)
+    except READ_ERRORS as error:
+        return f"[{error_line(error)}]"
     if b"\0" in raw.data:
         shown = size_text(size if size is not None else len(raw.data))
         return f"Not a text: {shown} of another kind, to be opened with a program for it."
@@ -115,8 +115,8 @@ def text_head(row: Row, limit: int = TEXT_BYTES) -> str:
     return text if raw.whole and len(raw.data) <= limit else f"{text}\n[… the rest is left out]"
 
 
-def _indented(raw: Raw, *, link: bool) -> Raw:
-    """Return JSON as people read it, and as it is where it is cut or none; of a link without what its URL may hide."""
+def _indented(raw: RawBytes, *, link: bool) -> RawBytes:
+    """Return JSON indented, or unchanged if it is cut or invalid; secrets in the URL of a link are redacted."""
     try:
         value = json.loads(raw.data) if raw.whole else None
         if link and isinstance(value, dict) and isinstance(value.get("url"), str):
@@ -124,17 +124,17 @@ def _indented(raw: Raw, *, link: bool) -> Raw:
         data = raw.data if value is None else json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return raw
-    return Raw(data, raw.whole)
+    return RawBytes(data, raw.whole)
 
 
-def _notebook_text(raw: Raw, limit: int) -> str:
-    """Return the sources of the cells of a notebook; nothing if it is none."""
+def _notebook_text(raw: RawBytes, limit: int) -> str:
+    """Return the sources of the cells of a notebook; empty if the file is no notebook."""
     try:
         content = json.loads(raw.data)
     except (ValueError, RecursionError):
         return ""
     cells = recorded_list(recorded_mapping(content).get("cells"))
-    text = plain_text("\n\n".join(_cells(cells[:MOST_CELLS])))
+    text = plain_text("\n\n".join(_cells(cells[:MAX_CELLS])))
     return text if len(text) <= limit else f"{text[:limit]}\n[… the rest is left out]"
 
 
@@ -142,53 +142,53 @@ def _cells(cells: list[Any]) -> Iterator[str]:
     for cell in cells:
         kind = value_text(recorded_mapping(cell).get("cell_type", "cell"), 20)
         source = recorded_mapping(cell).get("source", "")
-        said = (
+        text = (
             source if isinstance(source, str) else "".join(part for part in recorded_list(source) if type(part) is str)
         )
-        yield f"[{kind}]\n{said}"
+        yield f"[{kind}]\n{text}"
 
 
-def log_tail(row: Row, limit: int = LOG_BYTES, name: str = "run.log") -> str:
+def log_tail(row: Row, limit: int = MAX_LOG_BYTES, name: str = "run.log") -> str:
     """Return the end of a log: of a log item, or of the log `name` of a node.
 
-    Of an attempt that runs or died this is what there is so far. To follow one that runs, use `follow_log` alone.
+    Of a running or dead attempt this is the log so far. To follow a running attempt, use `follow_log` alone.
 
     Notes
     -----
-    One GET, and one STAT where that is not the whole file. Of an attempt without a commit one LIST more and, where its
-    log is not whole, a GET for each part that is shown.
+    One GET, and one STAT if it is not the whole file. Of an uncommitted attempt one LIST more and, while its log is in
+    parts, one GET for each part that is shown.
     """
     name = row.name if row.is_item else name
     try:
-        raw = _log_of(row, check_item_name(name), limit)
-    except TROUBLE as error:
-        return f"[{told(error)}]"
+        raw = _log_end(row, check_item_name(name), limit)
+    except READ_ERRORS as error:
+        return f"[{error_line(error)}]"
     if raw is None:
         return ""
     text = plain_text(raw.data.decode(errors="replace"))
     return text if raw.whole else f"[… what comes before is left out]\n{text.partition(chr(10))[2] or text}"
 
 
-def _log_of(row: Row, name: str, limit: int) -> Raw | None:
-    """Return the end of a log; None where there is none."""
+def _log_end(row: Row, name: str, limit: int) -> RawBytes | None:
+    """Return the end of a log; None if there is no log."""
     record = row.record
     recorded: Mapping[str, Any] | None = row.meta if row.is_item else None
     if recorded is None:
         recorded = row.node.rows().get(name) if record is not None else None
     if recorded is not None:
-        return tail(_as_item(row, name, recorded), limit)
+        return tail(_log_row(row, name, recorded), limit)
     if record is None or not record.attempt:
         return None
     data, whole = read_log_end(row.node.store, row.node.location, record.attempt, name, limit)
-    return Raw(data[-limit:], whole and len(data) <= limit) if data else None
+    return RawBytes(data[-limit:], whole and len(data) <= limit) if data else None
 
 
-def _as_item(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
+def _log_row(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
     from dataclasses import replace
 
     return row if row.is_item else replace(row, name=name, is_item=True, kind="log", meta=recorded)
 
 
 def follow_log(node: CacheDir, name: str = "run.log") -> Tail:
-    """Return what gives the text of a running node's log piece by piece, from its first line on; see `Tail.look`."""
+    """Return a `Tail` that reads the log of a running node piece by piece, from the first line; see `Tail.look`."""
     return Tail(node.store, node.location, name)

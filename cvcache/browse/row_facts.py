@@ -1,4 +1,4 @@
-"""What is known of a row without looking into it: label and value, one line each."""
+"""Facts of a row from its record: label and value, one line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.item_bytes import TROUBLE, told
+from cvcache.browse.item_bytes import READ_ERRORS, error_line
 from cvcache.browse.text import (
     MAX_PARTS,
     environment_lines,
@@ -29,48 +29,48 @@ from cvcache.store import redact_url
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
 
-KEY_BYTES = 64 << 10
-MOST_FACTS = 400
-MOST_INPUTS = 200
+MAX_KEY_BYTES = 64 << 10
+MAX_FACTS = 400
+MAX_INPUTS = 200
 
 Fact = tuple[str, str]
 
 
 def facts(row: Row, *, environment: bool = False) -> tuple[Fact, ...]:
-    """Return what is recorded of a node or an item, as label and value.
+    """Return the recorded facts of a node or an item, as pairs of label and value.
 
     Parameters
     ----------
     row : Row
     environment : bool
-        Of a node, also what it was made with: Python, packages, git, memory.
+        Of a node, also its environment: Python, packages, git, memory.
 
     Notes
     -----
-    Of an item no store call. Of a node none where its rows are in its record; else one GET, of a running one a LIST.
-    One GET more for the environment.
+    No store call for an item, nor for a node whose inventory is in the record; else one GET, for a running node one
+    LIST. One GET more for the environment.
     """
-    found = _item_facts(row) if row.is_item else _node_facts(row, environment=environment)
-    kept: list[Fact] = []
-    for label, text in found:
-        if len(kept) == MOST_FACTS:
-            kept.append(("…", "more is recorded than is shown"))
+    pairs = _item_facts(row) if row.is_item else _node_facts(row, environment=environment)
+    shown: list[Fact] = []
+    for label, text in pairs:
+        if len(shown) == MAX_FACTS:
+            shown.append(("…", "more is recorded than is shown"))
             break
         if text:
-            kept.append((plain_line(label, 80), text))
-    return tuple(kept)
+            shown.append((plain_line(label, 80), text))
+    return tuple(shown)
 
 
 def why(row: Row) -> tuple[str, ...]:
-    """Return why the newest attempt at a node was begun, one difference a line; no store call."""
+    """Return the reason of the newest attempt at a node, one difference a line; no store call."""
     record = row.record
-    return tuple(plain_line(reason, 1000) for reason in record.reason[:MOST_FACTS]) if record else ()
+    return tuple(plain_line(reason, 1000) for reason in record.reason[:MAX_FACTS]) if record else ()
 
 
 def error_text(row: Row) -> str:
-    """Return type, message and traceback of what a node failed with; empty if it did not. No store call.
+    """Return type, message and traceback of the error of a failed node; else empty. No store call.
 
-    Of what could not be read, why.
+    Of a row that could not be read, the error of the read.
     """
     if row.state == "unreadable":
         return plain_text(row.note)
@@ -82,60 +82,64 @@ def error_text(row: Row) -> str:
 
 
 def key_text(row: Row) -> str:
-    """Return the key of a node as indented JSON, cut at 64 KiB; empty for one without a key. No store call."""
+    """Return the key of a node as indented JSON, cut at 64 KiB; empty if it has no key. No store call."""
     record = row.record
     if record is None or record.key is None:
         return ""
-    # what is not printable comes spelled out; what is, as it is
+    # printable characters stay as they are, all others are escaped
     text = plain_text(json.dumps(record.key, indent=2, ensure_ascii=False, default=str))
     data = text.encode("utf-8", "replace")
-    return text if len(data) <= KEY_BYTES else f"{data[:KEY_BYTES].decode(errors='ignore')}\n… the rest is left out"
+    return (
+        text
+        if len(data) <= MAX_KEY_BYTES
+        else f"{data[:MAX_KEY_BYTES].decode(errors='ignore')}\n… the rest is left out"
+    )
 
 
 def stale_because(row: Row) -> tuple[str, ...]:
-    """Return which of the results a committed node was made from are others by now, one a line.
+    """Return which inputs of a committed node have another version by now, one a line.
 
     Notes
     -----
-    One LIST and one GET for each node its key holds an item of.
+    One LIST and one GET for each node that has an item in the key.
     """
     record = row.record
     if record is None or record.state != "committed":
         return ()
-    # several items of one node are one look
-    seen: dict[str, Record | str | None] = {}
-    found = [_upstream_line(row, source, seen) for source in record.inputs[:MOST_INPUTS]]
-    if len(record.inputs) > MOST_INPUTS:
-        found.append(f"{len(record.inputs) - MOST_INPUTS} more inputs were not looked at")
-    return tuple(text for text in found if text)
+    # a node with several items in the key is read once
+    newest_records: dict[str, Record | str | None] = {}
+    changes = [_upstream_line(row, source, newest_records) for source in record.inputs[:MAX_INPUTS]]
+    if len(record.inputs) > MAX_INPUTS:
+        changes.append(f"{len(record.inputs) - MAX_INPUTS} more inputs were not looked at")
+    return tuple(text for text in changes if text)
 
 
-def _upstream_line(row: Row, source: Mapping[str, str], seen: dict[str, Record | str | None]) -> str:
+def _upstream_line(row: Row, source: Mapping[str, str], newest_records: dict[str, Record | str | None]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
     name = plain_line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
     path = resolve_relative(row.node.location, url)
     if path is None:
         return f"{name}: lies in another store, which was not asked"
-    if path not in seen:
+    if path not in newest_records:
         try:
-            seen[path] = read_newest_record(row.node.store, path)
-        except TROUBLE as error:
-            seen[path] = told(error)
-    now = seen[path]
-    if isinstance(now, str):
-        return f"{name}: {now}"
-    if now is None or now.state in {"removing", "removed"}:
+            newest_records[path] = read_newest_record(row.node.store, path)
+        except READ_ERRORS as error:
+            newest_records[path] = error_line(error)
+    newest = newest_records[path]
+    if isinstance(newest, str):
+        return f"{name}: {newest}"
+    if newest is None or newest.state in {"removing", "removed"}:
         return f"{name}: was removed"
-    if now.state != "committed":
-        return f"{name}: is {'being computed again' if now.state == 'claimed' else now.state}"
-    newest = now.version or now.attempt
+    if newest.state != "committed":
+        return f"{name}: is {'being computed again' if newest.state == 'claimed' else newest.state}"
+    newest = newest.version or newest.attempt
     if newest == version:
         return ""
     return f"{name}: version {_short(version)} -> {_short(newest)}"
 
 
 def _short(version: str) -> str:
-    """Return a version as `explain` shows it: the head of its digest, and that of a forced attempt."""
+    """Return a version as `explain` shows it: the first digits of its digest, and those of a forced attempt."""
     return "+".join(plain_line(part, 60)[:8] for part in version.split("+")[:2])
 
 
@@ -156,10 +160,10 @@ def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
         yield from _content_facts(row)
         yield from _user_facts(record.meta)
         if environment:
-            made = environment_lines(row.node.environment())
-            yield from ((label, plain_line(text, 20_000)) for label, text in made)
-    except TROUBLE as error:
-        yield "trouble", told(error)
+            environment_facts = environment_lines(row.node.environment())
+            yield from ((label, plain_line(text, 20_000)) for label, text in environment_facts)
+    except READ_ERRORS as error:
+        yield "trouble", error_line(error)
 
 
 def _commit_facts(row: Row, record: Record) -> Iterator[Fact]:
@@ -209,7 +213,7 @@ def _array_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
     axes = [value_text(axis, 20) for axis in recorded_list(meta.get("axes"))]
     unit = recorded_mapping(meta.get("unit"))
     shape = recorded_list(meta.get("shape"))
-    # an array of no axes has a shape too
+    # an array without axes has a shape too
     yield "shape", plain_line(shape_text(meta)) if shape else "one number" if meta.get("shape") == [] else ""
     yield "axes", join_line(axes, " ")
     yield "dtype", value_text(meta.get("dtype", ""), 80)
@@ -256,20 +260,20 @@ def _table_facts(meta: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def time_text(time: datetime.datetime | None) -> str:
-    """Return a time in the zone of whoever reads it."""
+    """Return a time in the local time zone."""
     if time is None:
         return ""
     try:
         return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    except (ValueError, OverflowError, OSError):  # a year that the zone does not know
+    except (ValueError, OverflowError, OSError):  # a year that the time zone does not cover
         return time.isoformat()
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return a duration for people."""
+    """Return a duration in seconds, minutes or hours."""
     if seconds is None:
         return ""
-    if seconds < 120:  # noqa: PLR2004 - two minutes are told in seconds
+    if seconds < 120:  # noqa: PLR2004 - up to two minutes in seconds
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"  # noqa: PLR2004 - two hours

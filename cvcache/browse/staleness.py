@@ -1,4 +1,4 @@
-"""Which rows were made from which nodes, and whether these are still what they were, as far as somebody has looked."""
+"""Which rows were made from which nodes, and which rows are stale, as far as the nodes were read."""
 
 from __future__ import annotations
 
@@ -7,60 +7,61 @@ from collections.abc import Collection, Iterable, Iterator
 from cvcache.browse.rows import Row
 from cvcache.node import CacheDir
 
-Version = tuple[bool, str]
-"""Whether a node is committed, and its version."""
-GONE: Version = (False, "")
+NodeVersion = tuple[bool, str]
+"""Whether a node is committed, and its version: what a record says of it."""
+REMOVED: NodeVersion = (False, "")
 
 
-def version_of(node: CacheDir) -> Version:
-    """Return what the record of a node says; no store call for one that was looked at."""
-    return (node.committed, node.version) if node.record() is not None else GONE
+def version_of(node: CacheDir) -> NodeVersion:
+    """Return the version in the record of a node; no store call if the record was read before."""
+    return (node.committed, node.version) if node.record() is not None else REMOVED
 
 
-class Lineages:
-    """What is known of the sources of rows; the caller sees to it that one thread at a time uses it."""
+class StalenessTracker:
+    """Knows the versions of nodes and the sources of rows, and which rows a new version affects; not thread-safe."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Version] = {}
+        self._versions: dict[str, NodeVersion] = {}
         self._sources: dict[str, tuple[tuple[str, str | None], ...]] = {}
-        self._made: dict[str, set[str]] = {}
+        self._dependents: dict[str, set[str]] = {}
 
-    def knows(self, place: str) -> bool:
-        """Whether somebody has looked at the node at this location."""
-        return place in self._seen
+    def has_version(self, location: str) -> bool:
+        """Whether the node at this location was read."""
+        return location in self._versions
 
-    def take(self, row: Row) -> set[str]:
-        """Note what was read of a directory, and return the paths whose state may be another one by it."""
+    def update(self, row: Row) -> set[str]:
+        """Take over a row that was read, and return the paths whose state this may change."""
         if row.is_item or row.state in {"", "unreadable"}:
             return set()
         node = row.record is not None
         sources = [(source.location, version) for source, version in row.node.sources()] if node else []
         self._sources[row.path] = tuple(sources)
-        for place, _ in sources:
-            self._made.setdefault(place, set()).add(row.path)
-        return {row.path, *self.see(row.node.location, version_of(row.node) if node else GONE)}
+        for location, _ in sources:
+            self._dependents.setdefault(location, set()).add(row.path)
+        return {row.path, *self.set_version(row.node.location, version_of(row.node) if node else REMOVED)}
 
-    def see(self, place: str, version: Version) -> set[str]:
-        """Note which version a node has, and return the paths whose state may be another one by it."""
-        before, self._seen[place] = self._seen.get(place), version
-        return set(self._made.get(place, ())) if before != version else set()
+    def set_version(self, location: str, version: NodeVersion) -> set[str]:
+        """Set the version of a node, and return the paths whose state this may change."""
+        before, self._versions[location] = self._versions.get(location), version
+        return set(self._dependents.get(location, ())) if before != version else set()
 
     def is_stale(self, path: str) -> bool:
-        """Whether a source of the row is not what it was when the row was made; no, where nobody has looked at it."""
+        """Whether a source of the row has another version than in its key; unread sources count as equal."""
         return any(
-            self._seen.get(place, (True, version)) != (True, version) for place, version in self._sources.get(path, ())
+            self._versions.get(location, (True, version)) != (True, version)
+            for location, version in self._sources.get(path, ())
         )
 
-    def made_from(self, places: Collection[str]) -> Iterator[str]:
-        """Yield the paths of what was made from the nodes at these locations."""
-        for place in places:
-            yield from self._made.get(place, ())
+    def dependents(self, locations: Collection[str]) -> Iterator[str]:
+        """Yield the paths of rows that were made from the nodes at these locations."""
+        for location in locations:
+            yield from self._dependents.get(location, ())
 
-    def forget(self, rows: Iterable[Row]) -> set[str]:
-        """Note that directories are gone, and return the paths whose state may be another one by it."""
-        moved: set[str] = set()
+    def remove(self, rows: Iterable[Row]) -> set[str]:
+        """Take over that directories are removed, and return the paths whose state this may change."""
+        affected: set[str] = set()
         for row in rows:
             self._sources.pop(row.path, None)
             if not row.is_item:
-                moved |= self.see(row.node.location, GONE)
-        return moved
+                affected |= self.set_version(row.node.location, REMOVED)
+        return affected

@@ -1,4 +1,4 @@
-"""A tree that is read level by level, as somebody opens it; what was seen of one node tells which others are stale."""
+"""A tree that is read level by level; each node that is read shows which others are stale."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cvcache.browse.rows import (
-    NO_NODE,
+    NON_NODE_STATES,
     Level,
     Row,
-    below,
-    described,
+    child_path,
+    directory_row,
+    foreign_directory_row,
     item_rows,
     node_row,
-    place_row,
-    stranger_row,
-    unseen_row,
+    unread_row,
+    with_meta,
 )
-from cvcache.browse.staleness import Lineages, version_of
+from cvcache.browse.staleness import StalenessTracker, version_of
 from cvcache.errors import CvcacheError, NodeReplaced
 from cvcache.node import CacheDir, item_io
 from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
@@ -29,24 +29,24 @@ from cvcache.tree import cdir
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST_CHILDREN = 10_000
+MAX_CHILDREN = 10_000
 """Child rows of one level, at most."""
 
-_SETTLED = ("", "committed", "foreign", "unreadable")
-"""States in which nobody looks for news unasked."""
+_FINAL_STATES = ("", "committed", "foreign", "unreadable")
+"""States that `Tree.poll` does not read again."""
 
 
 class Tree:
-    """A tree of nodes whose rows are read as they are asked for, and remembered.
+    """A tree of nodes whose rows are read on demand, and kept in memory.
 
-    All methods but `close` wait for the store, so call them from a thread that may wait; several may be under way.
+    All methods but `close` wait for the store, so call them from a worker thread; several may run at a time.
 
     Parameters
     ----------
     where : str, os.PathLike, UPath or CacheDir
-        The top; any directory, it need not be a node.
+        The top: any directory, also one that is not a node.
     **storage_options
-        What the store takes. They are kept nowhere but in the store.
+        Options of the store. Only the store keeps them.
     """
 
     def __init__(self, where: object, **storage_options: Any) -> None:
@@ -54,26 +54,26 @@ class Tree:
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
         self._levels: dict[str, tuple[str, ...]] = {}
-        self._lineages = Lineages()
+        self._staleness = StalenessTracker()
         self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="cvcache-browse")
 
     @property
     def url(self) -> str:
-        """Where the top lies."""
+        """URL of the top."""
         return self.top.url
 
     def close(self) -> None:
-        """Begin nothing more; what is under way ends by itself."""
+        """Start no more calls; does not wait for those that run."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def row(self, path: str) -> Row | None:
-        """Return a row that was read before; no store call."""
+        """Return a row that was read before, or None; no store call."""
         return self._rows.get(path)
 
     def level(self, path: str) -> list[Row] | None:
-        """Return the rows below `path` as they were read before; None if nobody has. No store call."""
+        """Return the rows below `path` as read before; None if they were not. No store call."""
         paths = self._levels.get(path)
-        return None if paths is None else [row for one in paths if (row := self._rows.get(one)) is not None]
+        return None if paths is None else [row for path in paths if (row := self._rows.get(path)) is not None]
 
     def open(self) -> Row:
         """Return the row of the top.
@@ -87,19 +87,19 @@ class Tree:
 
         Notes
         -----
-        One LIST and one GET; of a directory that is no node two LIST.
+        One LIST and one GET; for a directory that is not a node two LIST.
         """
-        return self._keep([self._read_node("", self.top)])[0]
+        return self._remember_rows([self._read_node("", self.top)])[0]
 
-    def expand(self, path: str, limit: int = MOST_CHILDREN) -> Level:
-        """Return the rows below `path`: items, then children, of which nobody has looked at those new here.
+    def expand(self, path: str, limit: int = MAX_CHILDREN) -> Level:
+        """Return the rows below `path`: items, then child directories; new child directories are not read yet.
 
         Parameters
         ----------
         path : str
-            Of a row that was read before.
+            Path of a row that was read before.
         limit : int
-            Children to show, at most. A bucket gives 1,000 names a request.
+            Maximum number of child directories. A bucket gives 1,000 names a request.
 
         Raises
         ------
@@ -110,105 +110,105 @@ class Tree:
 
         Notes
         -----
-        One LIST, and at the same time one STAT that asks whether the commit still stands; where the items of a commit
-        are too many for its record one GET in place of that. Two calls more if it does not stand.
+        One LIST, and at the same time one STAT that checks that the record is still the newest; if the inventory is not
+        in the record one GET in place of it. Two calls more if the record is not the newest.
         """
-        limit = min(limit, MOST_CHILDREN)
+        limit = min(limit, MAX_CHILDREN)
         while True:
             row = self._rows[path]
             listing = self._pool.submit(row.node.store.list, row.node.location, limit)
-            if not row.state or self._has_moved(row):
+            if not row.state or self._has_changed(row):
                 row = self._look([row])[0]
             names = listing.result()
-            if row.state in NO_NODE and row.record is None:
-                row = self._keep([place_row(path, row.node, names)])[0]
+            if row.state in NON_NODE_STATES and row.record is None:
+                row = self._remember_rows([directory_row(path, row.node, names)])[0]
             try:
-                rows = self._rows_of(row, names, limit)
+                rows = self._level_rows(row, names, limit)
             except NodeReplaced:
                 self._look([row])
                 continue
-            if self._take_level(row, rows):
+            if self._remember_level(row, rows):
                 more = names.more or len(child_names(names.dirs)) > limit
                 return Level(path, tuple(self._rows.get(one.path, one) for one in rows), more)
 
     def look(self, paths: Iterable[str]) -> list[Row]:
-        """Look again at these rows, at once, and return them; behind them all others that changed by it.
+        """Read these rows again, in parallel, and return them; after them all other rows that changed by it.
 
         Notes
         -----
-        For each node one LIST and one GET, for a directory that is no node two LIST, for an image that is not
-        committed what it takes to read its metadata. Nothing for an item of a committed node.
+        For each node one LIST and one GET, for a directory that is not a node two LIST, for an uncommitted image the
+        reads of its metadata. None for an item of a committed node.
         """
         return self._look([row for path in paths if (row := self._rows.get(path)) is not None])
 
     def check(self, path: str) -> list[Row]:
-        """Look at the nodes that the node at `path` was made from, and return the rows that changed by it.
+        """Read the nodes that the node at `path` was made from, and return the rows that changed by it.
 
         Notes
         -----
-        One LIST and one GET for each of them that was not seen before.
+        One LIST and one GET for each of them that was not read before.
         """
         sources = {source.location: source for source, _ in self._rows[path].node.sources()}
-        unseen = [source for place, source in sources.items() if not self._lineages.knows(place)]
-        found = self._at_once(lambda source: (source.location, version_of(source.refresh())), unseen)
+        unread = [source for location, source in sources.items() if not self._staleness.has_version(location)]
+        versions = self._map(lambda source: (source.location, version_of(source.refresh())), unread)
         with self._lock:
-            return self._settle(set().union(*(self._lineages.see(*one) for one in found)))
+            return self._update_staleness(set().union(*(self._staleness.set_version(*version) for version in versions)))
 
     def poll(self, expanded: Sequence[str], visible: Sequence[str]) -> tuple[list[Level], list[Row]]:
-        """Look for news where there may be some: in levels of directories not committed, at nodes not committed.
+        """Read again what may have changed: levels and nodes that are not committed.
 
         Parameters
         ----------
         expanded, visible : sequence of str
-            Paths of the rows that are open, and of those that can be seen.
+            Paths of the expanded rows, and of the visible rows.
 
         Returns
         -------
         levels : list of Level
-            Those that have other rows than before.
+            Levels that have other rows than before.
         rows : list of Row
-            Those that changed.
+            Rows that changed.
 
         Notes
         -----
-        What `expand` costs for each open row that is not committed, and one STAT for each other node that is not and
-        can be seen.
+        The cost of `expand` for each expanded row that is not committed, and one STAT for each visible node that is not
+        committed.
         """
         before = {path: self._levels.get(path) for path in expanded}
         rows_before = dict(self._rows)
-        open_rows = [row for path in expanded if (row := rows_before.get(path)) and row.state not in _SETTLED]
-        seen = [row for path in visible if (row := rows_before.get(path)) and not row.is_item]
-        waiting = [row for row in seen if row.kind == "node" and row.state not in _SETTLED]
-        moved = self._at_once(lambda row: row.record is None or self._has_moved(row), waiting)
-        self.look([row.path for row, news in zip(waiting, moved, strict=True) if news])
+        open_rows = [row for path in expanded if (row := rows_before.get(path)) and row.state not in _FINAL_STATES]
+        directories = [row for path in visible if (row := rows_before.get(path)) and not row.is_item]
+        pending = [row for row in directories if row.kind == "node" and row.state not in _FINAL_STATES]
+        has_changed = self._map(lambda row: row.record is None or self._has_changed(row), pending)
+        self.look([row.path for row, changed in zip(pending, has_changed, strict=True) if changed])
         levels = [self.expand(row.path) for row in open_rows if row.path in self._rows]
         rows_now = dict(self._rows)
-        changed = [row for path, row in rows_now.items() if path in rows_before and rows_before[path] != row]
-        return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed
+        changed_rows = [row for path, row in rows_now.items() if path in rows_before and rows_before[path] != row]
+        return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed_rows
 
     def made_from(self, places: Collection[str]) -> list[Row]:
-        """Return the rows, as far as they were read, of all nodes that are made from those at these locations.
+        """Return the rows that were read of all nodes made from the nodes at these locations, directly or indirectly.
 
-        Of what is made from one of these, too; no store call.
+        No store call.
         """
         with self._lock:
             found: dict[str, Row] = {}
             waiting = list(places)
             while waiting:
-                rows = [self._rows[path] for path in self._lineages.made_from([waiting.pop()]) if path in self._rows]
+                rows = [self._rows[path] for path in self._staleness.dependents([waiting.pop()]) if path in self._rows]
                 new = {row.path: row for row in rows if row.path not in found}
                 found |= new
                 waiting += [row.node.location for row in new.values()]
             return list(found.values())
 
-    def _at_once(self, function: Callable[[T], R], jobs: Iterable[T]) -> list[R]:
+    def _map(self, function: Callable[[T], R], jobs: Iterable[T]) -> list[R]:
         return list(self._pool.map(function, jobs))
 
     def _look(self, rows: Iterable[Row]) -> list[Row]:
-        return self._keep(self._at_once(self._read, rows))
+        return self._remember_rows(self._map(self._read, rows))
 
     def _read(self, row: Row) -> Row:
-        """Read one row anew; what cannot be read says why."""
+        """Read one row again; the error of a failed read becomes its note."""
         try:
             return self._read_item(row) if row.is_item else self._read_node(row.path, row.node)
         except (OSError, CvcacheError) as error:
@@ -220,10 +220,10 @@ class Tree:
         fresh = node.snapshot()
         if fresh.record() is not None:
             return node_row(path, fresh, fresh.own_state)
-        return place_row(path, fresh, fresh.store.list(fresh.location, 1))
+        return directory_row(path, fresh, fresh.store.list(fresh.location, 1))
 
     def _read_item(self, row: Row) -> Row:
-        """Read what is known of an image that no commit vouches for."""
+        """Read the metadata of an uncommitted image."""
         if row.state not in {"running", "failed", "foreign"} or not row.name.endswith(".zarr"):
             return row
         record = row.record
@@ -234,47 +234,47 @@ class Tree:
             from cvcache.image import read_image_metadata
 
             meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
-        return dataclasses.replace(described(row, meta or {"kind": row.kind}), path=row.path)
+        return dataclasses.replace(with_meta(row, meta or {"kind": row.kind}), path=row.path)
 
-    def _has_moved(self, row: Row) -> bool:
-        """Whether a node is not any more what its row says; one STAT, none where its items have to be fetched."""
+    def _has_changed(self, row: Row) -> bool:
+        """Whether a record is no longer the newest; one STAT, none if the inventory has to be read anyway."""
         record = row.record
         if record is None or (record.state == "committed" and record.items is None):
             return False
         return (row.state == "running" and row.node.own_state != "running") or not row.node.is_newest()
 
-    def _rows_of(self, row: Row, names: Listing, limit: int) -> list[Row]:
-        """Return what is listed in the directory of a row."""
+    def _level_rows(self, row: Row, names: Listing, limit: int) -> list[Row]:
+        """Return the rows of the listing of a directory."""
         children = child_names(names.dirs)[:limit]
         odd = {name for name in names.dirs if name and not is_control(name)} - {*child_names(names.dirs)}
         items = [
             *item_rows(row.path, row.node, row.state, names),
-            *(stranger_row(row.path, row.node, name) for name in sorted(odd) if not is_item_dir(name)),
+            *(foreign_directory_row(row.path, row.node, name) for name in sorted(odd) if not is_item_dir(name)),
         ]
-        # a bucket may hold an object and a directory of one name, and a path is one row's
+        # a bucket may hold an object and a directory of one name, but a path must be unique
         both = set(children)
         items = [dataclasses.replace(one, path=f"{one.path}\0") if one.name in both else one for one in items]
-        return [*items, *(unseen_row(below(row.path, name), row.node / name) for name in children)]
+        return [*items, *(unread_row(child_path(row.path, name), row.node / name) for name in children)]
 
-    def _take_level(self, row: Row, rows: list[Row]) -> bool:
-        """Remember a level, unless its row is another one by now."""
+    def _remember_level(self, row: Row, rows: list[Row]) -> bool:
+        """Keep a level, unless its row has another attempt by now."""
         with self._lock:
             current = self._rows.get(row.path)
             if current is None or current.attempt != row.attempt:
                 return current is None
             for one in rows:
                 before = self._rows.get(one.path)
-                if before is None or not _still(before, one):
+                if before is None or not _still_valid(before, one):
                     self._rows[one.path] = one
             paths = tuple(one.path for one in rows)
-            gone = self._forget(set(self._levels.get(row.path, ())) - set(paths))
+            gone = self._forget_rows(set(self._levels.get(row.path, ())) - set(paths))
             self._levels[row.path] = paths
             self._rows[row.path] = dataclasses.replace(current, branch=bool(rows))
-            self._settle(self._lineages.forget(gone))
+            self._update_staleness(self._staleness.remove(gone))
         return True
 
-    def _forget(self, paths: Iterable[str]) -> list[Row]:
-        """Forget these rows and all below them, and return them."""
+    def _forget_rows(self, paths: Iterable[str]) -> list[Row]:
+        """Drop these rows and all below them, and return them."""
         gone, waiting = [], list(paths)
         while waiting:
             path = waiting.pop()
@@ -283,32 +283,32 @@ class Tree:
             waiting += self._levels.pop(path, ())
         return gone
 
-    def _keep(self, rows: Iterable[Row]) -> list[Row]:
-        """Remember rows that were read, and return them and those whose state they change."""
-        kept = list(rows)
+    def _remember_rows(self, rows: Iterable[Row]) -> list[Row]:
+        """Keep rows that were read, and return them and those whose state they change."""
+        new_rows = list(rows)
         with self._lock:
-            moved: set[str] = set()
-            for row in kept:
+            affected: set[str] = set()
+            for row in new_rows:
                 self._rows[row.path] = row
-                moved |= self._lineages.take(row)
-            changed = {row.path: row for row in self._settle(moved)}
-        return [*(changed.pop(row.path, row) for row in kept), *changed.values()]
+                affected |= self._staleness.update(row)
+            changed = {row.path: row for row in self._update_staleness(affected)}
+        return [*(changed.pop(row.path, row) for row in new_rows), *changed.values()]
 
-    def _settle(self, paths: Iterable[str]) -> list[Row]:
-        """Say of these rows, as far as they are committed, whether they are stale, and return what changed."""
+    def _update_staleness(self, paths: Iterable[str]) -> list[Row]:
+        """Set the state of these committed rows to stale or committed, and return the rows that changed."""
         changed = []
         for path in paths:
             row = self._rows.get(path)
             if row is not None and row.state in {"committed", "stale"}:
-                state = "stale" if self._lineages.is_stale(path) else "committed"
+                state = "stale" if self._staleness.is_stale(path) else "committed"
                 if state != row.state:
                     self._rows[path] = dataclasses.replace(row, state=state)
                     changed.append(self._rows[path])
         return changed
 
 
-def _still(before: Row, now: Row) -> bool:
-    """Whether what was read of a row before stands, when its directory is listed again."""
+def _still_valid(before: Row, now: Row) -> bool:
+    """Whether a row that was read before is still valid after its directory was listed again."""
     if before.is_item != now.is_item:
         return False
     return not now.is_item or (now.unread and before.state == now.state and before.attempt == now.attempt)

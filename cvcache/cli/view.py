@@ -83,12 +83,12 @@ def _read_layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 def _check_exists(url: str, options: Mapping[str, Any]) -> None:
     """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
-    from cvcache.browse import nothing_at, open_url
+    from cvcache.browse import not_found_text, open_url
 
     target = open_url(url, **options)
     try:
         if target.absent and not target.tree.expand("").rows:
-            raise ItemNotFound(nothing_at(target.tree.url, target.nearest))
+            raise ItemNotFound(not_found_text(target.tree.url, target.nearest))
     finally:
         target.tree.close()
 

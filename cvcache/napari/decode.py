@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
 from qtpy.QtGui import QImage, QImageReader
 
-from cvcache.browse import MOST_PIXELS, Picture, Refused, plain_line
+from cvcache.browse import MAX_PIXELS, Picture, Refused, plain_line
 
 SIDE = 1600
 """Pixels of the longer side that a panel keeps, at most."""
@@ -29,7 +29,7 @@ def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refu
     reader.setAutoDetectImageFormat(False)
     size = reader.size()
     # Qt's own limit in bytes stands too, unless somebody switched it off for the whole process
-    if not size.isValid() or size.width() * size.height() > MOST_PIXELS:
+    if not size.isValid() or size.width() * size.height() > MAX_PIXELS:
         return Refused("more pixels than are shown")
     if max(size.width(), size.height()) > side:
         # here and not with QImage.scaled, during which PyQt lets no other thread run

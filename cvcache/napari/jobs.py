@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal, Slot
 
-from cvcache.browse import told
+from cvcache.browse import error_line
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -169,7 +169,7 @@ class Jobs(QObject):
             self.finished.emit()
 
     def _tell(self, error: Exception) -> None:
-        self.error.emit(told(error))
+        self.error.emit(error_line(error))
 
 
 def window_of(viewer: Any) -> QWidget | None:

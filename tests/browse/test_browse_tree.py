@@ -17,7 +17,7 @@ import pytest
 from child import child
 
 import cvcache
-from cvcache.browse import MOST_CHILDREN, Tree, search
+from cvcache.browse import MAX_CHILDREN, Tree, search
 from cvcache.errors import CvcacheError
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
@@ -432,13 +432,13 @@ def test_the_first_of_too_many_children_are_shown_and_said(make: Callable[..., T
     fs = MemoryFileSystem()
     memory_case.put("seed/x", b"")
     stored = fs.store[f"/{memory_case.root}/seed/x"]
-    for i in range(MOST_CHILDREN + 5):
+    for i in range(MAX_CHILDREN + 5):
         fs.store[f"/{memory_case.root}/n{i:06}/x"] = stored
     tree = make(memory_case.url)
     tree.open()
     few, many = tree.expand("", 1000), tree.expand("")
     assert (len(few.rows), few.more) == (1000, True)
-    assert (len(many.rows), many.more) == (MOST_CHILDREN, True)
+    assert (len(many.rows), many.more) == (MAX_CHILDREN, True)
     assert few.rows == many.rows[:1000]
 
 

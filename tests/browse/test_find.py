@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
-from cvcache.browse import Level, Row, Tree, item_row, matches, search, unseen_row
+from cvcache.browse import Level, Row, Tree, item_row, matches, search, unread_row
 from cvcache.testing import lay_tree
 
 if TYPE_CHECKING:
@@ -91,6 +91,6 @@ def test_a_search_goes_on_where_a_directory_cannot_be_read(local_case: LocalCase
 
 
 def test_an_unseen_row_fits_by_its_name_alone() -> None:
-    row = unseen_row("labels", NODE)
+    row = unread_row("labels", NODE)
     assert matches(row, "lab")
     assert not matches(row, "state:committed")

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cvcache import CacheDir, cdir, cdir_init, cdir_query
 from cvcache.browse import item_row
-from cvcache.browse.layer_data import UNITS, cost, layers, saved, with_contrast
+from cvcache.browse.layer_data import UNITS, cost, layers, saved_settings, with_contrast
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
 from cvcache.formats import ItemPath, find_format, item_path
 from cvcache.image import pyramid
@@ -855,7 +855,7 @@ NAMES = st.sampled_from(
 
 @given(JSON | st.dictionaries(NAMES, JSON), st.sampled_from(["image", "labels", "points"]), st.integers(1, 3))
 def test_no_settings_raise(settings: Any, kind: str, channels: int) -> None:
-    assert isinstance(saved(settings, kind, channels - 1, channels), dict)
+    assert isinstance(saved_settings(settings, kind, channels - 1, channels), dict)
 
 
 FIELDS = [

@@ -37,7 +37,7 @@ from cvcache.browse import (
     strip_controls,
     table_head,
     text_head,
-    unseen_row,
+    unread_row,
     why,
 )
 from cvcache.browse.pictures import picture, thumbnail
@@ -265,7 +265,7 @@ def test_of_a_large_parquet_only_the_beginning_is_read(
     assert row.size is not None
     assert row.size > 24 << 20
     assert sum(read) < 12 << 20
-    monkeypatch.setattr("cvcache.browse.table_preview.PARQUET_BYTES", 3 << 20)
+    monkeypatch.setattr("cvcache.browse.table_preview.MAX_PARQUET_BYTES", 3 << 20)
     head = table_head(row)
     assert head is not None
     assert head.rows == ()
@@ -369,7 +369,7 @@ def rows_in_every_state(case: LocalCase) -> list[Row]:
             node = tree.top
             rows.append(Row("", name, "node", "unreadable", node, branch=True, note=str(error)))
             rows += [item_row("", node, state, item, {}) for item in ODD for state in ("foreign", "unreadable")]
-        rows.append(unseen_row("n", tree.top))
+        rows.append(unread_row("n", tree.top))
         tree.close()
     return rows
 
@@ -399,7 +399,7 @@ def test_nothing_raises_for_a_row_in_whatever_state(local_case: LocalCase) -> No
 def test_what_is_not_there_has_few_facts(memory_case: MemoryCase) -> None:
     nothing = row_of(cvcache.cdir(memory_case.child("nothing")))
     assert dict(facts(nothing))["state"] == "absent"
-    for row in (nothing, unseen_row("n", nothing.node)):
+    for row in (nothing, unread_row("n", nothing.node)):
         assert (why(row), error_text(row), key_text(row), stale_because(row)) == ((), "", "", ())
         assert log_tail(row) == ""
 
@@ -569,7 +569,7 @@ def test_columns_that_decode_to_too_much_are_left_out(memory_case: MemoryCase, m
     with cvcache.cdir_init(memory_case.child("node")) as node:
         node.write("t.parquet", arrow.table({"small": [1], "large": ["x" * 2_000_000]}))
         node.write("large.parquet", arrow.table({"large": ["x" * 2_000_000]}))
-    monkeypatch.setattr("cvcache.browse.table_preview.MOST_DECODED", 1 << 20)
+    monkeypatch.setattr("cvcache.browse.table_preview.MAX_DECODED_BYTES", 1 << 20)
     head = table_head(row_of(node, "t.parquet"))
     assert head is not None
     assert (head.columns, head.rows, head.note) == (("small",), (("1",),), "1 of 2 columns are left out")

@@ -14,7 +14,7 @@ import pytest
 
 import cvcache
 from cvcache.browse import item_row, node_row
-from cvcache.browse.pictures import MOST_BYTES, Picture, Refused, check_png, picture, thumbnail
+from cvcache.browse.pictures import MAX_BYTES, Picture, Refused, check_png, picture, thumbnail
 from cvcache.image.write import encode_png
 from cvcache.testing import CountingStore, instrument
 
@@ -139,7 +139,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tail: bytes) -> None:
 
 
 def test_a_png_of_too_many_bytes_is_refused_unread() -> None:
-    assert "64.0 MiB" in text_of(check_png(bytes(MOST_BYTES + 1)))
+    assert "64.0 MiB" in text_of(check_png(bytes(MAX_BYTES + 1)))
 
 
 # --- rows

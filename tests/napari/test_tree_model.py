@@ -16,7 +16,7 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtTest import QAbstractItemModelTester
 
 from cvcache import cdir
-from cvcache.browse import Level, Row, matches, tooltip_html, unseen_row
+from cvcache.browse import Level, Row, matches, tooltip_html, unread_row
 from cvcache.napari import KINDS, SIZES, action_icon, kind_icon, state_icon
 from cvcache.napari.dock import BAR
 from cvcache.napari.tree import COLUMNS, MIME, NAME, STATE, Line, TreeModel, age_text, cell_text, changes, row_tip
@@ -57,7 +57,7 @@ def model(qtbot: QtBot) -> Iterator[TreeModel]:  # noqa: ARG001 - brings the app
 
 
 def row(path: str, **facts: object) -> Row:
-    made = unseen_row(path, cdir("memory://box/tree") / "x")
+    made = unread_row(path, cdir("memory://box/tree") / "x")
     return dataclasses.replace(made, **{"name": path.rpartition("/")[2] or "top", **facts})  # type: ignore[arg-type]  # as given
 
 

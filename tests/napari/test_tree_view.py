@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from cvcache import cdir
-from cvcache.browse import Level, Row, unseen_row
+from cvcache.browse import Level, Row, unread_row
 from cvcache.napari.tree import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN, Said, TreeModel, TreeView
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def row(name: str) -> Row:
-    return dataclasses.replace(unseen_row(name, cdir("memory://box/tree")), name=name or "top")
+    return dataclasses.replace(unread_row(name, cdir("memory://box/tree")), name=name or "top")
 
 
 def rows(*names: str) -> Level:

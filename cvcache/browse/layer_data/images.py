@@ -1,4 +1,4 @@
-"""Image and labels layers: all levels lazily, one layer a channel, nothing read."""
+"""Image and labels layers: all levels as lazy arrays, one layer for each channel, no pixel read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.item_bytes import place_of
-from cvcache.browse.layer_data.settings import colormap, geometry, is_range, label, saved
+from cvcache.browse.item_bytes import item_path
+from cvcache.browse.layer_data.settings import colormap, geometry, is_range, safe_label, saved_settings
 from cvcache.errors import UsageError
 from cvcache.formats import ItemPath
 from cvcache.image import (
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from cvcache.browse.rows import Row
 
-MOST_CHANNELS = 64
-"""An image of more channels stays one layer, with a slider for them."""
-MOST_SHOWN = 6
-"""Channels that are seen at first."""
-PLANE = 2
+MAX_CHANNELS = 64
+"""An image with more channels becomes one layer with a slider."""
+MAX_VISIBLE_CHANNELS = 6
+"""Channels that are visible at first."""
+PLANE_NDIM = 2
 RGB = (3, 4)
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -40,58 +40,58 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What is to be shown.
+class LayerSource:
+    """The item or foreign image that layers are made from.
 
     Attributes
     ----------
-    place : ItemPath
-        Where it lies, with what is recorded of it.
+    item : ItemPath
+        Its path, with its recorded metadata.
     name : str
-        Of the item or file; its ending says the format.
+        Of the item or file; its suffix says the format.
     title : str
-        What its layers are called.
-    about : mapping
-        What its layers say of where they are from.
+        Name of its layers.
+    origin : mapping
+        ``metadata["cvcache"]`` of its layers: URL, node, item, path, state and commit.
     row : Row or None
-        Where it is an item of a node.
+        Its row, if it is an item of a node.
     slices : tuple, optional
-        What of it is to be shown.
+        The part that is shown.
     """
 
-    place: ItemPath
+    item: ItemPath
     name: str
     title: str
-    about: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     row: Row | None = None
     slices: Slices | None = None
 
     def metadata(self, **more: Any) -> dict[str, Any]:
-        """Return what a layer of it keeps."""
-        return {"cvcache": {**self.about, "channel": None, **more}}
+        """Return the metadata of a layer."""
+        return {"cvcache": {**self.origin, "channel": None, **more}}
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image of which the metadata are known."""
+    """An image whose metadata was read."""
 
-    subject: Subject
+    source: LayerSource
     meta: Mapping[str, Any]
     levels: Sequence[StoredLevel]
 
     def level(self, number: int, *parts: Sequence[Any]) -> StoredArray:
-        given: list[Sequence[Any]] = [] if self.subject.slices is None else [self.subject.slices]
-        given += [self._fitting(number)] if number else []
-        return level_array(self.subject.place, self.meta, self.levels, number, *given, *parts, fresh=True)
+        selections: list[Sequence[Any]] = [] if self.source.slices is None else [self.source.slices]
+        selections += [self._trim(number)] if number else []
+        return level_array(self.source.item, self.meta, self.levels, number, *selections, *parts, fresh=True)
 
     def pyramid(self, *parts: Sequence[Any]) -> list[StoredArray]:
-        """Return all levels, or a part of each; of slices, which count pixels of the finest, that one alone.
+        """Return all levels, or a part of each; with slices, which count pixels of the finest level, only that level.
 
-        A viewer stretches every level over the first: what is not all of the image, in its place, is left out.
+        A viewer stretches every level to the extent of the first: a level that does not cover the image is left out.
         """
-        count = self.meta["levels"] if self.subject.slices is None else 1
-        every = [self.level(number, *parts) for number in range(count) if not number or self._is_whole(number)]
-        return [every[0], *(one for one in every[1:] if 0 not in one.shape)]
+        count = self.meta["levels"] if self.source.slices is None else 1
+        levels = [self.level(number, *parts) for number in range(count) if not number or self._covers_image(number)]
+        return [levels[0], *(level for level in levels[1:] if 0 not in level.shape)]
 
     def _axes(self, number: int) -> Iterator[tuple[tuple[int, float, float], tuple[int, float, float]]]:
         """Yield extent, scale and translation along each axis, of the first level and of another."""
@@ -99,18 +99,18 @@ class _Image:
         first, other = (zip(*(self.meta[name][n] for name in names), strict=True) for n in (0, number))
         return zip(first, other, strict=True)
 
-    def _is_whole(self, number: int) -> bool:
+    def _covers_image(self, number: int) -> bool:
         return self._is_unscaled() or all(
             n <= n0 and abs(n0 * s0 - n * s) <= abs(s) and abs(t0 - t) <= abs(s)
             for (n0, s0, t0), (n, s, t) in self._axes(number)
         )
 
     def _is_unscaled(self) -> bool:
-        """Whether nobody has recorded how large the pixels of its levels are, as before OME-Zarr 0.4."""
+        """Whether all levels have the same scale, as before OME-Zarr 0.4, which did not record it."""
         return all(scale == self.meta["scales"][0] for scale in self.meta["scales"])
 
-    def _fitting(self, number: int) -> list[slice]:
-        """Return a level without the last pixels, more than half of which lies beyond the image."""
+    def _trim(self, number: int) -> list[slice]:
+        """Return slices of a level without the last pixels, if more than half of them lies beyond the image."""
         unknown = self._is_unscaled()
         ends = [
             n if unknown or not s else min(n, max(1, round(n0 * s0 / s)))
@@ -119,15 +119,15 @@ class _Image:
         return [slice(0, end) for i, end in enumerate(ends) if i not in self.meta["added"]]
 
 
-def watched_place(row: Row) -> ItemPath:
-    """Return where the pixels of an item lie; read from it, those of another attempt are an error, also on a bucket."""
-    place = place_of(row)
-    place.strict = True
-    return place
+def strict_item_path(row: Row) -> ItemPath:
+    """Return the path of an item for its pixels; to read those of another attempt raises, also on a bucket."""
+    item = item_path(row)
+    item.strict = True
+    return item
 
 
-def place_under(layer: LayerData) -> ItemPath | None:
-    """Return where the pixels of a layer come from as they are seen; None where they are in memory."""
+def layer_item_path(layer: LayerData) -> ItemPath | None:
+    """Return the path of the item whose pixels a layer reads; None if they are in memory."""
     data, attributes, _ = layer
     graph = getattr(data[0] if attributes.get("multiscale") else data, "dask", None)
     sources = [part for name, part in getattr(graph, "layers", {}).items() if name.startswith("original-")]
@@ -135,13 +135,13 @@ def place_under(layer: LayerData) -> ItemPath | None:
     return next((one.item for one in stored), None)
 
 
-def image_layers(subject: Subject) -> list[LayerData]:
+def image_layers(source: LayerSource) -> list[LayerData]:
     """Return the layers of an image or labels in zarr: OME-Zarr, plain zarr, or one of them in a zip.
 
     Raises
     ------
     ItemDamaged, FileNotFoundError
-        There is no image, or nothing at all.
+        There is no image, or nothing.
     UsageError
         It has no pixels.
 
@@ -150,39 +150,39 @@ def image_layers(subject: Subject) -> list[LayerData]:
     No store call if the metadata is recorded; else those of `cvcache.image.read_image_metadata`. For a zip see
     `cvcache.image.ome_zarr_zip.read`.
     """
-    place = subject.place
-    if subject.name.endswith(ZIP_SUFFIX) and (place.pin or place.store.stat(place.path) is not None):
+    item = source.item
+    if source.name.endswith(ZIP_SUFFIX) and (item.pin or item.store.stat(item.path) is not None):
         from cvcache.image import image_in_zip
 
-        subject = replace(subject, place=image_in_zip(place))
-    image = _Image(subject, *image_metadata(subject.place))
+        source = replace(source, item=image_in_zip(item))
+    image = _Image(source, *image_metadata(source.item))
     first = image.level(0)
     if 0 in first.shape:
-        msg = f"{subject.place.url} has the shape {first.shape}, so there is nothing to show"
+        msg = f"{source.item.url} has the shape {first.shape}, so there is nothing to show"
         raise UsageError(msg)
     kind = "labels" if image.meta["kind"] == "labels" and first.dtype.kind in "biu" else "image"
-    if image.meta["kind"] == "array" and first.ndim < PLANE:
+    if image.meta["kind"] == "array" and first.ndim < PLANE_NDIM:
         return []
     axes = first.meta["axes"]
-    one = "c" not in axes or _is_rgb(first) or (kind == "labels" and first.shape[axes.index("c")] > 1)
-    if one or image.meta["kind"] == "array":  # whose axes nobody has named
+    single = "c" not in axes or _is_rgb(first) or (kind == "labels" and first.shape[axes.index("c")] > 1)
+    if single or image.meta["kind"] == "array":  # its axes have no names
         return [_layer(image, kind, image.pyramid(), _numbers(image, first)[:1])]
     at, numbers = axes.index("c"), _numbers(image, first)
-    if len(numbers) > MOST_CHANNELS:
+    if len(numbers) > MAX_CHANNELS:
         return [_layer(image, kind, [one for one in image.pyramid() if one.shape[at] == len(numbers)], ())]
     parts = [[*[slice(None)] * at, i, ...] for i in range(len(numbers))]
     return [_layer(image, kind, _channel(image, part), numbers, i) for i, part in enumerate(parts)]
 
 
 def _channel(image: _Image, part: Sequence[Any]) -> list[StoredArray]:
-    """Return one channel of all levels, or of the finest where the others have not as many."""
+    """Return one channel of all levels; of the finest only, if the number of channels is not the same in all."""
     at = [i for i in range(len(image.meta["shapes"][0])) if i not in image.meta["added"]][image.meta["axes"].index("c")]
     same = len({shape[at] for shape in image.meta["shapes"]}) == 1
     return image.pyramid(part) if same else [image.level(0, part)]
 
 
 def _numbers(image: _Image, first: StoredArray) -> Sequence[int]:
-    """Return which channels of the image are seen."""
+    """Return the numbers of the channels that are shown."""
     if "c" not in image.meta["axes"]:
         return (0,)
     stored = [i for i in range(len(first.window)) if i not in image.meta["added"]]
@@ -191,67 +191,72 @@ def _numbers(image: _Image, first: StoredArray) -> Sequence[int]:
 
 
 def _is_rgb(first: StoredArray) -> bool:
-    return first.ndim > PLANE and first.meta["axes"][-1] == "c" and first.shape[-1] in RGB and first.dtype == "uint8"
+    return (
+        first.ndim > PLANE_NDIM and first.meta["axes"][-1] == "c" and first.shape[-1] in RGB and first.dtype == "uint8"
+    )
 
 
 def _layer(
     image: _Image, kind: str, pyramid: list[StoredArray], numbers: Sequence[int], channel: int | None = None
 ) -> LayerData:
-    """Return the layer of these levels: of the one of the `numbers` at `channel`, or of all."""
-    first, subject = pyramid[0], image.subject
+    """Return the layer of these levels: of the channel ``numbers[channel]``, or of all `numbers`."""
+    first, source = pyramid[0], image.source
     rgb = kind == "image" and _is_rgb(first)
-    arrays = [_paintable(one) for one in pyramid]
-    seen: Any = first.meta
-    kept = slice(None, -1 if rgb else None)
-    axes, scale, translation, unit = seen["axes"][kept], seen["scale"][kept], seen["translation"][kept], seen["unit"]
-    if first.ndim < PLANE:
+    arrays = [_numeric(one) for one in pyramid]
+    meta: Any = first.meta
+    spatial = slice(None, -1 if rgb else None)
+    axes, scale, translation = (meta[name][spatial] for name in ("axes", "scale", "translation"))
+    unit = meta["unit"]
+    if first.ndim < PLANE_NDIM:
         arrays = [array[None] for array in arrays]
         unit = dict.fromkeys("yx", next(iter(unit.values()), ""))
         axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
     attributes: dict[str, Any] = {
         "name": _name(image, numbers, channel),
-        "metadata": subject.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE + rgb)),
+        "metadata": source.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE_NDIM + rgb)),
         **geometry(axes, scale, translation, unit),
     }
     if kind == "image":
-        attributes |= {"rgb": True} if rgb else _look_of(image, first, numbers, channel)
-    attributes |= saved(image.meta.get("layer"), kind, channel or 0, len(numbers))
+        attributes |= {"rgb": True} if rgb else _channel_settings(image, first, numbers, channel)
+    attributes |= saved_settings(image.meta.get("layer"), kind, channel or 0, len(numbers))
     several = len(arrays) > 1
     return (arrays if several else arrays[0]), {**attributes, "multiscale": several}, kind
 
 
 def _name(image: _Image, numbers: Sequence[int], channel: int | None) -> str:
-    title = label(image.subject.title)
+    title = safe_label(image.source.title)
     names = image.meta.get("channels")
     if channel is not None and isinstance(names, list) and numbers[channel] < len(names):
         if len(numbers) > 1 or str(names[numbers[channel]]) != str(numbers[channel]):
-            title = f"{title}: {label(names[numbers[channel]])}"
+            title = f"{title}: {safe_label(names[numbers[channel]])}"
     elif channel is not None and len(numbers) > 1:
         title = f"{title}: {numbers[channel]}"
-    return f"{title} (uncommitted)" if image.subject.about.get("state") in {"running", "failed"} else title
+    return f"{title} (uncommitted)" if image.source.origin.get("state") in {"running", "failed"} else title
 
 
-def _look_of(image: _Image, first: StoredArray, numbers: Sequence[int], channel: int | None) -> dict[str, Any]:
-    """Return colormap, contrast, blending and visibility of a channel, as far as they are recorded.
+def _channel_settings(image: _Image, first: StoredArray, numbers: Sequence[int], channel: int | None) -> dict[str, Any]:
+    """Return colormap, contrast, blending and visibility of a channel, as recorded.
 
-    Of several channels that are one layer, what is recorded of all alike.
+    For several channels in one layer, the values that are the same for all.
     """
     number = numbers[channel or 0] if numbers else None
     alone = len(numbers) < 2 or channel is None  # noqa: PLR2004 - two
-    colors, contrast, active = (_nth(image.meta.get(name), number) for name in ("colors", "contrast", "active"))
+    colors, contrast, active = (
+        _channel_value(image.meta.get(name), number) for name in ("colors", "contrast", "active")
+    )
     if colors is None and number is not None and not alone:
         colors = CHANNEL_COLORS[number % len(CHANNEL_COLORS)]
     limits = {"u1": (0, 255), "b1": (0, 1)}.get(first.dtype.str[1:])
-    shown = tuple(contrast) if is_range(contrast) else limits
+    contrast_limits = tuple(contrast) if is_range(contrast) else limits
     return {
         "colormap": colormap(colors, alone=alone),
         "blending": "translucent" if alone else "additive",
-        "visible": active is not False and (channel or 0) < MOST_SHOWN,
-        **({"contrast_limits": shown} if shown else {}),
+        "visible": active is not False and (channel or 0) < MAX_VISIBLE_CHANNELS,
+        **({"contrast_limits": contrast_limits} if contrast_limits else {}),
     }
 
 
-def _nth(values: object, n: int | None) -> Any:
+def _channel_value(values: object, n: int | None) -> Any:
     if not isinstance(values, list) or not values:
         return None
     if n is None:
@@ -259,8 +264,8 @@ def _nth(values: object, n: int | None) -> Any:
     return values[n] if n < len(values) else None
 
 
-def _paintable(stored: StoredArray) -> da.Array:
-    """Return a level as an array of numbers that are painted, each stored object of it one task."""
+def _numeric(stored: StoredArray) -> da.Array:
+    """Return a level as a lazy array of real numbers, one task for each stored object."""
     import numpy as np
 
     array: da.Array
@@ -274,7 +279,7 @@ def _paintable(stored: StoredArray) -> da.Array:
 
 
 def _plane_bytes(stored: StoredArray, shown: int) -> int:
-    """Return how many bytes are decoded to show one plane of a level."""
+    """Return the number of bytes that are decoded to show one plane of a level."""
     import numpy as np
 
     axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)][-shown:]

@@ -1,4 +1,4 @@
-"""What of a layer comes from records: units, colours and saved settings, as far as a viewer takes them as they are."""
+"""Settings of layers from records: units, colours and saved settings, checked before a viewer gets them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from cvcache.browse.text import plain_line
 from cvcache.image import long_unit
 
-LONGEST = 120
-LARGEST = 1e38
-"""What a graphics card holds as a number."""
+MAX_LABEL_LENGTH = 120
+MAX_FLOAT = 1e38
+"""Largest number that a graphics card can hold."""
 _METERS = (
     *("angstrom", "attometer", "centimeter", "decimeter", "exameter", "femtometer", "foot", "gigameter", "hectometer"),
     *("inch", "kilometer", "megameter", "meter", "micrometer", "mile", "millimeter", "nanometer", "parsec"),
@@ -23,7 +23,7 @@ _SECONDS = (
     *("picosecond", "second", "terasecond", "yoctosecond", "yottasecond", "zeptosecond", "zettasecond"),
 )
 UNITS = frozenset([*_METERS, *_SECONDS])
-"""Those of OME-Zarr. No other text reaches pint, which takes it for a sum and works that out, however long it takes."""
+"""Units of OME-Zarr. No other text is given to pint, which evaluates it as an expression, however long that takes."""
 COLORMAPS = frozenset(
     [
         *("Blues", "GrBu", "GrBu_d", "Greens", "Greys", "HiLo", "I Blue", "I Bordeaux", "I Forest", "I Orange"),
@@ -35,7 +35,7 @@ COLORMAPS = frozenset(
         *("viridis", "white", "winter", "yellow"),
     ]
 )
-"""Those that napari has without matplotlib."""
+"""Colormaps that napari has without matplotlib."""
 COLORS = frozenset(
     [
         *("black", "blue", "brown", "cyan", "gold", "gray", "green", "lime", "magenta", "navy", "orange", "pink"),
@@ -49,61 +49,61 @@ _HEX_COLOR = re.compile("#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 Check = Callable[[Any], bool]
 
 
-def label(text: object) -> str:
-    """Return foreign text for a viewer's own windows, some of which take what looks like HTML for it."""
-    return plain_line(str(text)[: LONGEST * 4], LONGEST).translate(_NO_TAGS)
+def safe_label(text: object) -> str:
+    """Return untrusted text without angle brackets: some windows of napari would render HTML."""
+    return plain_line(str(text)[: MAX_LABEL_LENGTH * 4], MAX_LABEL_LENGTH).translate(_NO_TAGS)
 
 
-def finite(value: object, low: float = -LARGEST, high: float = LARGEST) -> bool:
-    """Whether `value` is a number between two others."""
+def is_between(value: object, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> bool:
+    """Whether `value` is a number from `low` to `high`."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_range(value: object) -> bool:
-    """Whether `value` is (low, high) of a contrast that can be shown."""
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(finite, value)) and value[0] < value[1]  # noqa: PLR2004 - a pair
+    """Whether `value` is a valid contrast: (low, high)."""
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_between, value)) and value[0] < value[1]  # noqa: PLR2004 - a pair
 
 
 def geometry(
     axes: Sequence[str], scale: Sequence[float], translation: Sequence[float], unit: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return scale, translate, units and axis labels of a layer; no units where none is known."""
-    said = [long_unit(unit[axis]) if isinstance(unit.get(axis), str) else "" for axis in axes]
-    known = [name if name in UNITS else "pixel" for name in said]
+    """Return scale, translate, units and axis labels of a layer; no units if none is known."""
+    names = [long_unit(unit[axis]) if isinstance(unit.get(axis), str) else "" for axis in axes]
+    units = [name if name in UNITS else "pixel" for name in names]
     return {
         "scale": tuple(float(size) if 1e-30 < abs(size) < 1e30 else 1.0 for size in scale),  # noqa: PLR2004 - as a graphics card holds it
-        "translate": tuple(float(start) if finite(start) else 0.0 for start in translation),
-        "axis_labels": tuple(label(axis) for axis in axes),
-        **({"units": tuple(known)} if set(known) != {"pixel"} else {}),
+        "translate": tuple(float(start) if is_between(start) else 0.0 for start in translation),
+        "axis_labels": tuple(safe_label(axis) for axis in axes),
+        **({"units": tuple(units)} if set(units) != {"pixel"} else {}),
     }
 
 
 def colormap(color: object, *, alone: bool) -> str:
-    """Return the colormap of a channel from its six hexadecimal digits; gray for one that stands alone in white."""
-    spelt = f"#{color}" if isinstance(color, str) else ""
-    return spelt.lower() if _HEX.fullmatch(spelt) and not (alone and spelt.upper() == "#FFFFFF") else "gray"
+    """Return the colormap of a channel from six hexadecimal digits; gray for a single white channel."""
+    hex_color = f"#{color}" if isinstance(color, str) else ""
+    return hex_color.lower() if _HEX.fullmatch(hex_color) and not (alone and hex_color.upper() == "#FFFFFF") else "gray"
 
 
-def saved(settings: object, kind: str, channel: int = 0, channels: int = 1) -> dict[str, Any]:
-    """Return those of the saved settings that a layer of this kind takes; a list may have one for each channel."""
-    found: dict[str, Any] = {}
+def saved_settings(settings: object, kind: str, channel: int = 0, channels: int = 1) -> dict[str, Any]:
+    """Return the saved settings that are valid for a layer of this kind; a list may have one for each channel."""
+    valid: dict[str, Any] = {}
     if not isinstance(settings, Mapping):
-        return found
-    for name, check in _KNOWN[kind].items():
+        return valid
+    for name, check in _SETTINGS[kind].items():
         value = settings.get(name)
         if isinstance(value, list) and len(value) == channels and not check(value):
             value = value[channel]
         if value is not None and check(value):
-            found[name] = tuple(value) if isinstance(value, list) else value
-    return found
+            valid[name] = tuple(value) if isinstance(value, list) else value
+    return valid
 
 
 def _number(low: float, high: float) -> Check:
-    return lambda value: finite(value, low, high)
+    return lambda value: is_between(value, low, high)
 
 
-def _one_of(*known: str) -> Check:
-    return lambda value: isinstance(value, str) and value in known
+def _one_of(*names: str) -> Check:
+    return lambda value: isinstance(value, str) and value in names
 
 
 def _is_bool(value: object) -> bool:
@@ -116,7 +116,7 @@ def _is_colormap(value: object) -> bool:
 
 def _is_color(value: object) -> bool:
     if isinstance(value, (list, tuple)):
-        return len(value) in {3, 4} and all(finite(part, 0, 1) for part in value)
+        return len(value) in {3, 4} and all(is_between(part, 0, 1) for part in value)
     return isinstance(value, str) and (value in COLORS or _HEX_COLOR.fullmatch(value) is not None)
 
 
@@ -124,33 +124,33 @@ _SMOOTH = ("bessel", "cubic", "linear", "blackman", "catrom", "gaussian", "hammi
 _SMOOTHER = ("lanczos", "mitchell", "nearest", "spline16", "spline36")
 _SYMBOLS = ("arrow", "clobber", "cross", "diamond", "disc", "hbar", "ring", "square", "star", "tailed_arrow")
 _MORE_SYMBOLS = ("triangle_down", "triangle_up", "vbar", "x")
-_EVERY: dict[str, Check] = {
+_COMMON_SETTINGS: dict[str, Check] = {
     "opacity": _number(0, 1),
     "visible": _is_bool,
     "blending": _one_of("translucent", "translucent_no_depth", "additive", "minimum", "opaque", "multiplicative"),
 }
-_KNOWN: dict[str, dict[str, Check]] = {
+_SETTINGS: dict[str, dict[str, Check]] = {
     "image": {
-        **_EVERY,
+        **_COMMON_SETTINGS,
         "colormap": _is_colormap,
         "contrast_limits": is_range,
         "gamma": _number(0.01, 100),
         "interpolation2d": _one_of(*_SMOOTH, *_SMOOTHER),
         "interpolation3d": _one_of(*_SMOOTH, *_SMOOTHER),
         "rendering": _one_of("translucent", "additive", "iso", "mip", "minip", "attenuated_mip", "average"),
-        "iso_threshold": finite,
+        "iso_threshold": is_between,
         "attenuation": _number(0, 10),
         "depiction": _one_of("volume", "plane"),
         "projection_mode": _one_of("none", "sum", "mean", "max", "min"),
     },
     "labels": {
-        **_EVERY,
+        **_COMMON_SETTINGS,
         "rendering": _one_of("translucent", "iso_categorical"),
         "iso_gradient_mode": _one_of("fast", "smooth"),
         "depiction": _one_of("volume", "plane"),
     },
     "points": {
-        **_EVERY,
+        **_COMMON_SETTINGS,
         "size": _number(1e-6, 1e6),
         "symbol": _one_of(*_SYMBOLS, *_MORE_SYMBOLS),
         "face_color": _is_color,

@@ -1,4 +1,4 @@
-"""Layers of what is read whole: points, tables that have coordinates or go with labels, small arrays."""
+"""Layers of items that are read as a whole: points, tables with coordinates or labels, small arrays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.layer_data.images import PLANE, RGB, LayerData, Subject, image_layers, watched_place
-from cvcache.browse.layer_data.settings import geometry, label, saved
+from cvcache.browse.layer_data.images import PLANE_NDIM, RGB, LayerData, LayerSource, image_layers, strict_item_path
+from cvcache.browse.layer_data.settings import geometry, safe_label, saved_settings
 from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
@@ -20,77 +20,77 @@ if TYPE_CHECKING:
 
     from cvcache.browse.rows import Row
 
-MOST_ROWS = 1_000_000
-MOST_BYTES = 256 << 20
-MOST_SOURCES = 16
-"""Nodes in the key of a table that are looked at."""
-MOST_ARRAYS = 32
-MOST_FEATURES = 256
+MAX_ROWS = 1_000_000
+MAX_BYTES = 256 << 20
+MAX_UPSTREAM_NODES = 16
+"""Nodes in the key of a table that are read."""
+MAX_ARRAYS = 32
+MAX_FEATURES = 256
 SPACE = "zyx"
 LABEL_COLUMNS = ("label", "label_id", "index")
 NUMBERS = "iuf"
 GRAY_ALPHA = 2
 
 
-def points_layers(subject: Subject) -> list[LayerData]:
-    """Return the layer of an item of points, with the other columns as features; reads the item, one GET."""
-    meta = subject.place.meta
+def points_layers(source: LayerSource) -> list[LayerData]:
+    """Return the layer of a points item, with the other columns as features; reads the item, one GET."""
+    meta = source.item.meta
     if "coordinates" not in meta:
-        meta = {**meta, **find_format(subject.name).describe(subject.place)}
-    frame = _frame(subject, meta)
+        meta = {**meta, **find_format(source.name).describe(source.item)}
+    frame = _read_frame(source, meta)
     if "coordinates" not in meta:
-        return _coordinates(subject, frame, None)
+        return _coordinates(source, frame, None)
     columns = list(meta["coordinates"])
     if meta.get("array"):
         frame = frame.set_axis(columns, axis=1)
-    placed = {name: meta[name] for name in ("axes", "scale", "translation", "unit")}
-    return [_points(subject, frame, columns, placed)]
+    placement = {name: meta[name] for name in ("axes", "scale", "translation", "unit")}
+    return [_points(source, frame, columns, placement)]
 
 
-def table_layers(subject: Subject) -> list[LayerData]:
+def table_layers(source: LayerSource) -> list[LayerData]:
     """Return points for a table with coordinates, and the labels in its node's key that its rows describe.
 
-    Nothing for any other table.
+    Empty for any other table.
 
     Notes
     -----
-    One GET of the table, and where it has such columns one LIST and one GET for each node in its node's key.
+    One GET of the table, and if it has such columns one LIST and one GET for each node in its node's key.
     """
-    names = subject.place.meta.get("columns")
+    names = source.item.meta.get("columns")
     if isinstance(names, list) and not _coordinate_columns(names) and not set(LABEL_COLUMNS) & set(map(str, names)):
         return []
-    frame = _frame(subject, subject.place.meta)
-    sources = list(_sources(subject))
-    found = _coordinates(subject, frame, sources)
-    return [*_described_labels(subject, frame, sources, visible=not found), *found]
+    frame = _read_frame(source, source.item.meta)
+    upstream = list(_upstream_images(source))
+    found = _coordinates(source, frame, upstream)
+    return [*_labels_with_features(source, frame, upstream, visible=not found), *found]
 
 
-def array_layers(subject: Subject) -> list[LayerData]:
+def array_layers(source: LayerSource) -> list[LayerData]:
     """Return image layers of numeric arrays of two or more axes in a small file; one GET."""
-    meta = subject.place.meta
-    if subject.row is None or not (meta.get("shape") or meta.get("arrays")):
-        meta = find_format(subject.name).describe(subject.place)
+    meta = source.item.meta
+    if source.row is None or not (meta.get("shape") or meta.get("arrays")):
+        meta = find_format(source.name).describe(source.item)
     kind = meta.get("kind")
     rows = meta.get("arrays", {"": meta})
-    if not all("shape" in row for row in rows.values()):  # nobody dares to say of how many pixels
-        msg = f"{subject.place.url} is too large to show; open it with another program, or write it as .ome.zarr"
+    if not all("shape" in row for row in rows.values()):  # the number of pixels is unknown
+        msg = f"{source.item.url} is too large to show; open it with another program, or write it as .ome.zarr"
         raise UsageError(msg)
-    wanted = [name for name, row in rows.items() if len(row["shape"]) >= PLANE][:MOST_ARRAYS]
+    wanted = [name for name, row in rows.items() if len(row["shape"]) >= PLANE_NDIM][:MAX_ARRAYS]
     if not wanted:
         return []
-    _check_bytes(subject, meta, sum(_bytes_of(row) for row in rows.values()))
-    value = _value(subject)
+    _check_bytes(source, meta, sum(_bytes_of(row) for row in rows.values()))
+    value = _read_value(source)
     arrays = value if isinstance(value, Mapping) else {"": value}
-    found = [_picture(subject, arrays[name], name, kind) for name in wanted if hasattr(arrays.get(name), "dtype")]
+    found = [_array_layer(source, arrays[name], name, kind) for name in wanted if hasattr(arrays.get(name), "dtype")]
     return [layer for layer in found if layer is not None]
 
 
-def _value(subject: Subject) -> Any:
-    """Return what the format of an item or file reads of it."""
-    row = subject.row
+def _read_value(source: LayerSource) -> Any:
+    """Return the value of an item or file, as its format reads it."""
+    row = source.row
     if row is not None and row.state != "foreign":
-        return row.node.read(subject.name)
-    return find_format(subject.name).read(subject.place)
+        return row.node.read(source.name)
+    return find_format(source.name).read(source.item)
 
 
 def _bytes_of(row: Mapping[str, Any]) -> int:
@@ -100,66 +100,66 @@ def _bytes_of(row: Mapping[str, Any]) -> int:
     return size
 
 
-def _check_bytes(subject: Subject, meta: Mapping[str, Any], size: int) -> None:
-    """Refuse what is too large to be read whole for a look."""
+def _check_bytes(source: LayerSource, meta: Mapping[str, Any], size: int) -> None:
+    """Raise for an item that is too large to be read as a whole."""
     stored = meta.get("size", meta.get("bytes"))
     size = max(size, stored if isinstance(stored, int) else 0)
-    if size > MOST_BYTES:
-        msg = f"{subject.place.url} has {size:,} bytes and is read whole, which is done up to {MOST_BYTES:,}; write it"
+    if size > MAX_BYTES:
+        msg = f"{source.item.url} has {size:,} bytes and is read whole, which is done up to {MAX_BYTES:,}; write it"
         raise UsageError(f"{msg} as .ome.zarr or .zarr to look at parts of it, or read it in a script")
 
 
-def _frame(subject: Subject, meta: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a table or array of points as a DataFrame that is no longer than what a viewer can bear."""
-    _check_bytes(subject, meta, 0)
+def _read_frame(source: LayerSource, meta: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table or array of points as a DataFrame; raise if it has too many rows for a viewer."""
+    _check_bytes(source, meta, 0)
     if "rows" not in meta:
-        meta = find_format(subject.name).describe(subject.place)
+        meta = find_format(source.name).describe(source.item)
     rows = meta.get("rows")
-    if isinstance(rows, int) and rows > MOST_ROWS:
-        msg = f"{subject.place.url} has {rows:,} rows, and a viewer is given {MOST_ROWS:,} at most; read it in a script"
+    if isinstance(rows, int) and rows > MAX_ROWS:
+        msg = f"{source.item.url} has {rows:,} rows, and a viewer is given {MAX_ROWS:,} at most; read it in a script"
         raise UsageError(f"{msg} and show a part of it")
     import pandas as pd
 
-    value = _value(subject)
+    value = _read_value(source)
     if hasattr(value, "to_pandas"):
         value = value.to_pandas()
     return value if isinstance(value, pd.DataFrame) else pd.DataFrame(value)
 
 
 def _coordinate_columns(names: list[Any]) -> tuple[str, list[Any]] | None:
-    """Return the axes and columns of a table's coordinates: z, y and x, or numbered ones; None without them."""
+    """Return axes and columns of a table's coordinates: z, y and x, or numbered columns; None if it has none."""
     letters = [axis for axis in "tzyx" if names.count(axis) == 1]
     if {"y", "x"} <= set(letters):
         return "".join(letters), letters
     for stem in ("centroid-", "axis-"):
         numbered = sorted(name for name in names if isinstance(name, str) and name.startswith(stem))
-        if len(numbered) >= PLANE and numbered == [f"{stem}{i}" for i in range(len(numbered))]:
+        if len(numbered) >= PLANE_NDIM and numbered == [f"{stem}{i}" for i in range(len(numbered))]:
             return "", numbered
     return None
 
 
 def _coordinates(
-    subject: Subject, frame: pd.DataFrame, sources: Sequence[tuple[Row, str | None]] | None
+    source: LayerSource, frame: pd.DataFrame, upstream: Sequence[tuple[Row, str | None]] | None
 ) -> list[LayerData]:
-    """Return the points of a table whose columns say where they are."""
+    """Return the points of a table that has columns of coordinates."""
     found = _coordinate_columns(frame.columns.tolist())
     if found is None or any(frame[column].dtype.kind not in NUMBERS for column in found[1]):
         return []
     axes, columns = found
-    count, images = len(columns), [row.meta for row, _ in sources or ()]
-    tried = ((meta, part) for part in (False, True) for meta in images)
-    placed = next((place for meta, part in tried if (place := _placed_by(meta, axes, count, part=part))), None)
-    if placed is None:
+    count, images = len(columns), [row.meta for row, _ in upstream or ()]
+    candidates = ((meta, part) for part in (False, True) for meta in images)
+    placement = next((item for meta, part in candidates if (item := _placement_in(meta, axes, count, part=part))), None)
+    if placement is None:
         axes = axes or ("tzyx"[-count:] if count <= len("tzyx") else "")
         names = list(axes) or [f"axis {i}" for i in range(count)]
-        placed = {"axes": names, "scale": [1.0] * count, "translation": [0.0] * count, "unit": {}}
-    return [_points(subject, frame, columns, placed)]
+        placement = {"axes": names, "scale": [1.0] * count, "translation": [0.0] * count, "unit": {}}
+    return [_points(source, frame, columns, placement)]
 
 
-def _placed_by(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) -> dict[str, Any] | None:
-    """Return the place in the world of such coordinates in an image; None where its axes are others.
+def _placement_in(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) -> dict[str, Any] | None:
+    """Return axes, scale and translation of coordinates in an image; None if the image has other axes.
 
-    With `part` those of a projection along the first axes are taken too.
+    With `part` coordinates of a projection along the first axes are accepted too.
     """
     if "scales" not in meta:
         return None
@@ -178,121 +178,121 @@ def _placed_by(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) ->
     return {"axes": wanted, **picked, "unit": image["unit"]}
 
 
-def _points(subject: Subject, frame: pd.DataFrame, columns: Sequence[Any], placed: Mapping[str, Any]) -> LayerData:
-    """Return the layer of a table's points; those without a place are left out."""
+def _points(
+    source: LayerSource, frame: pd.DataFrame, columns: Sequence[Any], placement: Mapping[str, Any]
+) -> LayerData:
+    """Return the points layer of a table; rows with missing coordinates are left out."""
     import numpy as np
 
     data = frame[list(columns)].to_numpy(dtype="float64", na_value=np.nan)
-    there = np.isfinite(data).all(axis=1)
-    data, features = data[there], _features(frame[there], columns)
-    axes, scale, translation = (list(placed[name]) for name in ("axes", "scale", "translation"))
-    if len(axes) < PLANE:
+    finite = np.isfinite(data).all(axis=1)
+    data, features = data[finite], _features(frame[finite], columns)
+    axes, scale, translation = (list(placement[name]) for name in ("axes", "scale", "translation"))
+    if len(axes) < PLANE_NDIM:
         data = np.column_stack([np.zeros(len(data)), data])
         axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
-    span = float(np.ptp(data[:, -PLANE:], axis=0).max()) if len(data) else 0.0
+    span = float(np.ptp(data[:, -PLANE_NDIM:], axis=0).max()) if len(data) else 0.0
     attributes = {
-        "name": _title(subject),
-        "metadata": subject.metadata(plane_bytes=data.nbytes),
+        "name": _title(source),
+        "metadata": source.metadata(plane_bytes=data.nbytes),
         "features": features,
         "size": min(span / 100, 1e6) or 1.0,
-        **geometry(axes, scale, translation, placed["unit"]),
-        **saved(subject.place.meta.get("layer"), "points"),
+        **geometry(axes, scale, translation, placement["unit"]),
+        **saved_settings(source.item.meta.get("layer"), "points"),
     }
     return data, attributes, "points"
 
 
-def _title(subject: Subject) -> str:
-    running = subject.about.get("state") in {"running", "failed"}
-    return f"{label(subject.title)}{' (uncommitted)' if running else ''}"
+def _title(source: LayerSource) -> str:
+    running = source.origin.get("state") in {"running", "failed"}
+    return f"{safe_label(source.title)}{' (uncommitted)' if running else ''}"
 
 
 def _features(frame: pd.DataFrame, without: Sequence[Any] = ()) -> pd.DataFrame:
-    """Return the other columns of a table under names, and with texts, that a viewer can show."""
+    """Return the other columns of a table as features, with names and texts that a viewer can show."""
     import pandas as pd
 
-    kept = [column for column in frame.columns if column not in set(without)][:MOST_FEATURES]
+    columns = [column for column in frame.columns if column not in set(without)][:MAX_FEATURES]
     parts: dict[str, Any] = {}
-    for column in kept:
+    for column in columns:
         values = frame[column]
         if isinstance(values, pd.DataFrame) or values.dtype.kind == "c":
             continue
-        shown = values if values.dtype.kind in "biufmM" else values.astype(str).map(label)
-        parts[label(column)] = shown.reset_index(drop=True)
+        shown = values if values.dtype.kind in "biufmM" else values.astype(str).map(safe_label)
+        parts[safe_label(column)] = shown.reset_index(drop=True)
     return pd.DataFrame(parts)
 
 
-def _sources(subject: Subject) -> Iterator[tuple[Row, str | None]]:
-    """Yield the images and labels in the key of a table's node, and the version of each that is in it."""
-    row = subject.row
+def _upstream_images(source: LayerSource) -> Iterator[tuple[Row, str | None]]:
+    """Yield the committed images and labels in the key of a table's node, and the version of each in the key."""
+    row = source.row
     if row is None or row.state == "foreign":
         return
     node = row.node
-    given = [
-        source for source in node.inputs if init.resolve_relative(node.location, source.get("url", "")) is not None
-    ]
-    for source, (upstream, version) in list(zip(given, node.sources(), strict=True))[:MOST_SOURCES]:
+    inputs = [one for one in node.inputs if init.resolve_relative(node.location, one.get("url", "")) is not None]
+    for recorded, (upstream, version) in list(zip(inputs, node.sources(), strict=True))[:MAX_UPSTREAM_NODES]:
         if not upstream.committed:
             continue
         rows = upstream.rows()
-        for name in [source["item"]] if source.get("item") in rows else sorted(rows):
+        for name in [recorded["item"]] if recorded.get("item") in rows else sorted(rows):
             if rows[name].get("kind") in {"image", "labels"} and rows[name].get("stored"):
                 yield item_row("", upstream, "committed", name, rows[name]), version
 
 
-def _described_labels(
-    subject: Subject, frame: pd.DataFrame, sources: Sequence[tuple[Row, str | None]], *, visible: bool
+def _labels_with_features(
+    source: LayerSource, frame: pd.DataFrame, upstream: Sequence[tuple[Row, str | None]], *, visible: bool
 ) -> list[LayerData]:
-    """Return the labels that a table has one row for each of; of the version it was made from."""
+    """Return the labels that the rows of a table describe, of the version in its key, with the rows as features."""
     column = next((name for name in LABEL_COLUMNS if name in frame.columns), None)
-    if column is None or not _are_whole(frame[column]):
+    if column is None or not _are_whole_numbers(frame[column]):
         return []
-    row = next((r for r, version in sources if r.meta.get("kind") == "labels" and r.node.version == version), None)
+    row = next((r for r, version in upstream if r.meta.get("kind") == "labels" and r.node.version == version), None)
     if row is None:
         return []
     features = _features(frame.drop(columns=["index"] if column != "index" and "index" in frame.columns else []))
     features = features.rename(columns={column: "index"}).astype({"index": "int64"})
-    about = {
-        **subject.about,
+    origin = {
+        **source.origin,
         "url": row.url,
         "node": row.node.url,
         "item": row.name,
         "path": "",
         "commit": attempt_of(row),
     }
-    shown = Subject(watched_place(row), row.name, f"{subject.title} labels", about, row)
+    labels = LayerSource(strict_item_path(row), row.name, f"{source.title} labels", origin, row)
     return [
         (data, {**attributes, "features": features, "visible": visible}, kind)
-        for data, attributes, kind in image_layers(shown)
+        for data, attributes, kind in image_layers(labels)
     ]
 
 
-def _are_whole(values: pd.Series) -> bool:
-    """Whether a column holds whole numbers and nothing else; CSV and gaps elsewhere make floats of them."""
+def _are_whole_numbers(values: pd.Series) -> bool:
+    """Whether a column holds whole numbers only; CSV and missing values may have made floats of them."""
     return values.dtype.kind in NUMBERS and bool((values.notna() & (values % 1 == 0)).all())
 
 
 def attempt_of(row: Row) -> str:
-    """Return the attempt whose result an item is; empty where there is none."""
+    """Return the attempt that wrote an item; empty if there is none."""
     record = row.node.record() if row.state != "foreign" else None
     return record.attempt if record is not None else ""
 
 
-def _picture(subject: Subject, array: np.ndarray, key: str, kind: object) -> LayerData | None:
-    """Return the layer of an array in memory; None for what are no pixels."""
-    if array.ndim < PLANE or array.dtype.kind not in "biufc":
+def _array_layer(source: LayerSource, array: np.ndarray, key: str, kind: object) -> LayerData | None:
+    """Return the image layer of an array in memory; None if it has no pixels."""
+    if array.ndim < PLANE_NDIM or array.dtype.kind not in "biufc":
         return None
     if 0 in array.shape:
-        msg = f"{subject.place.url} has the shape {array.shape}, so there is nothing to show"
+        msg = f"{source.item.url} has the shape {array.shape}, so there is nothing to show"
         raise UsageError(msg)
-    if subject.name.endswith(".png") and array.ndim == PLANE + 1 and array.shape[-1] == GRAY_ALPHA:
+    if source.name.endswith(".png") and array.ndim == PLANE_NDIM + 1 and array.shape[-1] == GRAY_ALPHA:
         array = array[..., [0, 0, 0, 1]]
-    rgb = array.ndim == PLANE + 1 and array.shape[-1] in RGB and array.dtype == "uint8"
+    rgb = array.ndim == PLANE_NDIM + 1 and array.shape[-1] in RGB and array.dtype == "uint8"
     data = array.astype("uint8") if array.dtype.kind == "b" else abs(array) if array.dtype.kind == "c" else array
     data = data.astype("float64") if data.dtype.itemsize > 8 else data  # noqa: PLR2004 - bytes
     attributes: dict[str, Any] = {
-        "name": f"{_title(subject)}{f'/{label(key)}' if key else ''}",
-        "metadata": subject.metadata(plane_bytes=data.nbytes, kind=str(kind or "array")),
+        "name": f"{_title(source)}{f'/{safe_label(key)}' if key else ''}",
+        "metadata": source.metadata(plane_bytes=data.nbytes, kind=str(kind or "array")),
         "rgb": rgb,
         **({"contrast_limits": (0, 1)} if array.dtype.kind == "b" else {}),
     }
-    return data, {**attributes, **saved(subject.place.meta.get("layer"), "image")}, "image"
+    return data, {**attributes, **saved_settings(source.item.meta.get("layer"), "image")}, "image"

@@ -1,4 +1,4 @@
-"""Thumbnails and plots, checked before anything of them is drawn."""
+"""Thumbnails and plots, checked before they are drawn."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,12 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.browse.pictures.pictures import has_picture, picture, thumbnail
-    from cvcache.browse.pictures.png import MOST_BYTES, MOST_PIXELS, Picture, Refused, check_png
+    from cvcache.browse.pictures.png import MAX_BYTES, MAX_PIXELS, Picture, Refused, check_png
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "pictures": ["has_picture", "picture", "thumbnail"],
-        "png": ["MOST_BYTES", "MOST_PIXELS", "Picture", "Refused", "check_png"],
+        "png": ["MAX_BYTES", "MAX_PIXELS", "Picture", "Refused", "check_png"],
     },
 )

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
-from cvcache.browse import Landing, cleaned, nothing_at, plain_line
+from cvcache.browse import OpenedUrl, clean_address, not_found_text, plain_line
 from cvcache.napari.dock.status import StatusLine
 from cvcache.napari.dock.storage_options import OptionsDialog, RememberedOptions, bucket_of
 from cvcache.napari.icons import action_icon
@@ -79,7 +79,7 @@ class AddressBar(QWidget):
 
     def text(self) -> str:
         """Return what is typed in, without what came along when it was copied."""
-        return cleaned(str(self.box.currentText()))
+        return clean_address(str(self.box.currentText()))
 
     def enter(self) -> None:
         """Ask for what is typed in to be opened; once, also where Qt tells of a key twice."""
@@ -168,7 +168,7 @@ class Opening(QObject):
 
     Signals
     -------
-    landed : a `Landing`, with the tree that takes the place of the one before.
+    landed : a `OpenedUrl`, with the tree that takes the place of the one before.
     opened : the same, once the address bar and the status line say so.
     failed : one sentence, why nothing could be opened.
     """
@@ -185,7 +185,7 @@ class Opening(QObject):
 
     def begin(self, url: str, storage_options: Mapping[str, Any] | None) -> None:
         """Open what is at `url` in the background; the tree before stays until then."""
-        url = cleaned(url)
+        url = clean_address(url)
         options = self._address.remembered.of(url) if storage_options is None else dict(storage_options)
         self._address.show_url(url)
         self._status.say(f"opening {plain_line(url)}\N{HORIZONTAL ELLIPSIS}")
@@ -207,11 +207,11 @@ class Opening(QObject):
             self._status.take_back(self._said)
             self._awaited = ""
 
-    def _opened(self, found: Landing, options: Mapping[str, Any]) -> None:
+    def _opened(self, found: OpenedUrl, options: Mapping[str, Any]) -> None:
         self.landed.emit(found)
         url = found.tree.url
         self._awaited = url if found.absent else ""
-        self._said = nothing_at(plain_line(url), plain_line(found.nearest)) + WAITING if found.absent else HOW
+        self._said = not_found_text(plain_line(url), plain_line(found.nearest)) + WAITING if found.absent else HOW
         self._address.opened(url, options, remember=not found.absent)
         self._status.say(self._said)
         self.opened.emit(found)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
-from cvcache.browse import Landing, Row, Tree, as_python, plain_line
+from cvcache.browse import OpenedUrl, Row, Tree, as_python, plain_line
 from cvcache.napari.dock.actions import Commands
 from cvcache.napari.dock.address_bar import AddressBar, Opening
 from cvcache.napari.dock.confirm import Asker
@@ -158,7 +158,7 @@ class CacheTree(QWidget):
         self.loader.expand("")
         self.view.select("")
 
-    def _opened(self, found: Landing) -> None:
+    def _opened(self, found: OpenedUrl) -> None:
         if found.item:
             self.reveal(found.item)
         self.opened.emit(found.tree.url)

@@ -195,11 +195,11 @@ def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str
 
 def _others(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
     """Yield where pixels of other nodes lie."""
-    from cvcache.browse import place_under
+    from cvcache.browse import layer_item_path
 
     for layer in layers:
         owner = (layer[1].get("metadata") or {}).get("cvcache", {}).get("node")
-        place = place_under(layer) if owner != node.url else None
+        place = layer_item_path(layer) if owner != node.url else None
         if place is not None and place.next_record:
             yield place
 

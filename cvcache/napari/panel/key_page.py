@@ -9,13 +9,13 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from cvcache.browse import (
-    TROUBLE,
+    READ_ERRORS,
     environment_lines,
+    error_line,
     key_text,
     plain_line,
     recorded_mapping,
     stale_because,
-    told,
     value_text,
     why,
 )
@@ -124,8 +124,8 @@ class MadePage(Page):
             return self.nothing(shown)
         try:
             made = node.node.environment()
-        except TROUBLE as error:
-            return told(error)
+        except READ_ERRORS as error:
+            return error_line(error)
         packages = recorded_mapping(made.get("packages"))
         lines = environment_lines({**made, "packages": {}})
         versions = [(value_text(name, 60), value_text(packages[name], 60)) for name in list(packages)[:MOST_PACKAGES]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
-from cvcache.browse import TROUBLE, error_text, follow_log, log_tail, plain_line, told
+from cvcache.browse import READ_ERRORS, error_line, error_text, follow_log, log_tail, plain_line
 from cvcache.logs import MAX_POLL_SECONDS, MIN_POLL_SECONDS, Tail
 from cvcache.napari.panel.page import Page, Shown, has_record, items_of
 from cvcache.napari.panel.text_view import FindBar, TextView, readable
@@ -106,7 +106,7 @@ class Follower(QObject):
         self._looking = False
         self._pause = MAX_POLL_SECONDS
         self._next()
-        self.said.emit(plain_line(f"Cannot be read, trying again: {told(error)}", 300))
+        self.said.emit(plain_line(f"Cannot be read, trying again: {error_line(error)}", 300))
 
 
 class LogPage(Page):
@@ -250,8 +250,8 @@ def _log_names(node: Row) -> tuple[tuple[str, ...], str]:
     """Return the logs of a node, that of the run first; and what went wrong while they were looked for."""
     try:
         names = [item.name for item in items_of(node) if item.kind == "log" or item.name.endswith(".log")]
-    except TROUBLE as error:
-        return (RUN_LOG,), f"[{told(error)}]"
+    except READ_ERRORS as error:
+        return (RUN_LOG,), f"[{error_line(error)}]"
     first = [RUN_LOG] if RUN_LOG in names or node.state in {"running", "failed"} or not names else []
     return (*first, *[name for name in names[:MOST_LOGS] if name != RUN_LOG]), ""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QStackedLayout, QWidget
 
-from cvcache.browse import Row, item_row, plain_line, told
+from cvcache.browse import Row, error_line, item_row, plain_line
 from cvcache.napari.panel.widgets import Sentence
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Page(QWidget):
             self.collect,
             shown,
             done=self._current(shown, lambda found: self._end(shown, self._present(shown, found))),
-            failed=self._current(shown, lambda error: self._end(shown, told(error))),
+            failed=self._current(shown, lambda error: self._end(shown, error_line(error))),
             topic=f"panel {self.title} {id(self)}",
         )
 

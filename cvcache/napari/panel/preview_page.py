@@ -10,7 +10,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from cvcache.browse import (
-    TROUBLE,
+    READ_ERRORS,
     Histogram,
     Refused,
     Row,
@@ -111,7 +111,7 @@ def _main_image(row: Row) -> Row | None:
         return row
     try:
         items = items_of(row)
-    except TROUBLE:
+    except READ_ERRORS:
         return None
     ranks = {"image": 0, "labels": 1, "plot": 2}
     seen = [item for item in items if item.kind in ranks]

@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
-from cvcache.browse import TROUBLE, Row, TableHead, plain_line, table_head, told, tooltip_html
+from cvcache.browse import READ_ERRORS, Row, TableHead, error_line, plain_line, table_head, tooltip_html
 from cvcache.napari.panel.page import Page, Shown, items_of, may_have
 from cvcache.napari.panel.widgets import SMALL, Sentence, column
 
@@ -157,8 +157,8 @@ class TablePage(Page):
             return TableFound((row.name,), row.name, table_head(row, ROWS) or TableHead())
         try:
             tables = {item.name: item for item in items_of(node) if item.name.endswith(_SUFFIXES)}
-        except TROUBLE as error:
-            return told(error)
+        except READ_ERRORS as error:
+            return error_line(error)
         if not tables:
             return self.nothing(shown)
         item: Row = tables.get(self._wished) or next(iter(tables.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from cvcache.browse import MAX_TOOLTIP_LINE, Row, plain_line, size_text, told, tooltip_html
+from cvcache.browse import MAX_TOOLTIP_LINE, Row, error_line, plain_line, size_text, tooltip_html
 from cvcache.errors import CvcacheError
 from cvcache.store import strip_control
 
@@ -73,7 +73,7 @@ def sentence(error: BaseException) -> str:
     """Return an error as one plain line."""
     if type(error) is KeyError:
         return "it is not there any more"
-    return told(error) if isinstance(error, CvcacheError) or not isinstance(error, OSError) else _reason(error)
+    return error_line(error) if isinstance(error, CvcacheError) or not isinstance(error, OSError) else _reason(error)
 
 
 def _reason(error: OSError) -> str:
@@ -83,7 +83,7 @@ def _reason(error: OSError) -> str:
         text = f"{error.filename}: {error.strerror}"
     place, colon, said = text.partition(": ")
     if not colon or not (place.startswith("/") or "://" in place):
-        return text or told(error)
+        return text or error_line(error)
     place = plain_line(strip_control(place))
     if any(name in said for name in _NO_CREDENTIALS):
         return plain_line(f"no credentials for {_bucket(place)}: {said}", 1000)

@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
-from cvcache.browse import MOST_CHILDREN, Landing, Level, Row, Tree, open_url
+from cvcache.browse import MAX_CHILDREN, Level, OpenedUrl, Row, Tree, open_url
 from cvcache.napari.jobs import Job, Jobs
 from cvcache.napari.tree.cells import sentence
 from cvcache.napari.tree.model import TreeModel
@@ -95,7 +95,7 @@ class Loader(QObject):
         self._levels[path] = self._jobs.start(
             self.tree.expand,
             path,
-            MOST_CHILDREN if whole else FIRST_PAGE,
+            MAX_CHILDREN if whole else FIRST_PAGE,
             done=lambda level: self._arrived(level, whole=whole),
             failed=lambda error: self._failed(path, error),
         )
@@ -249,7 +249,7 @@ class Loader(QObject):
         self.look()
 
 
-def open_tree(url: str, options: Mapping[str, Any], memory: int) -> Landing:
+def open_tree(url: str, options: Mapping[str, Any], memory: int) -> OpenedUrl:
     """Return the tree at `url`, or that of the item at `url`; in a worker.
 
     Notes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
 
-from cvcache.browse import MOST_FOUND, Level, Row, Tree, search
+from cvcache.browse import MAX_MATCHES, Level, Row, Tree, search
 from cvcache.napari.icons import action_icon
 from cvcache.napari.jobs import Job, Jobs
 from cvcache.napari.tree.cells import sentence
@@ -138,7 +138,7 @@ class SearchBar(QWidget):
     def _done(self, _: int) -> None:
         self._job = None
         self._show_progress("")
-        more = ", and there may be more" if self._count >= MOST_FOUND else ""
+        more = ", and there may be more" if self._count >= MAX_MATCHES else ""
         self._tell(f"{self._count:,} found{more}")
 
     def _failed(self, error: Exception) -> None:
