@@ -54,10 +54,10 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     ItemNotFound
         There is nothing at `url`.
     """
-    from cvcache.napari import is_image, show_tree
+    from cvcache.napari import is_image_url, show_tree
 
     check_window(url)
-    image = is_image(url)
+    image = is_image_url(url)
     layers = _read_layers(url, options) if image else []
     if not image:
         _check_exists(url, options)
@@ -73,10 +73,10 @@ def view(url: str, options: Mapping[str, Any]) -> None:
 
 
 def _read_layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    from cvcache.napari import image_layers
+    from cvcache.napari import layers_of_url
 
     try:
-        return image_layers(url, options)
+        return layers_of_url(url, options)
     except FileNotFoundError as error:
         raise _not_found(url) from error
 

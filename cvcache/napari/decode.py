@@ -1,4 +1,4 @@
-"""Pictures that were checked before, decoded away from the window."""
+"""Decoding of checked pictures, in a worker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from qtpy.QtGui import QImage, QImageReader
 
 from cvcache.browse import MAX_PIXELS, Picture, Refused, plain_line
 
-SIDE = 1600
-"""Pixels of the longer side that a panel keeps, at most."""
-MOST_SIDE = 4096
-"""Pixels of the longer side of a picture that is shown in full."""
+PANEL_SIDE_LENGTH = 1600
+"""Largest side in pixels of a picture in the panel."""
+MAX_SIDE_LENGTH = 4096
+"""Largest side in pixels of a picture in a window of its own."""
 
 
-def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refused | None:
-    """Return the pixels of a checked picture, no side longer than `side`; runs in a worker.
+def decode_picture(picture: Picture | Refused | None, max_side: int = PANEL_SIDE_LENGTH) -> QImage | Refused | None:
+    """Return the pixels of a checked picture, no side longer than `max_side`; for a worker.
 
     Notes
     -----
@@ -28,11 +28,13 @@ def decode(picture: Picture | Refused | None, side: int = SIDE) -> QImage | Refu
     reader = QImageReader(buffer, QByteArray(b"png"))
     reader.setAutoDetectImageFormat(False)
     size = reader.size()
-    # Qt's own limit in bytes stands too, unless somebody switched it off for the whole process
+    # Qt has its own limit in bytes, unless it was switched off for the whole process
     if not size.isValid() or size.width() * size.height() > MAX_PIXELS:
         return Refused("more pixels than are shown")
-    if max(size.width(), size.height()) > side:
-        # here and not with QImage.scaled, during which PyQt lets no other thread run
-        reader.setScaledSize(size.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
+    if max(size.width(), size.height()) > max_side:
+        # not QImage.scaled, which holds the GIL in PyQt
+        reader.setScaledSize(
+            size.scaled(max_side, max_side, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1))
+        )
     image = reader.read()
     return Refused(plain_line(f"Qt cannot draw it: {reader.errorString()}")) if image.isNull() else image

@@ -23,7 +23,7 @@ KINDS = {
 
 
 def state_icon(state: str) -> QIcon:
-    """Return the icon of the state of a row; three dots while nobody has looked."""
+    """Return the icon of the state of a row; three dots for a row that was not read."""
     return _icon(state if state in STATES else "unseen")
 
 

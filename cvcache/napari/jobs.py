@@ -1,4 +1,4 @@
-"""What may wait runs in threads; what it gave comes back to the thread of the window."""
+"""Jobs in worker threads, whose results come back to the GUI thread."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE = 8
-"""Calls under way whose result somebody waits for."""
-MOST_THREADS = 32
-"""With those that nobody waits for any more, and which cannot be stopped."""
+CONCURRENCY = 8
+"""Running calls whose results are still wanted."""
+MAX_THREADS = 32
+"""Running calls in all, with cancelled ones, which cannot be stopped."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,54 +32,54 @@ class Job:
 
     def __init__(self, done: Callable[[Any], object], failed: Callable[[Exception], object]) -> None:
         self._done, self._failed = done, failed
-        self._over = False
-        self.ended: Callable[[Job], object] = lambda _: None
+        self._finished = False
+        self.on_finish: Callable[[Job], object] = lambda _: None
 
     def stopped(self) -> bool:
-        """Whether nobody waits for the result any more; for a function to ask while it works."""
-        return self._over
+        """Whether the result is no longer wanted; a function can call this while it runs."""
+        return self._finished
 
     def cancel(self) -> None:
-        """Drop the result; a function that was not begun is not called, one under way ends by itself."""
-        if not self._over:
-            self._over = True
-            self.ended(self)
+        """Drop the result; a function that has not started is not called, a running one ends by itself."""
+        if not self._finished:
+            self._finished = True
+            self.on_finish(self)
 
-    def run(self, call: Callable[[], object], left: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object], thread_ended: Callable[[], object]) -> None:
         """Call the function; in a worker."""
         try:
-            then = functools.partial(_call, self._done, None if self._over else call())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the window is told and lives
+            then = functools.partial(_call, self._done, None if self._finished else call())
+        except Exception as error:  # noqa: BLE001 - any error goes to the callback
             then = functools.partial(_call, self._failed, error)
-        _courier().carry(left)
-        _courier().carry(functools.partial(self._end, then))
+        _main_thread().call_later(thread_ended)
+        _main_thread().call_later(functools.partial(self._end, then))
 
-    def report(self, news: Callable[[Any], object], value: object) -> None:
-        """Hand over a part of the result; in a worker."""
-        _courier().carry(lambda: None if self._over else _call(news, value))
+    def report(self, progress: Callable[[Any], object], value: object) -> None:
+        """Pass a part of the result to `progress`; in a worker."""
+        _main_thread().call_later(lambda: None if self._finished else _call(progress, value))
 
     def _end(self, then: Callable[[], object]) -> None:
-        """Hand over the result, in the thread of the window."""
-        if not self._over:
-            self._over = True
+        """Pass the result to the callback, in the GUI thread."""
+        if not self._finished:
+            self._finished = True
             try:
                 then()
             finally:
-                self.ended(self)
+                self.on_finish(self)
 
 
 class Jobs(QObject):
-    """Runs functions in workers, and calls back in the thread of the window.
+    """Runs functions in workers, and calls back in the GUI thread.
 
     Signals
     -------
-    error : a function failed for which nobody asked to be told; one plain sentence.
-    finished : nothing is under way any more.
+    error : one sentence: a function without a `failed` callback failed.
+    finished : no job is running or waiting.
 
     Notes
     -----
-    Not `superqt.create_worker`: it runs in Qt's pool, which has as many threads as there are processors, for all of
-    napari, and which the end of the process waits for, however long a store hangs.
+    Not `superqt.create_worker`: it uses Qt's pool, whose few threads napari shares, and the end of the process waits
+    for that pool, however long a store hangs.
     """
 
     error = Signal(str)
@@ -87,17 +87,17 @@ class Jobs(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        _courier()  # made here, in the thread of the window
+        _main_thread()  # created here, in the GUI thread
         self._waiting: dict[Job, Callable[[], object]] = {}
-        self._begun: set[Job] = set()
+        self._running: set[Job] = set()
         self._topics: dict[str, Job] = {}
         self._threads = 0
         self._closed = False
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way whose result somebody waits for."""
-        return not self._begun and not self._waiting
+        """Whether no job is running or waiting."""
+        return not self._running and not self._waiting
 
     def start(
         self,
@@ -106,7 +106,7 @@ class Jobs(QObject):
         done: Callable[[T], object],
         failed: Callable[[Exception], object] | None = None,
         topic: str = "",
-        news: Callable[[Any], object] | None = None,
+        progress: Callable[[Any], object] | None = None,
     ) -> Job:
         """Call `function` with `args` in a worker.
 
@@ -115,19 +115,19 @@ class Jobs(QObject):
         function : callable
         *args
         done : callable
-            Given what it returned, in the thread of the window.
+            Called with the result, in the GUI thread.
         failed : callable, optional
-            Given the exception it raised; by default the signal `error` tells it.
+            Called with the exception; by default the signal `error` is emitted.
         topic : str
-            The result of an older job of the same topic is dropped.
-        news : callable, optional
-            Given each part of the result. The function then takes two arguments more: ``stopped()``, which says
-            whether it may end, and ``report(part)``.
+            An older job of the same topic is cancelled.
+        progress : callable, optional
+            Called with each part of the result. The function then takes two more arguments: ``stopped()``, whether it
+            was cancelled, and ``report(part)``.
         """
-        job = Job(done, failed or self._tell)
+        job = Job(done, failed or self._emit_error)
         call = functools.partial(function, *args)
-        if news is not None:
-            call = functools.partial(call, stopped=job.stopped, report=functools.partial(job.report, news))
+        if progress is not None:
+            call = functools.partial(call, stopped=job.stopped, report=functools.partial(job.report, progress))
         if self._closed:
             job.cancel()
             return job
@@ -135,51 +135,51 @@ class Jobs(QObject):
             self._topics[topic].cancel()
         if topic:
             self._topics[topic] = job
-        job.ended = functools.partial(self._forget, topic)
+        job.on_finish = functools.partial(self._remove, topic)
         self._waiting[job] = call
-        self._begin()
+        self._start_waiting()
         return job
 
     def close(self) -> None:
-        """Deliver nothing more, and do not wait for what is under way."""
+        """Cancel all jobs, without waiting for those that run."""
         self._closed = True
-        for job in [*self._waiting, *self._begun]:
+        for job in [*self._waiting, *self._running]:
             job.cancel()
 
-    def _begin(self) -> None:
-        """Begin what may be begun, in daemons: a store that hangs must not keep the process alive."""
-        while self._waiting and len(self._begun) < AT_ONCE and self._threads < MOST_THREADS:
+    def _start_waiting(self) -> None:
+        """Start waiting jobs, in daemon threads: a store that hangs must not keep the process alive."""
+        while self._waiting and len(self._running) < CONCURRENCY and self._threads < MAX_THREADS:
             job = next(iter(self._waiting))
             call = self._waiting.pop(job)
-            self._begun.add(job)
+            self._running.add(job)
             self._threads += 1
-            threading.Thread(target=job.run, args=(call, self._left), name="cvcache-job", daemon=True).start()
+            threading.Thread(target=job.run, args=(call, self._thread_ended), name="cvcache-job", daemon=True).start()
 
-    def _left(self) -> None:
+    def _thread_ended(self) -> None:
         self._threads -= 1
-        self._begin()
+        self._start_waiting()
 
-    def _forget(self, topic: str, job: Job) -> None:
-        self._begun.discard(job)
+    def _remove(self, topic: str, job: Job) -> None:
+        self._running.discard(job)
         self._waiting.pop(job, None)
         if self._topics.get(topic) is job:
             del self._topics[topic]
-        self._begin()
+        self._start_waiting()
         if self.idle and not self._closed and isalive(self):
             self.finished.emit()
 
-    def _tell(self, error: Exception) -> None:
+    def _emit_error(self, error: Exception) -> None:
         self.error.emit(error_line(error))
 
 
-def window_of(viewer: Any) -> QWidget | None:
-    """Return the window of a viewer; None where there is none, or none any more."""
+def window_of_viewer(viewer: Any) -> QWidget | None:
+    """Return the window of a viewer; None if there is none, or if it was deleted."""
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     return window if window is not None and isalive(window) else None
 
 
 def _call(function: Callable[[Any], object], value: object) -> None:
-    """Call back into the window, unless what is called has been deleted with it."""
+    """Call a callback, unless its Qt object was deleted."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, QObject) and not isalive(owner):
         return
@@ -191,27 +191,27 @@ def _call(function: Callable[[Any], object], value: object) -> None:
         _log.debug("a part of the window went before its job ended: %s", error)
 
 
-class _Courier(QObject):
-    """Carries calls from workers into the thread of the window; outlives every window."""
+class _MainThread(QObject):
+    """Runs calls from workers in the GUI thread; outlives every window."""
 
     called = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._stopped = False
         self.called.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         atexit.register(self.stop)
 
-    def carry(self, call: Callable[[], object]) -> None:
-        """Let the thread of the window call this; nothing once the process ends, as Qt deletes its objects then."""
-        with self._gate:
+    def call_later(self, call: Callable[[], object]) -> None:
+        """Run a call in the GUI thread; nothing while the process ends, since Qt deletes its objects then."""
+        with self._lock:
             if not self._stopped and isalive(self):
                 self.called.emit(call)
 
     def stop(self) -> None:
-        """Carry nothing more; waits for a worker that is just handing something over."""
-        with self._gate:
+        """Run no more calls; waits for a worker that is passing one."""
+        with self._lock:
             self._stopped = True
 
     @Slot(object)
@@ -220,5 +220,5 @@ class _Courier(QObject):
 
 
 @functools.cache
-def _courier() -> _Courier:
-    return _Courier()
+def _main_thread() -> _MainThread:
+    return _MainThread()

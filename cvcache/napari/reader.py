@@ -1,4 +1,4 @@
-"""What napari asks for a path or URL: a tree opens in the dock, an image becomes layers."""
+"""The reader plugin: a tree opens in the dock, an image becomes layers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cvcache.store import control_dir, parse_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEMO = "cvcache://demo"
-"""What the sample data of the manifest is called."""
-SCHEMES = ("s3", "gs", "memory")
+DEMO_URL = "cvcache://demo"
+"""URL of the sample data in the manifest."""
+REMOTE_SCHEMES = ("s3", "gs", "memory")
 IMAGE_SUFFIXES = (".zarr", ".zarr.zip")
 _METADATA = ("zarr.json", ".zattrs", ".zarray")
-_MOST_LOOKED_AT = 100
-"""Directories of one that is no node which are asked whether they are."""
+_MAX_DIRECTORIES = 100
+"""Child directories that are checked for a node."""
 
 LayerData = list[Any]
 
@@ -28,15 +28,15 @@ logger = logging.getLogger("cvcache")
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], LayerData] | None:
-    """Return what reads `path`, or all of several; None for what is not ours.
+    """Return a reader for `path`, or for all of several; None for other data.
 
-    A URL is judged by its spelling alone; a directory by what lies in it, a few look-ups on disk.
+    A URL is judged by its text alone; a directory by its content, with a few file-system calls.
     """
-    paths = _paths(path)
-    return read if paths and all(map(_is_ours, paths)) else None
+    paths = _path_list(path)
+    return read_paths if paths and all(map(_is_ours, paths)) else None
 
 
-def read(path: str | Sequence[str]) -> LayerData:
+def read_paths(path: str | Sequence[str]) -> LayerData:
     """Return the layers of images, and open trees and nodes in the dock.
 
     Raises
@@ -44,25 +44,25 @@ def read(path: str | Sequence[str]) -> LayerData:
     OSError, CvcacheError
         An image cannot be read.
     """
-    found: LayerData = []
-    for one in _paths(path):
-        if one == DEMO:
+    layers: LayerData = []
+    for one in _path_list(path):
+        if one == DEMO_URL:
             demo(show_tree)
-        elif is_image(one):
-            found += image_layers(one)
+        elif is_image_url(one):
+            layers += layers_of_url(one)
         else:
             show_tree(one)
-    return found or [(None,)]
+    return layers or [(None,)]
 
 
-def image_layers(url: str, options: Mapping[str, Any] | None = None) -> list[Any]:
-    """Return the layers of an image by its URL, with what will be seen first at hand."""
+def layers_of_url(url: str, options: Mapping[str, Any] | None = None) -> list[Any]:
+    """Return the layers of an image at a URL, with the first planes prefetched."""
     from cvcache.browse import layers, with_contrast
-    from cvcache.napari.layers import View, read_ahead
+    from cvcache.napari.layers import Viewport, prefetch_planes
 
     viewer = current_viewer()
-    view = View.of(viewer) if viewer is not None else View()
-    return [with_contrast(read_ahead(layer, view, None)) for layer in layers(url, **(options or {}))]
+    view = Viewport.of(viewer) if viewer is not None else Viewport()
+    return [with_contrast(prefetch_planes(layer, view, None)) for layer in layers(url, **(options or {}))]
 
 
 def show_tree(url: str, options: Mapping[str, Any] | None = None) -> Any:
@@ -79,29 +79,29 @@ def show_tree(url: str, options: Mapping[str, Any] | None = None) -> Any:
 
 
 def current_viewer() -> Any:
-    """Return the viewer that was made or used last, or None."""
+    """Return the viewer that was created or used last, or None."""
     import napari
 
     return napari.current_viewer()
 
 
-def is_image(path: str) -> bool:
-    """Whether a path or URL is spelled as that of an image."""
-    return bare(path).endswith(IMAGE_SUFFIXES)
+def is_image_url(path: str) -> bool:
+    """Whether a path or URL has the suffix of an image."""
+    return strip_slices(path).endswith(IMAGE_SUFFIXES)
 
 
-def bare(path: str) -> str:
-    """Return a path or URL without slices and without a slash at its end."""
+def strip_slices(path: str) -> str:
+    """Return a path or URL without slices and trailing slash."""
     return path.partition("?slices=")[0].rstrip("/")
 
 
 def _is_ours(path: str) -> bool:
-    if path == DEMO:
+    if path == DEMO_URL:
         return True
     if "://" in path:
-        return parse_url(path).scheme in SCHEMES
+        return parse_url(path).scheme in REMOTE_SCHEMES
     try:
-        return _is_image_here(bare(path)) if is_image(path) else os.path.isdir(path) and _is_tree(path)
+        return _is_image_here(strip_slices(path)) if is_image_url(path) else os.path.isdir(path) and _is_tree(path)
     except (OSError, ValueError):  # not allowed to look, or no path at all
         return False
 
@@ -113,13 +113,13 @@ def _is_image_here(path: str) -> bool:
 
 
 def _is_tree(path: str) -> bool:
-    """Whether a directory is a node, or one of the first below it is."""
+    """Whether a directory is a node, or has a child that is one."""
     if os.path.isdir(control_dir(path)):
         return True
     with os.scandir(path) as entries:
-        below = [entry.path for entry in itertools.islice(entries, _MOST_LOOKED_AT) if entry.is_dir()]
+        below = [entry.path for entry in itertools.islice(entries, _MAX_DIRECTORIES) if entry.is_dir()]
     return any(os.path.isdir(control_dir(one)) for one in below)
 
 
-def _paths(path: str | Sequence[str]) -> list[str]:
+def _path_list(path: str | Sequence[str]) -> list[str]:
     return [path] if isinstance(path, str) else [os.fspath(one) for one in path]

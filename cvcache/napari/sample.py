@@ -1,4 +1,4 @@
-"""Sample data: the tree of the demo, which fills while one looks."""
+"""Sample data: the tree of the demo, which is shown while it is computed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from cvcache.browse import plain_text
 
 LAST_LINES = 12
-"""Of what a demo that failed has printed."""
+"""Lines of the output of a failed demo that are shown."""
 _PACKAGES = ("skimage", "matplotlib", "pandas")
 
 
 def demo(show_tree: Callable[[str], Any]) -> Any:
-    """Run the demo while `show_tree` shows its tree, and return the widget that does.
+    """Run the demo while `show_tree` shows its tree, and return the widget; None if there is no window.
 
-    What was computed before is found again. Nothing where there is no window.
+    Nodes that were computed before are not computed again.
     """
     from napari.utils.notifications import show_error
 
@@ -39,17 +39,17 @@ def demo(show_tree: Callable[[str], Any]) -> Any:
 
 
 def run(url: str) -> str:
-    """Run the demo at `url` in a process of its own, and return what it printed.
+    """Run the demo at `url` in a child process, and return its output.
 
     Raises
     ------
     ChildProcessError
-        It did not come to its end.
+        The demo failed.
     """
     command = [sys.executable, "-P", "-m", "cvcache.cli.main", "demo", url]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own program
-        atexit.register(process.terminate)  # it ends with the window: the next run goes on from there
+        atexit.register(process.terminate)  # it ends with napari; the next run continues it
         process.wait()
         atexit.unregister(process.terminate)
         output.seek(0)
@@ -62,7 +62,7 @@ def run(url: str) -> str:
 
 
 def cache_directory() -> str:
-    """Return where this user's programs keep what they can make again."""
+    """Return the cache directory of the user."""
     if sys.platform == "win32":
         return os.environ.get("LOCALAPPDATA") or os.path.expanduser("~")
     if sys.platform == "darwin":

@@ -1,4 +1,4 @@
-"""What the user chose in napari's preferences: for this plugin, and for planes in the background."""
+"""Settings in napari's preferences: those of this plugin, and loading planes in the background."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Settings:
     Attributes
     ----------
     autorefresh : float
-        Seconds between two looks at what is not finished; 0 for never.
+        Seconds between two polls of unfinished nodes; 0 for never.
     thumbnails : bool
-        Whether the tree shows the small picture of an image.
+        Whether the tree shows thumbnails.
     memory : int
-        Megabytes of committed results that stay in memory.
+        Megabytes of committed results to keep in memory.
     ask_above : int
-        Megabytes that one plane may read without a question.
+        Megabytes of one plane above which the user is asked.
     """
 
     autorefresh: float = 5.0
@@ -37,34 +37,34 @@ class Settings:
 _LIMITS = {"autorefresh": (0.0, 3600.0), "memory": (1, 1 << 20), "ask_above": (1, 1 << 20)}
 
 
-def settings() -> Settings:
-    """Return the preferences; the defaults where there is no napari, or nothing of use in its file."""
+def plugin_settings() -> Settings:
+    """Return the settings of the plugin; the defaults if napari has none or its file is invalid."""
     try:
         from napari.settings import get_plugin_settings
 
-        chosen = get_plugin_settings("cvcache").browser
+        values = get_plugin_settings("cvcache").browser
     except Exception:  # noqa: BLE001 - an older napari has no such settings, a file edited by hand raises anything
         return Settings()
-    return tolerant({field.name: getattr(chosen, field.name, None) for field in fields(Settings)})
+    return settings_from_values({field.name: getattr(values, field.name, None) for field in fields(Settings)})
 
 
-def tolerant(values: dict[str, Any]) -> Settings:
-    """Return settings from values that somebody may have written by hand; what makes no sense is the default."""
-    found = Settings()
+def settings_from_values(values: dict[str, Any]) -> Settings:
+    """Return settings from untrusted values; invalid values become the defaults."""
+    settings = Settings()
     for name, value in values.items():
-        default = getattr(found, name, None)
+        default = getattr(settings, name, None)
         if isinstance(default, bool):
             if isinstance(value, bool):
-                found = replace(found, **{name: value})
+                settings = replace(settings, **{name: value})
         elif default is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
             low, high = _LIMITS[name]
             if low <= value <= high:  # which no NaN is
-                found = replace(found, **{name: type(default)(value)})
-    return found
+                settings = replace(settings, **{name: type(default)(value)})
+    return settings
 
 
 def set_background_loading(on: bool) -> None:  # noqa: FBT001 - as a check box calls it
-    """Let napari load planes in the background, or not; it remembers that."""
+    """Set whether napari loads planes in the background; napari saves this."""
     from napari.settings import get_settings
 
     get_settings().experimental.async_ = on
@@ -78,7 +78,7 @@ def background_loading() -> bool:
 
 
 class BackgroundBox(QCheckBox):
-    """A check box that stands for napari's own setting, whoever changes that; hidden where there is no viewer."""
+    """A check box for napari's own setting, in sync with it; hidden without a viewer."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__("Load planes in the background")
@@ -93,11 +93,11 @@ class BackgroundBox(QCheckBox):
             self.toggled.connect(set_background_loading)
 
     def follow(self, _event: object = None) -> None:
-        """Show what the setting is now."""
+        """Show the current setting."""
         if isalive(self):
             self.setChecked(background_loading())
 
     def showEvent(self, event: QEvent) -> None:
-        """Show what it has become, also where the setting told nobody."""
+        """Show the current setting, also after a change without an event."""
         super().showEvent(event)
         self.follow()

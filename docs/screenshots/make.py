@@ -209,7 +209,7 @@ def look_at_labels(viewer: Any, dock: CacheTree, folder: Path) -> None:
     for path in ("input/brain.ome.zarr", "plaques/plaques.ome.zarr", "plaques/centers.points.csv"):
         choose(dock, path)
         count = len(viewer.layers)
-        dock.add(dock.rows_selected())
+        dock.add(dock.selected_rows())
         wait_until(lambda count=count: len(viewer.layers) > count, path)
     viewer.dims.set_point(0, 4.0 * 24)
     viewer.scale_bar.visible = True
@@ -223,7 +223,7 @@ def compare(viewer: Any, dock: CacheTree, folder: Path) -> None:
     viewer.layers.clear()
     viewer.scale_bar.visible = False
     choose(dock, "plaques/plaques.ome.zarr", "plaques-strict/plaques.ome.zarr")
-    dock.add(dock.rows_selected(), side_by_side=True)
+    dock.add(dock.selected_rows(), side_by_side=True)
     wait_until(lambda: len(viewer.layers) == 2, "two layers")
     viewer.dims.set_point(0, 4.0 * 24)
     settle(0.5)
@@ -258,7 +258,7 @@ def run_on(root: cvcache.CacheDir, viewer: Any, dock: CacheTree, folder: Path) -
         wait_until(lambda: dock.model.row_at("denoise") is not None, "denoise")
         settle(3.0)
         choose(dock, "denoise/denoised.ome.zarr")
-        dock.add(dock.rows_selected())
+        dock.add(dock.selected_rows())
         wait_until(lambda: len(viewer.layers) == 1, "denoised")
         viewer.dims.set_point(0, 4.0 * 24)
         viewer.reset_view()

@@ -150,7 +150,7 @@ def window(qtbot: QtBot) -> Iterator[Window]:
     failed: list[str] = []
     said: list[str] = []
     adder.failed.connect(failed.append)
-    adder.said.connect(said.append)
+    adder.message.connect(said.append)
     yield Window(viewer, adder, jobs, qtbot, failed, said)
     adder.close_down()
     jobs.close()

@@ -174,7 +174,7 @@ def test_much_is_read_only_after_a_yes(window: Any, tree: Path, monkeypatch: pyt
     from cvcache.napari.layers import adder as module
 
     row = window.rows(str(tree))["raw/plane.ome.zarr"]
-    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), ask_above=0))
+    monkeypatch.setattr(module, "plugin_settings", lambda: dataclasses.replace(Settings(), ask_above=0))
     asked: list[str] = []
     window.adder.question = lambda text: bool(asked.append(text))
     assert window.add(row) == []

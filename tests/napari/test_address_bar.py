@@ -11,7 +11,7 @@ from qtpy.QtCore import QSettings, Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QWidget
 
 import cvcache
-from cvcache.napari.dock import MOST_KEPT, AddressBar, CacheTree, History, OptionsDialog, RememberedOptions, bucket_of
+from cvcache.napari.dock import MAX_HISTORY, AddressBar, CacheTree, History, OptionsDialog, RememberedOptions, bucket_of
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -28,12 +28,12 @@ def bar(qtbot: QtBot) -> AddressBar:
 
 
 def test_the_history_is_newest_first_short_and_without_doubles(bar: AddressBar) -> None:
-    for number in range(MOST_KEPT + 5):
-        bar.opened(f"s3://bucket/run{number}", {})
-    bar.opened("s3://bucket/run9", {})
+    for number in range(MAX_HISTORY + 5):
+        bar.show_opened(f"s3://bucket/run{number}", {})
+    bar.show_opened("s3://bucket/run9", {})
     urls = History().urls()
-    assert urls[:2] == ["s3://bucket/run9", f"s3://bucket/run{MOST_KEPT + 4}"]
-    assert len(urls) == len(set(urls)) == MOST_KEPT == bar.box.count()
+    assert urls[:2] == ["s3://bucket/run9", f"s3://bucket/run{MAX_HISTORY + 4}"]
+    assert len(urls) == len(set(urls)) == MAX_HISTORY == bar.box.count()
     assert bar.text() == "s3://bucket/run9"
 
 
@@ -41,7 +41,7 @@ def test_the_history_is_newest_first_short_and_without_doubles(bar: AddressBar) 
 def test_a_spoilt_history_is_no_harm(bar: AddressBar, spoilt: Any) -> None:
     QSettings("cvcache", "cvcache").setValue("browser/history", spoilt)
     assert History().urls() in ([], ["s3://b/x"])
-    bar.opened("s3://b/y", {})
+    bar.show_opened("s3://b/y", {})
     assert History().urls()[0] == "s3://b/y"
 
 
@@ -52,7 +52,7 @@ def test_quotes_and_spaces_are_no_part_of_an_address(bar: AddressBar) -> None:
 
 
 def test_enter_opens_once_also_what_is_in_the_history(bar: AddressBar, qtbot: QtBot) -> None:
-    bar.opened("s3://bucket/run1", {"anon": True})
+    bar.show_opened("s3://bucket/run1", {"anon": True})
     entered: list[tuple[str, object]] = []
     bar.entered.connect(lambda url, options: entered.append((url, options)))
     bar.box.setEditText("s3://bucket/run1")
@@ -73,14 +73,14 @@ def test_a_folder_is_chosen_and_opened(bar: AddressBar, qtbot: QtBot, tmp_path: 
 
 def test_options_are_those_of_one_bucket() -> None:
     kept = RememberedOptions()
-    kept.keep("s3://one/a", {"key": CANARY})
-    kept.keep("s3://two/a", {"anon": True})
-    kept.keep("/local/path", {"key": "x"})
-    assert kept.of("s3://one/b/c") == {"key": CANARY}
-    assert kept.of("s3a://two/z") == {"anon": True}
-    assert kept.of("gs://one/a") == kept.of("/local/path") == kept.of("no url ::") == {}
-    kept.keep("s3://one/x", {})
-    assert kept.of("s3://one/a") == {}
+    kept.set("s3://one/a", {"key": CANARY})
+    kept.set("s3://two/a", {"anon": True})
+    kept.set("/local/path", {"key": "x"})
+    assert kept.get("s3://one/b/c") == {"key": CANARY}
+    assert kept.get("s3a://two/z") == {"anon": True}
+    assert kept.get("gs://one/a") == kept.get("/local/path") == kept.get("no url ::") == {}
+    kept.set("s3://one/x", {})
+    assert kept.get("s3://one/a") == {}
     assert CANARY not in repr(kept)
     assert bucket_of("s3://b/x/y") == ("s3", "b")
 

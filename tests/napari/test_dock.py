@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 import cvcache
 from cvcache.browse import Tree
 from cvcache.napari.dock import CacheTree, question_box
-from cvcache.napari.tree import find, sentence
+from cvcache.napari.tree import error_sentence, run_search
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def test_a_tree_opens_level_by_level_and_no_store_call_is_made_by_the_window(
     assert desk.shown("steps/mask") == ["mask.ome.zarr", "run.log", "sub"]
     assert [desk.state(path) for path in ("steps", "steps/mask", "steps/mask/sub")] == ["folder", *2 * ["committed"]]
     desk.select("steps/mask")
-    assert [row.path for row in desk.dock.rows_selected()] == ["steps/mask"]
+    assert [row.path for row in desk.dock.selected_rows()] == ["steps/mask"]
     desk.dock.search.edit.setText("labels")
     desk.until(lambda: desk.shown("steps") == ["mask"])
     desk.dock.search.edit.clear()
@@ -148,7 +148,7 @@ def test_a_tree_opens_level_by_level_and_no_store_call_is_made_by_the_window(
     desk.dock.loader.poll()
     desk.dock.refresh()
     desk.settle()
-    desk.dock.asker.question = lambda *_: True
+    desk.dock.remover.question = lambda *_: True
     desk.select("steps/mask/sub")
     desk.dock.commands.actions["remove"].trigger()
     desk.until(lambda: "removed 1 node" in desk.dock.status.text())
@@ -171,11 +171,11 @@ def test_opening_and_expanding_take_few_calls(desk: Desk, memory_case: StoreCase
         desk.open(memory_case.url)
         desk.expand("")
     total = sum(one.total for one in counts)
-    seen = len(desk.dock.view.rows_seen())
+    seen = len(desk.dock.view.visible_rows())
     assert 10 < seen < 60
     assert total <= 2 + 2 + 2 * seen + 12, "what the panel reads of the top is in it"
     assert desk.shown()[-1].startswith("n")
-    assert desk.state(desk.dock.view.rows_seen()[-1].path) == "committed"
+    assert desk.state(desk.dock.view.visible_rows()[-1].path) == "committed"
     last = desk.shown()[-1]
     assert desk.state(last) == "", "out of sight, so nobody looked"
     desk.dock.view.scrollToBottom()
@@ -186,8 +186,8 @@ def test_a_cut_level_shows_its_first_page_then_all_that_is_shown_and_says_so(
     desk: Desk, memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("cvcache.browse.tree", "cvcache.napari.tree.loader"):
-        monkeypatch.setattr(f"{module}.MOST_CHILDREN", 60)
-    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 40)
+        monkeypatch.setattr(f"{module}.MAX_CHILDREN", 60)
+    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE_SIZE", 40)
     lay_tree(memory_case.url, 101, fan_out=100)
     pages: list[int] = []
     desk.dock.loader.loaded.connect(lambda _: pages.append(len(desk.shown())))
@@ -203,7 +203,7 @@ def test_a_cut_level_shows_its_first_page_then_all_that_is_shown_and_says_so(
 def test_the_second_page_keeps_selection_expansion_and_scroll_position(
     desk: Desk, memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE", 50)
+    monkeypatch.setattr("cvcache.napari.tree.loader.FIRST_PAGE_SIZE", 50)
     lay_tree(memory_case.url, 301, fan_out=300)
     gate = threading.Event()
     limits: list[int | None] = []
@@ -232,7 +232,7 @@ def test_the_second_page_keeps_selection_expansion_and_scroll_position(
         gate.set()
         desk.until(lambda: len(desk.shown()) > 200)
         desk.settle()
-    assert [one.path for one in desk.dock.rows_selected()] == [row.path]
+    assert [one.path for one in desk.dock.selected_rows()] == [row.path]
     assert view.isExpanded(desk.dock.model.index_of(row.path))
     assert view.verticalScrollBar().value() == position
     assert [limit for limit in limits if limit is not None and limit > 1] == [50, 10_000]
@@ -329,7 +329,7 @@ def test_what_cannot_be_opened_is_told_in_one_sentence_and_the_tree_before_stays
     assert "\n" not in failed.args[0]
     assert "verysecretvalue" not in failed.args[0]
     assert desk.dock.status.text()
-    assert desk.dock.status.complains
+    assert desk.dock.status.shows_error
     assert desk.dock.tree is not None
     assert desk.dock.tree.url == memory_case.url
     desk.expand("", "steps")
@@ -380,7 +380,7 @@ def test_the_url_of_an_item_opens_its_directory_and_selects_it(
     desk.select(f"steps/raw/{name}")
     desk.key(Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     desk.open(QApplication.clipboard().text(), **case.options)
-    desk.until(lambda: [row.path for row in desk.dock.rows_selected()] == [name])
+    desk.until(lambda: [row.path for row in desk.dock.selected_rows()] == [name])
     assert desk.dock.tree is not None
     assert desk.dock.tree.url == f"{case.url}/steps/raw"
 
@@ -393,7 +393,7 @@ def test_what_can_be_no_layer_shows_its_page(desk: Desk, memory_case: StoreCase)
         desk.select(f"steps/raw/{name}")
         desk.key(Qt.Key.Key_Return)
         desk.until(lambda title=title: desk.dock.panel.page.title == title)
-        assert not desk.dock.status.complains
+        assert not desk.dock.status.shows_error
 
 
 def test_a_table_without_coordinates_shows_its_rows(make: Callable[..., Desk], memory_case: StoreCase) -> None:
@@ -408,7 +408,7 @@ def test_a_table_without_coordinates_shows_its_rows(make: Callable[..., Desk], m
     desk.key(Qt.Key.Key_Return)
     desk.until(lambda: desk.dock.panel.page.title == "Table")
     assert "its page Table is shown" in desk.dock.status.text()
-    assert not desk.dock.status.complains
+    assert not desk.dock.status.shows_error
 
 
 def test_the_check_box_follows_naparis_setting(make: Callable[..., Desk]) -> None:
@@ -431,26 +431,26 @@ def test_a_filter_without_a_match_says_so_and_the_selection_comes_back(desk: Des
     desk.select("steps/raw")
     desk.dock.search.edit.setText("raw")
     desk.until(lambda: desk.shown("steps") == ["raw"])
-    assert [row.path for row in desk.dock.rows_selected()] == ["steps/raw"]
-    assert desk.dock.view.word_in_place() == ""
+    assert [row.path for row in desk.dock.selected_rows()] == ["steps/raw"]
+    assert desk.dock.view.placeholder_text() == ""
     desk.dock.search.edit.setText("nothinglikethis")
     desk.until(lambda: desk.dock.model.rowCount() == 0)
-    assert "Enter searches the whole tree" in desk.dock.view.word_in_place()
+    assert "Enter searches the whole tree" in desk.dock.view.placeholder_text()
     desk.qtbot.keyClick(desk.dock.search.edit, Qt.Key.Key_Escape)
     desk.until(lambda: len(desk.shown("steps")) == 2)
-    assert desk.dock.view.word_in_place() == ""
-    assert [row.path for row in desk.dock.rows_selected()] == ["steps/raw"]
+    assert desk.dock.view.placeholder_text() == ""
+    assert [row.path for row in desk.dock.selected_rows()] == ["steps/raw"]
 
 
 def test_a_search_that_finds_nothing_yet_tells_how_much_it_has_read(
     memory_case: StoreCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline(root_of(memory_case))
-    monkeypatch.setattr("cvcache.napari.tree.search._REPORT_AFTER", 0)
+    monkeypatch.setattr("cvcache.napari.tree.search._REPORT_SECONDS", 0)
     tree = Tree(memory_case.url)
     tree.open()
     told: list[int] = []
-    assert find(tree, "nothinglikethis", report=lambda part: told.append(part.read)) == 0
+    assert run_search(tree, "nothinglikethis", report=lambda part: told.append(part.read)) == 0
     assert told == [1, 2, 3, 4, 5]
     tree.close()
 
@@ -472,7 +472,7 @@ def test_a_search_that_finds_nothing_yet_tells_how_much_it_has_read(
     ],
 )
 def test_an_error_begins_with_its_reason(error: OSError, said: str) -> None:
-    assert sentence(error).startswith(said)
+    assert error_sentence(error).startswith(said)
 
 
 def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk: Desk, memory_case: StoreCase) -> None:
@@ -482,8 +482,8 @@ def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk
     desk.open(memory_case.url)
     desk.expand("", "a")
     desk.select("a/x.json")
-    news: list[Row] = []
-    desk.dock.rows_changed.connect(news.extend)
+    progress: list[Row] = []
+    desk.dock.rows_changed.connect(progress.extend)
     with cvcache.cdir_init(root / "b") as second:
         desk.dock.loader.poll()
         desk.until(lambda: desk.state("b") == "running")
@@ -491,8 +491,8 @@ def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk
     desk.dock.loader.poll()
     desk.until(lambda: desk.state("b") == "committed")
     assert desk.shown() == ["a", "b"]
-    assert [row.path for row in desk.dock.rows_selected()] == ["a/x.json"]
-    assert "b" in {row.path for row in news}
+    assert [row.path for row in desk.dock.selected_rows()] == ["a/x.json"]
+    assert "b" in {row.path for row in progress}
 
 
 def test_the_clock_polls_only_while_the_dock_can_be_seen(desk: Desk, memory_case: StoreCase) -> None:
@@ -559,8 +559,8 @@ def test_keys(desk: Desk, memory_case: StoreCase) -> None:
     desk.expand("", "steps", "steps/raw")
     added: list[Sequence[Row]] = []
     toggled: list[Sequence[Row]] = []
-    desk.dock.view.opened.connect(added.append)
-    desk.dock.view.toggled.connect(toggled.append)
+    desk.dock.view.open_requested.connect(added.append)
+    desk.dock.view.toggle_requested.connect(toggled.append)
     desk.select("steps/raw/image.ome.zarr")
     desk.key(Qt.Key.Key_Return)
     assert [row.name for row in added[0]] == ["image.ome.zarr"]
@@ -569,7 +569,7 @@ def test_keys(desk: Desk, memory_case: StoreCase) -> None:
     desk.key(Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QApplication.clipboard().text() == f"{memory_case.url}/steps/raw/image.ome.zarr"
     desk.key(Qt.Key.Key_Up)
-    assert [row.name for row in desk.dock.rows_selected()] == ["raw"]
+    assert [row.name for row in desk.dock.selected_rows()] == ["raw"]
     desk.key(Qt.Key.Key_Return)
     assert not desk.dock.view.isExpanded(desk.dock.model.index_of("steps/raw"))
     desk.key(Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
@@ -585,7 +585,7 @@ def test_two_clicks_add_an_item_and_unfold_a_node(desk: Desk, memory_case: Store
     desk.open(memory_case.url)
     desk.expand("", "steps")
     added: list[Sequence[Row]] = []
-    desk.dock.view.opened.connect(added.append)
+    desk.dock.view.open_requested.connect(added.append)
 
     def click_twice(path: str) -> None:
         where = desk.dock.view.visualRect(desk.dock.model.index_of(path)).center()
@@ -635,11 +635,11 @@ def test_reveal_opens_what_a_row_lies_below(desk: Desk, memory_case: StoreCase) 
     pipeline(root_of(memory_case))
     desk.open(memory_case.url)
     desk.dock.reveal(f"{memory_case.url}/steps/mask/sub/note.txt")
-    desk.until(lambda: [row.path for row in desk.dock.rows_selected()] == ["steps/mask/sub/note.txt"])
+    desk.until(lambda: [row.path for row in desk.dock.selected_rows()] == ["steps/mask/sub/note.txt"])
     desk.dock.search.edit.setText("raw")
     desk.until(lambda: desk.shown("steps") == ["raw"])
     desk.dock.reveal(f"{memory_case.url}/steps/mask")
-    desk.until(lambda: [row.path for row in desk.dock.rows_selected()] == ["steps/mask"])
+    desk.until(lambda: [row.path for row in desk.dock.selected_rows()] == ["steps/mask"])
     desk.dock.reveal("memory://elsewhere/x")
     assert "not in this tree" in desk.dock.status.text()
     desk.dock.reveal(f"{memory_case.url}/steps/gone/x")
@@ -657,16 +657,16 @@ def test_removing_asks_first_and_no_does_nothing(desk: Desk, memory_case: StoreC
         asked.append((title, text))
         return False
 
-    desk.dock.asker.question = no
+    desk.dock.remover.question = no
     desk.select("steps/mask")
     for verb in ("remove", "withdraw"):
         desk.dock.commands.actions[verb].trigger()
         desk.until(lambda: desk.dock.status.text() == "nothing was removed")
-        desk.dock.status.say("")
+        desk.dock.status.show_message("")
     assert memory_case.snapshot() == before
     assert f"{memory_case.url}/steps/mask/sub" in asked[0][1]
     assert f"{memory_case.url}/steps/mask/sub" not in asked[1][1]
-    desk.dock.asker.question = lambda *_: True
+    desk.dock.remover.question = lambda *_: True
     desk.dock.commands.actions["withdraw"].trigger()
     desk.until(lambda: desk.dock.status.text() == "removed 1 node")
     desk.until(lambda: desk.state("steps/mask") == "absent")
@@ -679,14 +679,14 @@ def test_removing_asks_first_and_no_does_nothing(desk: Desk, memory_case: StoreC
 
 def test_a_node_that_is_being_written_is_refused(desk: Desk, memory_case: StoreCase) -> None:
     root = root_of(memory_case)
-    desk.dock.asker.question = lambda *_: True
+    desk.dock.remover.question = lambda *_: True
     with cvcache.cdir_init(root / "busy") as node:
         node.write("x.json", 1)
         desk.open(memory_case.url)
         desk.expand("")
         desk.select("busy")
         for verb in ("remove", "withdraw"):
-            desk.dock.status.say("")
+            desk.dock.status.show_message("")
             desk.dock.commands.actions[verb].trigger()
             desk.until(lambda: desk.dock.status.text().startswith("nothing was removed, or not all: "))
             assert "busy" in desk.dock.status.text()
@@ -765,7 +765,7 @@ def test_hostile_names_on_disk_are_shown_plainly(desk: Desk, tmp_path: Path) -> 
     assert len(shown) == len(names)
     assert "<b>bold<script>x" in shown
     assert not set("".join(shown)) & set("\x1b\n\u202e")
-    for path in [row.path for row in desk.dock.view.rows_seen()]:
+    for path in [row.path for row in desk.dock.view.visible_rows()]:
         desk.select(path)
         desk.dock.commands.actions["copy_url"].trigger()
 

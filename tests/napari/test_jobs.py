@@ -13,7 +13,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QLabel
 
-from cvcache.napari import AT_ONCE, MOST_THREADS, Jobs
+from cvcache.napari import CONCURRENCY, MAX_THREADS, Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,19 +67,19 @@ def test_a_newer_job_of_a_topic_drops_the_older_one(jobs: Jobs, qtbot: QtBot) ->
 def test_a_cancelled_job_is_not_begun_or_not_delivered(jobs: Jobs, qtbot: QtBot) -> None:
     gate = threading.Event()
     seen: list[object] = []
-    held = [jobs.start(gate.wait, 5, done=seen.append) for _ in range(AT_ONCE)]
+    held = [jobs.start(gate.wait, 5, done=seen.append) for _ in range(CONCURRENCY)]
     never = jobs.start(seen.append, "begun", done=seen.append)
     never.cancel()
     held[0].cancel()
     gate.set()
     qtbot.waitUntil(lambda: jobs.idle)
-    assert seen == [True] * (AT_ONCE - 1)
+    assert seen == [True] * (CONCURRENCY - 1)
 
 
 def test_hanging_jobs_that_nobody_waits_for_leave_room_for_others(jobs: Jobs, qtbot: QtBot) -> None:
     gate = threading.Event()
     seen: list[int] = []
-    for _ in range(MOST_THREADS - 1):
+    for _ in range(MAX_THREADS - 1):
         jobs.start(gate.wait, 20, done=seen.append).cancel()
     jobs.start(lambda: 1, done=seen.append)
     qtbot.waitUntil(lambda: seen == [1])
@@ -90,10 +90,10 @@ def test_no_more_threads_than_are_allowed_and_all_are_served_in_the_end(jobs: Jo
     gate = threading.Event()
     seen: list[bool] = []
     before = threading.active_count()
-    for _ in range(2 * MOST_THREADS):
+    for _ in range(2 * MAX_THREADS):
         jobs.start(gate.wait, 20, done=seen.append).cancel()
     jobs.start(gate.wait, 20, done=seen.append)
-    assert threading.active_count() - before <= MOST_THREADS
+    assert threading.active_count() - before <= MAX_THREADS
     gate.set()
     qtbot.waitUntil(lambda: seen == [True])
 
@@ -110,7 +110,7 @@ def test_parts_of_a_result_come_in_order_until_it_is_stopped(jobs: Jobs, qtbot: 
         ended.append("seen")
         return "late"
 
-    job = jobs.start(count, 3, done=ended.append, news=parts.append)
+    job = jobs.start(count, 3, done=ended.append, progress=parts.append)
     qtbot.waitUntil(lambda: parts == [0, 1, 2])
     job.cancel()
     qtbot.waitUntil(lambda: ended == ["seen"])

@@ -15,7 +15,15 @@ import cvcache
 from cvcache.browse import Tree
 from cvcache.logs import Tail
 from cvcache.napari import Jobs
-from cvcache.napari.panel import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, Attempt, Follower, TextView, readable
+from cvcache.napari.panel import (
+    MAX_CHARACTERS,
+    MAX_LINE_LENGTH,
+    MAX_LINES,
+    FollowedLog,
+    LogFollower,
+    TextView,
+    readable_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,9 +189,9 @@ def test_a_store_that_fails_is_asked_again(qtbot: Any, tmp_path: Path) -> None:
     jobs, said, came = Jobs(), [], []
     node = cvcache.cdir(tmp_path)
     tail = BrokenTail(node.store, node.location)
-    follower = Follower(jobs, tail, Attempt("", "", ""))
-    follower.said.connect(said.append)
-    follower.came.connect(came.append)
+    follower = LogFollower(jobs, tail, FollowedLog("", "", ""))
+    follower.status_changed.connect(said.append)
+    follower.text_read.connect(came.append)
     follower.resume()
     qtbot.waitUntil(lambda: came == ["look 2\n"], timeout=20_000)
     follower.pause()
@@ -234,23 +242,23 @@ def test_a_log_of_200_mb_shows_its_end(qtbot: Any, tmp_path: Path) -> None:
         text = page.text.toPlainText()
         assert text.endswith("the last line\n")
         assert text.startswith("[")
-        assert len(text) <= MOST_CHARACTERS + 100
+        assert len(text) <= MAX_CHARACTERS + 100
         bar = page.text.verticalScrollBar()
         assert bar.value() == bar.maximum()
 
 
 def test_what_drives_a_terminal_is_left_out() -> None:
-    assert readable("\x1b[31mred\x1b[0m \x07bell\r\nnext") == "red bell\nnext"
-    assert readable(" 10%|#\r 55%|##\r100%|###\ndone") == "100%|###\ndone"
-    assert readable("a\u202eb") == "ab"
-    assert readable("line\r") == "line"
+    assert readable_text("\x1b[31mred\x1b[0m \x07bell\r\nnext") == "red bell\nnext"
+    assert readable_text(" 10%|#\r 55%|##\r100%|###\ndone") == "100%|###\ndone"
+    assert readable_text("a\u202eb") == "ab"
+    assert readable_text("line\r") == "line"
 
 
 def test_a_line_without_an_end_is_folded() -> None:
-    folded = readable("x" * 10_500)
-    assert max(map(len, folded.split("\n"))) == LONGEST_LINE
+    folded = readable_text("x" * 10_500)
+    assert max(map(len, folded.split("\n"))) == MAX_LINE_LENGTH
     assert folded.replace("\n", "") == "x" * 10_500
-    assert readable("y" * (2 * MOST_CHARACTERS)).startswith("[what comes before is left out]\n")
+    assert readable_text("y" * (2 * MAX_CHARACTERS)).startswith("[what comes before is left out]\n")
 
 
 def test_a_text_is_bounded_in_lines(qtbot: Any) -> None:
@@ -259,7 +267,7 @@ def test_a_text_is_bounded_in_lines(qtbot: Any) -> None:
     for i in range(30):
         view.add(f"block {i}\n" + "line\n" * 999)
     assert isinstance(view, QPlainTextEdit)
-    assert view.document().blockCount() <= MOST_LINES
+    assert view.document().blockCount() <= MAX_LINES
     assert "block 29" in view.toPlainText()
     assert "block 0\n" not in view.toPlainText()
 

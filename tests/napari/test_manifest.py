@@ -14,7 +14,7 @@ import pytest
 from npe2 import PluginManifest
 
 import cvcache
-from cvcache.napari import DEMO, SCHEMES, Settings, settings, tolerant
+from cvcache.napari import DEMO_URL, REMOTE_SCHEMES, Settings, plugin_settings, settings_from_values
 from cvcache.store import parse_url
 
 MANIFEST = Path(cvcache.__file__).with_name("napari") / "napari.yaml"
@@ -44,8 +44,8 @@ def test_every_command_exists(manifest: PluginManifest) -> None:
 def test_the_patterns_are_those_the_reader_takes(manifest: PluginManifest) -> None:
     (reader,) = manifest.contributions.readers
     remote = {parse_url(pattern).scheme for pattern in reader.filename_patterns if pattern.endswith("://*")}
-    assert remote == set(SCHEMES)
-    assert DEMO in reader.filename_patterns
+    assert remote == set(REMOTE_SCHEMES)
+    assert DEMO_URL in reader.filename_patterns
     assert not any(pattern.startswith("http") for pattern in reader.filename_patterns)
 
 
@@ -63,24 +63,26 @@ def chosen(plugin_settings: Any, npe2pm: Any, manifest: PluginManifest) -> Any: 
 
 
 def test_what_the_user_chooses_is_taken(chosen: Any) -> None:
-    assert settings() == Settings()
+    assert plugin_settings() == Settings()
     chosen.autorefresh = 30
     chosen.thumbnails = False
     chosen.memory = 100
-    assert settings() == Settings(autorefresh=30.0, thumbnails=False, memory=100)
+    assert plugin_settings() == Settings(autorefresh=30.0, thumbnails=False, memory=100)
 
 
 @pytest.mark.parametrize(
     "nonsense", [None, "x", -1, float("nan"), float("inf"), [], True, pytest.param(10**400, id="huge")]
 )
 def test_nonsense_in_the_file_is_the_default(nonsense: object) -> None:
-    assert tolerant(dict.fromkeys(["autorefresh", "memory", "ask_above", "unknown"], nonsense)) == Settings()
-    assert tolerant({"thumbnails": nonsense}) == Settings()
+    assert (
+        settings_from_values(dict.fromkeys(["autorefresh", "memory", "ask_above", "unknown"], nonsense)) == Settings()
+    )
+    assert settings_from_values({"thumbnails": nonsense}) == Settings()
 
 
 def test_without_napari_there_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "napari.settings", None)
-    assert settings() == Settings()
+    assert plugin_settings() == Settings()
 
 
 def test_the_reader_loads_nothing_heavy() -> None:

@@ -18,7 +18,7 @@ from qtpy.QtGui import QGuiApplication, QImage
 
 import cvcache
 from cvcache.browse import Histogram
-from cvcache.napari.panel import Curves, PictureView
+from cvcache.napari.panel import HistogramCurves, PictureView
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def labels_of(page: Any) -> dict[str, str]:
 
 def test_an_image_is_seen_with_its_facts_and_histogram(bench: Bench) -> None:
     page = bench.select("image/stack.ome.zarr")
-    assert page.sights[0].view.image.width() == 48
-    assert not page.sights[1].isVisible()
+    assert page.pictures[0].view.image.width() == 48
+    assert not page.pictures[1].isVisible()
     assert labels_of(page)["shape"] == "3x64x48"
     assert "y 0.5" in labels_of(page)["scale"]
     assert page.histogram.names.texts() == ["dapi", "actin", "tubulin"]
@@ -61,8 +61,8 @@ def test_an_image_is_seen_with_its_facts_and_histogram(bench: Bench) -> None:
 
 def test_a_node_is_seen_by_its_image(bench: Bench) -> None:
     page = bench.select("left")
-    assert page.sights[0].caption.text() == "nuclei.ome.zarr"
-    assert not page.sights[0].view.image.isNull()
+    assert page.pictures[0].caption.text() == "nuclei.ome.zarr"
+    assert not page.pictures[0].view.image.isNull()
     assert labels_of(page)["state"] == "committed"
 
 
@@ -101,14 +101,14 @@ def test_a_figure_is_seen_whatever_it_was_written_as(qtbot: Any, tmp_path: Path)
         assert sorted(views) == ["figure.pdf", "figure.svg", "theirs.pdf", "theirs.svg"]
         for suffix in ("svg", "pdf"):
             for page in (plots, bench.select(f"node/figure.{suffix}", tab=PREVIEW)):
-                view = page.sights[0].view if page is not plots else views[f"figure.{suffix}"].view
+                view = page.pictures[0].view if page is not plots else views[f"figure.{suffix}"].view
                 assert view.image.width() == 1000
                 assert view.image.pixelColor(500, 250).name() == "#ff0000"
             theirs = tmp_path / "tree" / "node" / f"theirs.{suffix}"
             page = bench.select(f"node/theirs.{suffix}", tab=PREVIEW)
-            for refused in (views[theirs.name].refused, page.sights[0].refused):
+            for refused in (views[theirs.name].refused, page.pictures[0].refused):
                 assert refused.text().endswith(f"open this {suffix.upper()} elsewhere: {theirs}")
-            assert page.sights[0].view.image.isNull()
+            assert page.pictures[0].view.image.isNull()
 
 
 def test_the_log_and_key_of_an_item_are_those_of_its_node(bench: Bench) -> None:
@@ -133,14 +133,14 @@ def test_pages_without_anything_to_show_cannot_be_opened(bench: Bench) -> None:
     bench.select("left", "right")
     assert bench.enabled() == ["Preview"]
     bench.panel.clear()
-    assert bench.panel.page.sentence.startswith("Select a line of the tree to see what it holds. Double-click")
+    assert bench.panel.page.message.startswith("Select a line of the tree to see what it holds. Double-click")
     assert bench.panel.title.text() == ""
 
 
 def test_two_rows_are_compared(bench: Bench) -> None:
     page = bench.select("left", "right")
-    assert [sight.caption.text() for sight in page.sights] == ["left", "right"]
-    assert all(sight.isVisible() and not sight.view.image.isNull() for sight in page.sights)
+    assert [sight.caption.text() for sight in page.pictures] == ["left", "right"]
+    assert all(sight.isVisible() and not sight.view.image.isNull() for sight in page.pictures)
     ((title, told),) = page.facts.facts()
     assert "key: step: 1 -> 2" in told.splitlines()
     assert title.endswith("differences, first to second")
@@ -212,8 +212,8 @@ def test_every_page_of_every_row_of_the_demo(qtbot: Any, demo_tree: str, store_c
             bench.panel.tabs.setCurrentIndex(tab)
             bench.settle()
             page = bench.panel.page
-            assert page.holds == (path,)
-            assert page.sentence != "reading \N{HORIZONTAL ELLIPSIS}"
+            assert page.shown_paths == (path,)
+            assert page.message != "reading \N{HORIZONTAL ELLIPSIS}"
     assert len([view for view in bench.select("measurements", tab=PLOTS).views if view.isVisible()]) == 1
     assert bench.select("measurements/nuclei.csv", tab=TABLE).note.text() == "nuclei.csv: first 200 of 241 rows"
     bench.close()
@@ -269,14 +269,14 @@ def test_what_was_shown_stays_below_its_own_title_until_the_new_is_there(gated: 
     bench.panel.show_rows(bench.tree, [bench.row("right/curve.png")])
     bench.qtbot.waitUntil(lambda: not bench.jobs.idle)
     assert bench.panel.title.text().startswith("left / curve.png")
-    assert page.sights[0].view.image.width() == 30
-    assert not page.sentence
-    bench.qtbot.waitUntil(lambda: page.sentence == "reading \N{HORIZONTAL ELLIPSIS}")
+    assert page.pictures[0].view.image.width() == 30
+    assert not page.message
+    bench.qtbot.waitUntil(lambda: page.message == "reading \N{HORIZONTAL ELLIPSIS}")
     assert bench.panel.title.text().startswith("right / curve.png")
     gate.open_.set()
     bench.settle()
-    assert page.sights[0].view.image.width() == 60
-    assert not page.sentence
+    assert page.pictures[0].view.image.width() == 60
+    assert not page.message
 
 
 def test_a_page_opened_later_never_shows_the_row_before(gated: tuple[Bench, Gate]) -> None:
@@ -363,9 +363,9 @@ def test_a_node_removed_while_it_is_shown_gives_a_sentence(own_bench: Bench, tab
 def test_an_item_whose_node_is_gone_gives_a_sentence(own_bench: Bench) -> None:
     bench = own_bench
     cvcache.cdir_remove(bench.row("left").url)
-    sights = bench.select("left/curve.png").sights
+    sights = bench.select("left/curve.png").pictures
     assert sights[0].refused.text().startswith("No picture: ")
-    assert "left" in bench.select("left/cells.csv", tab=TABLE).sentence
+    assert "left" in bench.select("left/cells.csv", tab=TABLE).message
     assert bench.select("left/run.log", tab=LOG).text.toPlainText().startswith("[")
 
 
@@ -423,7 +423,7 @@ def test_a_picture_keeps_its_aspect_and_grows_a_little_only(qtbot: Any) -> None:
 
 
 def test_the_lines_of_a_histogram_stay_inside(qtbot: Any) -> None:
-    curves = Curves()
+    curves = HistogramCurves()
     qtbot.addWidget(curves)
     curves.resize(200, 110)
     stray = Histogram("a", "00FF00", 0.0, 1.0, (5000, 3000, *[0] * 60, 1))

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QWidget
 import cvcache
 from cvcache.browse import tooltip_html
 from cvcache.browse.pictures import Picture, Refused
-from cvcache.napari import MOST_SIDE, decode
+from cvcache.napari import MAX_SIDE_LENGTH, decode_picture
 from cvcache.napari.panel import FactsView, PictureWindow
 
 if TYPE_CHECKING:
@@ -110,17 +110,17 @@ def test_a_png_of_50000_by_50000_is_refused(qtbot: Any, tmp_path: Path) -> None:
             page = bench.select(f"foreign/{name}", tab=PLOTS)
             assert page.views[0].refused.text().startswith("Not shown: ")
             assert says in page.views[0].refused.text()
-            assert says in bench.select(f"foreign/{name}", tab=0).sights[0].refused.text()
+            assert says in bench.select(f"foreign/{name}", tab=0).pictures[0].refused.text()
 
 
 def test_what_is_decoded_is_bounded_whatever_was_promised() -> None:
-    assert isinstance(decode(Picture(huge_png(), 10, 10)), Refused)
+    assert isinstance(decode_picture(Picture(huge_png(), 10, 10)), Refused)
     for data in (b"\x89PNG nothing", b"<nothing>", svg('<rect width="60" height="40"/>')):
-        assert isinstance(decode(Picture(data, 10, 10)), Refused)
-    drawn = decode(Picture(png(8000, 10), 10, 10), MOST_SIDE)
+        assert isinstance(decode_picture(Picture(data, 10, 10)), Refused)
+    drawn = decode_picture(Picture(png(8000, 10), 10, 10), MAX_SIDE_LENGTH)
     assert isinstance(drawn, QImage)
-    assert drawn.width() == MOST_SIDE
-    assert decode(None) is None
+    assert drawn.width() == MAX_SIDE_LENGTH
+    assert decode_picture(None) is None
 
 
 def visit(bench: Bench, paths: list[str]) -> None:
@@ -201,7 +201,7 @@ def test_a_table_of_100000_columns(qtbot: Any, tmp_path: Path) -> None:
         longest = Heartbeat()
         page = bench.select("node/wide.csv", tab=TABLE)
         assert longest.stop() < SECONDS
-        assert page.sentence or 0 < page.model.columnCount() <= 1000
+        assert page.message or 0 < page.model.columnCount() <= 1000
         bench.select("node", tab=0)
 
 

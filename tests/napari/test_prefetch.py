@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers.utils.layer_utils import compute_multiscale_level_and_corners, expand_corners_to_chunk_boundaries
 
-from cvcache.napari.layers import Ahead, Frame, View, read_ahead
+from cvcache.napari.layers import PrefetchedArray, Viewport, VisiblePixels, prefetch_planes
 
 SHAPE = (5, 40, 60)
 PIXELS = np.arange(np.prod(SHAPE), dtype="u2").reshape(SHAPE)
@@ -54,7 +54,7 @@ def indexes() -> st.SearchStrategy[Any]:
 def test_any_part_of_it_is_the_same_part_of_the_pixels(first: Any, then: Any) -> None:
     array, _ = lazy()
     held = [(((2, 3), (0, 40), (0, 60)), PIXELS[2:3]), (((2, 4), (8, 24), (10, 50)), PIXELS[2:4, 8:24, 10:50])]
-    ahead = Ahead.of(array, held, None)
+    ahead = PrefetchedArray.of(array, held, None)
     expected = array[first].compute()  # as dask has it, which is not numpy's way for odd negative slices
     assert np.array_equal(np.asarray(ahead[first]), expected)
     if np.ndim(expected) > 1 and np.shape(expected)[0] and np.shape(expected)[1] > 2:
@@ -63,7 +63,7 @@ def test_any_part_of_it_is_the_same_part_of_the_pixels(first: Any, then: Any) ->
 
 def test_what_is_at_hand_is_not_read_again() -> None:
     array, read = lazy()
-    data, _, _ = read_ahead((array, {}, "image"), View(), None)
+    data, _, _ = prefetch_planes((array, {}, "image"), Viewport(), None)
     seen = len(read)
     assert seen == 3 * 4, "the chunks of one plane"
     assert np.array_equal(np.asarray(data[2]), PIXELS[2])
@@ -76,7 +76,7 @@ def test_what_is_at_hand_is_not_read_again() -> None:
 
 def test_what_somebody_does_with_it_does_not_change_what_is_at_hand() -> None:
     array, _ = lazy()
-    data, _, _ = read_ahead((array, {}, "image"), View(), None)
+    data, _, _ = prefetch_planes((array, {}, "image"), Viewport(), None)
     copied = np.array(data[2])
     copied[:] = 0
     assert np.array_equal(np.asarray(data[2]), PIXELS[2])
@@ -84,7 +84,7 @@ def test_what_somebody_does_with_it_does_not_change_what_is_at_hand() -> None:
 
 def test_it_leaves_this_process_as_a_plain_array() -> None:
     array = da.from_array(PIXELS, chunks=(1, 16, 16))
-    ahead = Ahead.of(array, [(((2, 3), (0, 40), (0, 60)), PIXELS[2:3])], print)
+    ahead = PrefetchedArray.of(array, [(((2, 3), (0, 40), (0, 60)), PIXELS[2:3])], print)
     again = pickle.loads(pickle.dumps(ahead))  # noqa: S301 - what was pickled a moment ago
     assert type(again) is da.Array
     assert np.array_equal(again.compute(), PIXELS)
@@ -99,7 +99,7 @@ def test_napari_finds_at_hand_what_it_shows_first(ndisplay: int, order: tuple[in
     viewer.dims.order = order
     viewer.dims.set_current_step(order[0], 3)
     array, read = lazy()
-    data, attributes, _ = read_ahead((array, {"contrast_limits": (0, 9)}, "image"), View.of(viewer), None)
+    data, attributes, _ = prefetch_planes((array, {"contrast_limits": (0, 9)}, "image"), Viewport.of(viewer), None)
     seen = len(read)
     layer = viewer.add_layer(Image(data, visible=False, **attributes))
     layer.visible = True
@@ -121,8 +121,8 @@ def test_level_and_part_are_those_that_napari_chooses(
 ) -> None:
     levels = [da.zeros((max(1, height >> i), max(1, width >> i)), chunks=64) for i in range(5)]
     middle = center[0] * height, center[1] * width
-    view = View(empty=False, point=(0, 0), canvas=canvas, center=middle, zoom=zoom)
-    frame = Frame.of(view, levels, 2, {})
+    view = Viewport(empty=False, point=(0, 0), canvas=canvas, center=middle, zoom=zoom)
+    frame = VisiblePixels.of(view, levels, 2, {})
     corners = np.array([[c - n / zoom / 2 for c, n in zip(middle, canvas, strict=True)]] * 2)
     corners[1] += np.array(canvas) / zoom
     box = np.stack([np.floor(corners[0]), np.ceil(corners[1])])

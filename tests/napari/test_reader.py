@@ -17,7 +17,7 @@ from napari.components import ViewerModel
 
 from cvcache import cdir, cdir_init, cdir_remove
 from cvcache.errors import CvcacheError
-from cvcache.napari import get_reader, read
+from cvcache.napari import get_reader, read_paths
 from cvcache.napari import reader as module
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def tree(tmp_path: Path) -> Path:
     ],
 )
 def test_what_is_ours_is_taken(tree: Path, name: str) -> None:
-    assert get_reader(f"{tree}/{name}") is read
+    assert get_reader(f"{tree}/{name}") is read_paths
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_url_is_taken_by_its_spelling(url: str, monkeypatch: pytest.MonkeyPatc
         raise AssertionError("it asked the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert get_reader(url) is read
+    assert get_reader(url) is read_paths
 
 
 @pytest.mark.parametrize("url", ["https://a.org/x.zarr", "http://a.org/x", "file2://x", "cvcache://x", ""])
@@ -73,7 +73,7 @@ def test_other_urls_are_not(url: str) -> None:
 
 def test_of_several_all_or_none(tree: Path) -> None:
     ours = [str(tree / "cache"), str(tree / "plain.zarr")]
-    assert get_reader(ours) is read
+    assert get_reader(ours) is read_paths
     assert get_reader([*ours, str(tree / "other")]) is None
     assert get_reader([]) is None
 
@@ -87,7 +87,7 @@ def test_a_glance_at_a_large_directory_is_short(tmp_path: Path) -> None:
 
 
 def test_an_image_of_a_node_is_pinned_to_it(tree: Path) -> None:
-    layers = read(str(tree / "cache" / "step" / "x.ome.zarr"))
+    layers = read_paths(str(tree / "cache" / "step" / "x.ome.zarr"))
     ((data, attributes, kind),) = layers
     assert kind == "image"
     assert attributes["scale"] == (0.5, 0.5)
@@ -102,16 +102,16 @@ def test_an_image_of_a_node_is_pinned_to_it(tree: Path) -> None:
 
 
 def test_slices_zip_and_plain_zarr_become_layers(tree: Path) -> None:
-    sliced = read(f"{tree}/cache/step/x.ome.zarr?slices=[0:9]")[0][0]
+    sliced = read_paths(f"{tree}/cache/step/x.ome.zarr?slices=[0:9]")[0][0]
     assert (sliced[0] if isinstance(sliced, list) else sliced).shape == (9, 100)
-    several = read([str(tree / "cache" / "step" / "sharp.ome.zarr.zip"), str(tree / "plain.zarr")])
+    several = read_paths([str(tree / "cache" / "step" / "sharp.ome.zarr.zip"), str(tree / "plain.zarr")])
     assert [kind for *_, kind in several] == ["image", "image"]
 
 
 def test_a_tree_without_a_window_is_said_and_no_error(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert napari.current_viewer() is None
     with caplog.at_level(logging.WARNING, "cvcache"):
-        assert read(str(tree / "cache")) == [(None,)]
+        assert read_paths(str(tree / "cache")) == [(None,)]
     assert "no window" in caplog.text
 
 
@@ -129,7 +129,7 @@ def test_the_demo_fills_the_tree_that_is_shown(qtbot: Any, monkeypatch: pytest.M
         return dock
 
     monkeypatch.setattr(module, "show_tree", shown)
-    assert read(module.DEMO) == [(None,)]
+    assert read_paths(module.DEMO_URL) == [(None,)]
     qtbot.waitUntil(lambda: dock.tree is not None and len(dock.tree.expand("").rows) == 6, timeout=120_000)
     qtbot.waitUntil(lambda: dock.jobs.idle, timeout=120_000)
     top = cdir(dock.tree.url)
@@ -171,7 +171,7 @@ def test_a_demo_without_its_packages_says_what_brings_them(monkeypatch: pytest.M
     told: list[str] = []
     monkeypatch.setattr(notifications, "show_error", told.append)
     monkeypatch.setattr(sample, "_PACKAGES", ("no_such_package",))
-    assert read(module.DEMO) == [(None,)]
+    assert read_paths(module.DEMO_URL) == [(None,)]
     assert told == ["the demo needs no_such_package; this brings it: pip install 'cvcache[demo]'"]
 
 

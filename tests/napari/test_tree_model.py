@@ -18,8 +18,19 @@ from qtpy.QtTest import QAbstractItemModelTester
 from cvcache import cdir
 from cvcache.browse import Level, Row, matches, tooltip_html, unread_row
 from cvcache.napari import KINDS, SIZES, action_icon, kind_icon, state_icon
-from cvcache.napari.dock import BAR
-from cvcache.napari.tree import COLUMNS, MIME, NAME, STATE, Line, TreeModel, age_text, cell_text, changes, row_tip
+from cvcache.napari.dock import BAR_ACTIONS
+from cvcache.napari.tree import (
+    COLUMNS,
+    MIME,
+    NAME,
+    STATE,
+    TreeLine,
+    TreeModel,
+    age_text,
+    cell_text,
+    changed_spans,
+    row_tooltip,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +83,7 @@ def shown(model: TreeModel, path: str = "") -> list[str]:
 
 def test_a_branch_says_that_it_is_under_way_and_asks_once(model: TreeModel) -> None:
     asked: list[str] = []
-    model.wanted.connect(asked.append)
+    model.level_requested.connect(asked.append)
     model.reset_to(row(""))
     asked.clear()
     model.forget_level("")
@@ -82,7 +93,7 @@ def test_a_branch_says_that_it_is_under_way_and_asks_once(model: TreeModel) -> N
     model.fetchMore(top)
     model.fetchMore(top)
     assert asked == [""]
-    model.say_below("")
+    model.show_message_below("")
     assert shown(model) == ["loading…"]
     model.set_level(level("", "a", "b"))
     assert shown(model) == ["a", "b"]
@@ -92,7 +103,7 @@ def test_a_branch_says_that_it_is_under_way_and_asks_once(model: TreeModel) -> N
 
 def test_what_stands_in_place_of_rows(model: TreeModel) -> None:
     model.reset_to(row(""))
-    model.set_trouble("", "no <b>bucket</b> like it")
+    model.set_error("", "no <b>bucket</b> like it")
     assert shown(model) == ["no <b>bucket</b> like it; press F5 to try again"]
     model.set_level(level(""))
     assert shown(model) == ["empty"]
@@ -101,7 +112,7 @@ def test_what_stands_in_place_of_rows(model: TreeModel) -> None:
     said = model.index(2, 0, model.index_of(""))
     assert model.row_of(said) is None
     assert not said.flags() & Qt.ItemFlag.ItemIsSelectable
-    model.set_trouble("", "later")
+    model.set_error("", "later")
     assert shown(model) == ["a", "b", "only the first 2 are shown"]
 
 
@@ -122,10 +133,10 @@ def test_a_level_that_comes_again_keeps_what_is_there(model: TreeModel) -> None:
 
 @given(old=st.lists(st.integers(0, 12), unique=True), new=st.lists(st.integers(0, 12), unique=True))
 def test_any_level_follows_any_other(old: list[int], new: list[int]) -> None:
-    lines = [Line(n, None, None) for n in range(13)]
+    lines = [TreeLine(n, None, None) for n in range(13)]
     now = [lines[n] for n in old]
     wanted = [lines[n] for n in new]
-    gone, come = changes(now, wanted)
+    gone, come = changed_spans(now, wanted)
     for start, stop in reversed(gone):
         del now[start:stop]
     for start, stop in come:
@@ -214,7 +225,7 @@ def test_foreign_names_are_plain_and_short(model: TreeModel, name: str) -> None:
 
 def test_a_tooltip_says_when_exactly() -> None:
     time = datetime.datetime(2026, 3, 1, 12, 0, 5, tzinfo=datetime.UTC)
-    told = row_tip(row("a", state="committed", time=time, duration=1.25, note="first run"))
+    told = row_tooltip(row("a", state="committed", time=time, duration=1.25, note="first run"))
     assert f"{time.astimezone():%Y-%m-%d %H:%M:%S}" in told
     assert "computed in 1.25 s" in told
     assert "first run" in told
@@ -254,7 +265,7 @@ def test_states_differ_in_shape_not_only_in_colour(model: TreeModel) -> None:  #
 @pytest.mark.usefixtures("qapp")
 def test_every_icon_is_drawn_and_tells_a_committed_item_from_others() -> None:
     kinds = [kind_icon(kind) for kind in (*KINDS, "of another version")]
-    actions = [action_icon(name) for name in (*BAR, "more", "stop", "folder")]
+    actions = [action_icon(name) for name in (*BAR_ACTIONS, "more", "stop", "folder")]
     for icon in [*kinds, *actions]:
         image = icon.pixmap(SIZES[0], SIZES[0]).toImage()
         assert any(image.pixelColor(x, y).alpha() for x in range(image.width()) for y in range(image.height()))

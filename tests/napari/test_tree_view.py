@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 
 from cvcache import cdir
 from cvcache.browse import Level, Row, unread_row
-from cvcache.napari.tree import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN, Said, TreeModel, TreeView
+from cvcache.napari.tree import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN, Message, TreeModel, TreeView
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -33,26 +33,26 @@ def view(qtbot: QtBot) -> TreeView:
     made._model.reset_to(row(""))
     made.expand_path("")
     made._model.set_level(rows(*(f"n{n:04d}" for n in range(500))))
-    qtbot.waitUntil(lambda: bool(made.rows_seen()))
+    qtbot.waitUntil(lambda: bool(made.visible_rows()))
     return made
 
 
 def test_only_the_rows_in_sight_are_seen(view: TreeView, qtbot: QtBot) -> None:
-    first = view.paths_seen()
+    first = view.visible_paths()
     assert first[:2] == ["", "n0000"]
     assert 5 < len(first) < 30
-    with qtbot.waitSignal(view.settled):
+    with qtbot.waitSignal(view.visible_changed):
         view.scrollToBottom()
-    assert view.paths_seen()[-1] == "n0499"
-    assert "n0000" not in view.paths_seen()
+    assert view.visible_paths()[-1] == "n0499"
+    assert "n0000" not in view.visible_paths()
     view.hide()
-    assert view.paths_seen() == []
+    assert view.visible_paths() == []
 
 
 def test_many_moves_settle_once(view: TreeView, qtbot: QtBot) -> None:
     qtbot.wait(100)
     settled: list[int] = []
-    view.settled.connect(lambda: settled.append(1))
+    view.visible_changed.connect(lambda: settled.append(1))
     for position in range(0, 400, 20):
         view.verticalScrollBar().setValue(position)
     qtbot.wait(100)
@@ -64,11 +64,11 @@ def test_rows_that_come_above_do_not_move_what_is_in_sight(view: TreeView, qtbot
     qtbot.wait(50)
     index = view._model.index_of("n0400")
     before = view.visualRect(index).top()
-    with view.anchored():
+    with view.keep_position():
         view._model.set_level(rows(*(f"a{n}" for n in range(50)), *(f"n{n:04d}" for n in range(500))))
     qtbot.wait(50)
     assert view.visualRect(view._model.index_of("n0400")).top() == before
-    assert [one.path for one in view.rows_selected()] == ["n0400"]
+    assert [one.path for one in view.selected_rows()] == ["n0400"]
 
 
 def test_as_many_columns_as_fit_and_those_that_were_chosen(view: TreeView, qtbot: QtBot) -> None:
@@ -104,16 +104,16 @@ def test_what_is_said_cannot_be_selected_or_opened(view: TreeView, qtbot: QtBot)
     said = view._model.index(0, 0, view._model.index_of(""))
     assert said.data() == "empty"
     opened: list[object] = []
-    view.opened.connect(opened.append)
+    view.open_requested.connect(opened.append)
     view.setCurrentIndex(said)
     qtbot.keyClick(view, Qt.Key.Key_Return)
     view.selectAll()
-    assert [one.path for one in view.rows_selected()] in ([], [""])
+    assert [one.path for one in view.selected_rows()] in ([], [""])
     assert opened == []
-    assert isinstance(view._model._line(said).said, Said)  # type: ignore[union-attr]  # it is there
+    assert isinstance(view._model._line(said).message, Message)  # type: ignore[union-attr]  # it is there
 
 
 def test_rows_are_selected_from_the_top_down(view: TreeView) -> None:
     view.select("n0003")
     view.select("n0001", alone=False)
-    assert [one.path for one in view.rows_selected()] == ["n0001", "n0003"]
+    assert [one.path for one in view.selected_rows()] == ["n0001", "n0003"]

@@ -137,10 +137,10 @@ def test_a_tree_of_three_levels_is_opened_and_its_items_are_added(
     window.viewer.layers.selection.active = volume
     window.dock.reveal(window.dock.adder.url_of_active_layer())
     window.rest()
-    assert [one.path for one in window.dock.rows_selected()] == [f"{cells}/volume.ome.zarr"]
+    assert [one.path for one in window.dock.selected_rows()] == [f"{cells}/volume.ome.zarr"]
     with window.qtbot.waitSignal(window.dock.jobs.finished, timeout=20_000):
         window.viewer.dims.set_current_step(0, 4)
-        window.dock.adder.watcher.look()
+        window.dock.adder.watcher.check_layers()
 
 
 STEP = """
@@ -178,7 +178,7 @@ def test_a_step_of_another_process_appears_is_followed_and_is_committed(window: 
         (layer,) = window.viewer.layers
         assert layer.name.endswith("(uncommitted)")
         window.dock.adder.watcher._timer.stop()
-        window.until(lambda: (window.dock.adder.watcher.look(), "uncommitted" not in layer.name)[1])
+        window.until(lambda: (window.dock.adder.watcher.check_layers(), "uncommitted" not in layer.name)[1])
         assert step.wait(60) == 0
     finally:
         step.kill()

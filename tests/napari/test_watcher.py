@@ -20,7 +20,7 @@ from napari.settings import get_settings
 
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
 from cvcache.napari import Settings
-from cvcache.napari.layers import Ahead
+from cvcache.napari.layers import PrefetchedArray
 from cvcache.napari.layers import prefetch as ahead_module
 from cvcache.napari.layers import watcher as module
 from cvcache.testing import WrapperStore, instrument
@@ -34,7 +34,7 @@ SHAPE = (4, 256, 256)
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0.001))
+    monkeypatch.setattr(module, "plugin_settings", lambda: dataclasses.replace(Settings(), autorefresh=0.001))
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ def running(tmp_path: Path) -> Iterator[Step]:
 
 def look(window: Any) -> None:
     """Do what the watcher's timer does, and wait for what comes of it."""
-    window.adder.watcher.look()
+    window.adder.watcher.check_layers()
     window.wait()
 
 
@@ -132,7 +132,9 @@ def test_what_is_being_written_is_marked_and_comes_in(window: Any, running: Step
 def test_pixels_asked_for_after_the_commit_are_those_of_the_result(
     window: Any, running: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0))  # nobody looks
+    monkeypatch.setattr(
+        module, "plugin_settings", lambda: dataclasses.replace(Settings(), autorefresh=0)
+    )  # nobody looks
     layer = added(window, tmp_path)
     old = layer.data
     running.finish()
@@ -164,7 +166,7 @@ with cdir_init(sys.argv[1], 1) as node:
 def test_an_attempt_that_was_killed_is_not_mixed_with_the_next(
     window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=0))
+    monkeypatch.setattr(module, "plugin_settings", lambda: dataclasses.replace(Settings(), autorefresh=0))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "n")]
     with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -249,7 +251,7 @@ def test_a_replaced_node_is_hidden_and_says_how_to_go_on(window: Any, tmp_path: 
     assert "add it again" in window.said[-1]
     assert 2 not in np.unique(layer._data_view), "the new result never under the old name"
     moved: list[str] = []
-    window.adder.moved.connect(moved.append)
+    window.adder.node_changed.connect(moved.append)
     (new,) = window.add(row)  # as the tree has seen it before
     assert moved == ["n"], "the tree is told to look again"
     assert new is not layer
@@ -282,7 +284,7 @@ def test_a_removed_node_is_hidden_too(window: Any, tmp_path: Path) -> None:
 def test_nothing_is_asked_while_nothing_is_drawn(
     window: Any, tmp_path: Path, store_calls: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "settings", lambda: dataclasses.replace(Settings(), autorefresh=3600.0))
+    monkeypatch.setattr(module, "plugin_settings", lambda: dataclasses.replace(Settings(), autorefresh=3600.0))
     made(tmp_path, 1)
     store_calls.gui.clear()
     added(window, tmp_path, "n")
@@ -361,7 +363,7 @@ class _Hanging(WrapperStore):
 def test_a_store_that_hangs_holds_the_window_up_only_for_a_while(
     window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead_module, "LONGEST", 0.3)
+    monkeypatch.setattr(ahead_module, "MAX_WAIT_SECONDS", 0.3)
     made(tmp_path, 1)
     answers = threading.Event()
     answers.set()
@@ -389,7 +391,7 @@ def test_only_napari_gets_zeros_for_what_cannot_be_read(tmp_path: Path) -> None:
         raise NodeReplaced("another one")
 
     lazy = da.from_array(np.asarray(array), chunks=(1, 256, 256)).map_blocks(refuse, meta=np.empty((0, 0, 0), "u2"))
-    ahead = Ahead.of(lazy, (), told.append)
+    ahead = PrefetchedArray.of(lazy, (), told.append)
     with pytest.raises(NodeReplaced):
         np.asarray(ahead[0])
     assert len(told) == 1

@@ -1,4 +1,4 @@
-"""What can be done with the selected rows: one action each, in the bar, in the menu and by key."""
+"""Actions on the selected rows, in the bar, in the menu and by key."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QAction, QHBoxLayout, QMenu, QToolButton, QWidget
 from cvcache.browse import Row
 from cvcache.napari.icons import action_icon
 
-BAR = ("add", "beside", "toggle", "reveal", "refresh")
-MENU = (
+BAR_ACTIONS = ("add", "beside", "toggle", "reveal", "refresh")
+MENU_ACTIONS = (
     ("add", "beside", "toggle", "reveal"),
     ("compare", "copy_url", "copy_python"),
     ("refresh",),
@@ -27,18 +27,18 @@ class Commands:
     ----------
     dock : QWidget
         Their parent.
-    acts : mapping of str to callable
-        What each does.
+    handlers : mapping of str to callable
+        Called when an action is triggered, by its name.
 
     Attributes
     ----------
     actions : dict of str to QAction
     bar : QWidget
-        Buttons for those that are used most, and one that opens the menu.
+        Buttons for the most used actions, and one that opens the menu.
     """
 
-    def __init__(self, dock: QWidget, acts: Mapping[str, Callable[[], object]]) -> None:
-        self._dock, self._acts = dock, acts
+    def __init__(self, dock: QWidget, handlers: Mapping[str, Callable[[], object]]) -> None:
+        self._dock, self._handlers = dock, handlers
         self.actions: dict[str, QAction] = {}
         self._make("add", "Add to the viewer", "Return")
         self._make("beside", "Add side by side")
@@ -52,18 +52,18 @@ class Commands:
         self._make("remove", "Remove\N{HORIZONTAL ELLIPSIS}")
         self.bar = self._make_bar()
 
-    def suit(self, rows: Sequence[Row], *, has_tree: bool, has_viewer: bool) -> None:
-        """Let only be done what can be done with these rows."""
-        some, one = bool(rows), rows[0] if len(rows) == 1 else None
+    def enable_for(self, rows: Sequence[Row], *, has_tree: bool, has_viewer: bool) -> None:
+        """Enable the actions that are possible for these rows."""
+        any_row, one = bool(rows), rows[0] if len(rows) == 1 else None
         removable = one is not None and not one.is_item and one.kind != "foreign" and one.state not in {"", "absent"}
         possible = {
-            "add": some and has_viewer,
-            "beside": some and has_viewer,
-            "toggle": some and has_viewer,
+            "add": any_row and has_viewer,
+            "beside": any_row and has_viewer,
+            "toggle": any_row and has_viewer,
             "reveal": has_tree and has_viewer,
             "compare": len(rows) == 2,  # noqa: PLR2004 - one beside the other
-            "copy_url": some,
-            "copy_python": some,
+            "copy_url": any_row,
+            "copy_python": any_row,
             "refresh": has_tree,
             "withdraw": removable and one is not None and one.kind == "node",
             "remove": removable,
@@ -75,19 +75,19 @@ class Commands:
         """Return a menu of all actions."""
         menu = QMenu(parent)
         menu.aboutToHide.connect(menu.deleteLater)
-        for group in MENU:
+        for group in MENU_ACTIONS:
             for name in group:
                 menu.addAction(self.actions[name])
             menu.addSeparator()
         return menu
 
     def _make(self, name: str, text: str, key: str = "") -> None:
-        icon, act = action_icon(name) if name in BAR else QIcon(), self._acts[name]
+        icon, handler = action_icon(name) if name in BAR_ACTIONS else QIcon(), self._handlers[name]
         action = QAction(icon, text, self._dock)
         action.setToolTip(f"{text} ({key})" if key else text)
-        action.triggered.connect(lambda *_: act())
+        action.triggered.connect(lambda *_: handler())
         if key:
-            # the keys are taken by who has the focus; here they are only shown
+            # the focused widget handles the keys; here they are only shown
             action.setText(f"{text}\t{QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText)}")
         self.actions[name] = action
 
@@ -96,7 +96,7 @@ class Commands:
         layout = QHBoxLayout(bar)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for name in BAR:
+        for name in BAR_ACTIONS:
             layout.addWidget(self._button(self.actions[name]))
         layout.addStretch(1)
         more = QToolButton()

@@ -1,4 +1,4 @@
-"""The last line of the dock: one sentence on what goes on or went wrong, always plain."""
+"""The status line of the dock: one sentence of plain text, a message or an error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 from cvcache.browse import plain_line, tooltip_html
 from cvcache.napari.icons import state_icon
 
-LONGEST = 600
+MAX_LENGTH = 600
 _SIDE = 14
 
 
 class StatusLine(QWidget):
-    """Says one sentence at a time."""
+    """Shows one sentence at a time."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -29,32 +29,32 @@ class StatusLine(QWidget):
         layout.setSpacing(4)
         layout.addWidget(self.mark, 0, Qt.AlignmentFlag.AlignTop)
         layout.addWidget(self.label, 1)
-        self.say("")
+        self.show_message("")
 
     def text(self) -> str:
-        """Return what it says."""
+        """Return the shown text."""
         return str(self.label.text())
 
     @property
-    def complains(self) -> bool:
-        """Whether what it says is that something went wrong."""
+    def shows_error(self) -> bool:
+        """Whether it shows an error."""
         return not self.mark.isHidden()
 
-    def say(self, text: str) -> None:
-        """Say what goes on; nothing leaves the line empty."""
+    def show_message(self, text: str) -> None:
+        """Show a message; an empty text clears the line."""
         self._show(text, QIcon())
 
-    def take_back(self, text: str) -> None:
-        """Say nothing any more, if this is what is said."""
-        if self.text() == plain_line(text, LONGEST):
-            self.say("")
+    def clear_message(self, text: str) -> None:
+        """Clear the line, if it shows this message."""
+        if self.text() == plain_line(text, MAX_LENGTH):
+            self.show_message("")
 
-    def complain(self, text: str) -> None:
-        """Say what went wrong."""
+    def show_error(self, text: str) -> None:
+        """Show an error."""
         self._show(text, state_icon("failed"))
 
     def _show(self, text: str, icon: QIcon) -> None:
-        self.label.setText(plain_line(text, LONGEST))
+        self.label.setText(plain_line(text, MAX_LENGTH))
         self.label.setToolTip(tooltip_html(text))
         self.mark.setPixmap(icon.pixmap(_SIDE, _SIDE))
         self.mark.setVisible(not icon.isNull())

@@ -1,4 +1,4 @@
-"""The window around the dock: rows are dropped on it, and the dock ends with it and with the process."""
+"""The window around the dock: rows can be dropped on it, and the dock shuts down with it and with the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DRAGS = (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop)
 
 
 class DropTarget(QObject):
-    """Lets a main window take rows of a tree; files and URLs are left to it."""
+    """Lets a main window accept rows of a tree; files and URLs are left to napari."""
 
     def __init__(self, window: QMainWindow, dropped: Callable[[list[str]], object], parent: QObject) -> None:
         super().__init__(parent)
@@ -26,7 +26,7 @@ class DropTarget(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take what is ours of what is dragged over the window."""
+        """Accept dragged rows of a tree."""
         if event.type() not in _DRAGS or not event.mimeData().hasFormat(MIME):
             return bool(super().eventFilter(watched, event))
         event.setDropAction(Qt.DropAction.CopyAction)
@@ -38,26 +38,26 @@ class DropTarget(QObject):
 
 
 def main_window_of(widget: QWidget) -> QMainWindow | None:
-    """Return the main window that a widget is docked to, also while its dock floats."""
+    """Return the main window that a widget is docked in, also while its dock floats."""
     above = widget.parentWidget()
     while above is not None and not isinstance(above, QMainWindow):
         above = above.parentWidget()
     return above
 
 
-class Closing(QObject):
-    """Closes a dock as soon as the window of its viewer is closed, wherever the dock is shown.
+class Shutdown(QObject):
+    """Closes a dock as soon as the window of its viewer closes, also if the dock floats.
 
     Parameters
     ----------
     dock : QWidget
-        Its parent, with which it goes.
+        Its parent.
     window : QWidget or None
-        That of the viewer.
+        Window of the viewer.
 
     Signals
     -------
-    ended : what goes on is to end, now.
+    ended : stop all work now.
     """
 
     ended = Signal()
@@ -65,38 +65,38 @@ class Closing(QObject):
     def __init__(self, dock: QWidget, window: QWidget | None) -> None:
         super().__init__(dock)
         self.dock = dock
-        self._closing = False
-        _closings().add(self)
+        self._window_closing = False
+        _shutdowns().add(self)
         if window is not None:
             window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Close the dock when the window goes; napari may ask first, and stay."""
+        """Close the dock with the window; napari may ask first, and stay open."""
         if event.type() == QEvent.Type.Close:
-            self._closing = True
+            self._window_closing = True
             QTimer.singleShot(0, self._stay)
-        elif event.type() == QEvent.Type.Hide and self._closing and isalive(self.dock):
+        elif event.type() == QEvent.Type.Hide and self._window_closing and isalive(self.dock):
             self.ended.emit()
             self.dock.close()
         return bool(super().eventFilter(watched, event))
 
     def _stay(self) -> None:
-        self._closing = False
+        self._window_closing = False
 
 
 @functools.cache
-def _closings() -> weakref.WeakSet[Closing]:
-    """Return those of all docks, which end before Python and Qt take their parts from under each other."""
-    closings: weakref.WeakSet[Closing] = weakref.WeakSet()
-    atexit.register(_end, closings)
-    return closings
+def _shutdowns() -> weakref.WeakSet[Shutdown]:
+    """Return those of all docks; they end before Python and Qt delete their objects in any order."""
+    shutdowns: weakref.WeakSet[Shutdown] = weakref.WeakSet()
+    atexit.register(_end, shutdowns)
+    return shutdowns
 
 
-def _end(closings: weakref.WeakSet[Closing]) -> None:
-    """End all docks; one that is a window of its own is deleted, as nothing else does it in time."""
-    for closing in [closing for closing in closings if isalive(closing) and isalive(closing.dock)]:
-        dock = closing.dock
-        closing.ended.emit()
+def _end(shutdowns: weakref.WeakSet[Shutdown]) -> None:
+    """End all docks; a dock without a parent is deleted here, since nothing else does it in time."""
+    for shutdown in [shutdown for shutdown in shutdowns if isalive(shutdown) and isalive(shutdown.dock)]:
+        dock = shutdown.dock
+        shutdown.ended.emit()
         if dock.parent() is None:
             dock.close()
             dock.deleteLater()

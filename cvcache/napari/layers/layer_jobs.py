@@ -1,4 +1,4 @@
-"""What workers do for layers: make them, read ahead what will be seen, look whether they are still right."""
+"""Jobs of workers for layers: make them, prefetch their first planes, check that they are still valid."""
 
 from __future__ import annotations
 
@@ -18,79 +18,79 @@ from cvcache.store import layout
 if TYPE_CHECKING:
     from cvcache.browse import LayerData, Row
     from cvcache.formats import ItemPath
-    from cvcache.napari.layers.viewport import View
+    from cvcache.napari.layers.viewport import Viewport
     from cvcache.node import Item
 
-Key = tuple[str, str]
+ItemKey = tuple[str, str]
 """URL of a node, and the name of one of its items."""
-Tell = Callable[["Made", Exception], object]
+OnError = Callable[["LayerResult", Exception], object]
 
-SHOWN = ("image", "labels", "points", "array", "table")
-"""Kinds of items that are added with their node, as far as there are layers of them; others are not tried."""
-AT_ONCE = 8
-_warming = threading.Lock()
+SHOWN_KINDS = ("image", "labels", "points", "array", "table")
+"""Kinds of items that are added with their node, if they have layers; other kinds are not tried."""
+CONCURRENCY = 8
+_warm_up_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What somebody wants to see, and what the viewer shows at that time.
+class LayerRequest:
+    """The rows to make layers of, and the state of the viewer at that time.
 
     Attributes
     ----------
     rows : tuple of Row
     view : View
-    most : int
-        Bytes that the first planes of one row may have without a question.
-    tell : callable
-        Told which layers cannot be read any more, and why; from any thread.
+    max_bytes : int
+        Bytes of the first planes of one row, above which the user is asked first.
+    on_error : callable
+        Called with a result and an error when its pixels cannot be read; from any thread.
     side_by_side : bool
     """
 
     rows: tuple[Row, ...]
-    view: View
-    most: int
-    tell: Tell
+    view: Viewport
+    max_bytes: int
+    on_error: OnError
     side_by_side: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class LayerResult:
     """The layers of one item, or why there are none.
 
     Attributes
     ----------
-    order : Order
-        Of which it is a part.
+    request : LayerRequest
+        The request that it belongs to.
     row : Row
-        The item, or the node it was found in.
+        The row of the item or of its node.
     node : CacheDir
-        Pinned to the record the layers are from.
+        The node, with the record that the layers were made from.
     item : str
-        Its name.
+        Name of the item.
     layers : list
         LayerData tuples of napari.
     cost : int
-        Bytes that one plane of each reads.
-    others : tuple of ItemPath
-        Where pixels lie that another node's commit vouches for: of a link, or of the labels a table goes with.
-    read : bool
-        Whether what will be seen was read ahead.
+        Bytes that are read for one plane of each layer.
+    upstream : tuple of ItemPath
+        Items of other nodes that have the pixels: the target of a link, or the labels of a table.
+    prefetched : bool
+        Whether the first planes were prefetched.
     error : Exception or None
     """
 
-    order: Order
+    request: LayerRequest
     row: Row
     node: CacheDir
     item: str
     layers: list[LayerData] = dataclasses.field(default_factory=list)
     cost: int = 0
-    others: tuple[ItemPath, ...] = ()
-    read: bool = False
+    upstream: tuple[ItemPath, ...] = ()
+    prefetched: bool = False
     error: Exception | None = None
 
     @property
-    def key(self) -> Key:
-        """What the layers go by."""
+    def key(self) -> ItemKey:
+        """URL of the node and name of the item."""
         return self.node.url, self.item
 
     @property
@@ -99,57 +99,57 @@ class Made:
         return self.row.path.rpartition("/")[0] if self.row.is_item else self.row.path
 
 
-def make(order: Order) -> list[Made]:
-    """Make the layers of some rows, at once, and read ahead what of them is not too much.
+def make_layers(request: LayerRequest) -> list[LayerResult]:
+    """Return the layers of rows, made in parallel, with their first planes prefetched where that is cheap.
 
     Notes
     -----
-    No store call for the layers of a committed image; those of the chunks that will be seen.
+    No store call for the layers of a committed image, but those of the prefetched chunks.
     """
     _warm_up()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        parts = [part for row in order.rows for part in _parts(row)]
-        tried = list(pool.map(lambda part: _make(order, *part), parts))
-    made = [one for one in tried if one.row.is_item or one.layers or one.error is not None]
-    used = {one.row.path for one in made}
-    return [*made, *(_nothing(order, row) for row in order.rows if row.path not in used)]
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        parts = [part for row in request.rows for part in _shown_items(row)]
+        tried = list(pool.map(lambda part: _make_item(request, *part), parts))
+    results = [one for one in tried if one.row.is_item or one.layers or one.error is not None]
+    used = {one.row.path for one in results}
+    return [*results, *(_no_layers(request, row) for row in request.rows if row.path not in used)]
 
 
-def _nothing(order: Order, row: Row) -> Made:
+def _no_layers(request: LayerRequest, row: Row) -> LayerResult:
     what = row.name or row.node.url
-    return Made(
-        order, row, row.node, what, error=UsageError(f"{plain_line(what)} holds nothing that is shown as a layer")
+    return LayerResult(
+        request, row, row.node, what, error=UsageError(f"{plain_line(what)} holds nothing that is shown as a layer")
     )
 
 
-def read(made: Made) -> Made:
-    """Read ahead what will be seen of an item; an error becomes part of the answer."""
+def prefetch_result(result: LayerResult) -> LayerResult:
+    """Return a result with its first planes prefetched, or with the error of the read."""
     from cvcache.browse import with_contrast
-    from cvcache.napari.layers.prefetch import read_ahead
+    from cvcache.napari.layers.prefetch import prefetch_planes
 
-    trouble = functools.partial(made.order.tell, made)
+    on_error = functools.partial(result.request.on_error, result)
 
-    def ahead(layer: LayerData) -> LayerData:
-        return with_contrast(read_ahead(layer, made.order.view, trouble))
+    def prefetch(layer: LayerData) -> LayerData:
+        return with_contrast(prefetch_planes(layer, result.request.view, on_error))
 
     try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            layers = list(pool.map(ahead, made.layers))
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
+            layers = list(pool.map(prefetch, result.layers))
     except (OSError, CvcacheError) as error:
-        return dataclasses.replace(made, layers=[], error=error)
-    return dataclasses.replace(made, layers=layers, read=True)
+        return dataclasses.replace(result, layers=[], error=error)
+    return dataclasses.replace(result, layers=layers, prefetched=True)
 
 
 def load_units() -> None:
-    """Let pint load its units, 0.1 s, in the window's thread: while it does so other threads find half of them."""
+    """Let pint load its units in the GUI thread, 0.1 s: meanwhile other threads would find half of them."""
     import pint
 
     pint.get_application_registry()("pixel")
 
 
 def _warm_up() -> None:
-    """Let napari load the colours it needs for its first layer, 1 s and more, before the window waits."""
-    with _warming:
+    """Let napari load the colormaps of its first layer in a worker, which takes 1 s or more."""
+    with _warm_up_lock:
         _first_layer()
 
 
@@ -161,108 +161,110 @@ def _first_layer() -> None:
     Layer.create(np.zeros((2, 2), "u1"), {"units": ("micrometer", "micrometer")}, "image")
 
 
-def _parts(row: Row) -> Iterator[tuple[Row, Row | Item, CacheDir, str]]:
-    """Yield each item of a row that is to be shown."""
+def _shown_items(row: Row) -> Iterator[tuple[Row, Row | Item, CacheDir, str]]:
+    """Yield the items of a row that may have layers."""
     if row.is_item:
         yield row, row, row.node, row.name
         return
     for name, meta in sorted(row.node.rows().items()):
-        if meta.get("kind") in SHOWN or (not meta and name.endswith(".zarr")):
+        if meta.get("kind") in SHOWN_KINDS or (not meta and name.endswith(".zarr")):
             yield row, row.node[name], row.node, name
 
 
-def _make(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -> Made:
-    """Make the layers of an item; of one that was replaced since the tree saw it, those of what is there now."""
-    made = _make_of(order, row, item, node, name)
-    if not isinstance(made.error, NodeReplaced):
-        return made
+def _make_item(request: LayerRequest, row: Row, item: Row | Item, node: CacheDir, name: str) -> LayerResult:
+    """Return the layers of an item; if it was replaced since the tree read it, those of the new result."""
+    result = _make_item_once(request, row, item, node, name)
+    if not isinstance(result.error, NodeReplaced):
+        return result
     fresh = node.snapshot()
-    return _make_of(order, row, fresh[name], fresh, name) if fresh.own_state != "absent" else made
+    return _make_item_once(request, row, fresh[name], fresh, name) if fresh.own_state != "absent" else result
 
 
-def _make_of(order: Order, row: Row, item: Row | Item, node: CacheDir, name: str) -> Made:
+def _make_item_once(request: LayerRequest, row: Row, item: Row | Item, node: CacheDir, name: str) -> LayerResult:
     from cvcache.browse import cost, layers
 
-    made = Made(order, row, node, name)
+    result = LayerResult(request, row, node, name)
     try:
         found = [(data, dict(attributes), kind) for data, attributes, kind in layers(item)]
     except (OSError, CvcacheError, ValueError, ImportError) as error:
-        return dataclasses.replace(made, error=error)
-    others = tuple(_others(found, node))
-    made = dataclasses.replace(made, layers=_marked(found, made.key), cost=sum(map(cost, found)), others=others)
-    return read(made) if made.cost <= order.most else made
+        return dataclasses.replace(result, error=error)
+    upstream = tuple(_upstream_items(found, node))
+    result = dataclasses.replace(
+        result, layers=_with_origin(found, result.key), cost=sum(map(cost, found)), upstream=upstream
+    )
+    return prefetch_result(result) if result.cost <= request.max_bytes else result
 
 
-def _others(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
-    """Yield where pixels of other nodes lie."""
+def _upstream_items(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
+    """Yield the items of other nodes whose pixels the layers read."""
     from cvcache.browse import layer_item_path
 
     for layer in layers:
         owner = (layer[1].get("metadata") or {}).get("cvcache", {}).get("node")
-        place = layer_item_path(layer) if owner != node.url else None
-        if place is not None and place.next_record:
-            yield place
+        item_path = layer_item_path(layer) if owner != node.url else None
+        if item_path is not None and item_path.next_record:
+            yield item_path
 
 
-def _marked(layers: list[LayerData], key: Key) -> list[LayerData]:
-    """Return the layers with what they go by in their metadata."""
+def _with_origin(layers: list[LayerData], key: ItemKey) -> list[LayerData]:
+    """Return the layers with node, item and part in ``metadata["cvcache"]``."""
     marked = []
     for part, (data, attributes, kind) in enumerate(layers):
         metadata = dict(attributes.get("metadata") or {})
-        mark = {**metadata.get("cvcache", {}), "node": key[0], "item": key[1], "part": part}
-        marked.append((data, {**attributes, "metadata": {**metadata, "cvcache": mark}}, kind))
+        origin = {**metadata.get("cvcache", {}), "node": key[0], "item": key[1], "part": part}
+        marked.append((data, {**attributes, "metadata": {**metadata, "cvcache": origin}}, kind))
     return marked
 
 
-def remake(made: Made, view: View) -> Made | None:
-    """Look at the node again, and make its layers anew: of what is there by now, or of its result.
+def remake_layers(result: LayerResult, view: Viewport) -> LayerResult | None:
+    """Read the node again, and make its layers again: of what is written by now, or of its result.
 
     Returns
     -------
-    Made or None
+    LayerResult or None
         None if the node is gone.
 
     Notes
     -----
-    One LIST and one GET, and what `make` costs.
+    One LIST and one GET, and the cost of `make_layers`.
     """
-    node = made.node.snapshot()
+    node = result.node.snapshot()
     if node.own_state == "absent":
         return None
-    if node.own_state == "failed" and made.node.own_state == "failed" and node.record() == made.node.record():
-        return made  # of one that died nothing more comes
-    row = made.row if not made.row.is_item else dataclasses.replace(made.row, node=node)
-    order = dataclasses.replace(made.order, view=view)
-    new = _make(order, row, node[made.item], node, made.item)
-    return new if new.read or new.error else read(new)
+    if node.own_state == "failed" and result.node.own_state == "failed" and node.record() == result.node.record():
+        return result  # a dead attempt writes no more
+    row = result.row if not result.row.is_item else dataclasses.replace(result.row, node=node)
+    request = dataclasses.replace(result.request, view=view)
+    new = _make_item(request, row, node[result.item], node, result.item)
+    return new if new.prefetched or new.error else prefetch_result(new)
 
 
-def replaced(made: Sequence[Made]) -> list[str]:
-    """Return for each the URL of a node of its pixels that was replaced or removed, or "".
+def replaced_urls(results: Sequence[LayerResult]) -> list[str]:
+    """Return for each result the URL of a node of its pixels that was replaced or removed, or "".
 
     Notes
     -----
-    Two STATs a node, at once: of its record and of the one that can follow. One for a node that others vouch for.
+    Two STAT for each node, in parallel: of its record and of the next one. One for each upstream item.
     """
-    nodes: dict[str, CacheDir | ItemPath] = {one.node.url: one.node for one in made}
-    asked = {**nodes, **{_record_url(place): place for one in made for place in one.others}}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        gone = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
-    return [_gone_of(one, gone) for one in made]
+    nodes: dict[str, CacheDir | ItemPath] = {one.node.url: one.node for one in results}
+    asked = {**nodes, **{_record_url(item_path): item_path for one in results for item_path in one.upstream}}
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        replaced = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
+    return [_replaced_url(one, replaced) for one in results]
 
 
-def _gone_of(one: Made, gone: set[str]) -> str:
-    others = (owner_of(place) for place in one.others if _record_url(place) in gone)
-    return one.node.url if one.node.url in gone else next(others, "")
+def _replaced_url(one: LayerResult, replaced: set[str]) -> str:
+    upstream = (owner_url(item_path) for item_path in one.upstream if _record_url(item_path) in replaced)
+    return one.node.url if one.node.url in replaced else next(upstream, "")
 
 
-def _record_url(place: ItemPath) -> str:
-    return place.store.url(place.next_record)
+def _record_url(item_path: ItemPath) -> str:
+    return item_path.store.url(item_path.next_record)
 
 
-def owner_of(place: ItemPath) -> str:
-    """Return the URL of the node whose commit vouches for the pixels there."""
-    return str(place.origin.get("node") or place.url)
+def owner_url(item_path: ItemPath) -> str:
+    """Return the URL of the node that an item belongs to."""
+    return str(item_path.origin.get("node") or item_path.url)
 
 
 def _is_newest(source: CacheDir | ItemPath) -> bool:
@@ -272,12 +274,12 @@ def _is_newest(source: CacheDir | ItemPath) -> bool:
         source.check_pin(now=True)
     except NodeReplaced:
         return False
-    except OSError:  # what cannot be reached may still be as it was; its pixels say what is wrong
+    except OSError:  # an unreachable node may be unchanged; reading its pixels shows the error
         pass
     return True
 
 
 def _is_recorded(node: CacheDir) -> bool:
-    """Whether the record that a handle goes by is there; it goes without a successor where somebody deletes a tree."""
+    """Whether the record of a handle still exists; it has no successor if a whole tree was deleted."""
     record, there = node.record(), node._result_node  # noqa: SLF001 - where the bytes are
     return record is None or there.store.stat(layout.record_path(there.location, record)) is not None

@@ -1,4 +1,4 @@
-"""What a viewer shows, and which pixels of which level it will ask for: worked out as napari does."""
+"""What a viewer shows, and which pixels of which level it will read: computed as napari does."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 """Begin and end along one axis, in pixels."""
 
-FIT = 0.95
-"""What napari leaves to a picture of the canvas when it shows it whole."""
-USUAL = (600.0, 800.0)
-"""Height and width of a canvas that says nothing."""
-PLANE = 2
+FIT_FRACTION = 0.95
+"""Part of the canvas that napari gives an image when it fits the view."""
+DEFAULT_CANVAS = (600.0, 800.0)
+"""Height and width of a canvas that has no size yet."""
+PLANE_NDIM = 2
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What the viewer shows, as far as it decides what is read.
+class Viewport:
+    """The state of the viewer that decides which pixels are read.
 
     Attributes
     ----------
     empty : bool
-        Whether the next layer is the first, to which the viewer goes.
+        Whether the next layer is the first, to which the viewer will fit.
     ndisplay : int
     displayed : tuple of int
         The axes that are drawn, counted from the last one, which is -1.
     point : tuple of float
-        Where the sliders stand, in world units.
+        Positions of the sliders, in world units.
     canvas : tuple of float
         Height and width in pixels of the screen.
     center : tuple of float
@@ -45,17 +45,17 @@ class View:
     ndisplay: int = 2
     displayed: tuple[int, ...] = (-2, -1)
     point: tuple[float, ...] = ()
-    canvas: tuple[float, float] = USUAL
+    canvas: tuple[float, float] = DEFAULT_CANVAS
     center: tuple[float, ...] = ()
     zoom: float = 1.0
 
     @classmethod
-    def of(cls, viewer: Any) -> View:
-        """Return what `viewer` shows now; call it on the GUI thread."""
+    def of(cls, viewer: Any) -> Viewport:
+        """Return the state of `viewer`; call it in the GUI thread."""
         dims = viewer.dims
         camera = viewer.scene.camera
         size = viewer.canvas.size
-        height, width = (float(n) if n > 1 else usual for n, usual in zip(size, USUAL, strict=True))
+        height, width = (float(n) if n > 1 else default for n, default in zip(size, DEFAULT_CANVAS, strict=True))
         return cls(
             empty=not viewer.layers,
             ndisplay=dims.ndisplay,
@@ -68,8 +68,8 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """Which pixels of which level a view shows of one image."""
+class VisiblePixels:
+    """Which pixels of which level are visible of one image."""
 
     shapes: list[tuple[int, ...]]
     chunks: list[tuple[tuple[int, ...], ...]]
@@ -79,8 +79,8 @@ class Frame:
     canvas: tuple[float, ...]
 
     @classmethod
-    def of(cls, view: View, levels: Sequence[Array], ndim: int, attributes: Mapping[str, Any]) -> Frame:
-        """Return what `view` shows of the levels of an image of `ndim` axes that is scaled and moved as given."""
+    def of(cls, view: Viewport, levels: Sequence[Array], ndim: int, attributes: Mapping[str, Any]) -> VisiblePixels:
+        """Return the visible pixels of an image of `ndim` axes, with ``scale`` and ``translate`` of its attributes."""
         shape = levels[0].shape[:ndim]
         scale = _numbers(attributes.get("scale"), ndim, 1.0)
         move = _numbers(attributes.get("translate"), ndim, 0.0)
@@ -90,9 +90,9 @@ class Frame:
         if not view.empty:
             for axis in range(-min(ndim, len(view.point)), 0):
                 point[axis] = min(max(round((view.point[axis] - move[axis]) / scale[axis]), 0), shape[axis] - 1)
-        canvas = view.canvas[-len(drawn) :] if len(drawn) <= PLANE else (math.inf,) * len(drawn)
+        canvas = view.canvas[-len(drawn) :] if len(drawn) <= PLANE_NDIM else (math.inf,) * len(drawn)
         if view.empty:
-            zoom = FIT * min(c / (shape[a] * abs(scale[a])) for c, a in zip(canvas, drawn, strict=True))
+            zoom = FIT_FRACTION * min(c / (shape[a] * abs(scale[a])) for c, a in zip(canvas, drawn, strict=True))
             center = [move[a] + (shape[a] - 1) / 2 * scale[a] for a in drawn]
         else:
             zoom, center = view.zoom, list(view.center)
@@ -110,20 +110,20 @@ class Frame:
         )
 
     def level(self) -> int:
-        """Return the level napari chooses: the coarsest that has a pixel for each one of the screen."""
-        over = [
+        """Return the level that napari chooses: the coarsest with at least one pixel for each pixel of the screen."""
+        larger = [
             (high - low, size, axis)
             for (low, high), size, axis in zip(self.corners, self.canvas, self.drawn, strict=True)
             if high - low > size and any(self._factor(i, axis) > 1 for i in range(len(self.shapes)))
         ]
-        if not over:
+        if not larger:
             return 0
-        enough = [
+        fine_enough = [
             i
             for i in range(len(self.shapes))
-            if all(extent / self._factor(i, axis) > size for extent, size, axis in over)
+            if all(extent / self._factor(i, axis) > size for extent, size, axis in larger)
         ]
-        return enough[-1] if enough else 0
+        return fine_enough[-1] if fine_enough else 0
 
     def whole(self, level: int) -> tuple[Span, ...]:
         """Return the whole plane, or volume, of a level."""
@@ -132,7 +132,7 @@ class Frame:
         )
 
     def visible(self, level: int) -> tuple[Span, ...]:
-        """Return the part of the plane that the canvas shows, made up to whole chunks, as napari asks for it."""
+        """Return the part of the plane that the canvas shows, extended to whole chunks, as napari reads it."""
         spans = list(self.whole(level))
         for (low, high), axis in zip(self.corners, self.drawn, strict=True):
             factor, extent = self._factor(level, axis), self.shapes[level][axis]

@@ -1,4 +1,4 @@
-"""Layers stay true: what is being written comes in, what was replaced is no longer shown."""
+"""Keeps layers up to date: shows what a running attempt writes, and hides layers whose result was replaced."""
 
 from __future__ import annotations
 
@@ -12,61 +12,63 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from cvcache.browse import plain_line
 from cvcache.errors import NodeRemoved, NodeReplaced
-from cvcache.napari.layers.layer_jobs import Key, Made, owner_of, remake, replaced
-from cvcache.napari.settings import settings
+from cvcache.napari.layers.layer_jobs import ItemKey, LayerResult, owner_url, remake_layers, replaced_urls
+from cvcache.napari.settings import plugin_settings
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
-    from cvcache.napari.layers.viewport import View
+    from cvcache.napari.layers.viewport import Viewport
     from cvcache.node import CacheDir
 
 UNCOMMITTED = " (uncommitted)"
 FAILED = " (failed)"
 REPLACED = " (replaced)"
 UNREADABLE = " (cannot be read)"
-MARKS = {"running": UNCOMMITTED, "failed": FAILED}
-TICK = 1.0
-"""Seconds between two looks at what was sliced."""
+STATE_MARKS = {"running": UNCOMMITTED, "failed": FAILED}
+TICK_SECONDS = 1.0
+"""Seconds between two checks of sliced layers."""
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedLayers:
     """The layers of one item.
 
     Attributes
     ----------
-    made : Made
-        What they are from.
+    result : LayerResult
+        What they were made from.
     layers : list of weakref
     names, limits : list
-        Given to each; a user's own stay.
+        Name and contrast limits that each was given; those that the user changed stay.
     sliced : bool
-        Whether pixels were asked for since the last look.
-    looked : float
-        When that was.
-    over : bool
-        Whether they show nothing that stands any more.
+        Whether pixels were read since the last check.
+    checked_at : float
+        Time of the last check.
+    pending : bool
+        Whether a check is running.
+    invalid : bool
+        Whether their result was replaced or cannot be read.
     """
 
-    made: Made
+    result: LayerResult
     layers: list[weakref.ReferenceType[Any]]
     names: list[str]
     limits: list[Any]
     sliced: bool = True
-    looked: float = field(default_factory=time.monotonic)
-    asked: bool = False
-    over: bool = False
+    checked_at: float = field(default_factory=time.monotonic)
+    pending: bool = False
+    invalid: bool = False
 
     def rename(self, i: int, name: str | None, mark: str) -> None:
-        """Call a layer `name` and mark it, unless the user has given it another name, which is marked then."""
+        """Rename a layer to `name` with a mark; a name that the user has given stays, with the mark."""
         layer = self.layers[i]()
         if layer is not None:
             own = layer.name != self.names[i]
-            layer.name = _bare(layer.name if own or name is None else name) + mark
+            layer.name = _without_mark(layer.name if own or name is None else name) + mark
             self.names[i] = "" if own else layer.name
 
     def alive(self) -> list[Any]:
-        """Return the layers that nobody has thrown away."""
+        """Return the layers that still exist."""
         return [layer for ref in self.layers if (layer := ref()) is not None]
 
 
@@ -75,73 +77,75 @@ class Watcher(QObject):
 
     Signals
     -------
-    said : one plain sentence on what happened to layers.
-    moved : path of a row whose node is another one by now than the tree may show.
+    message : one plain sentence on layers that changed.
+    node_changed : path of a row whose node has changed since the tree read it.
     """
 
-    said = Signal(str)
-    moved = Signal(str)
-    _troubled = Signal(object, object)
+    message = Signal(str)
+    node_changed = Signal(str)
+    _read_failed = Signal(object, object)
 
     def __init__(self, viewer: Any, jobs: Jobs, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._jobs = jobs
-        self._watched: dict[Key, Watched] = {}
+        self._watched: dict[ItemKey, WatchedLayers] = {}
         self._stopped = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.look)
-        # queued: it may come from a worker, or from napari in the middle of drawing
-        self._troubled.connect(self._trouble, Qt.ConnectionType.QueuedConnection)
+        self._timer.timeout.connect(self.check_layers)
+        # queued: it may be emitted in a worker, or while napari is drawing
+        self._read_failed.connect(self._on_read_failed, Qt.ConnectionType.QueuedConnection)
 
-    def view(self) -> View:
-        """Return what the viewer shows now."""
-        from cvcache.napari.layers.viewport import View
+    def view(self) -> Viewport:
+        """Return the current state of the viewer."""
+        from cvcache.napari.layers.viewport import Viewport
 
-        return View.of(self._viewer)
+        return Viewport.of(self._viewer)
 
-    def tell(self, made: Made, error: Exception) -> None:
-        """Say that pixels cannot be read; from any thread. Raise `error` where nobody is left to be told."""
+    def report_error(self, result: LayerResult, error: Exception) -> None:
+        """Report that pixels cannot be read; from any thread. Raise `error` if this object was deleted."""
         try:
-            self._troubled.emit(made, error)
+            self._read_failed.emit(result, error)
         except RuntimeError:  # Qt has deleted this
             raise error from None
 
-    def follow(self, made: Made, layers: list[Any]) -> None:
+    def watch(self, result: LayerResult, layers: list[Any]) -> None:
         """Watch these layers from now on."""
         if not layers:
             return
         names, limits = [layer.name for layer in layers], [*map(_limits, layers)]
-        watched = Watched(made, [weakref.ref(layer) for layer in layers], names, limits)
-        self._watched[made.key] = watched
+        watched = WatchedLayers(result, [weakref.ref(layer) for layer in layers], names, limits)
+        self._watched[result.key] = watched
         for layer in layers:
             layer.events.set_data.connect(lambda _=None, watched=watched: setattr(watched, "sliced", True))
         self._start()
 
     def stop(self) -> None:
-        """Look no more; what napari cannot read is hidden all the same."""
+        """Stop checking; layers that napari cannot read are still hidden."""
         self._stopped = True
         self._timer.stop()
 
-    def made_of(self, layers: list[Any]) -> list[Made]:
-        """Return what these layers are from, each item once."""
-        return [one.made for one in self._watched.values() if any(layer in layers for layer in one.alive())]
+    def results_of(self, layers: list[Any]) -> list[LayerResult]:
+        """Return the results that these layers were made from, each item once."""
+        return [
+            watched.result for watched in self._watched.values() if any(layer in layers for layer in watched.alive())
+        ]
 
     def is_current(self, layer: Any, node: CacheDir) -> bool:
-        """Whether a layer shows what `node` stands for, whole."""
-        mark = mark_of(layer)
-        watched = self._watched.get((str(mark.get("node")), str(mark.get("item"))))
-        if watched is None or watched.over or layer not in watched.alive():
+        """Whether a layer shows the complete result of `node`."""
+        origin = origin_of(layer)
+        watched = self._watched.get((str(origin.get("node")), str(origin.get("item"))))
+        if watched is None or watched.invalid or layer not in watched.alive():
             return False
-        old, new = watched.made.node.record(), node.record()
+        old, new = watched.result.node.record(), node.record()
         if old is None or new is None:
             return old is new
         same = (old.seq, old.attempt) == (new.seq, new.attempt)
         return old.state == "committed" and (same or old.seq > new.seq)  # the tree may be the older one
 
-    def look(self) -> None:
-        """Look for news where there may be some, in workers: at once where pixels were shown, else every so often."""
+    def check_layers(self) -> None:
+        """Check layers that may have changed, in workers: at once after pixels were read, else at regular intervals."""
         if self._viewer is None or self._stopped:
             return
         present = set(map(id, self._viewer.layers))
@@ -149,119 +153,129 @@ class Watcher(QObject):
             watched.layers = [ref for ref in watched.layers if id(ref()) in present]
             if not watched.layers:
                 del self._watched[key]
-        now, pause = time.monotonic(), settings().autorefresh
+        now, pause = time.monotonic(), plugin_settings().autorefresh
         due = []
-        for one in [one for one in self._watched.values() if not one.over and not one.asked]:
-            late, record = bool(pause and now - one.looked >= pause), one.made.node.record()
-            if late and _unfinished(one.made.node):
-                self._remake(one)
-            elif (late or one.sliced) and record is not None and record.state != "claimed":
-                due.append(one)
+        for watched in [watched for watched in self._watched.values() if not watched.invalid and not watched.pending]:
+            late, record = bool(pause and now - watched.checked_at >= pause), watched.result.node.record()
+            if late and _unfinished(watched.result.node):
+                self._read_again(watched)
+            elif (late or watched.sliced) and record is not None and record.state != "claimed":
+                due.append(watched)
         if due:
-            self._check(due)
+            self._check_commits(due)
         self._start()
 
     def _start(self) -> None:
         if self._watched and not self._stopped and not self._timer.isActive():
-            self._timer.start(int(TICK * 1000))
+            self._timer.start(int(TICK_SECONDS * 1000))
 
-    def _check(self, due: list[Watched]) -> None:
-        """Ask whether the commits still stand of which pixels were shown."""
-        for one in due:
-            one.sliced, one.asked, one.looked = False, True, time.monotonic()
+    def _check_commits(self, due: list[WatchedLayers]) -> None:
+        """Check that the commits of layers are still the newest."""
+        for watched in due:
+            watched.sliced, watched.pending, watched.checked_at = False, True, time.monotonic()
 
-        def answered(gone: list[str]) -> None:
-            _let(due)
-            for one, url in zip(due, gone, strict=True):
+        def on_answer(replaced: list[str]) -> None:
+            _clear_pending(due)
+            for watched, url in zip(due, replaced, strict=True):
                 if url:
-                    self._is_over(one, REPLACED, f"{plain_line(url)} was replaced or removed")
+                    self._invalidate(watched, REPLACED, f"{plain_line(url)} was replaced or removed")
 
-        self._jobs.start(replaced, [one.made for one in due], done=answered, failed=lambda _: _let(due))
+        self._jobs.start(
+            replaced_urls, [watched.result for watched in due], done=on_answer, failed=lambda _: _clear_pending(due)
+        )
 
-    def _remake(self, one: Watched) -> None:
-        one.asked, one.looked = True, time.monotonic()
+    def _read_again(self, watched: WatchedLayers) -> None:
+        watched.pending, watched.checked_at = True, time.monotonic()
 
-        def answered(new: Made | None) -> None:
-            one.asked = False
-            if self._watched.get(one.made.key) is one:
-                self._renew(one, new)
+        def on_answer(new: LayerResult | None) -> None:
+            watched.pending = False
+            if self._watched.get(watched.result.key) is watched:
+                self._apply_result(watched, new)
 
-        self._jobs.start(remake, one.made, self.view(), done=answered, failed=lambda _: _let([one]))
+        self._jobs.start(
+            remake_layers, watched.result, self.view(), done=on_answer, failed=lambda _: _clear_pending([watched])
+        )
 
-    def _renew(self, one: Watched, new: Made | None) -> None:
+    def _apply_result(self, watched: WatchedLayers, new: LayerResult | None) -> None:
         """Show what an attempt has written by now, or its result."""
         if new is None:
-            self._is_over(one, REPLACED, f"{plain_line(one.made.node.url)} was removed")
+            self._invalidate(watched, REPLACED, f"{plain_line(watched.result.node.url)} was removed")
             return
-        if new.error is not None or not new.read:
-            self._found_nothing(one, new)
+        if new.error is not None or not new.prefetched:
+            self._on_no_result(watched, new)
             return
-        layers, state = one.alive(), new.node.own_state
+        layers, state = watched.alive(), new.node.own_state
         fits = len(layers) == len(new.layers) and all(
             type(layer).__name__.lower() == kind and _ndim(data, attributes, kind) == layer.ndim
             for layer, (data, attributes, kind) in zip(layers, new.layers, strict=True)
         )
         if not fits:
-            self._is_over(
-                one, REPLACED, f"{plain_line(one.made.node.url)}/{plain_line(one.made.item)} has another shape by now"
+            self._invalidate(
+                watched,
+                REPLACED,
+                f"{plain_line(watched.result.node.url)}/{plain_line(watched.result.item)} has another shape by now",
             )
             return
         for i, (layer, (data, attributes, _)) in enumerate(zip(layers, new.layers, strict=True)):
-            one.limits[i] = _put(layer, data, attributes, one.limits[i])
-            one.rename(i, _bare(str(attributes.get("name", layer.name))), MARKS.get(state, ""))
-        one.made, one.sliced = new, True
+            watched.limits[i] = _set_data(layer, data, attributes, watched.limits[i])
+            watched.rename(i, _without_mark(str(attributes.get("name", layer.name))), STATE_MARKS.get(state, ""))
+        watched.result, watched.sliced = new, True
         if state != "running":
-            self.moved.emit(new.path)
-            told = "failed; its layers show what was written until then" if state == "failed" else f"is {state}"
-            self.said.emit(f"{plain_line(new.node.url)} {told}")
+            self.node_changed.emit(new.path)
+            outcome = "failed; its layers show what was written until then" if state == "failed" else f"is {state}"
+            self.message.emit(f"{plain_line(new.node.url)} {outcome}")
 
-    def _found_nothing(self, one: Watched, new: Made) -> None:
-        """Go on without news: while it runs the next look may find some."""
+    def _on_no_result(self, watched: WatchedLayers, new: LayerResult) -> None:
+        """Handle a result without layers: while the attempt runs, the next check may find some."""
         state = new.node.own_state
         if state == "running":
             return
         if state == "committed":
-            self._is_over(one, REPLACED, f"{plain_line(new.node.url)} is committed without {plain_line(one.made.item)}")
+            self._invalidate(
+                watched, REPLACED, f"{plain_line(new.node.url)} is committed without {plain_line(watched.result.item)}"
+            )
             return
-        for i in range(len(one.layers)):
-            one.rename(i, None, FAILED)
-        one.made = dataclasses.replace(one.made, node=new.node)
-        self.said.emit(f"{plain_line(new.node.url)} failed; its layers show what was read until then")
+        for i in range(len(watched.layers)):
+            watched.rename(i, None, FAILED)
+        watched.result = dataclasses.replace(watched.result, node=new.node)
+        self.message.emit(f"{plain_line(new.node.url)} failed; its layers show what was read until then")
 
-    def _trouble(self, made: Made, error: Exception) -> None:
-        one = self._watched.get(made.key)
-        if one is None or one.made.order is not made.order:  # the layers have other pixels by now
+    def _on_read_failed(self, result: LayerResult, error: Exception) -> None:
+        watched = self._watched.get(result.key)
+        if watched is None or watched.result.request is not result.request:  # the layers have other pixels by now
             return
-        if one.over:
-            for layer in one.alive():  # somebody made it visible again
+        if watched.invalid:
+            for layer in watched.alive():  # the user made it visible again
                 layer.visible = False
             return
-        if isinstance(error, NodeReplaced) and _unfinished(one.made.node):
-            if not one.asked:
-                self._remake(one)  # it is committed, or another attempt writes it
+        if isinstance(error, NodeReplaced) and _unfinished(watched.result.node):
+            if not watched.pending:
+                self._read_again(watched)  # it is committed, or another attempt writes it
         elif isinstance(error, NodeReplaced):
             what = "was removed" if isinstance(error, NodeRemoved) else "was replaced or removed"
-            self._is_over(one, REPLACED, f"{plain_line(next(map(owner_of, made.others), made.key[0]))} {what}")
+            self._invalidate(
+                watched, REPLACED, f"{plain_line(next(map(owner_url, result.upstream), result.key[0]))} {what}"
+            )
         else:
-            where = f"{plain_line(made.key[0])}/{plain_line(made.item)}"
-            self._is_over(
-                one, UNREADABLE, f"{where} cannot be read: {plain_line(str(error), 300) or type(error).__name__}"
+            where = f"{plain_line(result.key[0])}/{plain_line(result.item)}"
+            self._invalidate(
+                watched, UNREADABLE, f"{where} cannot be read: {plain_line(str(error), 300) or type(error).__name__}"
             )
 
-    def _is_over(self, one: Watched, mark: str, why: str) -> None:
-        """Hide layers that show nothing that stands any more, and say so."""
-        one.over = True
-        for layer in one.alive():
+    def _invalidate(self, watched: WatchedLayers, mark: str, why: str) -> None:
+        """Hide layers whose pixels are no longer valid, and say so."""
+        watched.invalid = True
+        for layer in watched.alive():
             layer.visible = False
-            layer.name = _bare(layer.name) + mark
-        self.said.emit(f"{why}, so its layers are hidden; add it again to see what is there now")
-        self.moved.emit(one.made.path)
+            layer.name = _without_mark(layer.name) + mark
+        self.message.emit(f"{why}, so its layers are hidden; add it again to see what is there now")
+        self.node_changed.emit(watched.result.path)
 
 
-def mark_of(layer: Any) -> dict[str, Any]:
-    """Return what a layer of ours goes by; nothing for another one."""
-    mark = layer.metadata.get("cvcache") if isinstance(layer.metadata, dict) else None
-    return mark if isinstance(mark, dict) else {}
+def origin_of(layer: Any) -> dict[str, Any]:
+    """Return ``metadata["cvcache"]`` of a layer; empty for layers of others."""
+    origin = layer.metadata.get("cvcache") if isinstance(layer.metadata, dict) else None
+    return origin if isinstance(origin, dict) else {}
 
 
 def _unfinished(node: CacheDir) -> bool:
@@ -269,14 +283,14 @@ def _unfinished(node: CacheDir) -> bool:
     return record is not None and record.state == "claimed"
 
 
-def _let(due: list[Watched]) -> None:
-    """Let these be asked again after a look that failed."""
-    for one in due:
-        one.asked = False
+def _clear_pending(due: list[WatchedLayers]) -> None:
+    """Allow the next check."""
+    for watched in due:
+        watched.pending = False
 
 
-def _put(layer: Any, data: Any, attributes: dict[str, Any], limits: Any) -> Any:
-    """Give a layer new data in its place, and return the contrast it was given; one that the user has set stays."""
+def _set_data(layer: Any, data: Any, attributes: dict[str, Any], limits: Any) -> Any:
+    """Replace the data of a layer, and return its contrast limits; those that the user has set stay."""
     untouched = limits is not None and _limits(layer) == limits
     layer.data = data
     for name in ("scale", "translate", "features"):
@@ -298,7 +312,7 @@ def _ndim(data: Any, attributes: dict[str, Any], kind: str) -> int:
     return int(shape[1]) if kind == "points" else len(shape) - bool(attributes.get("rgb"))
 
 
-def _bare(name: str) -> str:
+def _without_mark(name: str) -> str:
     for mark in (UNCOMMITTED, FAILED, REPLACED, UNREADABLE):
         name = name.replace(mark, "")
     return name

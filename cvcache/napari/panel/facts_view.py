@@ -1,4 +1,4 @@
-"""Labels and values one below the other, to be selected and copied; plain text only."""
+"""A list of labels and values that can be selected and copied; plain text only."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from qtpy.QtGui import QColor, QPalette, QTextCharFormat, QTextCursor, QTextLeng
 from qtpy.QtWidgets import QFrame, QSizePolicy, QTextEdit, QWidget
 
 from cvcache.browse import plain_text
-from cvcache.napari.panel.widgets import PALE
+from cvcache.napari.panel.widgets import PALE_OPACITY
 
 
 class FactsView(QTextEdit):
-    """Pairs of label and value, as tall as they need.
+    """Pairs of label and value, as tall as its content.
 
-    Text is put in through a cursor, so that none of it is markup; whatever refers to another resource gets nothing.
+    Text is inserted with a cursor, so that it is never read as markup; no other resource is loaded.
 
     Signals
     -------
-    grown : how tall it is now, in pixels.
+    height_changed : the new height in pixels.
     """
 
-    grown = Signal(int)
+    height_changed = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self._facts: tuple[tuple[str, str], ...] = ()
@@ -42,22 +42,22 @@ class FactsView(QTextEdit):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setTabChangesFocus(True)
         self.viewport().setAutoFillBackground(False)
-        # a theme gives text fields a ground of their own; this is a part of its page
+        # themes give text fields a background; this one is part of its page
         self.setStyleSheet("QTextEdit { background: transparent; border: none; padding: 0px; }")
         self.document().setDocumentMargin(2)
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """Return what is shown."""
+        """Return the shown pairs."""
         return self._facts
 
     def show_facts(self, facts: Sequence[tuple[str, str]], *, columns: bool = True) -> None:
-        """Show these pairs; without `columns` each value begins below its label, and an empty label takes no line."""
+        """Show these pairs; without `columns` each value is below its label, and an empty label takes no line."""
         self._facts, self._columns = tuple(facts), columns
         self._write()
         self.setVisible(bool(facts))
 
     def loadResource(self, _kind: int, _name: Any) -> None:
-        """Give nothing: no text may fetch a file or a page."""
+        """Return nothing: no text may load a file or a page."""
         return
 
     def wheelEvent(self, event: Any) -> None:
@@ -65,12 +65,12 @@ class FactsView(QTextEdit):
         event.ignore()
 
     def resizeEvent(self, event: Any) -> None:
-        """Become as tall as the text at this width."""
+        """Fit the height to the text at this width."""
         super().resizeEvent(event)
         self._fit()
 
     def changeEvent(self, event: Any) -> None:
-        """Take over the colours of another theme."""
+        """Apply the colours of another theme."""
         super().changeEvent(event)
         if event.type() in {event.Type.PaletteChange, event.Type.StyleChange, event.Type.FontChange} and self._facts:
             self._write()
@@ -88,16 +88,16 @@ class FactsView(QTextEdit):
         self._fit()
 
     def _write_columns(self) -> None:
-        form = QTextTableFormat()
-        form.setBorder(0)
-        form.setCellPadding(1)
-        form.setCellSpacing(0)
+        text_format = QTextTableFormat()
+        text_format.setBorder(0)
+        text_format.setCellPadding(1)
+        text_format.setCellSpacing(0)
         widest = max(self.fontMetrics().horizontalAdvance(label) for label, _ in self._facts) + 8
         widths = [QTextLength(QTextLength.Type.FixedLength, min(widest, 130)), QTextLength()]
-        form.setColumnWidthConstraints(widths)
+        text_format.setColumnWidthConstraints(widths)
         cursor = QTextCursor(self.document())
         cursor.beginEditBlock()  # laid out once, not after each cell
-        table = cursor.insertTable(len(self._facts), 2, form)
+        table = cursor.insertTable(len(self._facts), 2, text_format)
         pale = self._pale()
         for i, (label, value) in enumerate(self._facts):
             table.cellAt(i, 0).firstCursorPosition().insertText(plain_text(label), pale)
@@ -114,14 +114,14 @@ class FactsView(QTextEdit):
 
     def _pale(self) -> QTextCharFormat:
         color = QColor(self.palette().color(QPalette.ColorRole.Text))
-        color.setAlphaF(PALE)
-        form = QTextCharFormat()
-        form.setForeground(color)
-        return form
+        color.setAlphaF(PALE_OPACITY)
+        text_format = QTextCharFormat()
+        text_format.setForeground(color)
+        return text_format
 
     def _fit(self) -> None:
         self.document().setTextWidth(self.viewport().width())
         height = round(self.document().size().height()) + 2
         if height != self.height():
             self.setFixedHeight(height)
-            self.grown.emit(height)
+            self.height_changed.emit(height)

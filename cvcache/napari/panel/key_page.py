@@ -1,4 +1,4 @@
-"""Why a node was computed, the key it was computed with, and what it was made with."""
+"""The key page: reasons of a computation and its key; and the page of its environment."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from cvcache.browse import (
     why,
 )
 from cvcache.napari.panel.facts_view import FactsView
-from cvcache.napari.panel.page import Page, Shown, has_record
+from cvcache.napari.panel.page import Page, Selection, has_record
 from cvcache.napari.panel.text_view import FindBar, TextView
-from cvcache.napari.panel.widgets import SMALL, column, scrolled
+from cvcache.napari.panel.widgets import MARGIN, column_layout, scroll_area
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
 
-MOST_PACKAGES = 1000
-TALLEST = 140
-"""Pixels that the reasons take, at most; more are scrolled."""
+MAX_PACKAGES = 1000
+MAX_HEIGHT = 140
+"""Largest height in pixels of the reasons; more are scrolled."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFound:
-    """The reasons of the newest computation, what is other by now, and the key."""
+class KeyContent:
+    """The reasons of the newest computation, the inputs that changed since, and the key."""
 
     why: tuple[str, ...]
     stale: tuple[str, ...]
@@ -42,7 +42,7 @@ class KeyFound:
 
 
 class KeyPage(Page):
-    """Reasons on top, the key below them."""
+    """The page with the reasons and the key."""
 
     title = "Key"
 
@@ -56,46 +56,48 @@ class KeyPage(Page):
         bar = QHBoxLayout()
         bar.addWidget(FindBar(self.text), 1)
         bar.addWidget(self.copy)
-        area = scrolled(self.reasons)
-        self.reasons.grown.connect(lambda height: area.setFixedHeight(min(height + 2, TALLEST)))
+        area = scroll_area(self.reasons)
+        self.reasons.height_changed.connect(lambda height: area.setFixedHeight(min(height + 2, MAX_HEIGHT)))
         self._area = area
-        layout = column(self.content, SMALL)
+        layout = column_layout(self.content, MARGIN)
         layout.addWidget(area)
         layout.addLayout(bar)
         layout.addWidget(self.text, 1)
 
-    def offers(self, shown: Shown) -> bool:
+    def has_content(self, selection: Selection) -> bool:
         """Whether there was a computation."""
-        return has_record(shown.node)
+        return has_record(selection.node)
 
-    def nothing(self, shown: Shown) -> str:
-        """Say why there is no key."""
-        return "Nothing was computed here, so there is no key." if shown.one else "Select one line to see its key."
+    def empty_text(self, selection: Selection) -> str:
+        """Return why there is no key."""
+        return (
+            "Nothing was computed here, so there is no key." if selection.single else "Select one line to see its key."
+        )
 
-    def collect(self, shown: Shown) -> KeyFound:
-        """Take them from the record; of a stale node, look at what it was made from."""
-        node = shown.node
+    def read_content(self, selection: Selection) -> KeyContent:
+        """Read reasons and key from the record; for a stale node, read its sources."""
+        node = selection.node
         if node is None:
-            return KeyFound((), (), "")
+            return KeyContent((), (), "")
         stale = stale_because(node) if node.state == "stale" else ()
-        return KeyFound(why(node), stale, key_text(node))
+        return KeyContent(why(node), stale, key_text(node))
 
-    def present(self, shown: Shown, found: KeyFound) -> str:  # noqa: ARG002 - the same for all
-        """Show them."""
-        reasons = [("computed because", "\n".join(found.why)), ("stale because", "\n".join(found.stale))]
-        told_of = [(label, text) for label, text in reasons if text]
-        self.reasons.show_facts(told_of)
-        self._area.setVisible(bool(told_of))
-        self.text.show_text(found.key or "It was computed without a key.")
-        self.copy.setEnabled(bool(found.key))
+    def show_content(self, selection: Selection, content: KeyContent) -> str:  # noqa: ARG002 - the same for all
+        """Show reasons and key."""
+        reasons = [("computed because", "\n".join(content.why)), ("stale because", "\n".join(content.stale))]
+        facts = [(label, text) for label, text in reasons if text]
+        self.reasons.show_facts(facts)
+        self._area.setVisible(bool(facts))
+        self.text.show_text(content.key or "It was computed without a key.")
+        self.copy.setEnabled(bool(content.key))
         return ""
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self.text.toPlainText())
 
 
-class MadePage(Page):
-    """Python, packages, git and memory of the computation."""
+class EnvironmentPage(Page):
+    """The page with Python, packages, git and memory of the computation."""
 
     title = "Made with"
 
@@ -103,37 +105,39 @@ class MadePage(Page):
         super().__init__(jobs, parent)
         self.facts = FactsView()
         body = QWidget()
-        layout = column(body, SMALL)
+        layout = column_layout(body, MARGIN)
         layout.addWidget(self.facts)
         layout.addStretch(1)
-        column(self.content).addWidget(scrolled(body))
+        column_layout(self.content).addWidget(scroll_area(body))
 
-    def offers(self, shown: Shown) -> bool:
+    def has_content(self, selection: Selection) -> bool:
         """Whether there is a commit."""
-        node = shown.node
+        node = selection.node
         return node is not None and has_record(node) and node.state in {"committed", "stale"}
 
-    def nothing(self, shown: Shown) -> str:
-        """Say why there is nothing."""
-        return "This is recorded when a node is committed." if shown.one else "Select one line to see what made it."
+    def empty_text(self, selection: Selection) -> str:
+        """Return why there is no environment."""
+        return (
+            "This is recorded when a node is committed." if selection.single else "Select one line to see what made it."
+        )
 
-    def collect(self, shown: Shown) -> tuple[tuple[str, str], ...] | str:
-        """Read it; one GET."""
-        node = shown.node
+    def read_content(self, selection: Selection) -> tuple[tuple[str, str], ...] | str:
+        """Read the environment; one GET."""
+        node = selection.node
         if node is None:
-            return self.nothing(shown)
+            return self.empty_text(selection)
         try:
-            made = node.node.environment()
+            environment = node.node.environment()
         except READ_ERRORS as error:
             return error_line(error)
-        packages = recorded_mapping(made.get("packages"))
-        lines = environment_lines({**made, "packages": {}})
-        versions = [(value_text(name, 60), value_text(packages[name], 60)) for name in list(packages)[:MOST_PACKAGES]]
+        packages = recorded_mapping(environment.get("packages"))
+        lines = environment_lines({**environment, "packages": {}})
+        versions = [(value_text(name, 60), value_text(packages[name], 60)) for name in list(packages)[:MAX_PACKAGES]]
         return (*[(label, plain_line(text)) for label, text in lines if text], *sorted(versions))
 
-    def present(self, shown: Shown, found: tuple[tuple[str, str], ...] | str) -> str:  # noqa: ARG002 - the same for all
-        """Show it."""
-        if isinstance(found, str):
-            return found
-        self.facts.show_facts(found)
-        return "" if found else "Nothing is recorded of what it was made with."
+    def show_content(self, selection: Selection, content: tuple[tuple[str, str], ...] | str) -> str:  # noqa: ARG002 - the same for all
+        """Show the environment."""
+        if isinstance(content, str):
+            return content
+        self.facts.show_facts(content)
+        return "" if content else "Nothing is recorded of what it was made with."

@@ -1,4 +1,4 @@
-"""What is selected in the tree, page by page."""
+"""The panel: pages on the selected rows."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from qtpy.QtWidgets import QTabWidget, QWidget
 
 from cvcache.browse import Row, Tree
 from cvcache.napari.jobs import Jobs
-from cvcache.napari.panel.key_page import KeyPage, MadePage
+from cvcache.napari.panel.key_page import EnvironmentPage, KeyPage
 from cvcache.napari.panel.log_page import LogPage
-from cvcache.napari.panel.page import Page, Shown, title_of
+from cvcache.napari.panel.page import Page, Selection, title_of
 from cvcache.napari.panel.plots_page import PlotsPage
 from cvcache.napari.panel.preview_page import PreviewPage
 from cvcache.napari.panel.table_page import TablePage
-from cvcache.napari.panel.widgets import SMALL, ElidedLabel, column
+from cvcache.napari.panel.widgets import MARGIN, ElidedLabel, column_layout
 
-SETTLING = 40
-"""Milliseconds that a selection stands before anything is read for it: held arrow keys are quicker."""
-HOW = "Double-click an image to add it; arrows, Enter and Space work too."
-PATIENCE = 300
-"""Milliseconds that what was shown before stays, with its title, while the new is read."""
+SETTLE_MS = 40
+"""Milliseconds after the last change of the selection until it is read; repeated arrow keys are faster."""
+USAGE_HINT = "Double-click an image to add it; arrows, Enter and Space work too."
+PATIENCE_MS = 300
+"""Milliseconds that the content before stays, with its title, while the new is read."""
 
 
 class Panel(QWidget):
-    """Shows what is selected: preview, log, plots, table, key, and what it was made with.
+    """Shows the selected rows: preview, log, plots, table, key and environment.
 
-    Only the page that can be seen is read, always in a worker. What is shown stands below its own title at all times:
-    that of the selection before stays until the new is there, but not for long.
+    Only the visible page is read, always in a worker. Content is always shown below its own title: the content of the
+    selection before stays until the new one is read, for a short time.
 
     Parameters
     ----------
@@ -53,113 +53,113 @@ class Panel(QWidget):
             self.plots,
             TablePage(jobs),
             KeyPage(jobs),
-            MadePage(jobs),
+            EnvironmentPage(jobs),
         )
         for page in self.pages:
             self.tabs.addTab(page, page.title)
-            page.filled.connect(self._entitle)
-        self._shown: Shown | None = None
-        self._wished = 0
-        self._choosing = False
-        self._settling = _timer(self, SETTLING, self._ask)
-        self._patience = _timer(self, PATIENCE, self._wait)
-        layout = column(self)
-        self.title.setContentsMargins(SMALL, 0, SMALL, 0)
+            page.filled.connect(self._update_title)
+        self._selection: Selection | None = None
+        self._chosen_index = 0
+        self._updating_tabs = False
+        self._settle_timer = _timer(self, SETTLE_MS, self._request)
+        self._patience_timer = _timer(self, PATIENCE_MS, self._show_waiting)
+        layout = column_layout(self)
+        self.title.setContentsMargins(MARGIN, 0, MARGIN, 0)
         layout.addWidget(self.title)
         layout.addWidget(self.tabs, 1)
-        self.tabs.currentChanged.connect(self._turned)
+        self.tabs.currentChanged.connect(self._on_tab_changed)
         self.clear()
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
+        """The open page."""
         index: int = self.tabs.currentIndex()
         return self.pages[index]
 
     def show_rows(self, tree: Tree, rows: Sequence[Row]) -> None:
-        """Show these rows; nothing is read for a selection that changes again at once.
+        """Show these rows; nothing is read for a selection that changes again soon.
 
         Notes
         -----
-        No store call here; what each page costs is read by `jobs` while it can be seen.
+        No store call here; a page reads its content in a job while it is visible.
         """
         if not rows:
             self.clear()
             return
-        self._shown = Shown(tree, tuple(rows))
-        self._settling.start()
-        self._patience.start()
+        self._selection = Selection(tree, tuple(rows))
+        self._settle_timer.start()
+        self._patience_timer.start()
 
     def update_rows(self, rows: Iterable[Row]) -> None:
-        """Take over news of rows, some of which may be shown; the others are ignored."""
-        if self._shown is None:
+        """Show newer versions of rows; rows that are not selected are ignored."""
+        if self._selection is None:
             return
         news = {row.path: row for row in rows}
-        above = {row.path.rpartition("/")[0] for row in self._shown.rows if row.is_item}
-        if news.keys() & {*self._shown.paths, *above}:
-            fresh = tuple(news.get(row.path, row) for row in self._shown.rows)
-            self._shown = Shown(self._shown.tree, fresh)
-            self._settling.start()
+        above = {row.path.rpartition("/")[0] for row in self._selection.rows if row.is_item}
+        if news.keys() & {*self._selection.paths, *above}:
+            fresh = tuple(news.get(row.path, row) for row in self._selection.rows)
+            self._selection = Selection(self._selection.tree, fresh)
+            self._settle_timer.start()
 
     def open_page(self, title: str) -> None:
-        """Open the page of that title, as soon as what is selected has something on it."""
-        self._wished = next(i for i, page in enumerate(self.pages) if page.title == title)
-        if self._shown is not None:
-            self._settling.start()
+        """Open the page with this title, as soon as it has content for the selection."""
+        self._chosen_index = next(i for i, page in enumerate(self.pages) if page.title == title)
+        if self._selection is not None:
+            self._settle_timer.start()
 
     def clear(self) -> None:
         """Show nothing."""
-        self._settling.stop()
-        self._patience.stop()
-        self._shown = None
+        self._settle_timer.stop()
+        self._patience_timer.stop()
+        self._selection = None
         self.title.set_text("")
         for page in self.pages:
-            page.forget()
-        self._enable(None)
-        self.pages[0].say(f"Select a line of the tree to see what it holds. {HOW}")
+            page.clear()
+        self._enable_tabs(None)
+        self.pages[0].show_message(f"Select a line of the tree to see what it holds. {USAGE_HINT}")
 
     def close_down(self) -> None:
         """Read nothing more, follow no log, and close the windows of plots."""
         self.clear()
         self.plots.close_windows()
 
-    def _ask(self) -> None:
-        """Have the open page read what is selected by now, the others once they are opened."""
-        if self._shown is None:
+    def _request(self) -> None:
+        """Let the open page read the selection, the others once they are opened."""
+        if self._selection is None:
             return
         before = self.page
-        self._enable(self._shown)
-        if self.page is not before and self.page.holds != before.holds:
-            self.page.say("")
+        self._enable_tabs(self._selection)
+        if self.page is not before and self.page.shown_paths != before.shown_paths:
+            self.page.show_message("")
         for page in self.pages:
-            page.ask(self._shown)
+            page.request(self._selection)
 
-    def _enable(self, shown: Shown | None) -> None:
-        """Let those pages be opened that have something, and open the one that was opened last among them."""
-        self._choosing = True
-        offered = [shown is not None and page.offers(shown) for page in self.pages]
-        self.tabs.setCurrentIndex(self._wished if offered[self._wished] else 0)
+    def _enable_tabs(self, selection: Selection | None) -> None:
+        """Enable the tabs of pages with content, and open the page that the user chose last, if it is one of them."""
+        self._updating_tabs = True
+        offered = [selection is not None and page.has_content(selection) for page in self.pages]
+        self.tabs.setCurrentIndex(self._chosen_index if offered[self._chosen_index] else 0)
         for i, on in enumerate(offered):
             self.tabs.setTabEnabled(i, on or i == 0)
-        self._choosing = False
+        self._updating_tabs = False
 
-    def _turned(self, index: int) -> None:
-        if self._choosing:
+    def _on_tab_changed(self, index: int) -> None:
+        if self._updating_tabs:
             return
-        self._wished = index
-        if self._shown is not None and self.page.holds != self._shown.paths:
-            self._patience.start()
+        self._chosen_index = index
+        if self._selection is not None and self.page.shown_paths != self._selection.paths:
+            self._patience_timer.start()
 
-    def _entitle(self) -> None:
-        if self._shown is not None and self.page.holds == self._shown.paths:
-            self.title.set_text(title_of(self._shown))
-            self._patience.stop()
+    def _update_title(self) -> None:
+        if self._selection is not None and self.page.shown_paths == self._selection.paths:
+            self.title.set_text(title_of(self._selection))
+            self._patience_timer.stop()
 
-    def _wait(self) -> None:
-        """Take away what was shown before: the new takes longer."""
-        if self._shown is not None:
-            self.page.wait()
-            self.title.set_text(title_of(self._shown))
+    def _show_waiting(self) -> None:
+        """Show that the content is being read, in place of the content before."""
+        if self._selection is not None:
+            self.page.show_waiting()
+            self.title.set_text(title_of(self._selection))
 
 
 def _timer(parent: QWidget, milliseconds: int, then: object) -> QTimer:

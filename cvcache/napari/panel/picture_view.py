@@ -1,4 +1,4 @@
-"""Pictures that were decoded, drawn to fit."""
+"""Views of decoded pictures."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from cvcache.browse import plain_line
 
-_GROW = 4
-"""How many times its size a small picture is drawn, at most."""
-_BIG_PIXELS = 2
+_MAX_SCALE = 4
+"""Largest scale of a small picture."""
+_PIXELATED_SCALE = 2
 
 
 class PictureView(QWidget):
-    """Draws a picture as large as fits, its aspect kept; small ones grow a few times only.
+    """Draws a picture as large as fits, with its aspect ratio and a largest scale.
 
     Signals
     -------
-    clicked : somebody pressed the mouse on it, or Enter.
+    clicked : a mouse click, or Enter.
     """
 
     clicked = Signal()
 
-    def __init__(self, tallest: int = 1 << 14, parent: QWidget | None = None) -> None:
+    def __init__(self, max_height: int = 1 << 14, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image = QImage()
-        self._tallest = tallest
-        self._grow = _GROW
+        self._max_height = max_height
+        self._grow = _MAX_SCALE
         self._scaled = QImage()
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
         self.setMinimumWidth(40)
 
-    def show_image(self, image: QImage, *, grow: int = _GROW) -> None:
+    def show_image(self, image: QImage, *, grow: int = _MAX_SCALE) -> None:
         """Draw another picture, at most `grow` times its own size."""
         self.image, self._scaled, self._grow = image, QImage(), grow
         self.setVisible(not image.isNull())
         self.updateGeometry()
         self.update()
 
-    def set_tallest(self, tallest: int) -> None:
+    def set_max_height(self, max_height: int) -> None:
         """Draw the picture no taller than this."""
-        if tallest != self._tallest:
-            self._tallest = tallest
+        if max_height != self._max_height:
+            self._max_height = max_height
             self.updateGeometry()
 
     def hasHeightForWidth(self) -> bool:
@@ -55,15 +55,15 @@ class PictureView(QWidget):
 
     def heightForWidth(self, width: int) -> int:
         """Return the height of the picture at this width."""
-        height: int = self._fitted(width, self._tallest).height()
+        height: int = self._fitted(width, self._max_height).height()
         return height
 
     def sizeHint(self) -> QSize:
         """Return the size at an ordinary width."""
-        return self._fitted(300, self._tallest)
+        return self._fitted(300, self._max_height)
 
     def minimumSizeHint(self) -> QSize:
-        """Return the least size it is worth drawing at."""
+        """Return the smallest useful size."""
         return QSize(40, 0)
 
     def paintEvent(self, _event: object) -> None:
@@ -71,10 +71,10 @@ class PictureView(QWidget):
         if self.image.isNull():
             return
         ratio = self.devicePixelRatioF()
-        size = self._fitted(self.width(), min(self.height(), self._tallest))
+        size = self._fitted(self.width(), min(self.height(), self._max_height))
         pixels = QSize(max(1, round(size.width() * ratio)), max(1, round(size.height() * ratio)))
         if self._scaled.size() != pixels:
-            large = pixels.width() > _BIG_PIXELS * self.image.width()
+            large = pixels.width() > _PIXELATED_SCALE * self.image.width()
             mode = Qt.TransformationMode.FastTransformation if large else Qt.TransformationMode.SmoothTransformation
             self._scaled = self.image.scaled(pixels, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
             self._scaled.setDevicePixelRatio(ratio)
@@ -87,12 +87,12 @@ class PictureView(QWidget):
         painter.end()
 
     def mouseReleaseEvent(self, event: Any) -> None:
-        """Tell of a click."""
+        """Emit `clicked` for a mouse click."""
         if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
             self.clicked.emit()
 
     def keyPressEvent(self, event: Any) -> None:
-        """Tell of Enter as of a click."""
+        """Emit `clicked` for Enter."""
         if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             self.clicked.emit()
         else:

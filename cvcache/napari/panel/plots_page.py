@@ -10,15 +10,15 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QWidget
 
 from cvcache.browse import Refused, Row, has_picture, picture, plain_line
-from cvcache.napari.decode import MOST_SIDE, decode
-from cvcache.napari.panel.page import Page, Shown, items_of, known_items, may_have
+from cvcache.napari.decode import MAX_SIDE_LENGTH, decode_picture
+from cvcache.napari.panel.page import Page, Selection, items_of, known_items, may_have_item
 from cvcache.napari.panel.picture_view import PictureView, PictureWindow
-from cvcache.napari.panel.widgets import GAP, SMALL, ElidedLabel, Sentence, column, scrolled
+from cvcache.napari.panel.widgets import MARGIN, SPACING, ElidedLabel, MessageLabel, column_layout, scroll_area
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
 
-MOST_PLOTS = 40
+MAX_PLOTS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,78 +32,78 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Plots:
-    """What the page shows, and how many are left out."""
+    """The plots of the page, and the number of those left out."""
 
     plots: tuple[Plot, ...]
-    left: int = 0
+    omitted: int = 0
 
 
 def _is_plot(name: str, kind: object) -> bool:
-    return kind == "plot" or has_picture(name)  # what a tool drew is a picture like any other
+    return kind == "plot" or has_picture(name)  # a foreign picture is shown like a plot
 
 
-def _drawn(row: Row) -> Plot:
-    image = decode(picture(row))
+def _read_plot(row: Row) -> Plot:
+    image = decode_picture(picture(row))
     if isinstance(image, Refused):
         return Plot(row, None, plain_line(f"Not shown: {image.text}", 400))
     return Plot(row, image, "" if image is not None else "Only PNG, SVG and PDF are shown here.")
 
 
 class PlotsPage(Page):
-    """The plots of the selected node, or of the node that the selected item lies in."""
+    """The plots of the selected node, or of the node of the selected item."""
 
     title = "Plots"
 
     def __init__(self, jobs: Jobs, parent: QWidget | None = None) -> None:
         super().__init__(jobs, parent)
         body = QWidget()
-        self._list = column(body, SMALL)
-        self._list.setSpacing(2 * SMALL)
-        self.more = Sentence()
+        self._list = column_layout(body, MARGIN)
+        self._list.setSpacing(2 * MARGIN)
+        self.more = MessageLabel()
         self._list.addWidget(self.more)
         self._list.addStretch(1)
         self.views: list[PlotView] = []
         self.windows: list[PictureWindow] = []
-        self.area = scrolled(body)
-        column(self.content).addWidget(self.area)
+        self.area = scroll_area(body)
+        column_layout(self.content).addWidget(self.area)
 
-    def offers(self, shown: Shown) -> bool:
+    def has_content(self, selection: Selection) -> bool:
         """Whether the node has a plot, or may have one."""
-        return may_have(shown, _is_plot)
+        return may_have_item(selection, _is_plot)
 
-    def nothing(self, shown: Shown) -> str:
-        """Say why there are none."""
-        return "No plots were kept here." if shown.one else "Select one line to see its plots."
+    def empty_text(self, selection: Selection) -> str:
+        """Return why there are no plots."""
+        return "No plots were kept here." if selection.single else "Select one line to see its plots."
 
-    def collect(self, shown: Shown) -> Plots:
-        """Read and decode them, the selected one first."""
-        row, node = shown.one, shown.node
+    def read_content(self, selection: Selection) -> Plots:
+        """Read and decode the plots, the selected one first."""
+        row, node = selection.single, selection.node
         if row is None or node is None:
             return Plots(())
         first = [row] if row.is_item and _is_plot(row.name, row.kind) else []
         items = [item for item in items_of(node) if _is_plot(item.name, item.kind) and item.path != row.path]
-        found = [*first, *sorted(items, key=lambda item: item.kind != "plot")]
-        return Plots(tuple(_drawn(item) for item in found[:MOST_PLOTS]), max(0, len(found) - MOST_PLOTS))
+        plots = [*first, *sorted(items, key=lambda item: item.kind != "plot")]
+        return Plots(tuple(_read_plot(item) for item in plots[:MAX_PLOTS]), max(0, len(plots) - MAX_PLOTS))
 
-    def present(self, shown: Shown, found: Plots) -> str:
-        """Show them; views are used again."""
-        if not found.plots:
-            node = shown.node
-            return "No plots yet." if node is not None and known_items(node) is None else self.nothing(shown)
-        while len(self.views) < len(found.plots):
+    def show_content(self, selection: Selection, content: Plots) -> str:
+        """Show the plots; views are reused."""
+        if not content.plots:
+            node = selection.node
+            return "No plots yet." if node is not None and known_items(node) is None else self.empty_text(selection)
+        while len(self.views) < len(content.plots):
             self.views.append(PlotView(self))
             self._list.insertWidget(len(self.views) - 1, self.views[-1])
         for i, view in enumerate(self.views):
-            view.show_plot(found.plots[i] if i < len(found.plots) else None)
-        self.more.set_text(f"{found.left} more plots are left out." if found.left else "")
-        if self.holds != shown.paths:
+            view.show_plot(content.plots[i] if i < len(content.plots) else None)
+        self.more.set_text(f"{content.omitted} more plots are left out." if content.omitted else "")
+        if self.shown_paths != selection.paths:
             self.area.verticalScrollBar().setValue(0)
         return ""
 
     def show_full(self, row: Row) -> None:
-        """Show one plot in a window of its own, decoded anew in its full size."""
+        """Show one plot in a window of its own, decoded again in full size."""
         self.jobs.start(
-            lambda: decode(picture(row), MOST_SIDE),
+            lambda: decode_picture(picture(row), MAX_SIDE_LENGTH),
             done=lambda image: self._open(row, image),
             topic=f"panel full {id(self)}",
         )
@@ -135,9 +135,9 @@ class PlotView(QWidget):
         self.view.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.view.clicked.connect(self._clicked)
         self.caption = ElidedLabel(Qt.AlignmentFlag.AlignHCenter)
-        self.refused = Sentence()
-        layout = column(self)
-        layout.setSpacing(GAP)
+        self.refused = MessageLabel()
+        layout = column_layout(self)
+        layout.setSpacing(SPACING)
         for part in (self.view, self.refused, self.caption):
             layout.addWidget(part)
         layout.addStretch(1)

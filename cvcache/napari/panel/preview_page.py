@@ -1,4 +1,4 @@
-"""What a row looks like, and what is recorded of it; of two rows what differs, of many a list."""
+"""The preview page: picture and facts of one row, the difference of two rows, a list of many."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from cvcache.browse import (
     text_head,
     thumbnail,
 )
-from cvcache.napari.decode import decode
+from cvcache.napari.decode import decode_picture
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.histogram_view import HistogramView
-from cvcache.napari.panel.page import Page, Shown, items_of
+from cvcache.napari.panel.page import Page, Selection, items_of
 from cvcache.napari.panel.picture_view import PictureView
 from cvcache.napari.panel.text_view import TextView
-from cvcache.napari.panel.widgets import SMALL, ElidedLabel, Sentence, column, scrolled
+from cvcache.napari.panel.widgets import MARGIN, ElidedLabel, MessageLabel, column_layout, scroll_area
 
-TALLEST, TALLEST_NARROW = 300, 190
-WIDE = 560
-"""Pixels from which on the picture stands beside the facts."""
-MOST_LISTED = 50
+MAX_HEIGHT, MAX_HEIGHT_NARROW = 300, 190
+WIDE_LAYOUT = 560
+"""Width in pixels from which on the picture is beside the facts."""
+MAX_LISTED = 50
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".text", ".md", ".log", ".html", ".htm", ".ipynb", ".ref", ".toml", ".xml")
 _TEXT_KINDS = {"json", "text", "log", "html", "notebook", "yaml"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one row looks like."""
+class RowPicture:
+    """The picture of one row, or why there is none."""
 
     caption: str
     image: QImage | None
@@ -51,49 +51,51 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Everything that the page shows."""
+    """The content of the page."""
 
-    sights: tuple[Sight, ...] = ()
+    pictures: tuple[RowPicture, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     columns: bool = True
     histograms: tuple[Histogram, ...] = ()
     text: str = ""
 
 
-def preview_of(shown: Shown) -> Preview:
-    """Return what is to be seen of the selected rows; for a worker.
+def preview_of(selection: Selection) -> Preview:
+    """Return the preview of the selected rows; for a worker.
 
     Notes
     -----
-    Of one row what `facts` costs, and one GET for its picture or text; of two rows that for each; of more none.
+    For one row the cost of `facts`, and one GET for its picture or text; for two rows the same for each; for more none.
     """
-    if shown.one is not None:
-        return _of_one(shown.one)
-    if len(shown.rows) == 2:  # noqa: PLR2004 - a pair is compared
-        return _of_two(*shown.rows)
-    return _of_many(shown.rows)
+    if selection.single is not None:
+        return _of_one(selection.single)
+    if len(selection.rows) == 2:  # noqa: PLR2004 - a pair is compared
+        return _of_two(*selection.rows)
+    return _of_many(selection.rows)
 
 
 def _of_one(row: Row) -> Preview:
-    found = _main_image(row)
-    sight = _sight(found, "" if row.is_item else found.name) if found is not None else None
-    sights = (sight,) if sight is not None and (sight.image is not None or sight.refused) else ()
-    drawn = () if found is None else histogram(found)
+    image_row = _main_image(row)
+    row_picture = _read_picture(image_row, "" if row.is_item else image_row.name) if image_row is not None else None
+    pictures = (
+        (row_picture,) if row_picture is not None and (row_picture.image is not None or row_picture.refused) else ()
+    )
+    histograms = () if image_row is None else histogram(image_row)
     text = text_head(row) if row.is_item and (row.kind in _TEXT_KINDS or row.name.endswith(_TEXTS)) else ""
-    return Preview(sights, facts(row), histograms=drawn, text=text)
+    return Preview(pictures, facts(row), histograms=histograms, text=text)
 
 
 def _of_two(a: Row, b: Row) -> Preview:
-    sights = [_sight(_main_image(row), plain_line(row.path or row.url, 200)) for row in (a, b)]
-    found = difference(a, b)
-    title = f"{len(found)} differences, first to second" if len(found) > 1 else "one difference, first to second"
-    told = (title if found else "", "\n".join(found) or "Nothing that is recorded of them differs.")
-    return Preview(tuple(sights), (told,), columns=False)
+    pictures = [_read_picture(_main_image(row), plain_line(row.path or row.url, 200)) for row in (a, b)]
+    lines = difference(a, b)
+    title = f"{len(lines)} differences, first to second" if len(lines) > 1 else "one difference, first to second"
+    differences = (title if lines else "", "\n".join(lines) or "Nothing that is recorded of them differs.")
+    return Preview(tuple(pictures), (differences,), columns=False)
 
 
 def _of_many(rows: tuple[Row, ...]) -> Preview:
     sizes = [row.size for row in rows if row.size is not None]
-    listed = [(plain_line(row.path or row.url, 200), _short(row)) for row in rows[:MOST_LISTED]]
+    listed = [(plain_line(row.path or row.url, 200), _short(row)) for row in rows[:MAX_LISTED]]
     left = len(rows) - len(listed)
     more = [("", f"and {left:,} more")] if left else []
     return Preview(facts=(("together", f"{len(rows):,} rows, {size_text(sum(sizes))}"), *listed, *more))
@@ -101,12 +103,12 @@ def _of_many(rows: tuple[Row, ...]) -> Preview:
 
 def _short(row: Row) -> str:
     shape = shape_text({"shape": list(row.shape)}) if row.shape else ""
-    said = (row.state, row.kind if row.is_item else "", shape, plain_line(row.dtype, 40), size_text(row.size))
-    return ", ".join(part for part in said if part)
+    parts = (row.state, row.kind if row.is_item else "", shape, plain_line(row.dtype, 40), size_text(row.size))
+    return ", ".join(part for part in parts if part)
 
 
 def _main_image(row: Row) -> Row | None:
-    """Return the item that stands for a row: of a node its first image, else its labels, a picture, or a plot."""
+    """Return the item whose picture is shown for a row: of a node its first image, else labels, else a plot."""
     if row.is_item:
         return row
     try:
@@ -114,26 +116,25 @@ def _main_image(row: Row) -> Row | None:
     except READ_ERRORS:
         return None
     ranks = {"image": 0, "labels": 1, "plot": 2}
-    seen = [item for item in items if item.kind in ranks]
-    return min(seen, key=lambda item: ("levels" not in item.meta, ranks[item.kind], item.name), default=None)
+    candidates = [item for item in items if item.kind in ranks]
+    return min(candidates, key=lambda item: ("levels" not in item.meta, ranks[item.kind], item.name), default=None)
 
 
-def _sight(item: Row | None, caption: str) -> Sight:
-    found = None if item is None else thumbnail(item) or picture(item)
-    image = decode(found)
+def _read_picture(item: Row | None, caption: str) -> RowPicture:
+    image = decode_picture(None if item is None else thumbnail(item) or picture(item))
     if isinstance(image, Refused):
-        return Sight(caption, None, plain_line(f"No picture: {image.text}", 400))
-    return Sight(caption, image, "")
+        return RowPicture(caption, None, plain_line(f"No picture: {image.text}", 400))
+    return RowPicture(caption, image, "")
 
 
 class PreviewPage(Page):
-    """The picture, the facts, the histogram, the text."""
+    """The page with picture, facts, histogram and text."""
 
     title = "Preview"
 
     def __init__(self, jobs: Any, parent: QWidget | None = None) -> None:
         super().__init__(jobs, parent)
-        self.sights = (SightView(), SightView())
+        self.pictures = (RowPictureView(), RowPictureView())
         self.histogram = HistogramView()
         self.facts = FactsView()
         self.text = TextView()
@@ -141,86 +142,86 @@ class PreviewPage(Page):
 
     def _lay_out(self) -> None:
         pictures = QHBoxLayout()
-        pictures.setSpacing(SMALL)
-        for view in self.sights:
+        pictures.setSpacing(MARGIN)
+        for view in self.pictures:
             pictures.addWidget(view, 1)
-        seen = QWidget()
-        seen.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        left = column(seen)
+        picture_column = QWidget()
+        picture_column.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        left = column_layout(picture_column)
         left.addLayout(pictures)
         left.addWidget(self.histogram)
         left.addStretch(1)
-        told = QWidget()
-        right = column(told)
+        text_column = QWidget()
+        right = column_layout(text_column)
         right.addWidget(self.facts)
         right.addWidget(self.text)
         right.addStretch(1)
-        self._seen = seen
+        self._picture_column = picture_column
         body = QWidget()
         self._split = QBoxLayout(QBoxLayout.Direction.TopToBottom, body)
-        self._split.setContentsMargins(SMALL, SMALL, SMALL, SMALL)
-        self._split.setSpacing(SMALL)
-        self._split.addWidget(seen, 2)
-        self._split.addWidget(told, 3)
-        self.area = scrolled(body)
-        column(self.content).addWidget(self.area)
+        self._split.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        self._split.setSpacing(MARGIN)
+        self._split.addWidget(picture_column, 2)
+        self._split.addWidget(text_column, 3)
+        self.area = scroll_area(body)
+        column_layout(self.content).addWidget(self.area)
 
     def resizeEvent(self, event: Any) -> None:
-        """Put the picture beside the facts where there is room."""
+        """Put the picture beside the facts if there is room."""
         super().resizeEvent(event)
-        wide = self.width() >= WIDE
+        wide = self.width() >= WIDE_LAYOUT
         self._split.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
-        for view in self.sights:
-            view.view.set_tallest(TALLEST if wide else TALLEST_NARROW)
+        for view in self.pictures:
+            view.view.set_max_height(MAX_HEIGHT if wide else MAX_HEIGHT_NARROW)
         self._split.setStretch(0, 2 if wide else 0)
         self._split.setStretch(1, 3 if wide else 1)
 
-    def offers(self, shown: Shown) -> bool:
-        """Everything has a preview."""
-        return bool(shown.rows)
+    def has_content(self, selection: Selection) -> bool:
+        """Whether any row is selected."""
+        return bool(selection.rows)
 
-    def nothing(self, shown: Shown) -> str:  # noqa: ARG002 - the sentence is the same for all
-        """Say how to begin."""
+    def empty_text(self, selection: Selection) -> str:  # noqa: ARG002 - the sentence is the same for all
+        """Return how to begin."""
         return "Select a line of the tree to see what it holds."
 
-    def collect(self, shown: Shown) -> Preview:
-        """Read it."""
-        return preview_of(shown)
+    def read_content(self, selection: Selection) -> Preview:
+        """Read the preview."""
+        return preview_of(selection)
 
-    def present(self, shown: Shown, found: Preview) -> str:
-        """Show it."""
-        other = self.holds != shown.paths
-        for i, view in enumerate(self.sights):
-            view.show_sight(found.sights[i] if i < len(found.sights) else None)
-        self.histogram.show_histograms(found.histograms)
-        self._seen.setVisible(bool(found.sights or found.histograms))
-        self.facts.show_facts(found.facts, columns=found.columns)
-        self.text.show_text(found.text)
-        self.text.setVisible(bool(found.text))
+    def show_content(self, selection: Selection, content: Preview) -> str:
+        """Show the preview."""
+        other = self.shown_paths != selection.paths
+        for i, view in enumerate(self.pictures):
+            view.show_picture(content.pictures[i] if i < len(content.pictures) else None)
+        self.histogram.show_histograms(content.histograms)
+        self._picture_column.setVisible(bool(content.pictures or content.histograms))
+        self.facts.show_facts(content.facts, columns=content.columns)
+        self.text.show_text(content.text)
+        self.text.setVisible(bool(content.text))
         if other:
             self.area.verticalScrollBar().setValue(0)
         return ""
 
 
-class SightView(QWidget):
-    """One picture, what it is of below it."""
+class RowPictureView(QWidget):
+    """One picture with its caption below."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.view = PictureView(TALLEST)
-        self.refused = Sentence()
+        self.view = PictureView(MAX_HEIGHT)
+        self.refused = MessageLabel()
         self.caption = ElidedLabel(Qt.AlignmentFlag.AlignHCenter)
-        layout = column(self)
+        layout = column_layout(self)
         layout.addWidget(self.view)
         layout.addWidget(self.refused)
         layout.addWidget(self.caption)
         layout.addStretch(1)
 
-    def show_sight(self, sight: Sight | None) -> None:
+    def show_picture(self, row_picture: RowPicture | None) -> None:
         """Show another picture, or none."""
-        self.view.show_image(sight.image if sight and sight.image is not None else QImage())
-        self.refused.set_text(sight.refused if sight else "")
-        self.refused.setVisible(bool(sight and sight.refused))
-        self.caption.set_text(sight.caption if sight else "")
-        self.caption.setVisible(bool(sight and sight.caption))
-        self.setVisible(sight is not None)
+        self.view.show_image(row_picture.image if row_picture and row_picture.image is not None else QImage())
+        self.refused.set_text(row_picture.refused if row_picture else "")
+        self.refused.setVisible(bool(row_picture and row_picture.refused))
+        self.caption.set_text(row_picture.caption if row_picture else "")
+        self.caption.setVisible(bool(row_picture and row_picture.caption))
+        self.setVisible(row_picture is not None)

@@ -1,4 +1,4 @@
-"""The first rows of a table."""
+"""The table page: the first rows of a table."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
 from cvcache.browse import READ_ERRORS, Row, TableHead, error_line, plain_line, table_head, tooltip_html
-from cvcache.napari.panel.page import Page, Shown, items_of, may_have
-from cvcache.napari.panel.widgets import SMALL, Sentence, column
+from cvcache.napari.panel.page import Page, Selection, items_of, may_have_item
+from cvcache.napari.panel.widgets import MARGIN, MessageLabel, column_layout
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
 
-ROWS = 200
-MOST_TABLES = 200
+MAX_ROWS = 200
+MAX_TABLES = 200
 _SUFFIXES = (".csv", ".parquet")
-_MEASURED = 40
-"""Columns whose width is fitted to what they hold."""
-_WIDEST = 260
+_FITTED_COLUMNS = 40
+"""Columns whose width is fitted to their cells."""
+_MAX_COLUMN_WIDTH = 260
 
 
 @dataclass(frozen=True, slots=True)
-class TableFound:
-    """The tables of a node, the one that is shown, and its head."""
+class TableContent:
+    """The names of the tables of a node, the name of the shown one, and its first rows."""
 
     names: tuple[str, ...]
     name: str
@@ -34,7 +34,7 @@ class TableFound:
 
 
 class TableModel(QAbstractTableModel):
-    """The head of a table; cells are plain text."""
+    """The Qt model of the first rows of a table; cells are plain text."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -55,7 +55,7 @@ class TableModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(self.head.columns)
 
     def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the text of a cell; numbers stand to the right."""
+        """Return text, tooltip or alignment of a cell; numbers are aligned right."""
         if not index.isValid():
             return None
         text = self.head.rows[index.row()][index.column()]
@@ -87,23 +87,23 @@ def _is_number(text: str) -> bool:
     return True
 
 
-class Cells(QTableView):
-    """Cells to be selected, and copied as they are pasted into a spreadsheet."""
+class CellsView(QTableView):
+    """A table view whose selected cells can be copied into a spreadsheet."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setWordWrap(False)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        height = self.fontMetrics().height() + SMALL
+        height = self.fontMetrics().height() + MARGIN
         self.verticalHeader().setDefaultSectionSize(height)
         self.verticalHeader().setMinimumSectionSize(height)
 
     def fit_columns(self) -> None:
-        """Make the first columns as wide as what they hold."""
-        for number in range(min(self.model().columnCount(), _MEASURED)):
+        """Fit the width of the first columns to their cells."""
+        for number in range(min(self.model().columnCount(), _FITTED_COLUMNS)):
             width = max(self.sizeHintForColumn(number), self.horizontalHeader().sectionSizeHint(number))
-            self.setColumnWidth(number, min(width + SMALL, _WIDEST))
+            self.setColumnWidth(number, min(width + MARGIN, _MAX_COLUMN_WIDTH))
 
     def selected_text(self) -> str:
         """Return the selected cells, with tabs between them."""
@@ -113,7 +113,7 @@ class Cells(QTableView):
         return "\n".join("\t".join(cells[i] for i in sorted(cells)) for _, cells in sorted(chosen.items()))
 
     def keyPressEvent(self, event: Any) -> None:
-        """Copy what is selected."""
+        """Handle Copy."""
         if event.matches(QKeySequence.StandardKey.Copy):
             QGuiApplication.clipboard().setText(self.selected_text())
         else:
@@ -121,81 +121,81 @@ class Cells(QTableView):
 
 
 class TablePage(Page):
-    """The table that is selected, or those of the selected node."""
+    """The selected table, or the tables of the selected node."""
 
     title = "Table"
 
     def __init__(self, jobs: Jobs, parent: QWidget | None = None) -> None:
         super().__init__(jobs, parent)
         self.model = TableModel(self)
-        self.cells = Cells()
+        self.cells = CellsView()
         self.cells.setModel(self.model)
         self.choice = QComboBox()
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.choice.activated.connect(self._chose)
-        self.note = Sentence()
-        self._wished = ""
-        layout = column(self.content, SMALL)
+        self.choice.activated.connect(self._on_chosen)
+        self.note = MessageLabel()
+        self._chosen_name = ""
+        layout = column_layout(self.content, MARGIN)
         layout.addWidget(self.choice)
         layout.addWidget(self.cells, 1)
         layout.addWidget(self.note)
 
-    def offers(self, shown: Shown) -> bool:
-        """Whether the row is a table or of a node that has one, or may have one."""
-        return may_have(shown, lambda name, _: name.endswith(_SUFFIXES))
+    def has_content(self, selection: Selection) -> bool:
+        """Whether the row is a table, or its node has or may have one."""
+        return may_have_item(selection, lambda name, _: name.endswith(_SUFFIXES))
 
-    def nothing(self, shown: Shown) -> str:
-        """Say why there is none."""
-        return "There is no table here." if shown.one else "Select one line to see its table."
+    def empty_text(self, selection: Selection) -> str:
+        """Return why there is no table."""
+        return "There is no table here." if selection.single else "Select one line to see its table."
 
-    def collect(self, shown: Shown) -> TableFound | str:
+    def read_content(self, selection: Selection) -> TableContent | str:
         """Read the first rows."""
-        row, node = shown.one, shown.node
+        row, node = selection.single, selection.node
         if row is None or node is None:
-            return self.nothing(shown)
+            return self.empty_text(selection)
         if row.is_item and row.name.endswith(_SUFFIXES):
-            return TableFound((row.name,), row.name, table_head(row, ROWS) or TableHead())
+            return TableContent((row.name,), row.name, table_head(row, MAX_ROWS) or TableHead())
         try:
             tables = {item.name: item for item in items_of(node) if item.name.endswith(_SUFFIXES)}
         except READ_ERRORS as error:
             return error_line(error)
         if not tables:
-            return self.nothing(shown)
-        item: Row = tables.get(self._wished) or next(iter(tables.values()))
-        return TableFound(tuple(tables)[:MOST_TABLES], item.name, table_head(item, ROWS) or TableHead())
+            return self.empty_text(selection)
+        item: Row = tables.get(self._chosen_name) or next(iter(tables.values()))
+        return TableContent(tuple(tables)[:MAX_TABLES], item.name, table_head(item, MAX_ROWS) or TableHead())
 
-    def present(self, shown: Shown, found: TableFound | str) -> str:
-        """Show them."""
-        if isinstance(found, str):
-            return found
-        if not found.head.columns and found.head.note:
-            return found.head.note
-        same = self.holds == shown.paths and found.head.columns == self.model.head.columns
-        if [self.choice.itemData(i) for i in range(self.choice.count())] != list(found.names):
+    def show_content(self, selection: Selection, content: TableContent | str) -> str:
+        """Show the rows."""
+        if isinstance(content, str):
+            return content
+        if not content.head.columns and content.head.note:
+            return content.head.note
+        same = self.shown_paths == selection.paths and content.head.columns == self.model.head.columns
+        if [self.choice.itemData(i) for i in range(self.choice.count())] != list(content.names):
             self.choice.clear()
-            for name in found.names:
+            for name in content.names:
                 self.choice.addItem(plain_line(name, 80), name)
-        self.choice.setCurrentIndex(found.names.index(found.name) if found.name in found.names else -1)
-        self.choice.setVisible(len(found.names) > 1)
-        if found.head != self.model.head:
-            self.model.show_head(found.head)
+        self.choice.setCurrentIndex(content.names.index(content.name) if content.name in content.names else -1)
+        self.choice.setVisible(len(content.names) > 1)
+        if content.head != self.model.head:
+            self.model.show_head(content.head)
         if not same:
             self.cells.fit_columns()
             self.cells.scrollToTop()
-        self.note.set_text(_size_text(found))
+        self.note.set_text(_size_text(content))
         return ""
 
-    def _chose(self, index: int) -> None:
-        self._wished = self.choice.itemData(index)
+    def _on_chosen(self, index: int) -> None:
+        self._chosen_name = self.choice.itemData(index)
         self.load()
 
 
-def _size_text(found: TableFound) -> str:
+def _size_text(content: TableContent) -> str:
     """Return how much of the table is shown."""
-    head, shown = found.head, len(found.head.rows)
-    if head.total is not None and head.total > shown:
-        extent = f"first {shown:,} of {head.total:,} rows"
+    head, count = content.head, len(content.head.rows)
+    if head.total is not None and head.total > count:
+        extent = f"first {count:,} of {head.total:,} rows"
     else:
-        extent = f"{shown:,} rows" if head.total is not None else f"first {shown:,} rows"
+        extent = f"{count:,} rows" if head.total is not None else f"first {count:,} rows"
     rest = [part for part in head.note.split("; ") if part and not part.startswith("the first ")]
-    return plain_line("; ".join([f"{found.name}: {extent}", *rest]), 1000)
+    return plain_line("; ".join([f"{content.name}: {extent}", *rest]), 1000)

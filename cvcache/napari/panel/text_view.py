@@ -1,4 +1,4 @@
-"""Plain text to read, search and copy: bounded in lines and in their length, never markup."""
+"""A view of plain text with a find bar: the number of lines and their length are bounded."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from qtpy.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QTextCursor
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPlainTextEdit, QToolButton, QWidget
 
 from cvcache.browse import plain_text
-from cvcache.napari.panel.widgets import GAP
+from cvcache.napari.panel.widgets import SPACING
 
-MOST_LINES = 20_000
-MOST_CHARACTERS = 512 << 10
-"""Of text that is added at once; its end is shown."""
-LONGEST_LINE = 1000
-"""A longer line goes on in the next one: Qt lays out a line as a whole."""
+MAX_LINES = 20_000
+MAX_CHARACTERS = 512 << 10
+"""Characters that are added at a time; of a longer text the end is shown."""
+MAX_LINE_LENGTH = 1000
+"""A longer line is split: Qt lays out each line as a whole."""
 
 
-def readable(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return text as a terminal would have left it, without what drives one, cut to its last `most` characters."""
+def readable_text(text: str, most: int = MAX_CHARACTERS) -> str:
+    """Return text as a terminal shows it, without control characters, cut to its last `most` characters."""
     cut = len(text) > most
     shown = text[-most:].replace("\r\n", "\n")
-    kept = [one.rstrip("\r").rpartition("\r")[2] for one in shown.split("\n")]  # a bar that was drawn again and again
+    kept = [one.rstrip("\r").rpartition("\r")[2] for one in shown.split("\n")]  # a progress bar
     found = "\n".join(_folded(one) for one in plain_text("\n".join(kept)).split("\n"))
     return f"[what comes before is left out]\n{found}" if cut else found
 
 
 def _folded(text: str) -> str:
-    if len(text) <= LONGEST_LINE:
+    if len(text) <= MAX_LINE_LENGTH:
         return text
-    return "\n".join(text[i : i + LONGEST_LINE] for i in range(0, len(text), LONGEST_LINE))
+    return "\n".join(text[i : i + MAX_LINE_LENGTH] for i in range(0, len(text), MAX_LINE_LENGTH))
 
 
 class TextView(QPlainTextEdit):
-    """Text that can be read and copied only; it stays at its end while it grows, unless somebody scrolled up.
+    """A read-only text; it stays at its end while text is added, unless the user scrolled up.
 
     Signals
     -------
-    find_asked : somebody pressed the keys for searching.
+    find_requested : the keys of Find were pressed.
     """
 
-    find_asked = Signal()
+    find_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setReadOnly(True)
         self.setUndoRedoEnabled(False)
-        self.setMaximumBlockCount(MOST_LINES)
+        self.setMaximumBlockCount(MAX_LINES)
         self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
@@ -55,13 +55,13 @@ class TextView(QPlainTextEdit):
         self.setMinimumHeight(60)
 
     def show_text(self, text: str) -> None:
-        """Show another text, from its beginning; one that is there already stays as it was scrolled."""
-        shown = readable(text)
+        """Show another text from its beginning; the same text keeps its scroll position."""
+        shown = readable_text(text)
         if shown != self.toPlainText():
             self.setPlainText(shown)
 
     def add(self, text: str) -> None:
-        """Add text that `readable` has gone over at the end."""
+        """Append text that `readable_text` returned."""
         bar = self.verticalScrollBar()
         follows = bar.value() >= bar.maximum() - 1
         cursor = QTextCursor(self.document())
@@ -75,26 +75,26 @@ class TextView(QPlainTextEdit):
         self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
 
     def loadResource(self, _kind: int, _name: Any) -> None:
-        """Give nothing: no text may fetch a file or a page."""
+        """Return nothing: no text may load a file or a page."""
         return
 
     def event(self, event: Any) -> bool:
-        """Take the keys for searching before a shortcut of the window does."""
+        """Take the keys of Find before a shortcut of the window does."""
         if event.type() == QEvent.Type.ShortcutOverride and event.matches(QKeySequence.StandardKey.Find):
             event.accept()
             return True
         return bool(super().event(event))
 
     def keyPressEvent(self, event: Any) -> None:
-        """Ask for the find box."""
+        """Handle Find."""
         if event.matches(QKeySequence.StandardKey.Find):
-            self.find_asked.emit()
+            self.find_requested.emit()
         else:
             super().keyPressEvent(event)
 
 
 class FindBar(QWidget):
-    """Looks for words in a text: Enter goes on, Shift+Enter goes back, and both begin anew at the other end."""
+    """Finds words in a text: Enter goes forward, Shift+Enter back, and both wrap around."""
 
     def __init__(self, view: TextView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -106,18 +106,18 @@ class FindBar(QWidget):
         self.box.returnPressed.connect(self._entered)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(GAP)
+        layout.setSpacing(SPACING)
         layout.addWidget(self.box, 1)
-        for arrow, says, act in (
+        for arrow, label, slot in (
             (Qt.ArrowType.UpArrow, "Previous", self.back),
             (Qt.ArrowType.DownArrow, "Next", self.forward),
         ):
             button = QToolButton()
             button.setArrowType(arrow)
-            button.setToolTip(says)
-            button.clicked.connect(act)
+            button.setToolTip(label)
+            button.clicked.connect(slot)
             layout.addWidget(button)
-        view.find_asked.connect(self.begin)
+        view.find_requested.connect(self.begin)
 
     def begin(self) -> None:
         """Put the cursor into the box."""
@@ -125,28 +125,28 @@ class FindBar(QWidget):
         self.box.selectAll()
 
     def forward(self) -> None:
-        """Go to the next place."""
+        """Go to the next match."""
         self.find(back=False)
 
     def back(self) -> None:
-        """Go to the previous place."""
+        """Go to the previous match."""
         self.find(back=True)
 
     def find(self, *, back: bool) -> bool:
-        """Select the next place, or the previous one; return whether there is any."""
-        wanted = self.box.text()
+        """Select the next or previous match; return whether there is one."""
+        words = self.box.text()
         flags = QTextDocument.FindFlag.FindBackward if back else QTextDocument.FindFlag(0)
-        found = bool(wanted) and bool(self._view.find(wanted, flags))
-        if wanted and not found:
-            here = self._view.textCursor()
+        found = bool(words) and bool(self._view.find(words, flags))
+        if words and not found:
+            cursor = self._view.textCursor()
             end = QTextCursor.MoveOperation.End if back else QTextCursor.MoveOperation.Start
             self._view.moveCursor(end)
-            found = bool(self._view.find(wanted, flags))
+            found = bool(self._view.find(words, flags))
             if not found:
-                self._view.setTextCursor(here)
-        self.box.setToolTip("" if found or not wanted else "This is nowhere in the text that is shown")
+                self._view.setTextCursor(cursor)
+        self.box.setToolTip("" if found or not words else "This is nowhere in the text that is shown")
         font = self.box.font()
-        font.setStrikeOut(bool(wanted) and not found)
+        font.setStrikeOut(bool(words) and not found)
         self.box.setFont(font)
         return found
 

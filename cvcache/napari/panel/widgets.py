@@ -1,4 +1,4 @@
-"""Small parts that the pages of the panel are made of."""
+"""Small widgets of the pages."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidge
 
 from cvcache.browse import tooltip_html
 
-SMALL, GAP = 6, 4
-"""Pixels around things, and between them."""
-PALE = 0.65
+MARGIN, SPACING = 6, 4
+"""Pixels around widgets, and between them."""
+PALE_OPACITY = 0.65
 _WRAPPED = int(Qt.AlignmentFlag.AlignTop.value | Qt.AlignmentFlag.AlignLeft.value | Qt.TextFlag.TextWordWrap.value)
 
 
-class Sentence(QWidget):
-    """A few words, paler than the rest whatever the theme, wrapped where they do not fit."""
+class MessageLabel(QWidget):
+    """A short text, paler than the rest in any theme, wrapped to the width."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._text = ""
 
     def text(self) -> str:
-        """Return what it says."""
+        """Return the text."""
         return self._text
 
     def set_text(self, text: str) -> None:
-        """Say something else."""
+        """Show another text."""
         self._text = text
         self.setAccessibleName(text)
         self.updateGeometry()
         self.update()
 
     def hasHeightForWidth(self) -> bool:
-        """Whether it grows when it becomes narrow."""
+        """Whether the height depends on the width."""
         return True
 
     def heightForWidth(self, width: int) -> int:
         """Return the height of the wrapped text."""
-        room = QRect(0, 0, max(width - 2 * SMALL, 1), 1 << 16)
-        return self.fontMetrics().boundingRect(room, _WRAPPED, self._text).height() + 2 * SMALL if self._text else 0
+        room = QRect(0, 0, max(width - 2 * MARGIN, 1), 1 << 16)
+        return self.fontMetrics().boundingRect(room, _WRAPPED, self._text).height() + 2 * MARGIN if self._text else 0
 
     def sizeHint(self) -> QSize:
-        """Return some size."""
+        """Return the size at an ordinary width."""
         return QSize(200, self.heightForWidth(200))
 
     def minimumSizeHint(self) -> QSize:
-        """Return the size below which nothing could be read."""
+        """Return the smallest readable size."""
         return QSize(60, 0)
 
     def paintEvent(self, _event: object) -> None:
-        """Draw the words."""
+        """Draw the text."""
         painter = QPainter(self)
-        painter.setOpacity(PALE)
-        painter.drawText(self.rect().adjusted(SMALL, SMALL, -SMALL, -SMALL), _WRAPPED, self._text)
+        painter.setOpacity(PALE_OPACITY)
+        painter.drawText(self.rect().adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN), _WRAPPED, self._text)
         painter.end()
 
 
 class ElidedLabel(QWidget):
-    """One line that is cut in the middle where it does not fit.
+    """One line of text, elided in the middle if it does not fit.
 
     Notes
     -----
-    Not `superqt.QElidingLabel`: it takes names for HTML, has no room for margins, and is as wide as what it says.
+    Not `superqt.QElidingLabel`: it reads names as HTML, ignores margins, and is as wide as its text.
     """
 
     def __init__(self, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft, parent: QWidget | None = None) -> None:
@@ -77,14 +77,14 @@ class ElidedLabel(QWidget):
         return self._text
 
     def set_text(self, text: str) -> None:
-        """Show another text; all of it is in the tooltip."""
+        """Show another text; the tooltip has the whole text."""
         self._text = text
         self.setToolTip(tooltip_html(text))
         self.update()
 
     def sizeHint(self) -> QSize:
         """Return the size of one line."""
-        return QSize(100, self.fontMetrics().height() + GAP)
+        return QSize(100, self.fontMetrics().height() + SPACING)
 
     def paintEvent(self, _event: object) -> None:
         """Draw the text."""
@@ -95,20 +95,20 @@ class ElidedLabel(QWidget):
         painter.end()
 
 
-def column(
-    widget: QWidget, margin: int = 0, *, parts: Sequence[QWidget] = (), grows: QWidget | None = None
+def column_layout(
+    widget: QWidget, margin: int = 0, *, widgets: Sequence[QWidget] = (), stretched: QWidget | None = None
 ) -> QVBoxLayout:
-    """Give a widget a layout from top to bottom, with these parts, one of which takes all room that is left."""
+    """Give a widget a vertical layout of these widgets, one of which takes the remaining height."""
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(margin, margin, margin, margin)
-    layout.setSpacing(GAP)
-    for part in parts:
-        layout.addWidget(part, int(part is grows))
+    layout.setSpacing(SPACING)
+    for part in widgets:
+        layout.addWidget(part, int(part is stretched))
     return layout
 
 
-def scrolled(body: QWidget) -> QScrollArea:
-    """Return a scroll area without a frame around a widget that is as wide as it."""
+def scroll_area(body: QWidget) -> QScrollArea:
+    """Return a scroll area without frame around a widget of the same width."""
     area = QScrollArea()
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setWidgetResizable(True)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
         WHEN,
         age_text,
         cell_text,
-        row_tip,
-        sentence,
+        error_sentence,
+        row_tooltip,
     )
-    from cvcache.napari.tree.lines import Line, Said, changes
+    from cvcache.napari.tree.lines import Message, TreeLine, changed_spans
     from cvcache.napari.tree.loader import Loader, open_tree
     from cvcache.napari.tree.model import MIME, TreeModel
-    from cvcache.napari.tree.search import Narrowing, SearchBar, find
+    from cvcache.napari.tree.search import SearchBar, TreeFilter, run_search
     from cvcache.napari.tree.thumbnails import Thumbnails
-    from cvcache.napari.tree.view import Revealer, TreeView
+    from cvcache.napari.tree.view import RowRevealer, TreeView
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -36,14 +36,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "WHEN",
             "age_text",
             "cell_text",
-            "row_tip",
-            "sentence",
+            "error_sentence",
+            "row_tooltip",
         ],
-        "lines": ["Line", "Said", "changes"],
+        "lines": ["Message", "TreeLine", "changed_spans"],
         "loader": ["Loader", "open_tree"],
         "model": ["MIME", "TreeModel"],
-        "search": ["Narrowing", "SearchBar", "find"],
+        "search": ["SearchBar", "TreeFilter", "run_search"],
         "thumbnails": ["Thumbnails"],
-        "view": ["Revealer", "TreeView"],
+        "view": ["RowRevealer", "TreeView"],
     },
 )

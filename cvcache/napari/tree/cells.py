@@ -1,4 +1,4 @@
-"""What the cells of the tree say: short plain text, whatever somebody stored."""
+"""Texts of the cells of the tree: short plain text, whatever is stored."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from cvcache.store import strip_control
 COLUMNS = ("Name", "State", "Shape", "Type", "Size", "When")
 NAME, STATE, SHAPE, TYPE, SIZE, WHEN = range(len(COLUMNS))
 
-LONGEST_NAME = 400
-LONGEST_CELL = 60
+MAX_NAME_LENGTH = 400
+MAX_CELL_LENGTH = 60
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (_MINUTE, _MINUTE, "min"), (0, 1, "s"))
 
 
 def cell_text(row: Row, column: int, now: datetime.datetime | None = None) -> str:
-    """Return what one cell says of a row; no store call."""
+    """Return the text of one cell; no store call."""
     if column == NAME:
-        return plain_line(row.name, LONGEST_NAME)
+        return plain_line(row.name, MAX_NAME_LENGTH)
     if column == STATE:
-        return plain_line(_state_text(row), LONGEST_CELL)
+        return plain_line(_state_text(row), MAX_CELL_LENGTH)
     if column == SHAPE:
-        return plain_line(shape_text(row), LONGEST_CELL)
+        return plain_line(extent_text(row), MAX_CELL_LENGTH)
     if column == TYPE:
-        return plain_line(row.dtype or (row.kind if row.is_item else ""), LONGEST_CELL)
+        return plain_line(row.dtype or (row.kind if row.is_item else ""), MAX_CELL_LENGTH)
     if column == SIZE:
         return size_text(row.size)
     return age_text(row.time, now)
 
 
 def _state_text(row: Row) -> str:
-    """Return the state of a node; of an item only what its node's does not tell."""
+    """Return the state of a node; of an item only a state that its node does not have."""
     if not row.is_item:
         return row.state
     return "uncommitted" if row.note == "uncommitted" else row.state if row.state == "foreign" else ""
 
 
-def shape_text(row: Row) -> str:
-    """Return the extent of what a row holds."""
+def extent_text(row: Row) -> str:
+    """Return the shape of an array, or the number of rows of a table."""
     if row.kind in {"table", "points"} and row.shape:
         return f"{row.shape[0]:,} rows"
     return "\N{MULTIPLICATION SIGN}".join(map(str, row.shape[:8]))
 
 
 def age_text(time: datetime.datetime | None, now: datetime.datetime | None = None) -> str:
-    """Return how long ago something was, in the largest unit that tells something."""
+    """Return the age of a time, in the largest unit that fits."""
     if time is None:
         return ""
     seconds = ((now or datetime.datetime.now(datetime.UTC)) - time).total_seconds()
@@ -58,38 +58,42 @@ def age_text(time: datetime.datetime | None, now: datetime.datetime | None = Non
     return f"{int(seconds // unit):,} {name} ago"
 
 
-def row_tip(row: Row) -> str:
+def row_tooltip(row: Row) -> str:
     """Return the tooltip of a row; no store call."""
-    said = [row.name, row.url, f"{row.state or 'not looked at yet'}{f': {row.note}' if row.note else ''}"]
+    lines = [row.name, row.url, f"{row.state or 'not looked at yet'}{f': {row.note}' if row.note else ''}"]
     if row.is_item:
-        said.append(" ".join(part for part in (row.kind, shape_text(row), row.dtype, size_text(row.size)) if part))
+        lines.append(" ".join(part for part in (row.kind, extent_text(row), row.dtype, size_text(row.size)) if part))
     if row.time is not None:
         took = f", computed in {row.duration:.3g} s" if row.duration is not None else ""
-        said.append(f"committed {row.time.astimezone():%Y-%m-%d %H:%M:%S}{took}")
-    return tooltip_html("\n".join(plain_line(text, MAX_TOOLTIP_LINE) for text in said))
+        lines.append(f"committed {row.time.astimezone():%Y-%m-%d %H:%M:%S}{took}")
+    return tooltip_html("\n".join(plain_line(text, MAX_TOOLTIP_LINE) for text in lines))
 
 
-def sentence(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """Return an error as one plain line."""
     if type(error) is KeyError:
         return "it is not there any more"
-    return error_line(error) if isinstance(error, CvcacheError) or not isinstance(error, OSError) else _reason(error)
+    return (
+        error_line(error)
+        if isinstance(error, CvcacheError) or not isinstance(error, OSError)
+        else _store_error_text(error)
+    )
 
 
-def _reason(error: OSError) -> str:
-    """Return what a store said, the reason first and the place without what only cvcache knows of."""
+def _store_error_text(error: OSError) -> str:
+    """Return the error of a store, the reason first, and the path without the directories of cvcache."""
     text = plain_line(str(error), 1000)
     if error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    place, colon, said = text.partition(": ")
-    if not colon or not (place.startswith("/") or "://" in place):
+    url, colon, reason = text.partition(": ")
+    if not colon or not (url.startswith("/") or "://" in url):
         return text or error_line(error)
-    place = plain_line(strip_control(place))
-    if any(name in said for name in _NO_CREDENTIALS):
-        return plain_line(f"no credentials for {_bucket(place)}: {said}", 1000)
+    url = plain_line(strip_control(url))
+    if any(name in reason for name in _NO_CREDENTIALS):
+        return plain_line(f"no credentials for {_bucket(url)}: {reason}", 1000)
     if isinstance(error, PermissionError):
-        return plain_line(f"no right to read {place}: {said}", 1000)
-    return plain_line(said if "there is no bucket" in said else f"{said} ({place})", 1000)
+        return plain_line(f"no right to read {url}: {reason}", 1000)
+    return plain_line(reason if "there is no bucket" in reason else f"{reason} ({url})", 1000)
 
 
 def _bucket(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The lines of the tree as they are kept: where each stands, which of them are shown, and what changes."""
+"""The lines of the tree model: their order, which of them the filter shows, and the difference of two lists."""
 
 from __future__ import annotations
 
@@ -9,76 +9,88 @@ from cvcache.browse import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a line says that is no row: that something is under way, left out or failed."""
+class Message:
+    """The text of a line that is no row: rows are loading, left out, or could not be read."""
 
     text: str
     error: bool = False
 
 
-LOADING = Said("loading\N{HORIZONTAL ELLIPSIS}")
-EMPTY = Said("empty")
+LOADING = Message("loading\N{HORIZONTAL ELLIPSIS}")
+EMPTY = Message("empty")
 
 
-class Line:
-    """One line: a row, or something said.
+class TreeLine:
+    """One line of the tree: a row or a message.
 
     Attributes
     ----------
     serial : int
-        Tells it from a line that stood at its place before.
-    row, said
-        One of the two.
+        Unique number; distinguishes it from an earlier line at the same position.
+    row, message
+        Exactly one of the two is set.
     level : list of Line or None
-        All lines below; None while nobody has opened it.
+        All lines below; None before the first expansion.
     children : list of Line
-        Those of them that are shown.
+        The lines below that are shown.
     loaded : bool
-        Whether the level holds rows, not the word that they are under way.
-    hit, shown : bool
-        Whether it, or a line above it, matches the filter; whether it is shown, for that or for what lies below it.
+        Whether the level holds rows, not the message that they are loading.
+    matched, shown : bool
+        Whether it or a parent matches the filter; whether it is shown because of that or of a line below it.
     """
 
-    __slots__ = ("_at", "_counted", "children", "hit", "level", "loaded", "parent", "row", "said", "serial", "shown")
+    __slots__ = (
+        "_at",
+        "_numbered",
+        "children",
+        "level",
+        "loaded",
+        "matched",
+        "message",
+        "parent",
+        "row",
+        "serial",
+        "shown",
+    )
 
-    def __init__(self, serial: int, row: Row | None, parent: Line | None, said: Said | None = None) -> None:
-        self.serial, self.row, self.parent, self.said = serial, row, parent, said
-        self.level: list[Line] | None = None
-        self.children: list[Line] = []
+    def __init__(self, serial: int, row: Row | None, parent: TreeLine | None, message: Message | None = None) -> None:
+        self.serial, self.row, self.parent, self.message = serial, row, parent, message
+        self.level: list[TreeLine] | None = None
+        self.children: list[TreeLine] = []
         self.loaded = False
-        self.hit = self.shown = True
+        self.matched = self.shown = True
         self._at = 0
-        self._counted = True
+        self._numbered = True
 
     @property
     def at(self) -> int:
-        """Return its place among the lines that are shown."""
-        if self.parent is not None and not self.parent._counted:  # noqa: SLF001 - of the same class
-            for place, line in enumerate(self.parent.children):
-                line._at = place  # noqa: SLF001 - the same
-            self.parent._counted = True  # noqa: SLF001 - the same
+        """Position among the shown lines of its parent."""
+        if self.parent is not None and not self.parent._numbered:  # noqa: SLF001 - of the same class
+            for position, line in enumerate(self.parent.children):
+                line._at = position  # noqa: SLF001 - the same
+            self.parent._numbered = True  # noqa: SLF001 - the same
         return self._at
 
-    def place(self) -> tuple[int, ...]:
-        """Return where it stands in the whole tree; what stands higher comes first."""
-        return (*self.parent.place(), self.at) if self.parent is not None else ()
+    def tree_position(self) -> tuple[int, ...]:
+        """Return its position in the whole tree, as a key to sort lines from the top down."""
+        return (*self.parent.tree_position(), self.at) if self.parent is not None else ()
 
     @property
     def is_unopened(self) -> bool:
-        """Whether there may be something below that nobody has asked for."""
+        """Whether there may be lines below, but the level was not requested."""
         return self.level is None and self.row is not None and self.row.branch
 
-    def put(self, at: int, lines: Sequence[Line]) -> None:
-        """Show lines before the one at `at`."""
+    def insert(self, at: int, lines: Sequence[TreeLine]) -> None:
+        """Insert shown lines before position `at`."""
         self.children[at:at] = lines
-        self._counted = False
+        self._numbered = False
 
-    def take(self, start: int, stop: int) -> None:
-        """Show some lines no more."""
+    def remove(self, start: int, stop: int) -> None:
+        """Remove shown lines."""
         del self.children[start:stop]
-        self._counted = False
+        self._numbered = False
 
-    def all_below(self) -> Iterator[Line]:
+    def walk(self) -> Iterator[TreeLine]:
         """Yield this line and all below it."""
         waiting = [self]
         while waiting:
@@ -86,19 +98,21 @@ class Line:
             yield line
             waiting.extend(line.level or ())
 
-    def judge(self, matches: Callable[[Row], bool]) -> bool:
-        """Find out anew which lines are shown, here and below, and return whether this one is."""
-        above = self.parent is not None and self.parent.hit
-        self.hit = above or (self.row is not None and matches(self.row))
-        below = [line.judge(matches) for line in self.level or ()]
-        self.shown = self.hit or any(below)
+    def apply_filter(self, matches: Callable[[Row], bool]) -> bool:
+        """Update which lines are shown, here and below, and return whether this one is."""
+        above = self.parent is not None and self.parent.matched
+        self.matched = above or (self.row is not None and matches(self.row))
+        below = [line.apply_filter(matches) for line in self.level or ()]
+        self.shown = self.matched or any(below)
         return self.shown
 
 
-def changes(old: Sequence[Line], new: Sequence[Line]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return which spans of `old` go, by their place in it, and which of `new` come then, by their place in that.
+def changed_spans(
+    old: Sequence[TreeLine], new: Sequence[TreeLine]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the spans to remove from `old`, and then the spans of `new` to insert, as (start, stop).
 
-    What is in both in the same order stays.
+    Lines that are in both in the same order stay.
     """
     places = {line.serial: at for at, line in enumerate(old)}
     kept_old: set[int] = set()
@@ -113,7 +127,7 @@ def changes(old: Sequence[Line], new: Sequence[Line]) -> tuple[list[tuple[int, i
 
 
 def _spans(length: int, without: set[int]) -> list[tuple[int, int]]:
-    """Return the spans of ``range(length)`` that none of `without` is in."""
+    """Return the spans of ``range(length)`` that have no number of `without`."""
     if length == len(without):
         return []
     spans: list[tuple[int, int]] = []
@@ -127,8 +141,8 @@ def _spans(length: int, without: set[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def runs(lines: Iterable[Line]) -> Iterator[tuple[Line, Line]]:
-    """Yield first and last of the shown lines that follow each other below the same one."""
+def consecutive_runs(lines: Iterable[TreeLine]) -> Iterator[tuple[TreeLine, TreeLine]]:
+    """Yield first and last line of each run of shown lines that follow each other below one parent."""
     shown = [line for line in lines if line.shown and line.parent is not None]
     ordered = sorted(shown, key=lambda line: (line.parent.serial if line.parent else -1, line.at))
     first = last = None

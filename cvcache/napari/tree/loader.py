@@ -1,4 +1,4 @@
-"""Reads of a tree what somebody looks at: levels that are opened, rows that come into sight, news by the clock."""
+"""Reads a tree in workers: expanded levels, visible rows, and changes at regular intervals."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from cvcache.browse import MAX_CHILDREN, Level, OpenedUrl, Row, Tree, open_url
 from cvcache.napari.jobs import Job, Jobs
-from cvcache.napari.tree.cells import sentence
+from cvcache.napari.tree.cells import error_sentence
 from cvcache.napari.tree.model import TreeModel
 
-FIRST_PAGE = 1000
-"""Names in the first answer of a bucket: shown at once, before the rest is asked for."""
-LOOKS_AT_ONCE = 3
-"""Requests for rows in sight under way, so that those seen now need not wait for those seen before."""
+FIRST_PAGE_SIZE = 1000
+"""Names in the first answer of a bucket; they are shown before the rest is requested."""
+MAX_ROW_REQUESTS = 3
+"""Parallel requests for visible rows, so that new ones need not wait for those that were visible before."""
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What a second look at a part of a tree has brought: levels, rows, and why some levels could not be read."""
+class TreeUpdate:
+    """The result of reading a part of a tree again: levels, rows, and errors of levels as (path, sentence)."""
 
     levels: tuple[Level, ...] = ()
     rows: tuple[Row, ...] = ()
-    troubles: tuple[tuple[str, str], ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
 
 
 class Loader(QObject):
@@ -37,50 +37,50 @@ class Loader(QObject):
     model : TreeModel
     jobs : Jobs
     seen : callable
-        Gives the paths of the rows in sight.
+        Returns the paths of the visible rows.
     steady : callable
-        Gives a context in which what is in sight stays where it is while rows come and go.
+        Returns a context manager that keeps the scroll position while rows are inserted or removed.
     parent : QObject, optional
 
     Signals
     -------
-    loaded : path of a level that is there now, whole or its first page.
-    rows_changed : list of rows that are not what they were.
-    said : one sentence on what failed.
+    loaded : path of a level that was loaded, whole or its first page.
+    rows_changed : list of rows that changed.
+    message : one sentence on a failed read.
     """
 
     loaded = Signal(str)
     rows_changed = Signal(object)
-    said = Signal(str)
+    message = Signal(str)
 
     def __init__(
         self,
         model: TreeModel,
         jobs: Jobs,
-        seen: Callable[[], list[str]],
-        steady: Callable[[], AbstractContextManager[None]] = nullcontext,
+        visible_paths: Callable[[], list[str]],
+        keep_position: Callable[[], AbstractContextManager[None]] = nullcontext,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self.tree: Tree | None = None
         self.expanded: dict[str, None] = {}
-        self._model, self._jobs, self._seen, self._steady = model, jobs, seen, steady
+        self._model, self._jobs, self._visible_paths, self._keep_position = model, jobs, visible_paths, keep_position
         self._levels: dict[str, Job] = {}
-        self._partly: set[str] = set()
-        self._looking: dict[Job, set[str]] = {}
-        self._pause = 0.0
+        self._partial: set[str] = set()
+        self._row_jobs: dict[Job, set[str]] = {}
+        self._poll_seconds = 0.0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.poll)
-        model.wanted.connect(self._wanted, Qt.ConnectionType.QueuedConnection)
+        model.level_requested.connect(self._on_level_requested, Qt.ConnectionType.QueuedConnection)
 
     def show(self, tree: Tree | None, top: Row | None) -> None:
-        """Go over to another tree; nothing of the one before arrives any more."""
-        for job in [*self._levels.values(), *self._looking]:
+        """Show another tree, and cancel all reads of the one before."""
+        for job in [*self._levels.values(), *self._row_jobs]:
             job.cancel()
         self._levels.clear()
-        self._looking.clear()
-        self._partly.clear()
+        self._row_jobs.clear()
+        self._partial.clear()
         self.expanded.clear()
         if self.tree is not None:
             self.tree.close()
@@ -88,165 +88,165 @@ class Loader(QObject):
         self._model.reset_to(top)
 
     def load(self, path: str, *, whole: bool = False) -> None:
-        """Read the level below `path`: its first page, then, where there is more, all that is shown of it."""
+        """Read the level below `path`: its first page, then, if there is more, all rows that are shown."""
         if self.tree is None:
             return
-        self._stop(path)
+        self._cancel(path)
         self._levels[path] = self._jobs.start(
             self.tree.expand,
             path,
-            MAX_CHILDREN if whole else FIRST_PAGE,
-            done=lambda level: self._arrived(level, whole=whole),
-            failed=lambda error: self._failed(path, error),
+            MAX_CHILDREN if whole else FIRST_PAGE_SIZE,
+            done=lambda level: self._on_level(level, whole=whole),
+            failed=lambda error: self._on_level_error(path, error),
         )
 
     def expand(self, path: str) -> None:
-        """Note that a branch was opened, and read it if nobody has."""
+        """Read the level of a branch that was expanded, unless it is loaded."""
         self.expanded[path] = None
-        self._wanted(path)
+        self._on_level_requested(path)
 
     @Slot(str)
-    def _wanted(self, path: str) -> None:
-        """Read a level that is to be seen, unless it was closed since."""
+    def _on_level_requested(self, path: str) -> None:
+        """Read a level that the model requests, unless it was collapsed since."""
         if path not in self.expanded:
             return
-        partly = path in self._partly
-        if path not in self._levels and (partly or not self._model.is_loaded(path)):
-            self._model.say_below(path)
-            self.load(path, whole=partly)
+        partial = path in self._partial
+        if path not in self._levels and (partial or not self._model.is_loaded(path)):
+            self._model.show_message_below(path)
+            self.load(path, whole=partial)
 
     def collapse(self, path: str) -> None:
-        """Note that a branch was closed; a level that has not come yet is not waited for."""
+        """Cancel the read of a branch that was collapsed."""
         self.expanded.pop(path, None)
-        self._stop(path)
+        self._cancel(path)
         self._model.forget_level(path)
 
-    def look(self) -> None:
-        """Look at the rows in sight that nobody has looked at."""
-        if self.tree is None or len(self._looking) >= LOOKS_AT_ONCE:
+    def read_visible_rows(self) -> None:
+        """Read the visible rows that were not read yet."""
+        if self.tree is None or len(self._row_jobs) >= MAX_ROW_REQUESTS:
             return
-        under_way = set().union(*self._looking.values())
-        rows = (self._model.row_at(path) for path in self._seen())
+        under_way = set().union(*self._row_jobs.values())
+        rows = (self._model.row_at(path) for path in self._visible_paths())
         paths = [row.path for row in rows if row is not None and row.unread and row.path not in under_way]
         if not paths:
             return
         job = self._jobs.start(
             self.tree.look,
             paths,
-            done=lambda rows: self._looked(job, rows),
-            failed=lambda error: self._looked(job, [], error),
+            done=lambda rows: self._on_rows(job, rows),
+            failed=lambda error: self._on_rows(job, [], error),
         )
-        self._looking[job] = set(paths)
+        self._row_jobs[job] = set(paths)
 
     def check(self, path: str) -> None:
-        """Find out whether the node at `path` is stale."""
+        """Read the sources of the node at `path`, to find out whether it is stale."""
         if self.tree is not None:
             self._jobs.start(
                 self.tree.check,
                 path,
-                done=self.take,
-                failed=lambda error: self.said.emit(sentence(error)),
+                done=self.show_rows,
+                failed=lambda error: self.message.emit(error_sentence(error)),
                 topic="check",
             )
 
     def refresh(self, path: str = "", done: Callable[[], object] = lambda: None) -> None:
-        """Read again what is open at and below `path`, and look again at the rows in sight there."""
+        """Read expanded levels and visible rows at and below `path` again."""
         if self.tree is None:
             return
         inside = f"{path}/" if path else ""
         levels = [one for one in self.expanded if one == path or one.startswith(inside)]
-        seen = [one for one in self._seen() if one == path or one.startswith(inside)]
+        visible_paths = [one for one in self._visible_paths() if one == path or one.startswith(inside)]
         for one in levels:
-            self._stop(one)
-            self._model.say_below(one)
+            self._cancel(one)
+            self._model.show_message_below(one)
         self._jobs.start(
-            read_again,
+            reread,
             self.tree,
             levels,
-            list(dict.fromkeys([path, *seen])),
-            done=lambda news: self._take_news(news, done),
-            failed=lambda error: self.said.emit(sentence(error)),
+            list(dict.fromkeys([path, *visible_paths])),
+            done=lambda update: self._show_update(update, done),
+            failed=lambda error: self.message.emit(error_sentence(error)),
             topic="refresh",
         )
 
     def poll_every(self, seconds: float) -> None:
-        """Look for news that long after the last answer; 0 for never."""
-        self._pause = seconds
+        """Poll this many seconds after the last answer; 0 for never."""
+        self._poll_seconds = seconds
         self._timer.stop()
-        self._again()
+        self._schedule_poll()
 
     def poll(self) -> None:
-        """Look for news where there may be some, now."""
+        """Read what may have changed, now; see `Tree.poll`."""
         self._timer.stop()
         if self.tree is None:
-            self._again()
+            self._schedule_poll()
             return
         levels = [path for path in self.expanded if path not in self._levels and self._model.is_loaded(path)]
         self._jobs.start(
             self.tree.poll,
             levels,
-            self._seen(),
-            done=lambda found: self._take_news(News(tuple(found[0]), tuple(found[1])), self._again),
+            self._visible_paths(),
+            done=lambda found: self._show_update(TreeUpdate(tuple(found[0]), tuple(found[1])), self._schedule_poll),
             failed=self._poll_failed,
             topic="poll",
         )
 
-    def take(self, rows: Iterable[Row]) -> None:
-        """Show what is new of some rows."""
+    def show_rows(self, rows: Iterable[Row]) -> None:
+        """Show newer versions of rows."""
         if changed := self._model.update_rows(rows):
             self.rows_changed.emit(changed)
 
-    def take_level(self, level: Level) -> None:
-        """Show the rows of one level, and what is new of the row that they are below."""
+    def show_level(self, level: Level) -> None:
+        """Show the rows of one level, and the newer version of their parent."""
         top = self.tree.row(level.path) if self.tree is not None else None
-        self.take([*level.rows, *([top] if top is not None else [])])
-        with self._steady():
+        self.show_rows([*level.rows, *([top] if top is not None else [])])
+        with self._keep_position():
             self._model.set_level(level)
         self.loaded.emit(level.path)
 
     def _poll_failed(self, error: Exception) -> None:
-        self.said.emit(sentence(error))
-        self._again()
+        self.message.emit(error_sentence(error))
+        self._schedule_poll()
 
-    def _take_news(self, news: News, then: Callable[[], object]) -> None:
-        self.take(news.rows)  # before the levels, which were read after them
-        for level in news.levels:
-            self.take_level(level)
-        for path, trouble in news.troubles:
-            self._model.set_trouble(path, trouble)
-            self.said.emit(trouble)
+    def _show_update(self, update: TreeUpdate, then: Callable[[], object]) -> None:
+        self.show_rows(update.rows)  # before the levels, which were read after them
+        for level in update.levels:
+            self.show_level(level)
+        for path, error_text in update.errors:
+            self._model.set_error(path, error_text)
+            self.message.emit(error_text)
         then()
 
-    def _again(self) -> None:
-        if self._pause > 0:
-            self._timer.start(int(self._pause * 1000))
+    def _schedule_poll(self) -> None:
+        if self._poll_seconds > 0:
+            self._timer.start(int(self._poll_seconds * 1000))
 
-    def _stop(self, path: str) -> None:
+    def _cancel(self, path: str) -> None:
         if job := self._levels.pop(path, None):
             job.cancel()
 
-    def _arrived(self, level: Level, *, whole: bool) -> None:
+    def _on_level(self, level: Level, *, whole: bool) -> None:
         self._levels.pop(level.path, None)
         if level.more and not whole:
-            self._partly.add(level.path)
+            self._partial.add(level.path)
             self.load(level.path, whole=True)
-            self.take_level(Level(level.path, level.rows))  # what is left out now is on its way
+            self.show_level(Level(level.path, level.rows))  # the rest is being read
         else:
-            self._partly.discard(level.path)
-            self.take_level(level)
+            self._partial.discard(level.path)
+            self.show_level(level)
 
-    def _failed(self, path: str, error: Exception) -> None:
+    def _on_level_error(self, path: str, error: Exception) -> None:
         self._levels.pop(path, None)
-        self._model.set_trouble(path, sentence(error))
-        self.said.emit(sentence(error))
+        self._model.set_error(path, error_sentence(error))
+        self.message.emit(error_sentence(error))
 
-    def _looked(self, job: Job, rows: Sequence[Row], error: Exception | None = None) -> None:
-        self._looking.pop(job, None)
+    def _on_rows(self, job: Job, rows: Sequence[Row], error: Exception | None = None) -> None:
+        self._row_jobs.pop(job, None)
         if error is not None:
-            self.said.emit(sentence(error))
+            self.message.emit(error_sentence(error))
             return
-        self.take(rows)
-        self.look()
+        self.show_rows(rows)
+        self.read_visible_rows()
 
 
 def open_tree(url: str, options: Mapping[str, Any], memory: int) -> OpenedUrl:
@@ -254,26 +254,26 @@ def open_tree(url: str, options: Mapping[str, Any], memory: int) -> OpenedUrl:
 
     Notes
     -----
-    What `cvcache.browse.locate.open_url` costs.
+    The cost of `cvcache.browse.locate.open_url`.
     """
     return open_url(url, **{"ram": memory * 10**6, **options})
 
 
-def read_again(tree: Tree, levels: Sequence[str], rows: Sequence[str]) -> News:
+def reread(tree: Tree, levels: Sequence[str], rows: Sequence[str]) -> TreeUpdate:
     """Read levels and rows again; in a worker.
 
     Notes
     -----
-    What `Tree.expand` costs for each level, one after the other, and what `Tree.look` costs for all rows at once.
+    The cost of `Tree.expand` for each level, one after the other, and of `Tree.look` for all rows at once.
     """
     found: list[Level] = []
-    troubles: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     changed = tree.look([path for path in rows if tree.row(path) is not None])
     for path in levels:
         if tree.row(path) is None:
             continue  # gone with its parent
         try:
             found.append(tree.expand(path))
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the other levels are read
-            troubles.append((path, sentence(error)))
-    return News(tuple(found), tuple(changed), tuple(troubles))
+        except Exception as error:  # noqa: BLE001 - after any error of a store the other levels are read
+            errors.append((path, error_sentence(error)))
+    return TreeUpdate(tuple(found), tuple(changed), tuple(errors))

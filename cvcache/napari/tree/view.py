@@ -1,4 +1,4 @@
-"""The tree as one sees and drives it: keys, columns that fit, what is in sight, what is dragged."""
+"""The view of the tree: keys, widths of columns, visible rows, dragging."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cvcache.browse import Row, plain_line
 from cvcache.napari.tree.cells import COLUMNS, NAME, SHAPE, SIZE, STATE, TYPE, WHEN
 from cvcache.napari.tree.model import TreeModel
 
-SETTLING = 30
-"""Milliseconds without a change after which the rows in sight are looked at."""
+SETTLE_MS = 30
+"""Milliseconds after the last change until the visible rows are read."""
 
 NAME_WIDTH = 132
 WIDTHS = {STATE: 76, SHAPE: 84, TYPE: 64, SIZE: 76, WHEN: 76}
-"""Pixels of a column, in the order in which they are given room."""
-WIDEST = {STATE: 110, SHAPE: 176}
-"""Pixels at most of a column that is as wide as what it says."""
-PALE = 0.65
+"""Widths of columns in pixels, the most important first."""
+MAX_WIDTHS = {STATE: 110, SHAPE: 176}
+"""Largest width in pixels of columns that fit their texts."""
+PALE_OPACITY = 0.65
 NO_MATCH = "nothing among the lines read so far; Enter searches the whole tree"
 
 
@@ -30,51 +30,51 @@ class TreeView(QTreeView):
 
     Signals
     -------
-    opened : rows that somebody wants to have in the viewer, by the Enter key or two clicks.
-    toggled : rows to show or to hide, by the space bar.
-    settled : the rows in sight are others than before, and stay.
-    chosen : the rows that are selected now.
+    open_requested : rows to add to the viewer, after Enter or a double click.
+    toggle_requested : rows to show or hide, after the space bar.
+    visible_changed : other rows are visible, and scrolling has stopped.
+    selection_changed : the selected rows.
     """
 
-    opened = Signal(object)
-    toggled = Signal(object)
-    settled = Signal()
-    chosen = Signal(object)
+    open_requested = Signal(object)
+    toggle_requested = Signal(object)
+    visible_changed = Signal()
+    selection_changed = Signal(object)
 
     def __init__(self, model: TreeModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = model
         self._columns_by_hand = False
-        self._settling = QTimer(self)
-        self._settling.setSingleShot(True)
-        self._settling.setInterval(SETTLING)
-        self._settling.timeout.connect(self.settled)
-        self._dress()
+        self._settle_timer = QTimer(self)
+        self._settle_timer.setSingleShot(True)
+        self._settle_timer.setInterval(SETTLE_MS)
+        self._settle_timer.timeout.connect(self.visible_changed)
+        self._set_up()
         self.setModel(model)
         self._lay_out_columns()
-        self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit(self.rows_selected()))
-        self.settled.connect(self._fit_columns)
+        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(self.selected_rows()))
+        self.visible_changed.connect(self._fit_columns)
         for signal in (self.expanded, self.collapsed, model.rowsInserted, model.rowsRemoved, model.modelReset):
-            signal.connect(lambda *_: self.unsettle())
-        self.verticalScrollBar().valueChanged.connect(lambda *_: self.unsettle())
+            signal.connect(lambda *_: self.restart_settling())
+        self.verticalScrollBar().valueChanged.connect(lambda *_: self.restart_settling())
         self.doubleClicked.connect(self._open)
 
-    def rows_selected(self) -> list[Row]:
+    def selected_rows(self) -> list[Row]:
         """Return the selected rows, from the top to the bottom."""
         spans = [span for span in self.selectionModel().selection() if span.left() == NAME]
         return self._model.rows_of((span.parent(), span.top(), span.bottom()) for span in spans)
 
-    def rows_seen(self) -> list[Row]:
-        """Return the rows in sight."""
-        rows = (self._model.row_of(index) for index in self._indexes_seen())
+    def visible_rows(self) -> list[Row]:
+        """Return the visible rows."""
+        rows = (self._model.row_of(index) for index in self._visible_indexes())
         return [row for row in rows if row is not None]
 
-    def paths_seen(self) -> list[str]:
-        """Return where the rows in sight stand."""
-        return [row.path for row in self.rows_seen()]
+    def visible_paths(self) -> list[str]:
+        """Return the paths of the visible rows."""
+        return [row.path for row in self.visible_rows()]
 
     def select(self, path: str, *, alone: bool = True) -> bool:
-        """Select the row at `path` and bring it into sight; say whether it is there."""
+        """Select the row at `path` and scroll to it; return whether it is there."""
         index = self._model.index_of(path)
         if not index.isValid():
             return False
@@ -85,80 +85,80 @@ class TreeView(QTreeView):
         return True
 
     def expand_path(self, path: str) -> None:
-        """Open the branch at `path`, if it is shown."""
+        """Expand the branch at `path`, if it is shown."""
         index = self._model.index_of(path)
         if index.isValid() and not self.isExpanded(index):
             self.expand(index)
 
     @contextmanager
-    def anchored(self) -> Iterator[None]:
-        """Keep the topmost row in sight where it is while rows come and go."""
+    def keep_position(self) -> Iterator[None]:
+        """Keep the topmost visible row in place while rows are inserted or removed."""
         top = self.indexAt(self.viewport().rect().topLeft())
         if not top.isValid() or self.verticalScrollBar().value() == 0:
             yield
             return
-        held, offset = QPersistentModelIndex(top), self.visualRect(top).top()
+        top_index, offset = QPersistentModelIndex(top), self.visualRect(top).top()
         yield
-        if held.isValid():
+        if top_index.isValid():
             self.executeDelayedItemsLayout()
-            now = self.visualRect(QModelIndex(held)).top()
+            now = self.visualRect(QModelIndex(top_index)).top()
             bar = self.verticalScrollBar()
             bar.setValue(bar.value() + now - offset)
 
-    def unsettle(self) -> None:
-        """Tell of the rows in sight once they stay."""
-        self._settling.start()
+    def restart_settling(self) -> None:
+        """Start the timer of `visible_changed` again."""
+        self._settle_timer.start()
 
     def copy_urls(self) -> int:
-        """Put the URLs of the selected rows on the clipboard, and return how many there are."""
-        rows = self.rows_selected()
+        """Copy the URLs of the selected rows to the clipboard, and return their number."""
+        rows = self.selected_rows()
         if rows:
             QApplication.clipboard().setText("\n".join(row.url for row in rows))
         return len(rows)
 
-    def word_in_place(self) -> str:
-        """Return what is said in place of a tree that a filter leaves nothing of."""
+    def placeholder_text(self) -> str:
+        """Return the text that is shown if no row matches the filter."""
         return NO_MATCH if self._model.query and not self._model.rowCount() and self._model.row_at("") else ""
 
     # as Qt asks
 
     def paintEvent(self, event: QEvent) -> None:
-        """Draw the tree, or say why there is none."""
+        """Draw the tree, or the placeholder text."""
         super().paintEvent(event)
-        if text := self.word_in_place():
+        if text := self.placeholder_text():
             painter = QPainter(self.viewport())
-            painter.setOpacity(PALE)
+            painter.setOpacity(PALE_OPACITY)
             where = self.viewport().rect().adjusted(12, 12, -12, -12)
             painter.drawText(where, int(Qt.AlignmentFlag.AlignTop.value | Qt.TextFlag.TextWordWrap.value), text)
             painter.end()
 
     def keyPressEvent(self, event: QEvent) -> None:
-        """Do what a key stands for; the arrows are Qt's."""
-        rows = self.rows_selected()
+        """Handle Copy, Enter and Space; the other keys are Qt's."""
+        rows = self.selected_rows()
         if event.matches(QKeySequence.StandardKey.Copy):
             self.copy_urls()
         elif event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             self._open(self.currentIndex())
         elif event.key() == Qt.Key.Key_Space:
             if rows:
-                self.toggled.emit(rows)
+                self.toggle_requested.emit(rows)
         else:
             super().keyPressEvent(event)
             return
         event.accept()
 
     def resizeEvent(self, event: QEvent) -> None:
-        """Show as many columns as there is room for."""
+        """Show as many columns as fit."""
         super().resizeEvent(event)
         self._fit_columns()
-        self.unsettle()
+        self.restart_settling()
 
     def showEvent(self, event: QEvent) -> None:
-        """Look at what is in sight."""
+        """Read the visible rows."""
         super().showEvent(event)
-        self.unsettle()
+        self.restart_settling()
 
-    def _dress(self) -> None:
+    def _set_up(self) -> None:
         self.setUniformRowHeights(True)
         self.setAlternatingRowColors(False)
         self.setExpandsOnDoubleClick(False)
@@ -177,7 +177,7 @@ class TreeView(QTreeView):
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(40)
-        header.setResizeContentsPrecision(0)  # what is in sight, however much there is
+        header.setResizeContentsPrecision(0)  # visible rows only, however many there are
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column, width in WIDTHS.items():
             self.setColumnWidth(column, width)
@@ -185,7 +185,7 @@ class TreeView(QTreeView):
         header.customContextMenuRequested.connect(lambda where: self.column_menu().popup(header.mapToGlobal(where)))
 
     def column_menu(self) -> QMenu:
-        """Return a menu that says which columns are shown."""
+        """Return a menu to choose the shown columns."""
         menu = QMenu(self)
         for column in WIDTHS:
             action = menu.addAction(COLUMNS[column])
@@ -203,8 +203,8 @@ class TreeView(QTreeView):
             return
         room = self.viewport().width() - NAME_WIDTH
         for column, width in WIDTHS.items():
-            if column in WIDEST:
-                width = min(max(width, self.sizeHintForColumn(column)), WIDEST[column])  # noqa: PLW2901 - its own
+            if column in MAX_WIDTHS:
+                width = min(max(width, self.sizeHintForColumn(column)), MAX_WIDTHS[column])  # noqa: PLW2901 - its own
                 if self.columnWidth(column) != width:
                     self.setColumnWidth(column, width)
             room -= width
@@ -212,19 +212,19 @@ class TreeView(QTreeView):
                 self.setColumnHidden(column, room < 0)
 
     def _open(self, index: QModelIndex) -> None:
-        """Open what Enter or two clicks mean: an item goes to the viewer, a branch unfolds."""
+        """Handle Enter and double click: add items to the viewer, expand or collapse a branch."""
         row = self._model.row_of(index)
         if row is None:
             return
-        rows = self.rows_selected()
+        rows = self.selected_rows()
         if row.is_item:
             items = [one for one in rows if one.is_item]
-            self.opened.emit(items if row in items else [row])
+            self.open_requested.emit(items if row in items else [row])
         else:
             index = index.siblingAtColumn(NAME)
             self.setExpanded(index, not self.isExpanded(index))
 
-    def _indexes_seen(self) -> Iterator[QModelIndex]:
+    def _visible_indexes(self) -> Iterator[QModelIndex]:
         area = self.viewport().rect()
         if not self.isVisible() or area.isEmpty():
             return
@@ -234,13 +234,13 @@ class TreeView(QTreeView):
             index = self.indexBelow(index)
 
 
-class Revealer(QObject):
-    """Opens what a row lies below, and selects it.
+class RowRevealer(QObject):
+    """Expands the parents of a row, and selects it.
 
     Signals
     -------
-    hidden : the row is there, but the filter leaves it out; it is selected once nothing is left out any more.
-    missing : one sentence, that there is no such row.
+    hidden : the row is there, but the filter hides it; the receiver clears the filter, then the row is selected.
+    missing : one sentence that there is no such row.
     """
 
     hidden = Signal()
@@ -252,19 +252,19 @@ class Revealer(QObject):
         self._path: str | None = None
 
     def reveal(self, url: str, top: str) -> bool:
-        """Begin to look for the row of `url` in the tree at `top`; say whether it can be in it."""
+        """Start to reveal the row of `url` in the tree at `top`; return whether it can be in it."""
         if url != top and not url.startswith(f"{top}/"):
             return False
         self._path = url.removeprefix(top).lstrip("/")
-        self.go_on()
+        self.continue_reveal()
         return True
 
-    def give_up(self) -> None:
-        """Look for nothing any more."""
+    def cancel(self) -> None:
+        """Stop revealing a row."""
         self._path = None
 
-    def go_on(self) -> None:
-        """Open one more level towards the row that is looked for, or select it."""
+    def continue_reveal(self) -> None:
+        """Expand one more level towards the row, or select it."""
         path = self._path
         if path is None:
             return
@@ -278,7 +278,7 @@ class Revealer(QObject):
         self._path = None
 
     def _open_next(self, parts: list[str]) -> bool:
-        """Open the first level on the way that is not there; say whether there is one to wait for."""
+        """Expand the first parent that is not loaded; return whether there is one to wait for."""
         for above in ["", *("/".join(parts[:n]) for n in range(1, len(parts)))]:
             if self._model.row_at(above) is None:
                 return False
