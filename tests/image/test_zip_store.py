@@ -415,7 +415,7 @@ def test_it_crosses_a_pickle_without_its_directory(put: Any) -> None:
     data = pickle.dumps(store)
     assert len(data) < 400
     back = pickle.loads(data)  # noqa: S301
-    assert (back.url("a"), back._outer.pin) == (store.url("a"), "pin")
+    assert (back.url("a"), back._zip_item.pin) == (store.url("a"), "pin")
     assert back.get("zarr.json") == CONTENT["zarr.json"]
 
 
@@ -462,7 +462,7 @@ class TestZipDirectory:
         assert source[0].counts == {"find": 1, "get": len(CONTENT)}
         store = memory_zip(raw)
         assert {name: store.get(name) for name in store.find("")} == CONTENT
-        assert {member.room for member in store._members().values()} == {0}, "a range needs no look at a header"
+        assert {member.header_room for member in store._members().values()} == {0}, "a range needs no look at a header"
 
     def test_equal_content_gives_equal_bytes(self, source: Any) -> None:
         store, root = source
