@@ -111,7 +111,7 @@ class Bench:
         waiting = (self.panel._settle_timer, self.panel._patience_timer)
         self.qtbot.waitUntil(lambda: self.jobs.idle and not any(timer.isActive() for timer in waiting), timeout=20_000)
 
-    def progress(self, *paths: str) -> None:
+    def news(self, *paths: str) -> None:
         """Look at rows again, and tell the panel as the browser does."""
         self.panel.update_rows(self.tree.look(paths))
         self.settle()

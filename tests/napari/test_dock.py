@@ -482,8 +482,8 @@ def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk
     desk.open(memory_case.url)
     desk.expand("", "a")
     desk.select("a/x.json")
-    progress: list[Row] = []
-    desk.dock.rows_changed.connect(progress.extend)
+    news: list[Row] = []
+    desk.dock.rows_changed.connect(news.extend)
     with cvcache.cdir_init(root / "b") as second:
         desk.dock.loader.poll()
         desk.until(lambda: desk.state("b") == "running")
@@ -492,7 +492,7 @@ def test_polling_shows_what_others_commit_and_keeps_selection_and_expansion(desk
     desk.until(lambda: desk.state("b") == "committed")
     assert desk.shown() == ["a", "b"]
     assert [row.path for row in desk.dock.selected_rows()] == ["a/x.json"]
-    assert "b" in {row.path for row in progress}
+    assert "b" in {row.path for row in news}
 
 
 def test_the_clock_polls_only_while_the_dock_can_be_seen(desk: Desk, memory_case: StoreCase) -> None:
