@@ -78,7 +78,7 @@ _HOME = {
         "step",
     ],
 }
-"""Face -> what this one takes from it; all else is an error."""
+"""Subpackage -> the public names it provides; all others are exceptions, from `cvcache.errors`."""
 
 __all__ = [
     "BadRecord",

@@ -29,12 +29,12 @@ def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[
     item : ItemPath
     obj : matplotlib.figure.Figure, or str of SVG, or bytes of a PDF
     transparent : bool
-        Leave the ground of a figure and its axes away.
+        Make the background of a figure and of its axes transparent.
 
     Raises
     ------
     NotReproducible
-        `obj` is neither, or holds lone surrogates.
+        `obj` is none of these, or holds lone surrogates.
 
     Notes
     -----

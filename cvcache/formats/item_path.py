@@ -71,12 +71,12 @@ class ItemPath:
     origin : mapping
         ``node`` (URL), ``item`` (name) and ``version`` of a commit; empty without one.
     ram : MemoryCache or None
-        Memory tier for what is read of a pinned commit.
+        Memory cache for what is read of a pinned commit.
     strict : bool
         Check the log after each part that was read from a bucket, as is always done on disk and in memory; otherwise
-        one check a second is enough. A part from the memory tier needs no check then.
+        one check a second is enough. A part from the memory cache needs no check then.
 
-    A pickled one keeps store, path, metadata and pin, and loses the callables and the memory tier.
+    A pickled one keeps store, path, metadata and pin, and loses the callables and the memory cache.
     """
 
     store: Store

@@ -61,7 +61,7 @@ def read(item: ItemPath, /, *, columns: Sequence[str | int] | None = None) -> pd
     ----------
     item : ItemPath
     columns : sequence of str or int, optional
-        Names of the columns to read, in the order wanted; the index of a DataFrame comes along.
+        Names of the columns to read, in the order wanted; the index of a DataFrame is read too.
 
     Raises
     ------

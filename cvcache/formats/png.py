@@ -31,7 +31,7 @@ def write(item: ItemPath, obj: object, /, *, dpi: float | None = None, transpare
     dpi : float, optional
         Dots per inch of a figure; the figure's own if not given.
     transparent : bool
-        Leave the ground of a figure and its axes away.
+        Make the background of a figure and of its axes transparent.
 
     Raises
     ------

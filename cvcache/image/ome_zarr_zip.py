@@ -135,7 +135,7 @@ def image_in_zip(item: ItemPath) -> ItemPath:
     if not item.pin and (info := item.store.stat(item.path)) is not None:
         meta["etag"] = info.etag  # without a commit the etag identifies the zip
     store = ZipStore(item.store, item.path, item.next_record)
-    # no memory tier: its keys would be equal for two zips of one commit
+    # no memory cache: its keys would be equal for two zips of one commit
     return ItemPath(store, "", meta, pin=item.pin, end_record=item.end_record, origin=item.origin, strict=item.strict)
 
 

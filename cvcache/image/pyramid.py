@@ -271,7 +271,7 @@ def plan_levels(
     scale, translation : sequence of float, optional
         Of level 0, one per axis; 1 and 0 if not given.
     levels : int, optional
-        Number of levels; fewer if a level is one pixel before. By default as many as make the largest
+        Number of levels; fewer if one of them is a single pixel. By default as many as make the largest
         extent in space at most 256 pixels.
     factors : sequence of sequence of int, optional
         Factors of each step, per axis, the last one for all further steps; by default `next_factors`.

@@ -30,7 +30,7 @@ def capture_log(attempt: Attempt | None, name: str, write_item: WriteItem) -> It
         The attempt at the node. If None, the node is not open for writing and nothing is captured.
     name : str
         Name of the item.
-    keep : callable
+    write_item : callable
         Called at the end with `name` and the text.
 
     Notes

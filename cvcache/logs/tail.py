@@ -45,7 +45,7 @@ class Tail:
     ----------
     state : str
         State of the node at the last look: ``"absent"``, ``"running"``, ``"committed"`` or ``"failed"``.
-    over : bool
+    ended : bool
         Whether no more text can come: the attempt is committed, failed or removed.
     """
 

@@ -1,4 +1,4 @@
-"""The icons in the folder svg: a state by its shape as much as by its colour, seen on dark and on light ground."""
+"""The icons in the folder svg: a state by its shape as much as by its colour, visible on dark and light backgrounds."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class CacheDir(NodeItems):
         return result
 
     def _obtain(self, node_request: NodeRequest) -> CacheDir | Sibling:
-        """Return the node, committed or open for writing; `Sibling` if the result belongs into a sibling."""
+        """Return the node, committed or open for writing; `Sibling` if the result belongs in a sibling."""
         result = obtain_node(
             self.store, self._path, node_request, self.policy, lambda: self.find_result_for(node_request)
         )

@@ -1,4 +1,4 @@
-"""What the nodes of one tree share: the store, the policy, and the cache in memory."""
+"""What the nodes of one tree share: the store, the policy, and the memory cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule of the commit protocol, in one pure function.
+"""Every rule of the commit protocol, in two pure functions: `decide` and `decide_removal`.
 
 Rule 1: every decision about who may write, wait, read or delete is in this file.
 Rule 2: this file does no I/O and has no clock; its input is an observation, its output a decision.
@@ -151,7 +151,7 @@ def _decide_owned(observation: Observation, record: Record, request: Request) ->
 
 
 def decide_removal(observation: Observation, *, force: bool) -> Decision:
-    """Return what a caller that removes the node has to do; `Use` means nothing."""
+    """Return what a caller that removes the node has to do; `Use` means that there is nothing to remove."""
     record = observation.record
     if record is None:
         return Refuse(NotACacheDir) if observation.foreign else Use()

@@ -1,4 +1,4 @@
-"""The interface of a store: eleven methods on exact keys.
+"""The interface of a store: methods on exact keys.
 
 Paths are full keys without a scheme: ``/home/me/cache/node`` on disk, ``bucket/cache/node`` in a
 bucket. No method expands a wildcard, follows a link or deletes by prefix.

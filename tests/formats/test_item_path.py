@@ -1,4 +1,4 @@
-"""What a place hands out is of the commit it is pinned to."""
+"""What an item path reads is of the commit it is pinned to."""
 
 from __future__ import annotations
 

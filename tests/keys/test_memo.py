@@ -1,4 +1,4 @@
-"""The form of a function is made again exactly when something it was made from has changed."""
+"""The JSON of a function is made again exactly when something it was made from has changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory tier: fewer requests, never another answer."""
+"""The memory cache: fewer requests, never another answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Compressors and checksums of chunks.
 
 Chunks are encoded and decoded in the calling thread. The output of a decoder is never larger than one chunk,
-whatever its header says: the bytes may be of a stranger.
+whatever its header says: the bytes are untrusted.
 """
 
 from __future__ import annotations

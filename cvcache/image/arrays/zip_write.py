@@ -37,7 +37,7 @@ def zip_directory(store: Store, path: str, file: IO[bytes]) -> ZipSummary:
 
     Returns
     -------
-    Zipped
+    ZipSummary
         Number of members, and size and SHA-256 of what was written.
 
     Raises

@@ -1,6 +1,6 @@
 """Metadata of a stored image: OME-Zarr 0.4 and 0.5 and plain zarr, of cvcache or of other programs.
 
-Why it checks so much: the documents may be of a stranger, and a viewer opens them. A path could lead out of the
+Why it checks so much: the documents are untrusted, and a viewer opens them. A path could lead out of the
 item, a chunk shape could ask for terabytes, a codec could run code (``pickle``). So each value is checked before
 it is used, and everything that goes wrong becomes `ItemDamaged`, not an exception of json, numpy or zarr. One
 function, `build_metadata`, serves images just written and images read, so that both have equal metadata.

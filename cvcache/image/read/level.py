@@ -27,7 +27,7 @@ MAX_TASKS = 1_000_000
 
 MAX_CACHED_GRAPHS = 128
 _graphs: dict[tuple[Any, ...], tuple[HighLevelGraph, StoredArray]] = {}
-"""Name, chunks, store and memory tier -> graph, and the array, which keeps the two ids in the key valid."""
+"""Name, chunks, store and memory cache -> graph, and the array, which keeps the two ids in the key valid."""
 
 
 def open_level(item: ItemPath, level: int, *parts: Sequence[Any] | str | None) -> tuple[StoredArray, Mapping[str, Any]]:

@@ -38,7 +38,7 @@ class LayerRequest:
     Attributes
     ----------
     rows : tuple of Row
-    view : View
+    view : Viewport
     max_bytes : int
         Bytes of the first planes of one row, above which the user is asked first.
     on_error : callable

@@ -29,9 +29,9 @@ class TreeLine:
         Unique number; distinguishes it from an earlier line at the same position.
     row, message
         Exactly one of the two is set.
-    level : list of Line or None
+    level : list of TreeLine or None
         All lines below; None before the first expansion.
-    children : list of Line
+    children : list of TreeLine
         The lines below that are shown.
     loaded : bool
         Whether the level holds rows, not the message that they are loading.

@@ -36,9 +36,9 @@ class Loader(QObject):
     ----------
     model : TreeModel
     jobs : Jobs
-    seen : callable
+    visible_paths : callable
         Returns the paths of the visible rows.
-    steady : callable
+    keep_position : callable
         Returns a context manager that keeps the scroll position while rows are inserted or removed.
     parent : QObject, optional
 
