@@ -158,6 +158,9 @@ def test_the_table_of_formats_names_modules_that_are_there() -> None:
 
 # -- faces ------------------------------------------------------------------------------------------
 
+INNER = house.modules().keys() - {*house.packages(house.imports(), "cvcache"), "cvcache.errors"}
+"""Modules that are behind a face."""
+
 FACES = {name: importlib.import_module(name) for name in house.packages(house.imports(), "cvcache")}
 
 
@@ -192,6 +195,8 @@ def past_a_face(tree: ast.AST, package: str = "") -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [name.name for name in node.names if name.name.startswith("cvcache.") and name.name not in FACES]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in INNER:
+            found.append(ast.unparse(node))
         elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("cvcache."):
             source = str(node.module)
             home = source if source in FACES else source.rpartition(".")[0]
@@ -229,6 +234,7 @@ def test_nobody_imports_past_a_face() -> None:
         ("from cvcache.protocol import _private", "cvcache.node"),
         ("from cvcache.protocol.rules import decide", ""),
         ("from cvcache.protocol import strict_json", ""),
+        ("import cvcache\ncvcache.protocol.rules.decide", ""),
     ],
 )
 def test_an_import_past_a_face_is_seen(text: str, package: str) -> None:

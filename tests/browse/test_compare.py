@@ -16,6 +16,8 @@ from cvcache.testing import CountingStore, instrument
 if TYPE_CHECKING:
     from servers.store_cases import MemoryCase, StoreCase
 
+    from cvcache.store import Store
+
 NASTY = "\x1b[31mred\x1b[0m\n"
 
 
@@ -45,7 +47,7 @@ def test_difference_of_nodes(store_case: StoreCase) -> None:
     a, b = two(store_case)
     stores: list[CountingStore] = []
 
-    def counting(store: cvcache.testing.stores.Store) -> CountingStore:
+    def counting(store: Store) -> CountingStore:
         stores.append(CountingStore(store))
         return stores[-1]
 

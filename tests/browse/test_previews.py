@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
     from servers.store_cases import BucketCase, LocalCase, MemoryCase, StoreCase
 
+    from cvcache.store import Store
+
 NASTY = "\x1b[31mred\x1b[0m \x1b]0;title\x07\u202ebell\x9b2J<b>"
 
 Costs = collections.Counter[str]
@@ -191,7 +193,7 @@ def costs() -> Iterator[Callable[[Callable[[], object]], Costs]]:
     """Give what says which store calls a function makes."""
     stores: list[CountingStore] = []
 
-    def counting(store: cvcache.testing.stores.Store) -> CountingStore:
+    def counting(store: Store) -> CountingStore:
         stores.append(CountingStore(store))
         return stores[-1]
 

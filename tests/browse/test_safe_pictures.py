@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from servers.store_cases import BucketCase, StoreCase
 
     from cvcache.browse import Row
+    from cvcache.store import Store
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RED = encode_png(np.full((4, 4, 3), (255, 0, 0), "uint8"))
@@ -201,7 +202,7 @@ def stores() -> Iterator[list[CountingStore]]:
     """Give the stores that are opened, each of which notes its calls."""
     opened: list[CountingStore] = []
 
-    def counting(store: cvcache.testing.stores.Store) -> CountingStore:
+    def counting(store: Store) -> CountingStore:
         opened.append(CountingStore(store))
         return opened[-1]
 

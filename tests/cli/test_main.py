@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from servers.object_stores import S3Server
 
+    from cvcache.store import Store
+
     Run = Callable[..., Done]
 
 NASTY = "\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x9b2J"
@@ -291,7 +293,7 @@ def test_tree_asks_at_most_three_times_a_node_and_lists_no_chunk(run: Run) -> No
     urls = lay_tree("memory://test-cli/laid", 40, fan_out=6)
     stores: list[CountingStore] = []
 
-    def counting(store: cvcache.testing.stores.Store) -> CountingStore:
+    def counting(store: Store) -> CountingStore:
         stores.append(CountingStore(store))
         return stores[-1]
 

@@ -49,13 +49,17 @@ def any_of(words: Iterable[str], every: int) -> str:
 
 def claims(state: str) -> list[str]:
     """Give when a caller of `cdir_init` claims a node in `state`: what it sees of the owner, or what it wants."""
-    owners: set[str] = set()
-    choices: dict[tuple[str, str], set[str]] = {}
-    for liveness, key, force, on_stale in itertools.product(Liveness, KEYS, FORCES, OnStale):
-        request = Request(key, bool(force), on_stale=on_stale)
-        if isinstance(decide(Observation(record_in(state), liveness), request), Claim):
-            owners.add(liveness.name.lower())
-            choices.setdefault((key, force), set()).add(on_stale.value)
+    claimed = {
+        (liveness.name.lower(), (key, force), on_stale.value)
+        for liveness, key, force, on_stale in itertools.product(Liveness, KEYS, FORCES, OnStale)
+        if isinstance(
+            decide(Observation(record_in(state), liveness), Request(key, bool(force), on_stale=on_stale)), Claim
+        )
+    }
+    owners = {owner for owner, _, _ in claimed}
+    choices = {case: {chosen for _, other, chosen in claimed if other == case} for _, case, _ in sorted(claimed)}
+    said = {(owner, case, chosen) for owner in owners for case, every in choices.items() for chosen in every}
+    assert claimed == said, "an arrow needs more than one word on the owner and one on the caller"
     if len(choices) == len(KEYS) * len(FORCES) and all(len(chosen) == len(OnStale) for chosen in choices.values()):
         return [any_of(owners, len(Liveness)) or "cdir_init"]
     return [", ".join(filter(None, (*case, any_of(chosen, len(OnStale))))) for case, chosen in choices.items()]
