@@ -241,7 +241,7 @@ def test_a_thumbnail_leaves_the_layout_as_the_figure_was_written(layout: str | N
             axes.set(xlabel="size in voxels", ylabel="mean brightness", title="cells")
         for name in ("hist.svg", "hist.pdf"):
             place = new_place(name)
-            place.thumbnail = keep
+            place.put_thumbnail = keep
             find_format(name).write(place, plot)
         pages.append(place.get())
     assert pages[0] == pages[1]

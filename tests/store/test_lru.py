@@ -191,6 +191,6 @@ def test_memory_is_bounded_with_nothing_else_configured(local_case: LocalCase) -
             d.write(f"x{i}.npy", np.zeros(4000))
     for item in d.items():
         item.read()
-    assert root._access.ram is not None
-    assert 0 < root._access.ram.size <= 64_000
+    assert root._context.ram is not None
+    assert 0 < root._context.ram.size <= 64_000
     assert cvcache.cdir(local_case.url, ram="1TB") == root

@@ -1,4 +1,4 @@
-"""Reading of stored images, written by cvcache or by other programs."""
+"""Reading of stored images, ours and those of other programs."""
 
 from typing import TYPE_CHECKING
 
