@@ -49,9 +49,10 @@ NAMED = sorted(set(re.findall(r"`(\w+(?:/\w+)*\.py)(?::([\w.]+))?`", TEXT)))
 def test_what_the_page_names_is_there(path: str, name: str) -> None:
     tree = house.modules().get(f"cvcache.{path.removesuffix('.py').replace('/', '.')}")
     assert tree is not None
-    scope: ast.AST = tree
+    scope: list[ast.AST] = [tree]
     for part in filter(None, name.split(".")):
-        scope = next(node for node in ast.iter_child_nodes(scope) if part in names_of(node))
+        scope = [node for node in ast.iter_child_nodes(scope[0]) if part in names_of(node)]
+        assert scope, f"{path} defines no {part}"
 
 
 def names_of(node: ast.AST) -> set[str]:
@@ -100,11 +101,14 @@ def test_the_page_lists_what_a_process_remembers() -> None:
 
 
 def test_the_page_lists_the_context_variables() -> None:
-    listed = set(re.findall(r"^\| `(\S+)` \|", block("context"), re.MULTILINE))
-    trees = house.modules().values()
-    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    made = [call for call in calls if ast.unparse(call.func).split(".")[-1] == "ContextVar"]
-    assert listed == {str(call.args[0].value) for call in made if isinstance(call.args[0], ast.Constant)}
+    listed = set(re.findall(r"^\| `(\S+)` \| `(\S+)\.py` \|", block("context"), re.MULTILINE))
+    made = {
+        (ast.literal_eval(node.args[0]), name.removeprefix("cvcache.").replace(".", "/"))
+        for name, tree in house.modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "ContextVar"
+    }
+    assert listed == made
 
 
 @pytest.mark.parametrize("text", ["_known = {}", "@functools.cache\ndef known(): ...", "a = 1\ndef f():\n    global a"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cvcache.formats.item_path import ItemPath
 
-HINT = "convert or rename that (.astype(...), .rename(...)), or clear it where the file needs it not"
+HINT = "convert or rename that (.astype(...), .rename(...)), or clear it if the file does not need it"
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", None)
 
 
