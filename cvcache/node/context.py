@@ -39,5 +39,13 @@ class TreeContext:
         return _unpickle, (self.scheme, self.policy, self.copy_on_read)
 
 
+def path_of_url(url: str) -> str:
+    """Return the path on this machine's disk that `url` is; `TypeError`, as of `os.fspath`, if it is none."""
+    if "://" in url:
+        msg = f"{url} is no path on this machine; read it with cvcache, or pass str(...) to a library that opens URLs"
+        raise TypeError(msg)
+    return url
+
+
 def _unpickle(scheme: str, policy: Policy, copy_on_read: bool) -> TreeContext:  # noqa: FBT001 - as pickle calls it
     return TreeContext(scheme, policy=policy, copy_on_read=copy_on_read)

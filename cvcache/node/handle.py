@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -11,9 +12,9 @@ from cvcache.errors import NotOpen
 from cvcache.keys import Canonical
 from cvcache.node import init
 from cvcache.node.commit import Commit
-from cvcache.node.context import TreeContext
+from cvcache.node.context import TreeContext, path_of_url
 from cvcache.protocol import Attempt, Policy, Record, describe_owner, owner_is_dead, read_newest_record
-from cvcache.store import MemoryCache, Store, check_key, check_node_name, child_names
+from cvcache.store import MemoryCache, Store, check_key, child_names, node_path, parse_child, parse_url
 
 logger = logging.getLogger("cvcache")
 
@@ -84,10 +85,22 @@ class NodeHandle:
         """The last component of `url`."""
         return self._path.rpartition("/")[2]
 
-    def __truediv__(self, name: str) -> Self:
+    @property
+    def parent(self) -> Self:
+        """The node above; no I/O.
+
+        Raises
+        ------
+        InvalidName
+            If this is the topmost place of its store that can be a node.
+        """
+        above = self._path.rpartition("/")[0]
+        return self._at(node_path(parse_url(self._context.url(above or "/"))), "..")
+
+    def __truediv__(self, name: str | int | os.PathLike[str]) -> Self:
         """Return the child node `name`, or deeper, ``"a/b"``; no I/O."""
-        names = [check_node_name(part) for part in name.split("/")]
-        return self._at(check_key("/".join([self._path.rstrip("/"), *names]), name), "/".join(names))
+        names = parse_child(name)
+        return self._at(check_key("/".join([self._path.rstrip("/"), *names]), str(name)), "/".join(names))
 
     def sibling(self, name: str) -> Self:
         """Return the sibling `name`; no I/O."""
@@ -289,6 +302,13 @@ class NodeHandle:
 
     def __repr__(self) -> str:
         return f"CacheDir({self.url!r})"
+
+    def __str__(self) -> str:
+        """Return the URL, so that ``f"{node}/sub"`` is that of a child."""
+        return self.url
+
+    def __fspath__(self) -> str:
+        return path_of_url(self.url)
 
     def __getstate__(self) -> dict[str, Any]:
         record = self.record() if self._looked or self._attempt else None

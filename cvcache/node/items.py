@@ -9,6 +9,7 @@ from typing import Any
 from cvcache.formats import ItemPath
 from cvcache.keys import Canonical
 from cvcache.node import item_io
+from cvcache.node.context import path_of_url
 from cvcache.node.handle import NodeHandle
 from cvcache.store import check_item_name, layout
 
@@ -71,6 +72,12 @@ class Item:
 
     def __repr__(self) -> str:
         return f"Item({self.url!r})"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __fspath__(self) -> str:
+        return path_of_url(self.url)
 
     def __cvcache_key__(self) -> Canonical:
         rewrites = self._node.rewrite_count(self._name)

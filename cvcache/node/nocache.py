@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import IO, Any, Self
 
-from cvcache.errors import NodeCommitted
+from cvcache.errors import InvalidName, NodeCommitted
 from cvcache.formats import ItemPath, find_format, json_exact
 from cvcache.node import init, item_io
 from cvcache.node.cachedir import CacheDir
@@ -20,7 +20,7 @@ from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext
 from cvcache.node.items import Item
 from cvcache.node.provenance import environment
-from cvcache.store import check_item_name, check_node_name, open_store
+from cvcache.store import check_item_name, open_store, parse_child
 
 
 class NoCache(CacheDir):
@@ -47,10 +47,16 @@ class NoCache(CacheDir):
         self._tempdir: str | None = None
         self._commit: Commit | None = None
 
-    def __truediv__(self, name: str) -> NoCache:
+    @property
+    def parent(self) -> NoCache:
+        if self._parent is None:
+            msg = "the top of no cache has no node above"
+            raise InvalidName(msg)
+        return self._parent
+
+    def __truediv__(self, name: str | int | os.PathLike[str]) -> NoCache:
         node = self
-        for part in name.split("/"):
-            check_node_name(part)
+        for part in parse_child(name):
             child = node._children.get(part) or NoCache(f"{node._path}/{part}", node)
             node._children[part] = node = child
         return node

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         child_names,
         item_names,
         node_path,
+        parse_child,
     )
     from cvcache.store.open import open_store, parse_storage_option, resolve_node
     from cvcache.store.redaction import find_secrets, redact_secrets
@@ -87,6 +88,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "child_names",
             "item_names",
             "node_path",
+            "parse_child",
         ],
         "open": ["open_store", "parse_storage_option", "resolve_node"],
         "redaction": ["find_secrets", "redact_secrets"],

@@ -7,6 +7,8 @@ docs/explanation/hazards.md lists the cases.
 from __future__ import annotations
 
 import functools
+import operator
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -97,6 +99,24 @@ def check_node_name(name: str, url: str | None = None) -> str:
         )
         raise InvalidName(msg)
     return name
+
+
+def parse_child(child: object) -> list[str]:
+    """Return the names on the way from a node to one below it, given as text, an int or a relative path.
+
+    Raises
+    ------
+    InvalidName
+        It is none of these, or one of the names cannot be a node's.
+    """
+    if isinstance(child, os.PathLike) and not hasattr(child, "__cvcache_input__"):
+        child = os.fspath(child)
+    elif not isinstance(child, bool) and hasattr(child, "__index__"):
+        child = str(operator.index(child))
+    if not isinstance(child, str):
+        msg = f"a child is named by text, an int or a relative path, not by {repr(child)[:80]} ({type(child).__name__})"
+        raise InvalidName(f"{msg}; spell it, as in node / f'{{sigma:.2f}}'")
+    return [check_node_name(name) for name in child.split("/")]
 
 
 def check_item_name(name: str) -> str:

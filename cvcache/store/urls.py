@@ -79,7 +79,16 @@ def parse_url(url: object) -> Location:
 
 
 def url_and_options(where: Any) -> tuple[Any, dict[str, Any]]:
-    """Return an os.PathLike or UPath as str, and its storage options; any other object unchanged."""
+    """Return an os.PathLike or UPath as str, and its storage options; any other object unchanged.
+
+    Raises
+    ------
+    InvalidName
+        For an item or node of a tree: what is read by its path is not checked against its commit.
+    """
+    if hasattr(where, "__cvcache_input__"):
+        msg = f"{where!r} is no URL; read() it, or pass str(...) to take what lies there without its commit"
+        raise InvalidName(msg)
     if hasattr(where, "storage_options") and hasattr(where, "protocol"):
         return str(where), dict(where.storage_options)
     return os.fspath(where) if isinstance(where, os.PathLike) else where, {}

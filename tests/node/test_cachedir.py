@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import json
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -275,6 +276,45 @@ def test_what_is_not_there_is_told_with_what_is(root: CacheDir) -> None:
     assert "nucle.csv" not in node
 
 
+def test_a_node_is_spelled_as_its_url(root: CacheDir) -> None:
+    assert str(root) == root.url
+    assert cvcache.cdir(f"{root}/sub", **root._context.options) == root / "sub"
+    assert str(root["a.json"]) == root["a.json"].url == f"{root}/a.json"
+
+
+def test_a_child_is_named_by_text_an_int_or_a_path(root: CacheDir) -> None:
+    by_text = root / "a" / "3" / "x"
+    assert root / "a" / 3 / "x" == root / "a" / np.int64(3) / Path("x") == root / Path("a/3/x") == by_text
+    assert by_text.parent.parent == root / "a"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/run", "gs://bucket/run", "memory://run"])
+def test_the_topmost_node_of_a_store_has_no_parent(url: str) -> None:
+    with pytest.raises(cvcache.InvalidName, match="root of a store"):
+        _ = cvcache.cdir(url).parent
+
+
+def test_a_parent_looks_for_results_where_its_child_does(tmp_path: Path) -> None:
+    with cvcache.cdir_init(tmp_path / "other" / "n") as node:
+        node.write("a.json", 1)
+    below = cvcache.cdir(tmp_path / "here" / "n", also=[tmp_path / "other" / "n"]) / "deep" / "er"
+    assert (below.parent.parent).read("a.json") == 1
+
+
+def test_a_local_node_and_item_are_paths_for_others(tmp_path: Path) -> None:
+    with cvcache.cdir_init(tmp_path / "n") as node:
+        node.write("a.json", 1)
+    assert Path(node) == tmp_path / "n"
+    assert Path(node["a.json"]).read_text() == "1\n"
+    assert cvcache.cdir(Path(node)) == node
+
+
+def test_what_lies_elsewhere_is_no_path(root: CacheDir) -> None:
+    for thing in (root, root["a.json"], cvcache.cdir("s3://bucket/run"), cvcache.cdir(None)):
+        with pytest.raises(TypeError, match="no path on this machine"):
+            os.fspath(thing)
+
+
 @pytest.mark.parametrize(
     ("act", "error", "message"),
     [
@@ -287,11 +327,17 @@ def test_what_is_not_there_is_told_with_what_is(root: CacheDir) -> None:
         (lambda node: node / "", cvcache.InvalidName, "no name"),
         (lambda node: node / "a" / "..", cvcache.InvalidName, "no name"),
         (lambda node: node / "a*", cvcache.InvalidName, "wildcard"),
+        (lambda node: node / Path("/a"), cvcache.InvalidName, "no name"),
+        (lambda node: node / 0.5, cvcache.InvalidName, r"text, an int or a relative path, not by 0\.5 \(float\)"),
+        (lambda node: node / True, cvcache.InvalidName, "not by True"),
+        (lambda node: node / node, cvcache.InvalidName, r"not by CacheDir\("),
         (lambda node: node["_cvcache"], cvcache.InvalidName, "reserved"),
         (lambda node: node.init(on_stale="recompte"), cvcache.UsageError, "did you mean 'recompute'"),
         (lambda node: cvcache.cdir(node.url, polcy=1), cvcache.UnknownOption, "did you mean 'policy'"),
         (lambda node: cvcache.cdir(node, profile="x"), cvcache.UnknownOption, "cannot be given again"),
         (lambda _: cvcache.cdir(3), cvcache.InvalidName, "text or a path"),
+        (lambda node: cvcache.cdir(node["a.json"]), cvcache.InvalidName, "is no URL; read()"),
+        (lambda node: cvcache.open_image(node["a.ome.zarr"]), cvcache.InvalidName, "without its commit"),
     ],
 )
 def test_a_wrong_call_says_what_was_meant(root: CacheDir, act: Any, error: type[Exception], message: str) -> None:
