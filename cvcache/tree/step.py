@@ -127,8 +127,9 @@ class Step(Generic[R]):
         self._version = version
         self._ignore = ignore
         self._depends = depends
-        self._on_stale = on_stale
+        self._init_options: dict[str, Any] = {"on_stale": on_stale}
         self._log = log
+        self._defined: Step[R] = self  # itself, or the step that it is with other options
         self._signature = inspect.signature(function)
         self._positional, self._names, self._defaults = _simple_signature(self._signature)
         self._code = Canonical(None)
@@ -147,19 +148,37 @@ class Step(Generic[R]):
         if instance is None:
             return self
         method = MethodType(self._function, instance)
-        return type(self)(method, self._name, self._version, self._ignore, self._depends, self._on_stale, self._log)
+        on_stale = self._init_options["on_stale"]
+        bound = type(self)(method, self._name, self._version, self._ignore, self._depends, on_stale, self._log)
+        return bound if self._defined is self else bound.options(**self._init_options)
 
     def __call__(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
         """Return the committed node `out`, running the function if needed; of an async function, a coroutine."""
-        return self._run(out, args, kwargs, force=False)
+        return self._run(out, args, kwargs)
 
-    def force(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
-        """Run the function in any case; what depends on its result runs again too."""
-        return self._run(out, args, kwargs, force=True)
+    def options(
+        self, *, force: bool | str | None = None, on_stale: str | None = None, wait: bool | None = None
+    ) -> Self:
+        """Return this step with other options, for one call: ``add.options(force=True)(root / "sum", 1)``.
 
-    def force_alone(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> R:
-        """Run the function in any case; its result keeps its version, so that nothing else runs again."""
-        return self._run(out, args, kwargs, force="alone")
+        The options are those of `cdir_init`, and no part of the key.
+
+        Parameters
+        ----------
+        force : bool or "alone", optional
+            Run the function in any case. What depends on its result runs again too; with ``"alone"`` the result keeps
+            its version, so that nothing else does.
+        on_stale : {"recompute", "error", "new"}, optional
+            What a changed key does to the committed result.
+        wait : bool, optional
+            Whether to wait for a live owner.
+        """
+        given = {"force": force, "on_stale": on_stale, "wait": wait}
+        options = {**self._init_options, **{name: value for name, value in given.items() if value is not None}}
+        check_on_stale(options["on_stale"])
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _init_options=options)
+        return other
 
     def why(self, out: CacheDir, /, *args: Any, **kwargs: Any) -> list[str]:
         """Return why a call would run the function, one difference a line; empty if its result would be read.
@@ -169,7 +188,7 @@ class Step(Generic[R]):
         One LIST and one GET. Nothing is computed or written.
         """
         with plan() as planned:
-            self._open(out, args, kwargs, force=False)
+            self._open(out, args, kwargs)
         return [line for row in planned.rows if row.action != "read" for line in row.why]
 
     def key(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -216,17 +235,17 @@ class Step(Generic[R]):
             msg = f"step {self._name!r}: {error}{hint} (it takes: {', '.join(names) or 'the node only'})"
             raise UnknownOption(msg) from None
 
-    def _open(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> CacheDir:
+    def _open(self, out: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CacheDir:
         if not isinstance(out, CacheDir):
             msg = (
                 f"step {self._name!r} is called with the node to fill first, as in {self._name}(root / 'name', ...), "
                 f"not {type(out).__name__}"
             )
             raise UsageError(msg)
-        return out.init(self.key(*args, **kwargs), on_stale=self._on_stale, force=force)
+        return out.init(self.key(*args, **kwargs), **self._init_options)
 
-    def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str) -> R:
-        node = self._open(out, args, kwargs, force=force)
+    def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        node = self._open(out, args, kwargs)
         if not node.committed:
             with node, self._log_context(node):
                 self._check_returned(self._function(node, *args, **kwargs))
@@ -246,6 +265,8 @@ class Step(Generic[R]):
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
         """Pickle a module's step by name, as functions are; one of a script or notebook by value, for cloudpickle."""
+        if self._defined is not self:
+            return _with_options, (self._defined, self._init_options)
         if isinstance(self._function, MethodType):
             return getattr, (self._function.__self__, self.__name__)
         by_name = self.__module__ != "__main__" and "<locals>" not in self.__qualname__
@@ -255,10 +276,8 @@ class Step(Generic[R]):
 class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
     """A step whose function is a coroutine function."""
 
-    async def _run(
-        self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any], *, force: bool | str
-    ) -> CacheDir:
-        node = await _in_thread(lambda: self._open(out, args, kwargs, force=force), undo=CacheDir.give_up)
+    async def _run(self, out: CacheDir, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CacheDir:
+        node = await _in_thread(lambda: self._open(out, args, kwargs), undo=CacheDir.give_up)
         if not node.committed:
             async with node, self._log_context_async(node):
                 self._check_returned(await self._function(node, *args, **kwargs))
@@ -270,6 +289,10 @@ class AsyncStep(Step[Coroutine[Any, Any, CacheDir]]):
             if self._log
             else contextlib.nullcontext()
         )
+
+
+def _with_options(defined: Step[R], options: dict[str, Any]) -> Step[R]:
+    return defined.options(**options)
 
 
 async def _in_thread(function: Callable[[], T], undo: Callable[[T], object]) -> T:

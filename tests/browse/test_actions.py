@@ -93,7 +93,7 @@ def test_what_came_after_the_question_is_not_removed(tree: Tree, *, below: bool)
         with cvcache.cdir_init(tree.top / "source" / "new") as new:
             new.write("a.json", 1)
     else:
-        source.force(tree.top / "source")
+        source.options(force=True)(tree.top / "source")
     with pytest.raises(UsageError, match="nothing was removed"):
         (remove if below else withdraw)(tree, row(tree, "source"), asked)
     assert cvcache.cdir_query(tree.top / "source").committed
@@ -101,7 +101,7 @@ def test_what_came_after_the_question_is_not_removed(tree: Tree, *, below: bool)
 
 def test_asking_leaves_the_row_as_it_was_seen(tree: Tree) -> None:
     before = row(tree, "source").record
-    source.force(tree.top / "source")
+    source.options(force=True)(tree.top / "source")
     removal(tree, row(tree, "source"))
     assert row(tree, "source").record == before
 

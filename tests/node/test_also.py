@@ -98,7 +98,7 @@ def test_a_copy_stays_here(shared: CacheDir, local_case: LocalCase) -> None:
 
 def test_a_forced_version_is_copied_as_it_is(memory_case: MemoryCase, local_case: LocalCase) -> None:
     theirs = cvcache.cdir(memory_case.url)
-    forced = make.force(theirs / "make", 3)
+    forced = make.options(force=True)(theirs / "make", 3)
     mine = cvcache.cdir(local_case.child("mine"), also=[theirs], copy_on_read=True)
     assert make(mine / "make", 3).version == forced.version
 
@@ -116,7 +116,7 @@ def test_force_computes_here(memory_case: MemoryCase, local_case: LocalCase) -> 
     theirs = cvcache.cdir(memory_case.url)
     make(theirs / "make", 1)
     root = cvcache.cdir(local_case.child("mine"), also=[theirs])
-    assert make.force(root / "make", 1).result_url == (root / "make").url
+    assert make.options(force=True)(root / "make", 1).result_url == (root / "make").url
 
 
 def test_a_damaged_original_is_not_copied(memory_case: MemoryCase, local_case: LocalCase) -> None:

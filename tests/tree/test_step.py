@@ -150,7 +150,7 @@ def test_force_runs_it_and_what_follows(store_case: StoreCase) -> None:
     root = cvcache.cdir(store_case.url, **store_case.options)
     first = scale(root / "a", 3)
     read(root / "b", first["value.json"])
-    forced = scale.force(root / "a", 3)
+    forced = scale.options(force=True)(root / "a", 3)
     assert (forced.computed, list(forced.reason)) == (True, ["forced"])
     assert forced.commit != first.commit
     read(root / "b", forced["value.json"])
@@ -227,7 +227,7 @@ def test_a_step_in_a_step(root: CacheDir) -> None:
     assert node.read("sum.json") == 4.0
     assert [child.name for child in node.children()] == ["inner"]
     assert (node / "inner").committed
-    outer.force(root / "outer", 3)
+    outer.options(force=True)(root / "outer", 3)
     assert runs == ["inner"]
 
 
@@ -394,11 +394,83 @@ def test_the_step_of_an_instance_pickles_with_it() -> None:
 
 def test_force_alone_leaves_what_follows(root: CacheDir) -> None:
     read(root / "b", scale(root / "a", 1)["value.json"])
-    again = scale.force_alone(root / "a", 1)
+    again = scale.options(force="alone")(root / "a", 1)
     assert again.computed
     assert again.reason == ("forced",)
     assert read(root / "b", again["value.json"]).computed is False
     assert runs == ["a", "b", "a"]
+
+
+def test_options_are_of_one_call_and_no_part_of_the_key(root: CacheDir) -> None:
+    scale(root / "a", 1)
+    forced = scale.options(force=True)
+    assert forced.key(1) == scale.key(1)
+    assert forced(root / "a", 1).computed
+    assert not scale(root / "a", 1).computed, "the step itself is as it was"
+    assert forced.why(root / "a", 1) == ["forced"]
+    assert forced.options(force=False)(root / "a", 1).computed is False, "what is given last counts"
+
+
+def test_another_on_stale_for_one_call(root: CacheDir) -> None:
+    scale(root / "a", 1)
+    beside = scale.options(on_stale="new")(root / "a", 2)
+    assert beside.name != "a"
+    with pytest.raises(cvcache.NodeStale):
+        scale.options(on_stale="error")(root / "a", 2)
+    assert scale.options(on_stale="error").options(force=True)(root / "a", 2).computed
+    with pytest.raises(cvcache.UsageError, match="did you mean 'error'"):
+        scale.options(on_stale="eror")
+    with pytest.raises(cvcache.UsageError, match="force is True, False or 'alone'"):
+        scale.options(force="yes")(root / "a", 1)
+
+
+def test_who_does_not_want_to_wait_says_so_for_one_call(root: CacheDir) -> None:
+    scale(root / "a", 1)
+    entered, leave = threading.Event(), threading.Event()
+
+    @cvcache.step(version=1)
+    def slow(out: CacheDir) -> None:
+        entered.set()
+        leave.wait()
+        out.write("done.json", 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(slow, root / "slow")
+        entered.wait()
+        try:
+            with pytest.raises(cvcache.NodeBusy):
+                slow.options(wait=False)(root / "slow")
+        finally:
+            leave.set()
+        assert done.result().computed
+
+
+def test_a_step_with_options_pickles_with_them(root: CacheDir) -> None:
+    forced = pickle.loads(pickle.dumps(scale.options(force=True)))  # noqa: S301 - our own bytes
+    scale(root / "a", 1)
+    assert forced(root / "a", 1).computed
+    bound = pickle.loads(pickle.dumps(Segmenter(0.5).threshold.options(force=True)))  # noqa: S301 - our own bytes
+    Segmenter(0.5).threshold(root / "b", 0.7)
+    assert bound(root / "b", 0.7).computed
+
+
+class Forced:
+    """A step that was given options before it became a method."""
+
+    @cvcache.step(version=1)
+    def plain(self, out: CacheDir) -> None:
+        out.write("a.json", 1)
+
+    again = plain.options(force=True)
+
+    def __cvcache_key__(self) -> int:
+        return 1
+
+
+def test_a_method_keeps_the_options_it_was_given(root: CacheDir) -> None:
+    assert Forced().plain(root / "a").computed
+    assert not Forced().plain(root / "a").computed
+    assert Forced().again(root / "a").computed
 
 
 def test_why_asks_without_computing(root: CacheDir) -> None:
@@ -505,7 +577,7 @@ def test_a_forced_run_that_fails_is_still_a_new_version(root: CacheDir) -> None:
     read(root / "b", shaky(root / "a")["value.json"])
     fail = True
     with pytest.raises(ZeroDivisionError):
-        shaky.force(root / "a")
+        shaky.options(force=True)(root / "a")
     fail = False
     assert read(root / "b", shaky(root / "a")["value.json"]).computed
     assert read(root / "b", shaky(root / "a")["value.json"]).computed is False
@@ -570,7 +642,7 @@ def test_force_in_a_sweep_recomputes_the_sibling(local_case: LocalCase) -> None:
 
     sweep(root / "sw", level=1)
     sweep(root / "sw", level=2)
-    again = sweep.force(root / "sw", level=2)
+    again = sweep.options(force=True)(root / "sw", level=2)
     assert (again.name, again.read("level.json")) == ("sw,level=2", 2)
     assert (root / "sw").read("level.json") == 1
 

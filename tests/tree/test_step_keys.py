@@ -188,14 +188,14 @@ def test_force_gives_the_new_value_not_the_old(root: CacheDir) -> None:
     assert step(root / "n").read("n.json") == 1
     source["value"] = 2
     assert step(root / "n").read("n.json") == 1
-    assert step.force(root / "n").read("n.json") == 2
+    assert step.options(force=True)(root / "n").read("n.json") == 2
     assert step(root / "n").read("n.json") == 2
 
 
 def test_force_alone_leaves_what_followed_an_earlier_force(root: CacheDir) -> None:
-    forced = keep.force(root / "n", 1)
+    forced = keep.options(force=True)(root / "n", 1)
     assert keep(root / "next", forced["text.txt"]).computed
-    alone = keep.force_alone(root / "n", 1)
+    alone = keep.options(force="alone")(root / "n", 1)
     assert alone.version == forced.version
     assert not keep(root / "next", alone["text.txt"]).computed
 

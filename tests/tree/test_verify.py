@@ -115,5 +115,5 @@ def test_damage_is_found_by_readers_and_is_computed_again(store_case: StoreCase,
     with pytest.raises(ItemDamaged, match="force=True"):
         cdir_query(root / "sum").read("sum.json")
     assert [found.item for found in cdir_verify(root)] == ["sum.json"]
-    assert add.force(root / "sum", 10).read("sum.json") == 11
+    assert add.options(force=True)(root / "sum", 10).read("sum.json") == 11
     assert cdir_verify(root) == []
