@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         cdir_remove,
         cdir_verify,
         cdir_walk,
-        cdir_why,
         plan,
         step,
     )
@@ -73,7 +72,6 @@ _HOME = {
         "cdir_remove",
         "cdir_verify",
         "cdir_walk",
-        "cdir_why",
         "plan",
         "step",
     ],
@@ -120,7 +118,6 @@ __all__ = [
     "cdir_remove",
     "cdir_verify",
     "cdir_walk",
-    "cdir_why",
     "open_image",
     "plan",
     "register_format",

@@ -480,7 +480,7 @@ def test_a_link_inside_an_item_is_removed_and_never_followed(disk: Guard) -> Non
     for again in (lambda node: compute(node, 2, key={"k": 2}), cdir_remove):
         with cdir_init(disk.at("node"), {"k": 1}) as node:
             node.write("x.ome.zarr", np.ones((4, 4), "u1"))
-        inside = Path(node.path("x.ome.zarr") if not node.committed else node["x.ome.zarr"].path)
+        inside = Path(node.path("x.ome.zarr") if not node.committed else node["x.ome.zarr"])
         (inside / "linked").symlink_to(Path(disk.case.child("neighbour")))
         (inside / "linked.csv").symlink_to(Path(disk.case.child("neighbour/data.csv")))
         again(disk.at("node"))
@@ -493,7 +493,7 @@ def test_a_link_in_place_of_an_item_is_never_followed(disk: Guard) -> None:
     with cdir_init(disk.at("node"), {"k": 1}) as node:
         node.write("x.ome.zarr", np.ones((4, 4), "u1"))
         node.write("a.json", 1)
-    item, moved = Path(node["x.ome.zarr"].path), Path(disk.case.child("moved"))
+    item, moved = Path(node["x.ome.zarr"]), Path(disk.case.child("moved"))
     item.rename(moved)
     item.symlink_to(moved)
     disk.canaries += [name for name in disk.case.snapshot() if name.startswith("moved/")]
@@ -570,7 +570,7 @@ def test_a_directory_in_place_of_an_item_is_kept(disk: Guard) -> None:
 def test_a_file_in_place_of_a_directory_item_is_kept(disk: Guard) -> None:
     with cdir_init(disk.at("node"), {"k": 1}) as node:
         node.write("x.ome.zarr", np.ones((4, 4), "u1"))
-    item = Path(node["x.ome.zarr"].path)
+    item = Path(node["x.ome.zarr"])
     item.rename(disk.case.child("aside"))
     disk.put("node/x.ome.zarr")
     with cdir_init(disk.at("node"), {"k": 2}) as node, pytest.raises(ForeignItem):

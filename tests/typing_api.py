@@ -63,7 +63,7 @@ coming: Coroutine[Any, Any, CacheDir] = waits(root / "waits", raw["stats.json"])
 assert_type(plain(root / "plain", raw["stats.json"]), CacheDir)
 assert_type(tuned.options(force=True)(root / "tuned", raw["stats.json"], level=0.4), CacheDir)
 assert_type(cvcache.cdir_walk(root), Iterator[CacheDir])
-assert_type(cvcache.cdir_why(root / "plain"), list[str])
+assert_type(cvcache.cdir_query(root / "plain").reason, tuple[str, ...])
 assert_type(cvcache.cdir_remove(root, recursive=True), list[str])
 
 

@@ -190,9 +190,9 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
     node = cdir_query(url, **_parse_options(options))
     meta = node.item_meta(item)
     if as_json:
-        print_json({"path": node[item].path, **meta})
+        print_json({"path": node[item].url, **meta})
     else:
-        print_line(node[item].path)
+        print_line(node[item].url)
 
 
 @cli.command()

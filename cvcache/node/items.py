@@ -42,11 +42,6 @@ class Item:
         return self._node.item_url(self._name)
 
     @property
-    def path(self) -> str:
-        """The same as `url`: on disk a path that other tools open."""
-        return self.url
-
-    @property
     def meta(self) -> Mapping[str, Any]:
         """The item's row in the record: kind, and where they apply shape, dtype, axes, scale, size in bytes."""
         return self._node.item_meta(self._name)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         TreeEntry,
         cdir_remove,
         cdir_walk,
-        cdir_why,
         directory_state,
         read_tree,
     )
@@ -33,7 +32,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "TreeEntry",
             "cdir_remove",
             "cdir_walk",
-            "cdir_why",
             "directory_state",
             "read_tree",
         ],

@@ -130,11 +130,6 @@ def cdir_walk(where: object, **storage_options: Any) -> Iterator[CacheDir]:
             yield entry.node
 
 
-def cdir_why(where: object, **storage_options: Any) -> list[str]:
-    """Return why the node at `where` was computed last, one difference a line; empty for a node never computed."""
-    return list(cdir(where, **storage_options).snapshot().reason)
-
-
 def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, **storage_options: Any) -> list[str]:
     """Remove the node at `where`: what cvcache wrote there, and nothing else.
 

@@ -63,7 +63,7 @@ def pyramid(out: cvcache.CacheDir, side: int) -> None:
 def small_cases(directory: Path) -> list[Case]:
     """Return the hits of a small result, and what they are compared with."""
     root = cvcache.cdir(directory / "run")
-    path = stats(root / "stats", "brain", 0.4)["stats.json"].path
+    path = stats(root / "stats", "brain", 0.4)["stats.json"].url
 
     def hit() -> object:
         return stats(root / "stats", "brain", 0.4).read("stats.json")

@@ -156,7 +156,7 @@ def test_a_picture_of_ones_own_and_a_change_of_it(run: Run, tmp_path: Path) -> N
     assert first["tree"]["children"][-1]["name"] == "threshold"
     write_tiff(picture, blobs(seed=2))
     assert run(*words).json["computed"] == 6
-    assert "args.version" in " ".join(cvcache.cdir_why(tmp_path / "tree" / "input"))
+    assert "args.version" in " ".join(cvcache.cdir_query(tmp_path / "tree" / "input").reason)
 
 
 def test_kinds_of_pictures(run: Run, tmp_path: Path) -> None:

@@ -485,7 +485,7 @@ def test_files_of_ones_own(store_case: StoreCase) -> None:
     assert node.read("report.txt") == "by hand"
     if store_case.kind == "local":
         assert node["model.bin"].meta["kind"] == "file"
-        assert Path(node["model.bin"].path).read_bytes() == b"by a tool"
+        assert Path(node["model.bin"]).read_bytes() == b"by a tool"
         assert dict(node.read("tool.dir")) == {"weights.bin": b"12"}
         with node.open("model.pt") as file:
             assert file.read() == b"345"

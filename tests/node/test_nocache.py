@@ -50,7 +50,7 @@ def script(root: cvcache.CacheDir) -> dict[str, Any]:
         "states": [raw.state, half.state, found.state, (root / "nothing").state],
         "cached": root.cached("answer.json", lambda: [6, 7]),
         "tool": tool,
-        "other": Path(found["other.txt"].path).read_text(),
+        "other": Path(found["other.txt"]).read_text(),
         "contains": ["stats.json" in raw, "other.json" in raw],
         "computed": half.computed,
     }
@@ -72,7 +72,7 @@ def test_nothing_is_found_again_and_nothing_stays(tmp_path: Path, monkeypatch: p
     root = cvcache.cdir(None)
     with cvcache.cdir_init(root / "a") as node:
         node.write("image.ome.zarr", np.zeros((4, 4), "u1"))
-    place = Path(node["image.ome.zarr"].path)
+    place = Path(node["image.ome.zarr"])
     assert place.is_dir()
     assert [child.name for child in root.children()] == ["a"]
     assert not cvcache.cdir_init(root / "a").committed

@@ -133,7 +133,7 @@ def test_a_silent_machine_is_given_up_after_its_lease_and_one_request(world: Wor
     with here:
         found = cdir_query(url, policy=world.policy)
         assert read_mark(found) == mark
-        assert found[FILE].path == f"{url}/{root}/{FILE}"
+        assert found[FILE].url == f"{url}/{root}/{FILE}"
 
 
 def test_wall_clocks_decide_nothing(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_an_edited_helper_is_seen_and_named(tmp_path: Path) -> None:
     assert project.run("script", url) == ["2 True"]
     project.edit("helper", "return 1", "return 7")
     assert project.run("script", url) == ["8 True"]
-    assert cvcache.cdir_why(url / "measure") == ["code: changed (helper level in helper)"]
+    assert list(cvcache.cdir_query(url / "measure").reason) == ["code: changed (helper level in helper)"]
 
 
 SCRIPT = """

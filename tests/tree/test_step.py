@@ -498,7 +498,7 @@ def test_hits_misses_and_reasons_are_logged(root: CacheDir, caplog: pytest.LogCa
     assert miss == f"{node.url}: computing (first run)"
     assert hit.startswith(f"{node.url}: read")
     assert changed == f"{node.url}: computing (args.gain: 4.0 -> 6.0)"
-    assert cvcache.cdir_why(node) == ["args.gain: 4.0 -> 6.0"]
+    assert list(cvcache.cdir_query(node).reason) == ["args.gain: 4.0 -> 6.0"]
 
 
 def test_methods_keep_their_object_outside(root: CacheDir) -> None:

@@ -116,7 +116,7 @@ def test_a_voxel_size_that_was_corrected_counts(root: CacheDir, local_case: Loca
     with cvcache.cdir_init(local_case.child("raw")) as d:
         d.write("raw.ome.zarr", np.zeros((8, 8), "u1"), scale=(2, 2))
     foreign = local_case.container / "foreign.ome.zarr"
-    shutil.copytree(d["raw.ome.zarr"].path, foreign)
+    shutil.copytree(d["raw.ome.zarr"], foreign)
 
     @cvcache.step(version=1)
     def invert(out: CacheDir, image: Any) -> None:

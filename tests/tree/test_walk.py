@@ -54,9 +54,9 @@ def test_walk_shows_what_is_not_committed_too(memory_case: MemoryCase) -> None:
 def test_why(top: CacheDir) -> None:
     fill(top / "a", {"sigma": 2.0, "names": ["x"]})
     fill(top / "a", {"sigma": 3.0, "names": ["x", "y"]})
-    assert cvcache.cdir_why(top / "a") == ["names[1]: added", "sigma: 2.0 -> 3.0"]
-    assert cvcache.cdir_why(top / "nothing") == []
-    assert cvcache.cdir_why(top) == ["first run"]
+    assert list(cvcache.cdir_query(top / "a").reason) == ["names[1]: added", "sigma: 2.0 -> 3.0"]
+    assert list(cvcache.cdir_query(top / "nothing").reason) == []
+    assert list(cvcache.cdir_query(top).reason) == ["first run"]
 
 
 def test_remove_is_refused_where_nodes_lie_below(top: CacheDir) -> None:
@@ -208,5 +208,5 @@ def test_without_a_cache_a_walk_shows_what_somebody_holds() -> None:
     root = cvcache.cdir(None)
     nodes = [fill(root / name) for name in ("b", "a")]
     assert [node.name for node in cvcache.cdir_walk(root)] == ["a", "b"]
-    assert cvcache.cdir_why(nodes[0]) == []
+    assert list(cvcache.cdir_query(nodes[0]).reason) == []
     assert cvcache.cdir_remove(root, recursive=True) == []
