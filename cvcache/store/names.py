@@ -109,14 +109,17 @@ def parse_child(child: object) -> list[str]:
     InvalidName
         It is none of these, or one of the names cannot be a node's.
     """
+    text = child if isinstance(child, str) else _child_text(child)
+    return [check_node_name(name) for name in text.split("/")]
+
+
+def _child_text(child: object) -> str:
     if isinstance(child, os.PathLike) and not hasattr(child, "__cvcache_input__"):
-        child = os.fspath(child)
-    elif not isinstance(child, bool) and hasattr(child, "__index__"):
-        child = str(operator.index(child))
-    if not isinstance(child, str):
-        msg = f"a child is named by text, an int or a relative path, not by {repr(child)[:80]} ({type(child).__name__})"
-        raise InvalidName(f"{msg}; spell it, as in node / f'{{sigma:.2f}}'")
-    return [check_node_name(name) for name in child.split("/")]
+        return str(os.fspath(child))
+    if not isinstance(child, bool) and hasattr(child, "__index__"):
+        return str(operator.index(child))
+    msg = f"a child is named by text, an int or a relative path, not by {repr(child)[:80]} ({type(child).__name__})"
+    raise InvalidName(f"{msg}; spell it, as in node / f'{{sigma:.2f}}'")
 
 
 def check_item_name(name: str) -> str:
