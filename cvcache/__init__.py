@@ -131,6 +131,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("cvcache")
+    if name in _HOME:
+        return importlib.import_module(f"cvcache.{name}")
     if name not in __all__:
         from cvcache.errors import did_you_mean
 

@@ -18,8 +18,7 @@ import fsspec
 import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
-from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, register_format
-from cvcache.node import handle
+from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, protocol, register_format
 from cvcache.protocol import Owner, attempt, claim, heartbeat, observe
 from cvcache.store import LocalStore, open_store, resolve_node
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
@@ -126,7 +125,7 @@ class World:
         patch.setattr("cvcache.protocol.remove.this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "owner_is_dead", self._is_dead)
-        patch.setattr(handle, "owner_is_dead", self._is_dead)
+        patch.setattr(protocol, "owner_is_dead", self._is_dead)
         patch.setattr(heartbeat, "_heartbeat_thread", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)

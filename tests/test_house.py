@@ -192,7 +192,17 @@ def past_a_face(tree: ast.AST, package: str = "") -> list[str]:
     not in. A test sees the face of every package.
     """
     found = []
+    faces = {
+        name.asname or name.name: FACES[f"{node.module}.{name.name}"]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if f"{node.module}.{name.name}" in FACES
+    }
     for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in faces:
+            face = faces[node.value.id]
+            found += [] if node.attr in face.__all__ else [f"{face.__name__}.{node.attr}"]
         if isinstance(node, ast.Import):
             found += [name.name for name in node.names if name.name.startswith("cvcache.") and name.name not in FACES]
         elif isinstance(node, ast.Attribute) and ast.unparse(node) in INNER:
@@ -235,6 +245,7 @@ def test_nobody_imports_past_a_face() -> None:
         ("from cvcache.protocol.rules import decide", ""),
         ("from cvcache.protocol import strict_json", ""),
         ("import cvcache\ncvcache.protocol.rules.decide", ""),
+        ("from cvcache import protocol\nprotocol.strict_json", "cvcache.node"),
     ],
 )
 def test_an_import_past_a_face_is_seen(text: str, package: str) -> None:
@@ -245,6 +256,7 @@ def test_an_import_past_a_face_is_seen(text: str, package: str) -> None:
     ("text", "package"),
     [
         ("from cvcache.protocol import decide", "cvcache.node"),
+        ("from cvcache import protocol\nprotocol.decide", "cvcache.node"),
         ("from cvcache.protocol.rules import decide", "cvcache.protocol"),
         ("from cvcache.image.pyramid import grid", "cvcache.image.write"),
         ("from cvcache.image.read import open_image", "cvcache.image.write"),

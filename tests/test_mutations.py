@@ -266,7 +266,7 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
         names = [parsed for name in store.list(log).files if (parsed := parse_record_name(name))]
         return observe.read_record(store, log, *max(names)) if names else None
 
-    for module in ("protocol.observe", "node.handle", "node.init"):
+    for module in ("protocol.observe", "protocol"):
         patch.setattr(f"cvcache.{module}.read_newest_record", mutant)
 
 
@@ -307,7 +307,7 @@ def _inventory_last(patch: pytest.MonkeyPatch) -> None:
         attempt.store.put(layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows))
         return record
 
-    patch.setattr("cvcache.node.cachedir.commit_attempt", mutant)
+    patch.setattr("cvcache.protocol.commit_attempt", mutant)
 
 
 def test_an_inventory_after_the_commit_is_caught_by_a_crash(world: World) -> None:

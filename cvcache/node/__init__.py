@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.node import handle, init, item_io
+    from cvcache.node import init, item_io
     from cvcache.node.cachedir import CacheDir
     from cvcache.node.commit import Commit
     from cvcache.node.context import TreeContext
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["handle", "init", "item_io"],
+    submodules=["init", "item_io"],
     submod_attrs={
         "cachedir": ["CacheDir"],
         "commit": ["Commit"],

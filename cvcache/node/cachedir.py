@@ -11,24 +11,11 @@ from contextvars import Token
 from types import TracebackType
 from typing import IO, Any, Self
 
+from cvcache import formats, protocol
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
-from cvcache.formats import json_exact
 from cvcache.node import copy_node, init, item_io
 from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
-from cvcache.protocol import (
-    Attempt,
-    NodeRequest,
-    OnStale,
-    Sibling,
-    commit_attempt,
-    find_open_attempt,
-    finish_attempt,
-    obtain_node,
-    read_newest_record,
-    release_attempt,
-    running_attempts,
-)
 from cvcache.store import check_item_name
 
 _MAX_TRACEBACK_LENGTH = 8192
@@ -58,29 +45,29 @@ class CacheDir(NodeItems):
         if (planner := init.current_planner()) is not None:
             return planner.open_node(self, node_request)  # type: ignore[no-any-return]  # a CacheDir, unknown to init
         node: CacheDir = self
-        while isinstance(result := node._obtain(node_request), Sibling):
+        while isinstance(result := node._obtain(node_request), protocol.Sibling):
             node = node.sibling(init.read_sibling_name(node.store, node.location, node_request))
         return result
 
-    def _obtain(self, node_request: NodeRequest) -> CacheDir | Sibling:
+    def _obtain(self, node_request: protocol.NodeRequest) -> CacheDir | protocol.Sibling:
         """Return the node, committed or open for writing; `Sibling` if the result belongs in a sibling."""
-        result = obtain_node(
+        result = protocol.obtain_node(
             self.store, self._path, node_request, self.policy, lambda: self.find_result_for(node_request)
         )
         # the result of another tree is copied if the user wants it, and if this tree has a record of its own: a later
         # handle would read that one first
         if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(node_request)):
-            other, result = result, obtain_node(self.store, self._path, node_request, self.policy)
-            if isinstance(result, Attempt):
+            other, result = result, protocol.obtain_node(self.store, self._path, node_request, self.policy)
+            if isinstance(result, protocol.Attempt):
                 result = copy_node.copy_items_into(result, other)
-            elif isinstance(result, Sibling):  # the result in this tree has another key and stays
+            elif isinstance(result, protocol.Sibling):  # the result in this tree has another key and stays
                 result = other
         if isinstance(result, CacheDir):
             logger.info("%s: read from %s", self.url, result.url)
             return self.with_result_of(result)
-        if isinstance(result, Sibling):
+        if isinstance(result, protocol.Sibling):
             return result
-        if not isinstance(result, Attempt):
+        if not isinstance(result, protocol.Attempt):
             if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
                 logger.info("%s: read, computed %s", self.url, result.time)
             return self.pinned_to(result)
@@ -88,20 +75,21 @@ class CacheDir(NodeItems):
         node._attempt = result  # noqa: SLF001 - the same class
         return node
 
-    def _has_own_record(self, node_request: NodeRequest) -> bool:
+    def _has_own_record(self, node_request: protocol.NodeRequest) -> bool:
         """Whether this tree has a record of the node that a result of another tree would have to follow."""
         return (
-            node_request.request.on_stale is not OnStale.NEW and read_newest_record(self.store, self._path) is not None
+            node_request.request.on_stale is not protocol.OnStale.NEW
+            and protocol.read_newest_record(self.store, self._path) is not None
         )
 
-    def find_result_for(self, node_request: NodeRequest) -> CacheDir | None:
+    def find_result_for(self, node_request: protocol.NodeRequest) -> CacheDir | None:
         """Return the same node in one of the `also` trees with a result that fits; one LIST and one GET each."""
         return None if node_request.request.force else self.find_in_other_trees(node_request.request.digest)
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
         self.record()
-        attempt = self._attempt or find_open_attempt(self.url)
+        attempt = self._attempt or protocol.find_open_attempt(self.url)
         if attempt is None:
             if (planner := init.current_planner()) is not None and planner.has_opened(self):
                 return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
@@ -111,17 +99,17 @@ class CacheDir(NodeItems):
             raise NotOpen(msg)
         rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
-        json_exact(attempt.meta, f"the metadata of {self.url}")
+        formats.json_exact(attempt.meta, f"the metadata of {self.url}")
         from cvcache.node.provenance import environment  # only who commits needs it
 
-        record = commit_attempt(attempt, rows, attempt.meta, environment())
+        record = protocol.commit_attempt(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)
 
     def give_up(self) -> None:
         """Release the node, if this handle opened it: nothing is committed, and others need not wait."""
         if self._attempt is not None and self._attempt.outcome is None:
-            release_attempt(self._attempt)
+            protocol.release_attempt(self._attempt)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -169,7 +157,7 @@ class CacheDir(NodeItems):
         name = check_item_name(name)
         attempt = self._open_attempt()
         obj, images = _content_of(name, obj)
-        user: dict[str, Any] = {"user": json_exact(meta, f"meta of {name}")} if meta else {}
+        user: dict[str, Any] = {"user": formats.json_exact(meta, f"meta of {name}")} if meta else {}
         item_io.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
         return Item(self, name)
 
@@ -222,7 +210,7 @@ class CacheDir(NodeItems):
         attempt.store.makedirs(attempt.root)
         return attempt.store.url(f"{attempt.root}/{name}")
 
-    def _declare_own_file(self, name: str) -> Attempt:
+    def _declare_own_file(self, name: str) -> protocol.Attempt:
         """Note that the user writes the file `name` of the open attempt; return the attempt."""
         attempt = self._open_attempt()
         with attempt.writing_item(name):
@@ -235,9 +223,9 @@ class CacheDir(NodeItems):
         """Keep what is logged, printed and raised inside this context as the item `name`."""
         from cvcache.logs import capture_log  # brings tempfile and concurrent.futures, which only a log needs
 
-        return capture_log(find_open_attempt(self.url), name, self.write)
+        return capture_log(protocol.find_open_attempt(self.url), name, self.write)
 
-    def _open_attempt(self) -> Attempt:
+    def _open_attempt(self) -> protocol.Attempt:
         """Return the attempt of this open node, or raise."""
         record = self.record()
         if self._attempt is not None:
@@ -249,8 +237,8 @@ class CacheDir(NodeItems):
         raise NotOpen(msg)
 
     def __enter__(self) -> Self:
-        outer = running_attempts.get()
-        token = running_attempts.set((*outer, self._attempt.id) if self._attempt else outer)
+        outer = protocol.running_attempts.get()
+        token = protocol.running_attempts.set((*outer, self._attempt.id) if self._attempt else outer)
         self._tokens = (*self._tokens, token)
         return self
 
@@ -272,7 +260,7 @@ class CacheDir(NodeItems):
 
     def _leave(self) -> None:
         *self._tokens, last = self._tokens  # type: ignore[assignment]  # a list, to be popped
-        running_attempts.reset(last)
+        protocol.running_attempts.reset(last)
 
     def _end(self, error: BaseException | None) -> None:
         """Commit the attempt, or record its failure."""
@@ -290,12 +278,12 @@ class CacheDir(NodeItems):
             self._fail(attempt, commit_error)
             raise
 
-    def _fail(self, attempt: Attempt, error: BaseException) -> None:
+    def _fail(self, attempt: protocol.Attempt, error: BaseException) -> None:
         """Record the failure of the attempt; never raises, so that the error itself is seen."""
         text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK_LENGTH:]
         report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}
         try:
-            finish_attempt(attempt, "failed", error=report, items=attempt.rows)
+            protocol.finish_attempt(attempt, "failed", error=report, items=attempt.rows)
         except LeaseLost:
             logger.warning("%s failed after another owner had taken it over", self.url)
         except Exception as store_error:  # noqa: BLE001 - the store may be the very thing that failed

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cvcache.protocol import Record
+if TYPE_CHECKING:
+    from cvcache.protocol import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from cvcache import formats, protocol
 from cvcache.errors import ItemDamaged
-from cvcache.formats import sha256
 from cvcache.node.items import NodeItems
-from cvcache.protocol import Attempt, Record, commit_attempt, raise_if_replaced, release_attempt
 from cvcache.store import Store, gather, is_item_dir, layout
 
 MAX_IN_MEMORY = 64 << 20
 """Objects up to this size are copied in one piece, larger ones in a stream."""
 
 
-def copy_items_into(attempt: Attempt, source: NodeItems, names: set[str] | None = None) -> Record:
+def copy_items_into(attempt: protocol.Attempt, source: NodeItems, names: set[str] | None = None) -> protocol.Record:
     """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
 
     Parameters
@@ -44,16 +43,16 @@ def copy_items_into(attempt: Attempt, source: NodeItems, names: set[str] | None 
         for name, row in rows.items():
             _copy_item(attempt, source, name, row)
         if record is not None and record != source.snapshot().record():
-            raise_if_replaced(source.store, source.location, record)
+            protocol.raise_if_replaced(source.store, source.location, record)
     except BaseException:
-        release_attempt(attempt)
+        protocol.release_attempt(attempt)
         raise
     meta: Mapping[str, Any] = record.meta if record else {}
     fields = {"version": record.version, "reason": (f"copied from {source.url}",)} if record else {}
-    return commit_attempt(attempt, rows, meta, source.environment(), **fields)
+    return protocol.commit_attempt(attempt, rows, meta, source.environment(), **fields)
 
 
-def _copy_item(attempt: Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
+def _copy_item(attempt: protocol.Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
     record = source.record()
     source_key, target_key = f"{layout.data_root(source.location, record)}/{name}", f"{attempt.root}/{name}"
     keys = sorted(source.store.find(source_key)) if is_item_dir(name) else [""]
@@ -94,7 +93,7 @@ def _copy_object(source: Store, path: str, target: Store, target_path: str, row:
                 raise _damaged(source, path)
         return
     data = source.get(path)
-    if row.get("size", len(data)) != len(data) or row.get("sha256", sha256(data)) != sha256(data):
+    if row.get("size", len(data)) != len(data) or row.get("sha256", formats.sha256(data)) != formats.sha256(data):
         raise _damaged(source, path)
     target.put(target_path, data)
 

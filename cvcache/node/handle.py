@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
+from cvcache import keys, protocol
 from cvcache.errors import NotOpen
-from cvcache.keys import Canonical
 from cvcache.node import init
 from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext, path_of_url
-from cvcache.protocol import Attempt, Policy, Record, describe_owner, owner_is_dead, read_newest_record
 from cvcache.store import MemoryCache, Store, check_key, child_names, node_path, parse_child, parse_url
 
 logger = logging.getLogger("cvcache")
@@ -37,8 +36,8 @@ class NodeHandle:
         self._path = path
         self._also = also
         self._result_from: Self | None = None  # the one of `also` whose result this handle shows
-        self._attempt: Attempt | None = None
-        self._record: Record | None = None
+        self._attempt: protocol.Attempt | None = None
+        self._record: protocol.Record | None = None
         self._looked = False
         self._peeked = False  # only to answer a question; the handle may still mean a mere address
         self._computed = False
@@ -60,7 +59,7 @@ class NodeHandle:
         return self._path
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> protocol.Policy:
         """How long to wait for other owners, and how often to ask the store."""
         return self._context.policy
 
@@ -124,14 +123,14 @@ class NodeHandle:
         record = self.record() if self._looked or self._attempt is not None else None
         return self._peeked or record is None or record.state != "committed"
 
-    def with_policy(self, policy: Policy) -> Self:
+    def with_policy(self, policy: protocol.Policy) -> Self:
         """Return a handle to the same node with another policy; no I/O."""
         return self.with_context(policy=policy)
 
     def with_context(
         self,
         *,
-        policy: Policy | None = None,
+        policy: protocol.Policy | None = None,
         ram: MemoryCache | None = None,
         also: Iterable[Self] = (),
         copy_on_read: bool = False,
@@ -153,7 +152,7 @@ class NodeHandle:
 
     def refresh(self) -> Self:
         """Read the newest record and return this handle; one LIST and one GET, for each tree that has no result."""
-        self._record, self._looked, self._result_from = read_newest_record(self.store, self._path), True, None
+        self._record, self._looked, self._result_from = protocol.read_newest_record(self.store, self._path), True, None
         self._peeked = False
         if self._also and self.own_state == "absent" and (other := self.find_in_other_trees(None)) is not None:
             self._result_from, self._record = other, other.record()
@@ -174,7 +173,7 @@ class NodeHandle:
                 return node
         return None
 
-    def pinned_to(self, record: Record) -> Self:
+    def pinned_to(self, record: protocol.Record) -> Self:
         """Return a handle to this node that is pinned to `record`; no I/O."""
         node = type(self)(self._context, self._path, self._also)
         node._record, node._looked = record, True  # noqa: SLF001 - the same class
@@ -186,7 +185,7 @@ class NodeHandle:
         node._result_from, node._record, node._looked = other, other.record(), True  # noqa: SLF001 - the same class
         return node
 
-    def record(self) -> Record | None:
+    def record(self) -> protocol.Record | None:
         """Return the record this handle shows; the store is read only the first time."""
         if self._attempt is not None and self._attempt.outcome is not None:
             self._record, self._looked, self._attempt = self._attempt.outcome, True, None
@@ -232,8 +231,11 @@ class NodeHandle:
         record = self.record()
         if record is None:
             return None
-        if record.state == "claimed" and owner_is_dead(record.owner):
-            return {"type": "died", "message": f"the process died before its commit ({describe_owner(record)})"}
+        if record.state == "claimed" and protocol.owner_is_dead(record.owner):
+            return {
+                "type": "died",
+                "message": f"the process died before its commit ({protocol.describe_owner(record)})",
+            }
         return record.error
 
     @property
@@ -277,7 +279,7 @@ class NodeHandle:
         if record is None or record.state in {"released", "removing", "removed"}:
             return "absent"
         if record.state == "claimed":
-            return "failed" if owner_is_dead(record.owner) else "running"
+            return "failed" if protocol.owner_is_dead(record.owner) else "running"
         return record.state
 
     def sources(self) -> list[tuple[Self, str | None]]:
@@ -328,8 +330,8 @@ class NodeHandle:
         self._inherited_key = state["_inherited_key"]
         self._looked = self._record is not None
 
-    def __cvcache_key__(self) -> Canonical:
-        return Canonical({"$node": self.version})
+    def __cvcache_key__(self) -> keys.Canonical:
+        return keys.Canonical({"$node": self.version})
 
     def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
         return self.result_url, {"version": self.version}

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from cvcache import keys, protocol
 from cvcache.errors import InvalidName, UsageError, did_you_mean
-from cvcache.keys import canonical_key_with_inputs, digest
-from cvcache.protocol import NodeRequest, OnStale, Request, Sources, find_open_attempt, read_newest_record
 from cvcache.store import Store, check_node_name, is_control
 
 _MAX_LABEL_LENGTH = 60
-_ON_STALE = {choice.value: choice for choice in OnStale}
 
 
 class _Node(Protocol):
@@ -26,7 +24,7 @@ class _Node(Protocol):
 class Planner(Protocol):
     """Answers requests for nodes in place of the protocol, and computes nothing."""
 
-    def open_node(self, node: Any, node_request: NodeRequest) -> Any:
+    def open_node(self, node: Any, node_request: protocol.NodeRequest) -> Any:
         """Return a stand-in for `node` as `node_request` would open it."""
 
     def has_opened(self, node: Any) -> bool:
@@ -47,28 +45,31 @@ def current_planner() -> Planner | None:
     return own if own is not None else next(iter(process_planners), None)
 
 
-def check_on_stale(on_stale: str) -> None:
-    """Raise `UsageError` if `on_stale` is no known choice."""
-    if on_stale not in _ON_STALE:
-        choices = list(_ON_STALE)
+@functools.cache  # it is asked for every result that is read
+def check_on_stale(on_stale: str) -> protocol.OnStale:
+    """Return the choice that `on_stale` names, or raise `UsageError`."""
+    try:
+        return protocol.OnStale(on_stale)
+    except ValueError:
+        choices = [choice.value for choice in protocol.OnStale]
         msg = f"on_stale is one of {', '.join(choices)}, not {on_stale!r}{did_you_mean(str(on_stale), choices)}"
-        raise UsageError(msg)
+        raise UsageError(msg) from None
 
 
-def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> NodeRequest:
+def request_for(node: _Node, key: object, *, on_stale: str, force: bool | str, wait: bool) -> protocol.NodeRequest:
     """Return a request for `node` with `key`; without one, with the key of the nearest open node above."""
-    check_on_stale(on_stale)
+    stale_choice = check_on_stale(on_stale)
     if key is None:
         canonical, key_digest = _open_ancestor_key(node.url) or node.inherited_key or (None, None)
         items: list[Any] = []
     else:
-        canonical, items = canonical_key_with_inputs(key)
-        key_digest = digest(canonical)
+        canonical, items = keys.canonical_key_with_inputs(key)
+        key_digest = keys.digest(canonical)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
-    request = Request(key_digest, bool(force), wait, _ON_STALE[on_stale])
-    return NodeRequest(
+    request = protocol.Request(key_digest, bool(force), wait, stale_choice)
+    return protocol.NodeRequest(
         request,
         canonical,
         functools.partial(_sources, node.url, items),
@@ -83,7 +84,7 @@ def _explain(before: Any, now: Any) -> list[str]:
     return key_differences(before, now)
 
 
-def _sources(url: str, items: Iterable[Any]) -> Sources:
+def _sources(url: str, items: Iterable[Any]) -> protocol.Sources:
     """Return the other nodes that a key of the node at `url` refers to, given the items and collections in it."""
     inputs: list[Mapping[str, str]] = []
     images: list[Mapping[str, Any]] = []
@@ -97,14 +98,14 @@ def _sources(url: str, items: Iterable[Any]) -> Sources:
     if any(source["url"] == "" for source in inputs):
         msg = f"{url} would be computed from its own items, which it withdraws first; give the result another node"
         raise UsageError(msg)
-    return Sources(tuple(inputs), tuple(images))
+    return protocol.Sources(tuple(inputs), tuple(images))
 
 
 def _open_ancestor_key(url: str) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above `url` that is open in this process, if any."""
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := find_open_attempt(url):
+        if attempt := protocol.find_open_attempt(url):
             return attempt.record.key, attempt.record.digest
     return None
 
@@ -144,13 +145,13 @@ def resolve_relative(path: str, relative: str) -> str | None:
     return None if outside else "/".join([*base, relative] if relative else base)
 
 
-def read_sibling_name(store: Store, path: str, node_request: NodeRequest) -> str:
+def read_sibling_name(store: Store, path: str, node_request: protocol.NodeRequest) -> str:
     """Return the name of the sibling that holds the result for the key of `node_request`; one LIST and one GET."""
-    newest = read_newest_record(store, path)
+    newest = protocol.read_newest_record(store, path)
     return sibling_name(path.rpartition("/")[2], newest.key if newest else None, node_request)
 
 
-def sibling_name(name: str, key: Any, node_request: NodeRequest) -> str:
+def sibling_name(name: str, key: Any, node_request: protocol.NodeRequest) -> str:
     """Return the name of a sibling of the node `name` with `key`: its name and the difference of the keys."""
     differences = list(_differences(key, node_request.key, ""))
     label = ",".join(f"{parameter}={value}" for parameter, value in differences if value is not None)

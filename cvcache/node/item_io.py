@@ -11,18 +11,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
+from cvcache import formats, protocol
 from cvcache.errors import CvcacheError, ItemDamaged, ItemNotFound, NodeReplaced, did_you_mean
-from cvcache.formats import ItemPath, find_format, sha256
-from cvcache.protocol import (
-    Attempt,
-    Record,
-    Turn,
-    delete_item,
-    load_environment,
-    load_inventory,
-    raise_if_replaced,
-    resume_item,
-)
 from cvcache.store import Listing, MemoryCache, Store, is_item_dir, item_names, layout, successor_path
 
 logger = logging.getLogger("cvcache")
@@ -34,26 +24,28 @@ MAX_THUMBNAIL_BYTES = 4 << 20
 """No larger thumbnail is stored; of a larger one no more is read."""
 
 
-def read_rows(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
+def read_rows(store: Store, path: str, record: protocol.Record) -> Mapping[str, Mapping[str, Any]]:
     """Return the rows of a committed or failed record; one GET if they are in an inventory of their own."""
     if record.items is not None or record.state != "committed":
         return record.items or {}
     inventory = layout.inventory_path(path, record.attempt)
     try:
-        return load_inventory(store.get(inventory, 0, MAX_INVENTORY_BYTES), record.attempt, store.url(inventory))
+        return protocol.load_inventory(
+            store.get(inventory, 0, MAX_INVENTORY_BYTES), record.attempt, store.url(inventory)
+        )
     except FileNotFoundError:
-        raise_if_replaced(store, path, record)
+        protocol.raise_if_replaced(store, path, record)
         msg = f"{store.url(inventory)} is gone; nobody knows what the commit vouched for, so compute it with force=True"
         raise ItemDamaged(msg) from None
 
 
-def read_environment(store: Store, path: str, record: Record) -> Mapping[str, Any]:
+def read_environment(store: Store, path: str, record: protocol.Record) -> Mapping[str, Any]:
     """Return the environment that the items of a committed record were made in; one GET."""
     inventory = layout.inventory_path(path, record.attempt)
     try:
-        return load_environment(store.get(inventory, 0, MAX_INVENTORY_BYTES), store.url(inventory))
+        return protocol.load_environment(store.get(inventory, 0, MAX_INVENTORY_BYTES), store.url(inventory))
     except FileNotFoundError:
-        raise_if_replaced(store, path, record)
+        protocol.raise_if_replaced(store, path, record)
         return {}
 
 
@@ -71,7 +63,7 @@ def rows_in_listing(listing: Listing) -> dict[str, Mapping[str, Any]]:
 def read_item(
     store: Store,
     path: str,
-    record: Record | None,
+    record: protocol.Record | None,
     name: str,
     row: Mapping[str, Any],
     options: dict[str, Any],
@@ -81,12 +73,12 @@ def read_item(
     row = row if row or record is None else announced_metadata(store, path, record, name)
     item = item_path(store, path, record, name, row, ram)
     try:
-        obj = find_format(name).read(item, **options)
+        obj = formats.find_format(name).read(item, **options)
         if "sha256" not in row and row.get("stored_as") != "dask":
             item.check_pin(now=True)
     except (FileNotFoundError, ItemDamaged, NodeReplaced) as error:
         if record is not None:
-            raise_if_replaced(store, path, record)
+            protocol.raise_if_replaced(store, path, record)
         if isinstance(error, ItemDamaged):
             raise
         msg = f"{item.url} is gone although its commit vouched for it; compute the node again with force=True"
@@ -95,19 +87,24 @@ def read_item(
 
 
 def item_path(
-    store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any], ram: MemoryCache | None = None
-) -> ItemPath:
+    store: Store,
+    path: str,
+    record: protocol.Record | None,
+    name: str,
+    row: Mapping[str, Any],
+    ram: MemoryCache | None = None,
+) -> formats.ItemPath:
     """Return the path of the item `name` of `record`; of a committed record it is pinned to that commit."""
     full_key = f"{layout.data_root(path, record)}/{name}"
     if record is None:
-        return ItemPath(store, full_key, row, ram=ram)
+        return formats.ItemPath(store, full_key, row, ram=ram)
     if record.state != "committed":
-        return ItemPath(store, full_key, row, end_record=successor_path(path, record), ram=ram)
+        return formats.ItemPath(store, full_key, row, end_record=successor_path(path, record), ram=ram)
     origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
-    return ItemPath(store, full_key, row, pin=successor_path(path, record), ram=ram, origin=origin)
+    return formats.ItemPath(store, full_key, row, pin=successor_path(path, record), ram=ram, origin=origin)
 
 
-def announced_metadata(store: Store, path: str, record: Record, name: str) -> Mapping[str, Any]:
+def announced_metadata(store: Store, path: str, record: protocol.Record, name: str) -> Mapping[str, Any]:
     """Return the metadata of an image that is being written, from its announcement; empty for any other item."""
     if not is_item_dir(name) or record.state == "committed":
         return {}
@@ -121,7 +118,7 @@ def announced_metadata(store: Store, path: str, record: Record, name: str) -> Ma
     return planned_metadata(plan)
 
 
-def open_item(store: Store, path: str, record: Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:
+def open_item(store: Store, path: str, record: protocol.Record | None, name: str, row: Mapping[str, Any]) -> IO[bytes]:
     """Return one item as a file object, opened while its commit was the newest, or raise."""
     full_key = f"{layout.data_root(path, record)}/{name}"
     pinned = record if record is not None and record.state == "committed" else None
@@ -133,7 +130,7 @@ def open_item(store: Store, path: str, record: Record | None, name: str, row: Ma
         except FileNotFoundError:
             valid = False
         if pinned is not None:
-            raise_if_replaced(store, path, pinned)
+            protocol.raise_if_replaced(store, path, pinned)
         if not valid:
             msg = f"{store.url(full_key)} is not what its commit vouched for; compute the node again with force=True"
             raise ItemDamaged(msg)
@@ -148,7 +145,7 @@ def item_not_found(url: str, name: str, names: list[str]) -> ItemNotFound:
 
 
 def write_item(
-    attempt: Attempt,
+    attempt: protocol.Attempt,
     name: str,
     obj: object,
     options: dict[str, Any],
@@ -159,10 +156,10 @@ def write_item(
 
     `images` is the metadata of the images that `obj` is read from; `user` goes into the row with that of the format.
     """
-    fmt = find_format(name)
+    fmt = formats.find_format(name)
     written: dict[str, Any] = {}
     started: list[bool] = []
-    turn = Turn(f"{attempt.url}/{name}")
+    turn = protocol.Turn(f"{attempt.url}/{name}")
     attempt.check_rewritable(name)
     attempt.write_counts[name] += 1
 
@@ -174,14 +171,14 @@ def write_item(
 
     def wrote(key: str, data: bytes) -> None:
         if not key:
-            written.update(size=len(data), sha256=sha256(data))
+            written.update(size=len(data), sha256=formats.sha256(data))
 
     def begin(plan: Mapping[str, Any]) -> Mapping[str, int]:
         started.append(True)
         attempt.rows.pop(name, None)
-        return resume_item(attempt, name, plan)
+        return protocol.resume_item(attempt, name, plan)
 
-    item = ItemPath(
+    item = formats.ItemPath(
         attempt.store,
         f"{attempt.root}/{name}",
         guard=guard,
@@ -207,7 +204,7 @@ def write_item(
         attempt.own_files.discard(name)
 
 
-def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes | None:
+def read_thumbnail(store: Store, path: str, record: protocol.Record, name: str) -> bytes | None:
     """Return the thumbnail of an item, or None; one GET."""
     try:
         return store.get(layout.thumbnail_path(path, record.attempt, name), 0, MAX_THUMBNAIL_BYTES)
@@ -215,7 +212,7 @@ def read_thumbnail(store: Store, path: str, record: Record, name: str) -> bytes 
         return None
 
 
-def put_thumbnail(attempt: Attempt, name: str, png: bytes) -> None:
+def put_thumbnail(attempt: protocol.Attempt, name: str, png: bytes) -> None:
     """Store the thumbnail of the item `name` of this attempt."""
     if len(png) > MAX_THUMBNAIL_BYTES:
         msg = f"its PNG has {len(png)} bytes, more than {MAX_THUMBNAIL_BYTES}"
@@ -225,7 +222,7 @@ def put_thumbnail(attempt: Attempt, name: str, png: bytes) -> None:
     attempt.thumbnails.add(name)
 
 
-def delete_thumbnail(attempt: Attempt, name: str) -> None:
+def delete_thumbnail(attempt: protocol.Attempt, name: str) -> None:
     """Delete the thumbnail of the item `name` of this attempt, which is about to be written again."""
     if name in attempt.thumbnails:
         with attempt.writing():
@@ -233,22 +230,22 @@ def delete_thumbnail(attempt: Attempt, name: str) -> None:
         attempt.thumbnails.discard(name)
 
 
-def _delete_earlier_write(attempt: Attempt, name: str) -> None:
+def _delete_earlier_write(attempt: protocol.Attempt, name: str) -> None:
     """Delete what this attempt wrote under `name` before; old parts of a directory would stay among the new ones."""
     delete_thumbnail(attempt, name)
     if attempt.rows.pop(name, None) is not None and is_item_dir(name):
         with attempt.writing():
-            delete_item(attempt.store, f"{attempt.root}/{name}")
+            protocol.delete_item(attempt.store, f"{attempt.root}/{name}")
 
 
-def _delete_failed_write(attempt: Attempt, name: str) -> None:
+def _delete_failed_write(attempt: protocol.Attempt, name: str) -> None:
     """Delete what a failed write left of an item; an error here must not hide the one being raised."""
     if name in attempt.announcements and not attempt.lost:
         with contextlib.suppress(Exception), attempt.writing():
-            delete_item(attempt.store, f"{attempt.root}/{name}")
+            protocol.delete_item(attempt.store, f"{attempt.root}/{name}")
 
 
-def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
+def own_file_rows(attempt: protocol.Attempt) -> dict[str, Mapping[str, Any]]:
     """Return rows for the files written through ``open()`` and ``path()``; one LIST, and one more for a directory."""
     if not attempt.own_files:
         return {}
@@ -265,9 +262,9 @@ def own_file_rows(attempt: Attempt) -> dict[str, Mapping[str, Any]]:
     return {name: {**_describe_own_file(attempt, name), **row} for name, row in rows.items()}
 
 
-def _describe_own_file(attempt: Attempt, name: str) -> Mapping[str, Any]:
+def _describe_own_file(attempt: protocol.Attempt, name: str) -> Mapping[str, Any]:
     """Return the metadata that the format of a user's own file reads from it; only the kind if no format knows it."""
     try:
-        return find_format(name).describe(ItemPath(attempt.store, f"{attempt.root}/{name}"))
+        return formats.find_format(name).describe(formats.ItemPath(attempt.store, f"{attempt.root}/{name}"))
     except (CvcacheError, ValueError, OSError, ImportError):
         return {"kind": "file"}

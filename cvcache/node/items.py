@@ -6,8 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache.formats import ItemPath
-from cvcache.keys import Canonical
+from cvcache import formats, keys
 from cvcache.node import item_io
 from cvcache.node.context import path_of_url
 from cvcache.node.handle import NodeHandle
@@ -74,9 +73,9 @@ class Item:
     def __fspath__(self) -> str:
         return path_of_url(self.url)
 
-    def __cvcache_key__(self) -> Canonical:
+    def __cvcache_key__(self) -> keys.Canonical:
         rewrites = self._node.rewrite_count(self._name)
-        return Canonical(
+        return keys.Canonical(
             {"$item": self._name, "version": self._node.version, **({"written_again": rewrites} if rewrites else {})}
         )
 
@@ -149,7 +148,7 @@ class NodeItems(NodeHandle):
         record, node = self.record(), self._result_node
         return node.store.url(f"{layout.data_root(node.location, record)}/{name}")
 
-    def item_path(self, name: str, row: Mapping[str, Any]) -> ItemPath:
+    def item_path(self, name: str, row: Mapping[str, Any]) -> formats.ItemPath:
         """Return the path of the item `name` with the metadata `row`, pinned to the commit of this handle.
 
         No store call, but one GET for the plan of an image that is being written.
