@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Token
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from cvcache import formats, protocol
 from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
 from cvcache.node import copy_node, init, item_io
-from cvcache.node.commit import Commit
 from cvcache.node.items import Item, NodeItems
 from cvcache.store import check_item_name
+
+if TYPE_CHECKING:
+    from cvcache.node.commit import Commit
 
 _MAX_TRACEBACK_LENGTH = 8192
 
@@ -88,6 +89,11 @@ class CacheDir(NodeItems):
 
     def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
         """Commit the node this process opened; see `cdir_commit`."""
+        import datetime  # only who commits needs these
+
+        from cvcache.node.commit import Commit
+        from cvcache.node.provenance import environment
+
         self.record()
         attempt = self._attempt or protocol.find_open_attempt(self.url)
         if attempt is None:
@@ -100,8 +106,6 @@ class CacheDir(NodeItems):
         rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
         attempt.meta.update(meta or {})
         formats.json_exact(attempt.meta, f"the metadata of {self.url}")
-        from cvcache.node.provenance import environment  # only who commits needs it
-
         record = protocol.commit_attempt(attempt, rows, attempt.meta, environment())
         self._attempt = attempt
         return Commit.of(record)

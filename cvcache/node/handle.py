@@ -6,14 +6,16 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cvcache import keys, protocol
 from cvcache.errors import NotOpen
 from cvcache.node import init
-from cvcache.node.commit import Commit
 from cvcache.node.context import TreeContext, path_of_url
 from cvcache.store import MemoryCache, Store, check_key, child_names, node_path, parse_child, parse_url
+
+if TYPE_CHECKING:
+    from cvcache.node.commit import Commit
 
 logger = logging.getLogger("cvcache")
 
@@ -205,6 +207,8 @@ class NodeHandle:
     @property
     def commit(self) -> Commit | None:
         """The commit, or None while the node is not complete."""
+        from cvcache.node.commit import Commit  # few who read a node ask for it
+
         record = self.record()
         return Commit.of(record) if record is not None and record.state == "committed" else None
 

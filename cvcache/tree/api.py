@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.node import CacheDir, Commit, TreeContext
+from cvcache.node import CacheDir, TreeContext
 from cvcache.protocol import Policy
 from cvcache.store import MemoryCache, resolve_node
+
+if TYPE_CHECKING:
+    from cvcache.node import Commit
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
