@@ -177,7 +177,7 @@ def _has_format(name: str) -> bool:
 
 def _source_of(item: object, name: str | None, options: Mapping[str, Any]) -> LayerSource:
     """Return the source of layers for any argument of `layers`."""
-    is_url = isinstance(item, (str, os.PathLike)) and not isinstance(item, Item)
+    is_url = isinstance(item, (str, os.PathLike)) and not hasattr(item, "__cvcache_input__")  # a node or item of a tree
     if is_url or hasattr(item, "storage_options"):
         return _source_of_location(
             parse_image_url(item, options), name, {**getattr(item, "storage_options", {}), **options}
