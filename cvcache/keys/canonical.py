@@ -305,7 +305,7 @@ class CanonicalEncoder:
 def _dataclass_fields(value: Any) -> list[str]:
     """Return the fields of a dataclass; if it has InitVars, also the attributes that were made from them."""
     fields = value.__dataclass_fields__
-    init_vars = [name for name, field in fields.items() if field._field_type.name == "_FIELD_INITVAR"]  # noqa: SLF001
+    init_vars = [name for name, field in fields.items() if field._field_type.name == "_FIELD_INITVAR"]  # noqa: SLF001 - no public name tells
     names = [name for name in fields if name not in init_vars]
     return [*names, *sorted(vars(value).keys() - names)] if init_vars and hasattr(value, "__dict__") else names
 
