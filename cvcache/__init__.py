@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cvcache.formats import register_format
     from cvcache.image import open_image
     from cvcache.keys import register_key
-    from cvcache.node import CacheDir, Commit, Item
+    from cvcache.node import CacheDir, Commit, Item, plan
     from cvcache.protocol import Policy
     from cvcache.tree import (
         Damage,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         cdir_remove,
         cdir_verify,
         cdir_walk,
-        plan,
         step,
     )
 
@@ -60,7 +59,7 @@ _HOME = {
     "formats": ["register_format"],
     "image": ["open_image"],
     "keys": ["register_key"],
-    "node": ["CacheDir", "Commit", "Item"],
+    "node": ["CacheDir", "Commit", "Item", "plan"],
     "protocol": ["Policy"],
     "tree": [
         "Damage",
@@ -72,7 +71,6 @@ _HOME = {
         "cdir_remove",
         "cdir_verify",
         "cdir_walk",
-        "plan",
         "step",
     ],
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from servers.fault_proxy import FaultProxy, scripted
 
+import cvcache
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove, cdir_walk, step
 from cvcache.protocol import observe
 from cvcache.store import S3Store, open_store, resolve_node
@@ -311,7 +312,7 @@ def test_each_verb_is_one_request(wire: Wire) -> None:
 def test_the_life_of_a_node_in_requests(wire: Wire) -> None:
     assert len(wire.requests(lambda: cdir_init(wire.at("life/first")))) <= 5
     assert len(wire.requests(lambda: cdir_query(wire.at("life/node")))) == 1
-    node = wire.at("life/node").init({"k": 1})
+    node = cvcache.cdir_init(wire.at("life/node"), {"k": 1})
     assert len(wire.requests(lambda: node.write("a.json", 1))) <= 4
     assert wire.requests(lambda: cdir_commit(node)) == ["PUT", "PUT"]
     assert wire.requests(lambda: cdir_query(wire.at("life/node"))) == ["GET", "GET"]

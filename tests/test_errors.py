@@ -84,7 +84,7 @@ def _node(case: MemoryCase, **policy: Any) -> cvcache.CacheDir:
 
 
 def _committed(case: MemoryCase, key: object = None) -> cvcache.CacheDir:
-    with _node(case).init(key) as node:
+    with cvcache.cdir_init(_node(case), key) as node:
         node.write("a.json", {"a": 1})
     return node
 
@@ -138,14 +138,14 @@ def stale(case: MemoryCase) -> None:
 
 
 def replaced(case: MemoryCase) -> None:
-    reader = _committed(case, {"sigma": 1}).snapshot()
+    reader = cvcache.cdir_query(_committed(case, {"sigma": 1}))
     with cdir_init(_node(case), {"sigma": 2}) as node:
         node.write("a.json", {"a": "another"})
     reader.read("a.json")
 
 
 def removed(case: MemoryCase) -> None:
-    reader = _committed(case).snapshot()
+    reader = cvcache.cdir_query(_committed(case))
     cdir_remove(_node(case))
     reader.read("a.json")
 

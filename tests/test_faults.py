@@ -38,6 +38,7 @@ from simulated import (
 )
 
 from cvcache import Contention, NodeReplaced, cdir, cdir_init, cdir_query
+from cvcache.node import address_of
 from cvcache.protocol import remove_node
 from cvcache.testing import FAULTS, FaultyStore
 
@@ -65,7 +66,7 @@ BESIDE, INSIDE, CHILD = "../beside.txt", "notes.txt", "child"
 def remove(url: str, _key: object, policy: Policy, opened: Callable[[], object] = lambda: None) -> None:
     """Remove this one node and not its children, as `cdir_remove` does for each in turn."""
     node = cdir(url, policy=policy)
-    remove_node(node.store, node.location, policy)
+    remove_node(address_of(node).store, address_of(node).path, policy)
     opened()
 
 
@@ -326,7 +327,7 @@ def computes_meanwhile(stage: Stage) -> None:
 def removes_meanwhile(stage: Stage) -> None:
     """Remove the node from under its owner."""
     node = cdir(stage.url, policy=stage.world.policy)
-    attempted(lambda: remove_node(node.store, node.location, stage.world.policy, force=True))
+    attempted(lambda: remove_node(address_of(node).store, address_of(node).path, stage.world.policy, force=True))
 
 
 def removes_and_computes_meanwhile(stage: Stage) -> None:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from store.refusing import WRITES, RefusingStore
 from store.strangers import ATTEMPT, claim_record, put_record
 
+import cvcache
 from cvcache import (
     CacheDir,
     ForeignItem,
@@ -43,6 +44,7 @@ from cvcache import (
     cdir_verify,
     cdir_walk,
 )
+from cvcache.node import snapshot_of
 from cvcache.protocol import this_owner
 from cvcache.store import check_item_name, check_node_name, instrument, open_store, resolve_node
 from cvcache.testing import WrapperStore
@@ -355,7 +357,7 @@ def test_a_trailing_slash_is_the_same_node(guard: Guard) -> None:
     url = guard.case.child("node")
     compute(cdir(url + "/", **guard.case.options))
     assert cdir(url + "//", **guard.case.options) == guard.at("node")
-    assert guard.at("node").snapshot().committed
+    assert cvcache.cdir_query(guard.at("node")).committed
 
 
 def test_a_spelling_that_stores_read_differently_is_refused(guard: Guard) -> None:
@@ -671,7 +673,7 @@ def test_a_sibling_that_differs_only_by_case_is_refused(guard: Guard, first: str
     with pytest.raises(InvalidName, match="differs from its sibling"):
         cdir_init(guard.at("tree", second))
     guard.assert_untouched()
-    assert guard.at("tree", first).snapshot().committed
+    assert cvcache.cdir_query(guard.at("tree", first)).committed
 
 
 def test_a_sibling_that_differs_only_by_composition_is_refused(guard: Guard) -> None:
@@ -939,7 +941,7 @@ def _meanwhile(act: Callable[[], object]) -> instrument:
 
 def test_a_removal_before_an_open_wins_or_loses_whole(guard: Guard) -> None:
     compute(guard.at("node"), 1, key={"k": 1})
-    other = guard.at("node").snapshot()
+    other = cvcache.cdir_query(guard.at("node"))
     with _meanwhile(lambda: cdir_remove(other)):
         node = cdir_init(guard.at("node"), {"k": 2})
     with node:
@@ -953,7 +955,7 @@ def test_an_open_before_a_removal_wins_or_loses_whole(guard: Guard) -> None:
     compute(guard.at("node"), 1, key={"k": 1})
 
     def another_machine() -> None:
-        newest = cdir_query(guard.at("node")).record()
+        newest = snapshot_of(cdir_query(guard.at("node"))).record
         assert newest is not None
         put_record(guard.case, claim_record(seq=newest.seq + 1, after=newest.attempt, attempt="c" * 16), "node")
 

@@ -51,7 +51,7 @@ FOR_TYPES = "\n\nif TYPE_CHECKING:\n    import {}\n"
         ("store/base.py", "cvcache.store.open"),
         ("keys/canonical.py", "cvcache.keys.graphs.lineage"),
         ("protocol/record.py", "cvcache.keys.digest"),
-        ("node/items.py", "cvcache.tree.walk"),
+        ("node/item_io.py", "cvcache.tree.walk"),
         ("napari/jobs.py", "cvcache.napari.dock.dock"),
         ("image/write/task.py", "distributed"),
     ],

@@ -30,6 +30,7 @@ from simulated import (
 )
 
 from cvcache import LeaseLost, NodeBusy, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.node import address_of, snapshot_of
 from cvcache.protocol import remove_node
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Clients(RuleBasedStateMachine):
         """Remember whom `client` took the node from: that one may still write, and nobody knows when."""
         holder = self.model.holder
         if self.model.held and holder is not None and holder is not client and holder.alive:
-            attempt = self.handles[holder]._attempt
+            attempt = snapshot_of(self.handles[holder]).attempt
             assert attempt is not None
             self.lost.append((holder, attempt))
 
@@ -211,7 +212,9 @@ class Clients(RuleBasedStateMachine):
         client, model = self._one(data), self.model
         with client:
             node = cdir(self.case.url, policy=self.world.policy)
-            act = functools.partial(remove_node, node.store, node.location, self.world.policy, force=force)
+            act = functools.partial(
+                remove_node, address_of(node).store, address_of(node).path, self.world.policy, force=force
+            )
             if not force and (model.beating(client) or model.silent(client)):
                 with pytest.raises(NodeBusy):
                     act()

@@ -35,6 +35,7 @@ from test_faults import (
 )
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
+from cvcache.node import snapshot_of
 from cvcache.protocol import Record, claim, dump_inventory, finish, observe, rules
 from cvcache.store import MemoryStore, layout, parse_record_name
 from cvcache.testing import FaultyStore, WrapperStore
@@ -205,7 +206,7 @@ def check_late_commit(world: World) -> None:
         with sleeper.stopped(), world.process("elsewhere"):
             mark = read_mark(compute(case.url, {"key": 1}, world.policy))
         log = log_of(case)
-        old._attempt._confirmed_at = world.time  # type: ignore[union-attr]  # stopped right after a look at the log
+        snapshot_of(old).attempt._confirmed_at = world.time  # type: ignore[union-attr]  # stopped right after a look at the log
         with sleeper:
             assert isinstance(attempted(lambda: cdir_commit(old)), LeaseLost)
         assert log_of(case) == log
@@ -285,9 +286,11 @@ def check_large_commits(world: World) -> None:
         with world.process() as process:
             out = cdir_init(case.url, {"key": 1}, policy=world.policy)
             fill(out, (FILE,))
-            assert out._attempt is not None
-            out._attempt.rows.update({f"row{number:04}.json": {"kind": "x" * 200} for number in range(MANY)})
-        attempt = out._attempt
+            assert snapshot_of(out).attempt is not None
+            snapshot_of(out).attempt.rows.update(
+                {f"row{number:04}.json": {"kind": "x" * 200} for number in range(MANY)}
+            )
+        attempt = snapshot_of(out).attempt
         for step in range(1, 6):
             attempt.store = FaultyStore(quiet_store(case.url), {step: "crash"})
             with process:

@@ -16,6 +16,7 @@ from servers.fault_proxy import FaultProxy, scripted
 from store.strangers import claim_record, put_record
 from store.stub_http import Answer, answering, s3_error
 
+import cvcache
 from cvcache import (
     CacheDir,
     CvcacheError,
@@ -30,6 +31,7 @@ from cvcache import (
     cdir_walk,
 )
 from cvcache.formats import ItemPath
+from cvcache.node import address_of, snapshot_of
 from cvcache.store import find_secrets, redact_secrets
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def case(request: pytest.FixtureRequest) -> BucketCase:
 
 def _fail(node: CacheDir) -> None:
     with cdir_init(node) as failed, failed.log():
-        print(failed, failed.store)  # noqa: T201 - into the log of the node
+        print(failed, address_of(failed).store)  # noqa: T201 - into the log of the node
         raise ZeroDivisionError
 
 
@@ -129,7 +131,7 @@ def test_a_secret_option_leaves_no_trace(case: BucketCase, log: io.StringIO) -> 
         item = node.write("a.json", {"a": 1})
         with node.open("own.bin", "wb") as file:
             file.write(b"12")
-        logging.getLogger("mine").warning("using %s %r", top, node.store)
+        logging.getLogger("mine").warning("using %s %r", top, address_of(node).store)
     with pytest.raises(ZeroDivisionError):
         _fail(top / "failed")
     put_record(case, claim_record(), "busy")
@@ -148,10 +150,11 @@ def test_a_secret_option_leaves_no_trace(case: BucketCase, log: io.StringIO) -> 
         with pytest.raises(CvcacheError) as caught:
             act()
         ears.error(caught.value)
-    commit = cdir_query(top).commit
+    commit, address, snapshot = cdir_query(top).commit, address_of(top), snapshot_of(cdir_query(top))
     ears.objects(
-        node=top, item=item, commit=commit, policy=top.policy, store=top.store, copy=copy.copy(top),
-        place=ItemPath(top.store, top.location), nodes=list(cdir_walk(top)), record=top.snapshot().record(),
+        node=top, item=item, commit=commit, address=address, policy=address.context.policy, store=address.store,
+        copy=copy.copy(top), place=ItemPath(address.store, address.path), nodes=list(cdir_walk(top)), snapshot=snapshot,
+        record=snapshot.record,
     )  # fmt: skip
     ears.assert_nothing_heard()
     with cdir_init(top, {"k": 3}) as node:
@@ -173,7 +176,7 @@ def test_a_secret_in_the_environment_leaves_no_trace(
     node = cdir(s3_case.url, client_kwargs={"region_name": "us-east-1"})
     with cdir_init(node) as opened, opened.log():
         opened.write("a.json", 1)
-    ears.objects(node=node, store=node.store, commit=cdir_query(node).commit)
+    ears.objects(node=node, store=address_of(node).store, commit=cdir_query(node).commit)
     ears.assert_nothing_heard()
 
 
@@ -192,11 +195,19 @@ def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> N
     top = cdir(s3_case.url, **_secretive(s3_case))
     with cdir_init(top) as node:
         item = node.write("a.json", 1)
-    for thing in (top, node, item, top / "child", top.store, ItemPath(top.store, top.location), top.snapshot()):
+    for thing in (
+        top,
+        node,
+        item,
+        top / "child",
+        address_of(top).store,
+        ItemPath(address_of(top).store, address_of(top).path),
+        cvcache.cdir_query(top),
+    ):
         assert CANARY.encode() not in pickle.dumps(thing)
     again: CacheDir = pickle.loads(pickle.dumps(node))  # noqa: S301 - its own
     assert again == node
-    assert again._context.options == {}
+    assert address_of(again).context.options == {}
 
 
 # -- failures, as the libraries below word them ---------------------------------------------------------
@@ -223,7 +234,7 @@ def test_a_server_that_repeats_a_secret_is_not_quoted(status: int, code: str, ki
     ears = Ears()
     with answering(lambda _: _gossip(status, code)) as endpoint:
         node = cdir("s3://bucket/run", **OPTIONS, endpoint_url=endpoint)
-        for act in (cdir_query, cdir_init, cdir_remove, lambda node: node.store.put("bucket/run/x", b"1")):
+        for act in (cdir_query, cdir_init, cdir_remove, lambda node: address_of(node).store.put("bucket/run/x", b"1")):
             with pytest.raises(kind) as caught:
                 act(node)
             ears.error(caught.value)
@@ -238,7 +249,7 @@ def test_a_password_in_the_endpoint_is_not_shown(scheme: str) -> None:
     with pytest.raises(ConnectionError, match=r"no server answers at http://127\.0\.0\.1:9 ") as caught:
         cdir_query(node)
     ears.error(caught.value)
-    ears.objects(node=node, store=node.store)
+    ears.objects(node=node, store=address_of(node).store)
     ears.assert_nothing_heard()
 
 

@@ -33,7 +33,7 @@ def as_python(rows: Iterable[Row]) -> str:
             continue
         verbs.add("cdir_query")
         if row.node.url not in nodes:
-            nodes[row.node.url] = _variable(row.node.name, taken)
+            nodes[row.node.url] = _variable(row.node.address.name, taken)
             lines.append(f"{nodes[row.node.url]} = cdir_query({row.node.url!r})")
         if row.is_item:
             lines.append(f"{_variable(row.name, taken)} = {nodes[row.node.url]}.read({row.name!r})")
@@ -115,13 +115,13 @@ def removal(tree: Tree, row: Row, *, below: bool = True) -> Removal:
     One LIST a directory, and for a node one more and a GET.
     """
     _check_removable(row)
-    nodes = read_tree(row.node.with_context(), depth=None if below else 0)
+    nodes = read_tree(row.node, depth=None if below else 0)
     entries = [entry for entry in nodes.walk() if _is_node(entry.state)]
     rows = [item for entry in entries for item in entry.items.values()]
     urls = tuple(entry.node.url for entry in entries)
-    outdated = [dependent.node.url for dependent in tree.made_from({entry.node.location for entry in entries})]
+    outdated = [dependent.node.url for dependent in tree.made_from({entry.node.address for entry in entries})]
     size = sum(recorded_size(item) or 0 for item in rows)
-    attempts = tuple(record.attempt for entry in entries if (record := entry.node.record()) is not None)
+    attempts = tuple(record.attempt for entry in entries if (record := entry.node.record) is not None)
     return Removal(urls, len(rows), size, tuple(url for url in outdated if url not in urls), attempts)
 
 
@@ -147,7 +147,7 @@ def remove(tree: Tree, row: Row, asked: Removal) -> list[str]:
     What `removal` costs, and what `cvcache.cdir_remove` does.
     """
     _check_same(row, asked, removal(tree, row))
-    gone = cdir_remove(row.node.snapshot(), recursive=True)
+    gone = cdir_remove(row.node, recursive=True)
     tree.look([row.path])
     return gone
 
@@ -158,9 +158,9 @@ def withdraw(tree: Tree, row: Row, asked: Removal) -> list[str]:
     See `remove`, but for `asked`, which is a `removal` with ``below=False``.
     """
     _check_same(row, asked, removal(tree, row, below=False))
-    node = row.node
-    check_removal(node.store, node.location, node.policy, force=False)
-    gone = remove_node(node.store, node.location, node.policy, force=False)
+    node, policy = row.node, row.node.address.context.policy
+    check_removal(node.store, node.path, policy, force=False)
+    gone = remove_node(node.store, node.path, policy, force=False)
     tree.look([row.path])
     return [node.url] if gone else []
 

@@ -9,6 +9,7 @@ from cvcache.browse.item_bytes import READ_ERRORS, error_line
 from cvcache.browse.row_facts import duration_text
 from cvcache.browse.text import plain_line, recorded_size, shape_text, size_text, value_text
 from cvcache.keys import key_differences
+from cvcache.node import item_io
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -56,7 +57,7 @@ def _node_lines(a: Row, b: Row) -> Iterator[str]:
 
 
 def _rows(row: Row) -> Mapping[str, Mapping[str, Any]]:
-    return row.node.rows() if row.record is not None else {}
+    return item_io.read_rows(row.node) if row.record is not None else {}
 
 
 def _key_lines(a: Record | None, b: Record | None) -> Iterator[str]:

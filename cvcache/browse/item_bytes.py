@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cvcache.browse.text import plain_line, recorded_size
 from cvcache.errors import CvcacheError, ItemDamaged
 from cvcache.formats import ItemPath
+from cvcache.node import item_io
 from cvcache.protocol import raise_if_replaced
 from cvcache.store import is_item_dir
 
@@ -38,8 +39,8 @@ def item_path(row: Row) -> ItemPath:
     """Return the path of an item; an item of a commit is pinned to the commit."""
     node = row.node
     if row.state == "foreign":
-        return ItemPath(node.store, f"{node.location}/{row.name}")
-    return node.item_path(row.name, row.meta)
+        return ItemPath(node.store, f"{node.path}/{row.name}")
+    return item_io.item_path(node, row.name, row.meta)
 
 
 def head(row: Row, limit: int) -> RawBytes:
@@ -90,7 +91,7 @@ def _pinned(row: Row, item: ItemPath, get: Callable[[], bytes]) -> bytes:
     except (FileNotFoundError, IsADirectoryError):
         record = row.record
         if record is not None and item.pin:
-            raise_if_replaced(row.node.store, row.node.location, record)
+            raise_if_replaced(row.node.store, row.node.path, record)
             msg = f"{item.url} is gone although its commit vouched for it; compute the node again with force=True"
         else:
             msg = f"{item.url} is not there any more; look at the tree again"

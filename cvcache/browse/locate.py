@@ -138,7 +138,7 @@ def _open_item(above: str, name: str, options: dict[str, Any]) -> OpenedUrl | No
 
 def _nearest_existing(tree: Tree, *, include_top: bool = False) -> str:
     """Return the URL of the nearest directory above the top of `tree` that is not empty, or of the top."""
-    store, location = tree.top.store, tree.top.location
+    store, location = tree.top.store, tree.top.path
     for _ in range(MAX_PARENTS):
         if not include_top:
             location = location.rpartition("/")[0]

@@ -23,11 +23,12 @@ from cvcache.browse.text import (
 )
 from cvcache.image import CHANNEL_COLORS
 from cvcache.logs import Tail, read_log_end
+from cvcache.node import item_io
 from cvcache.store import check_item_name, is_item_dir, redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
-    from cvcache.node import CacheDir
+    from cvcache.node import Snapshot
 
 MAX_TEXT_BYTES = 64 << 10
 MAX_LOG_BYTES = 256 << 10
@@ -174,12 +175,12 @@ def _log_end(row: Row, name: str, limit: int) -> RawBytes | None:
     record = row.record
     recorded: Mapping[str, Any] | None = row.meta if row.is_item else None
     if recorded is None:
-        recorded = row.node.rows().get(name) if record is not None else None
+        recorded = item_io.read_rows(row.node).get(name) if record is not None else None
     if recorded is not None:
         return tail(_log_row(row, name, recorded), limit)
     if record is None or not record.attempt:
         return None
-    data, whole = read_log_end(row.node.store, row.node.location, record.attempt, name, limit)
+    data, whole = read_log_end(row.node.store, row.node.path, record.attempt, name, limit)
     return RawBytes(data[-limit:], whole and len(data) <= limit) if data else None
 
 
@@ -189,6 +190,6 @@ def _log_row(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
     return row if row.is_item else replace(row, name=name, is_item=True, kind="log", meta=recorded)
 
 
-def follow_log(node: CacheDir, name: str = "run.log") -> Tail:
+def follow_log(node: Snapshot, name: str = "run.log") -> Tail:
     """Return a `Tail` that reads the log of a running node piece by piece, from the first line; see `Tail.look`."""
-    return Tail(node.store, node.location, name)
+    return Tail(node.store, node.path, name)

@@ -22,9 +22,9 @@ from cvcache.browse.text import (
     size_text,
     value_text,
 )
-from cvcache.node import resolve_relative
+from cvcache.node import Commit, item_io
 from cvcache.protocol import Record, describe_owner, read_newest_record
-from cvcache.store import redact_url
+from cvcache.store import IN_PLACE, redact_url, resolve_relative
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -117,7 +117,7 @@ def stale_because(row: Row) -> tuple[str, ...]:
 def _upstream_line(row: Row, source: Mapping[str, str], newest_records: dict[str, Record | str | None]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
     name = plain_line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
-    path = resolve_relative(row.node.location, url)
+    path = resolve_relative(row.node.path, url)
     if path is None:
         return f"{name}: lies in another store, which was not asked"
     if path not in newest_records:
@@ -160,27 +160,25 @@ def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
         yield from _content_facts(row)
         yield from _user_facts(record.meta)
         if environment:
-            environment_facts = environment_lines(row.node.environment())
+            environment_facts = environment_lines(item_io.read_environment(row.node))
             yield from ((label, plain_line(text, 20_000)) for label, text in environment_facts)
     except READ_ERRORS as error:
         yield "trouble", error_line(error)
 
 
 def _commit_facts(row: Row, record: Record) -> Iterator[Fact]:
-    commit = row.node.commit
-    if commit is None:
-        return
+    commit = Commit.of(row.node)
     yield "committed", time_text(commit.time)
     yield "took", duration_text(commit.duration)
     yield "host", plain_line(commit.host)
     yield "version", plain_line(commit.version)
-    if commit.root != ".":
-        yield "data in", plain_line(commit.root)
+    if record.root != IN_PLACE:
+        yield "data in", plain_line(record.root)
     yield "made from", f"{len(record.inputs)} items of other nodes" if record.inputs else ""
 
 
 def _content_facts(row: Row) -> Iterator[Fact]:
-    rows = row.node.rows()
+    rows = item_io.read_rows(row.node)
     sizes = [size for recorded in rows.values() if (size := recorded_size(recorded)) is not None]
     yield "items", f"{len(rows)}, {size_text(sum(sizes))}" if sizes else str(len(rows))
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.text import recorded_size
-from cvcache.node import item_io
+from cvcache.node import Commit, item_io
 from cvcache.protocol import describe_owner
 from cvcache.store import is_item_dir, layout
+from cvcache.tree import state_of_listing
 
 if TYPE_CHECKING:
-    from cvcache.node import CacheDir
+    from cvcache.node import Snapshot
     from cvcache.protocol import Record
     from cvcache.store import Listing
 
@@ -37,8 +38,8 @@ class Row:
     state : str
         Empty before it was read; else absent, running, committed, stale, failed, folder, foreign or unreadable. An item
         has the state of its node, or is foreign.
-    node : CacheDir
-        The node, with the record that was read; of an item its node.
+    node : Snapshot
+        The node as it was read; of an item its node.
     is_item, branch : bool
         Whether it is an item; whether there may be rows below it.
     shape : tuple of int
@@ -60,7 +61,7 @@ class Row:
     name: str
     kind: str
     state: str
-    node: CacheDir
+    node: Snapshot
     is_item: bool = False
     branch: bool = False
     shape: tuple[int, ...] = ()
@@ -76,7 +77,7 @@ class Row:
         """The record that the row was made from; None if there is none or it cannot be read. No store call."""
         if self.state in {"", "unreadable", "foreign"} or (not self.is_item and self.kind != "node"):
             return None
-        return self.node.record()
+        return self.node.record
 
     @property
     def attempt(self) -> str:
@@ -93,8 +94,8 @@ class Row:
     def url(self) -> str:
         """Path on disk or URL; never with a secret."""
         if self.is_item and self.record is None:
-            return self.node.store.url(f"{self.node.location}/{self.name}")
-        return self.node.item_url(self.name) if self.is_item else self.node.url
+            return self.node.store.url(f"{self.node.path}/{self.name}")
+        return item_io.item_url(self.node, self.name) if self.is_item else self.node.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +112,22 @@ def child_path(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-def unread_row(path: str, node: CacheDir) -> Row:
+def unread_row(path: str, node: Snapshot) -> Row:
     """Return the row of a directory that was not read yet."""
-    return Row(path, node.name, "node", "", node, branch=True)
+    return Row(path, node.address.name, "node", "", node, branch=True)
 
 
-def node_row(path: str, node: CacheDir, state: str) -> Row:
+def node_row(path: str, node: Snapshot, state: str) -> Row:
     """Return the row of a node whose record was read; no store call."""
-    record = node.record()
-    commit = node.commit
+    record = node.record
+    commit = Commit.of(node) if node.committed else None
     items = record.items or {} if record is not None else {}
     fields = [(name, *_meta_fields(meta)) for name, meta in sorted(items.items(), key=_images_first)]
     shape, dtype = next(((shape, dtype) for _, _, shape, dtype, _ in fields if shape), ((), ""))
     sizes = [size for *_, size in fields if size is not None]
     return Row(
         path,
-        node.name if path else node.url,
+        node.address.name if path else node.url,
         "node",
         state,
         node,
@@ -140,15 +141,14 @@ def node_row(path: str, node: CacheDir, state: str) -> Row:
     )
 
 
-def directory_row(path: str, node: CacheDir, listing: Listing, note: str = "") -> Row:
+def directory_row(path: str, node: Snapshot, listing: Listing, note: str = "") -> Row:
     """Return the row of a directory without records, from its listing."""
-    files = bool(listing.files) or any(map(is_item_dir, listing.dirs))
-    kind = "foreign" if files else "folder" if listing.dirs else "node"
-    state = "absent" if kind == "node" else kind
-    return Row(path, node.name if path else node.url, kind, state, node, branch=bool(listing), note=note)
+    state = state_of_listing(listing)
+    kind = "node" if state == "absent" else state
+    return Row(path, node.address.name if path else node.url, kind, state, node, branch=bool(listing), note=note)
 
 
-def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[Row]:
+def item_rows(path: str, node: Snapshot, state: str, listing: Listing) -> list[Row]:
     """Return the items of a directory and its foreign files, sorted by name.
 
     Notes
@@ -159,10 +159,10 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     present = item_io.rows_in_listing(listing)
     if state in NON_NODE_STATES or state == "unreadable":
         return [item_row(path, node, "foreign", name, row) for name, row in sorted(present.items())]
-    record = node.record()
-    in_place = layout.data_root(node.location, record) == node.location
+    record = node.record
+    in_place = layout.data_root(node.path, record) == node.path
     unfinished = record is not None and record.state == "claimed"
-    own = dict(node.rows()) if not (unfinished and in_place) else {}
+    own = dict(item_io.read_rows(node)) if not (unfinished and in_place) else {}
     if in_place and state in {"running", "failed"}:
         own = {**present, **own}
     foreign = {name: row for name, row in present.items() if name not in own}
@@ -171,12 +171,12 @@ def item_rows(path: str, node: CacheDir, state: str, listing: Listing) -> list[R
     return sorted(rows, key=lambda row: row.name)
 
 
-def foreign_directory_row(path: str, node: CacheDir, name: str) -> Row:
+def foreign_directory_row(path: str, node: Snapshot, name: str) -> Row:
     """Return the row of a directory whose name is not valid for a node; its content is not shown."""
     return Row(child_path(path, name), name, "directory", "foreign", node, is_item=True, meta={"kind": "directory"})
 
 
-def item_row(path: str, node: CacheDir, state: str, name: str, meta: Mapping[str, Any]) -> Row:
+def item_row(path: str, node: Snapshot, state: str, name: str, meta: Mapping[str, Any]) -> Row:
     """Return the row of one item from its recorded metadata."""
     note = "uncommitted" if state in {"running", "failed"} else ""
     return with_meta(Row(child_path(path, name), name, "file", state, node, is_item=True, note=note), meta)
@@ -221,8 +221,8 @@ def _time(record: Record | None) -> datetime.datetime | None:
     return time if time.tzinfo is not None else None
 
 
-def _row_note(node: CacheDir, state: str) -> str:
-    record = node.record()
+def _row_note(node: Snapshot, state: str) -> str:
+    record = node.record
     if state == "running" and record is not None:
         return describe_owner(record)
     if state == "failed" and (error := node.error):

@@ -20,11 +20,11 @@ from cvcache.browse.rows import (
     unread_row,
     with_meta,
 )
-from cvcache.browse.staleness import StalenessTracker, version_of
+from cvcache.browse.staleness import StalenessTracker
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.node import CacheDir, item_io
+from cvcache.node import Address, Snapshot, item_io, read_snapshot
 from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
-from cvcache.tree import cdir
+from cvcache.tree import resolve_address
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,7 +50,7 @@ class Tree:
     """
 
     def __init__(self, where: object, **storage_options: Any) -> None:
-        self.top: CacheDir = cdir(where, **storage_options)
+        self.top = resolve_address(where, **storage_options)
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
         self._levels: dict[str, tuple[str, ...]] = {}
@@ -116,7 +116,7 @@ class Tree:
         limit = min(limit, MAX_CHILDREN)
         while True:
             row = self._rows[path]
-            listing = self._pool.submit(row.node.store.list, row.node.location, limit)
+            listing = self._pool.submit(row.node.store.list, row.node.path, limit)
             if not row.state or self._has_changed(row):
                 row = self._look([row])[0]
             names = listing.result()
@@ -148,9 +148,8 @@ class Tree:
         -----
         One LIST and one GET for each of them that was not read before.
         """
-        sources = {source.location: source for source, _ in self._rows[path].node.sources()}
-        unread = [source for location, source in sources.items() if not self._staleness.has_version(location)]
-        versions = self._map(lambda source: (source.location, version_of(source.refresh())), unread)
+        unread = {source for source, _ in self._rows[path].node.inputs() if not self._staleness.has_version(source)}
+        versions = self._map(lambda source: (source, read_snapshot(source).committed_version), unread)
         with self._lock:
             return self._update_staleness(set().union(*(self._staleness.set_version(*version) for version in versions)))
 
@@ -186,19 +185,19 @@ class Tree:
         changed_rows = [row for path, row in rows_now.items() if path in rows_before and rows_before[path] != row]
         return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed_rows
 
-    def made_from(self, places: Collection[str]) -> list[Row]:
-        """Return the rows that were read of all nodes made from the nodes at these locations, directly or indirectly.
+    def made_from(self, nodes: Collection[Address]) -> list[Row]:
+        """Return the rows that were read of all nodes made from these nodes, directly or indirectly.
 
         No store call.
         """
         with self._lock:
             found: dict[str, Row] = {}
-            waiting = list(places)
+            waiting = list(nodes)
             while waiting:
                 rows = [self._rows[path] for path in self._staleness.dependents([waiting.pop()]) if path in self._rows]
                 new = {row.path: row for row in rows if row.path not in found}
                 found |= new
-                waiting += [row.node.location for row in new.values()]
+                waiting += [row.node.address for row in new.values()]
             return list(found.values())
 
     def _map(self, function: Callable[[T], R], jobs: Iterable[T]) -> list[R]:
@@ -210,17 +209,17 @@ class Tree:
     def _read(self, row: Row) -> Row:
         """Read one row again; the error of a failed read becomes its note."""
         try:
-            return self._read_item(row) if row.is_item else self._read_node(row.path, row.node)
+            return self._read_item(row) if row.is_item else self._read_node(row.path, row.node.address)
         except (OSError, CvcacheError) as error:
             if row.is_item:
                 return dataclasses.replace(row, note=str(error), meta={"kind": row.kind})
             return dataclasses.replace(row, state="unreadable", note=str(error))
 
-    def _read_node(self, path: str, node: CacheDir) -> Row:
-        fresh = node.snapshot()
-        if fresh.record() is not None:
-            return node_row(path, fresh, fresh.own_state)
-        return directory_row(path, fresh, fresh.store.list(fresh.location, 1))
+    def _read_node(self, path: str, address: Address) -> Row:
+        node = read_snapshot(address)
+        if node.record is not None:
+            return node_row(path, node, node.state)
+        return directory_row(path, node, node.store.list(node.path, 1))
 
     def _read_item(self, row: Row) -> Row:
         """Read the metadata of an uncommitted image."""
@@ -228,12 +227,12 @@ class Tree:
             return row
         record = row.record
         if record is not None:
-            meta = item_io.announced_metadata(row.node.store, row.node.location, record, row.name)
+            meta = item_io.announced_metadata(row.node, row.name)
         else:
             from cvcache.formats import ItemPath
             from cvcache.image import read_image_metadata
 
-            meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.location}/{row.name}"))
+            meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.path}/{row.name}"))
         return dataclasses.replace(with_meta(row, meta or {"kind": row.kind}), path=row.path)
 
     def _has_changed(self, row: Row) -> bool:
@@ -241,7 +240,7 @@ class Tree:
         record = row.record
         if record is None or (record.state == "committed" and record.items is None):
             return False
-        return (row.state == "running" and row.node.own_state != "running") or not row.node.is_newest()
+        return (row.state == "running" and row.node.state != "running") or not item_io.is_newest(row.node)
 
     def _level_rows(self, row: Row, names: Listing, limit: int) -> list[Row]:
         """Return the rows of the listing of a directory."""
@@ -254,7 +253,10 @@ class Tree:
         # a bucket may hold an object and a directory of one name, but a path must be unique
         both = set(children)
         items = [dataclasses.replace(one, path=f"{one.path}\0") if one.name in both else one for one in items]
-        return [*items, *(unread_row(child_path(row.path, name), row.node / name) for name in children)]
+        return [
+            *items,
+            *(unread_row(child_path(row.path, name), Snapshot(row.node.address.child(name))) for name in children),
+        ]
 
     def _remember_level(self, row: Row, rows: list[Row]) -> bool:
         """Keep a level, unless its row has another attempt by now."""

@@ -19,10 +19,11 @@ import click
 from cvcache.browse import strip_controls
 from cvcache.cli.terminal import print_error, print_json, print_line, progress, set_up_output
 from cvcache.errors import CvcacheError, ItemNotFound, UsageError
-from cvcache.store import parse_storage_option
+from cvcache.node import address_of, current_state, item_io, read_snapshot
+from cvcache.store import child_names, parse_storage_option
 
 if TYPE_CHECKING:
-    from cvcache.node import CacheDir
+    from cvcache.node import Address, CacheDir, Handle, Snapshot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,7 +78,7 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
     from cvcache.tree import cdir, read_tree
 
     root = cdir(url, **_parse_options(options))
-    root.store  # noqa: B018 - opened here, so that an --image in the same bucket has its options
+    address_of(root).store  # noqa: B018 - opened here, so that an --image in the same bucket has its options
     started = time.monotonic()
     computed = nodes = 0
     with _report_failure(root), progress(quiet=as_json) as report, redirect_stdout(sys.stderr):
@@ -129,7 +130,7 @@ def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool
     from cvcache.tree import read_tree
 
     top = read_tree(url, depth=depth, **_parse_options(options))
-    present = bool(top.children) or top.state not in {"absent", "folder"} or (depth == 0 and bool(top.node.children()))
+    present = bool(top.children) or top.state not in {"absent", "folder"} or (depth == 0 and bool(_children(top.node)))
     if as_json:
         print_json(_tree_json(top))
     elif present:
@@ -138,18 +139,31 @@ def tree(url: str, depth: int | None, options: tuple[str, ...], *, as_json: bool
         _exit_absent(top.node)
 
 
+def _read_node(url: str, options: tuple[str, ...]) -> Snapshot:
+    from cvcache.tree import resolve_address
+
+    return read_snapshot(resolve_address(url, **_parse_options(options)))
+
+
+def _children(node: Snapshot) -> tuple[str, ...]:
+    return child_names(node.store.list(node.path).dirs)
+
+
 @cli.command("ls")
 @click.argument("url")
 @_common_options
 def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """List the items and the child nodes of the node at URL."""
-    from cvcache.tree import cdir_query
-
-    node = cdir_query(url, **_parse_options(options))
-    rows, children = node.rows(), [child.name for child in node.children()]
+    node = _read_node(url, options)
+    rows, children = item_io.read_rows(node), _children(node)
     if as_json:
         print_json(
-            {"url": node.url, "state": node.state, "items": {k: dict(v) for k, v in rows.items()}, "children": children}
+            {
+                "url": node.url,
+                "state": current_state(node),
+                "items": {k: dict(v) for k, v in rows.items()},
+                "children": list(children),
+            }
         )
     else:
         from cvcache.cli.text import item_line
@@ -158,7 +172,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
             print_line(item_line(name, row))
         for name in children:
             print_line(f"{name}/")
-    if node.own_state == "absent" and not children:
+    if node.state == "absent" and not children:
         _exit_absent(node)
 
 
@@ -168,10 +182,8 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
     from cvcache.cli.text import node_json, node_text
-    from cvcache.tree import cdir_query
 
-    node = cdir_query(url, **_parse_options(options))
-    report = node_json(node)
+    report = node_json(_read_node(url, options))
     if as_json:
         print_json(report)
     else:
@@ -185,14 +197,12 @@ def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
 @_common_options
 def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Print where ITEM of the node at URL lies, for another tool to open."""
-    from cvcache.tree import cdir_query
-
-    node = cdir_query(url, **_parse_options(options))
-    meta = node.item_meta(item)
+    node = _read_node(url, options)
+    meta, place = item_io.item_row(node, item), item_io.item_url(node, item)
     if as_json:
-        print_json({"path": node[item].url, **meta})
+        print_json({"path": place, **meta})
     else:
-        print_line(node[item].url)
+        print_line(place)
 
 
 @cli.command()
@@ -203,29 +213,29 @@ def path(url: str, item: str, options: tuple[str, ...], *, as_json: bool) -> Non
 def logs(url: str, name: str, options: tuple[str, ...], *, follow: bool, as_json: bool) -> None:
     """Print the log of the node at URL, also while its step runs, and of an attempt that failed or died."""
     from cvcache.logs import read_log
-    from cvcache.tree import cdir, cdir_query
+    from cvcache.tree import resolve_address
 
     if follow:
-        _follow(cdir(url, **_parse_options(options)), name, as_json=as_json)
-    node = cdir_query(url, **_parse_options(options))
-    if node.own_state == "absent":
+        _follow(resolve_address(url, **_parse_options(options)), name, as_json=as_json)
+    node = _read_node(url, options)
+    if node.state == "absent":
         _exit_absent(node)
-    text = read_log(node.store, node.location, node.record(), name, node.read)
+    text = read_log(node.store, node.path, node.record, name, lambda item: item_io.read_item(node, item, {}))
     if not isinstance(text, str):
         msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
         raise click.UsageError(msg)
     if as_json:
-        print_json({"url": node.url, "state": node.state, "log": text})
+        print_json({"url": node.url, "state": current_state(node), "log": text})
     else:
         click.echo(strip_controls(text), nl=False)
 
 
-def _follow(node: CacheDir, name: str, *, as_json: bool) -> NoReturn:
+def _follow(node: Address, name: str, *, as_json: bool) -> NoReturn:
     """Print a log as it grows; as JSON one object a line, the last one with the state."""
     from cvcache.logs import iter_log
 
     notice = f"{node.url} is not computed yet; waiting for it"
-    parts = iter_log(node.store, node.location, name, on_waiting=lambda: print_error(notice))
+    parts = iter_log(node.store, node.path, name, on_waiting=lambda: print_error(notice))
     while True:
         try:
             part = next(parts)
@@ -254,11 +264,9 @@ def view(url: str, options: tuple[str, ...]) -> None:
 @_common_options
 def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Say why the node at URL was computed last."""
-    from cvcache.tree import cdir_query
-
-    node = cdir_query(url, **_parse_options(options))
+    node = _read_node(url, options)
     if as_json:
-        print_json({"url": node.url, "state": node.state, "why": list(node.reason)})
+        print_json({"url": node.url, "state": current_state(node), "why": list(node.reason)})
     else:
         for reason in node.reason:
             print_line(reason)
@@ -280,7 +288,9 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
     with redirect_stdout(sys.stderr):
         planned = run_script(script, arguments)
     if as_json:
-        rows = [{"url": r.url, "action": r.action, "why": list(r.why), "seconds": r.seconds} for r in planned.rows]
+        rows = [
+            {"url": r.url, "action": r.action, "reason": list(r.reason), "seconds": r.seconds} for r in planned.rows
+        ]
         print_json({"nodes": rows, "ended": planned.ended or None})
         return
     for row in planned.rows:
@@ -296,9 +306,9 @@ def plan(script: str, arguments: tuple[str, ...], *, as_json: bool) -> None:
 @_common_options
 def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Read all that was committed at URL and below it; exit with 1 if something is damaged."""
-    from cvcache.tree import cdir_query, cdir_verify, directory_state
+    from cvcache.tree import cdir_verify, directory_state, resolve_address
 
-    top = cdir_query(url, **_parse_options(options))
+    top = resolve_address(url, **_parse_options(options))
     if directory_state(top) in {"absent", "foreign"}:
         _exit_absent(top)
     damages = cdir_verify(top)
@@ -313,14 +323,15 @@ def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _exit_absent(node: CacheDir) -> NoReturn:
+def _exit_absent(node: Handle) -> NoReturn:
     from cvcache.tree import directory_state
 
+    url = address_of(node).url
     hint = {
-        "folder": f"; there are nodes below it: cvcache tree {node.url}",
+        "folder": f"; there are nodes below it: cvcache tree {url}",
         "foreign": ", only data that cvcache did not write",
     }
-    print_error(f"there is no node at {node.url}{hint.get(directory_state(node), '')}")
+    print_error(f"there is no node at {url}{hint.get(directory_state(node), '')}")
     sys.exit(EXIT_ABSENT)
 
 

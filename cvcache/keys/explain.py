@@ -105,7 +105,7 @@ def _short_versions(old: str, new: str) -> tuple[str, str]:
     return old_version, new_version
 
 
-def _children(value: CanonicalJson) -> tuple[str, dict[str, CanonicalJson]] | None:
+def _children(value: Any) -> tuple[str, dict[str, CanonicalJson]] | None:
     """Return the tag of a value and its parts by their accessors; None if the value is shown whole."""
     if isinstance(value, list):
         return "list", {f"[{i}]": part for i, part in enumerate(value)}
@@ -113,7 +113,7 @@ def _children(value: CanonicalJson) -> tuple[str, dict[str, CanonicalJson]] | No
         return None
     tag = next((name for name in value if name.startswith("$")), "")
     if tag in {"$dict", "$OrderedDict", "$Counter"}:
-        return tag, {f"[{_short_text(pair[0])}]": pair[1] for pair in value[tag]}  # type: ignore[index,union-attr]  # a pair, by tag
+        return tag, {f"[{_short_text(pair[0])}]": pair[1] for pair in value[tag]}
     if tag in NESTED_TAGS:
         return tag, {"" if name == tag else f" {name}": part for name, part in value.items()}
     return None if tag else ("dict", {f".{name}": part for name, part in sorted(value.items())})

@@ -191,12 +191,12 @@ def _wrap_thread_start(original: Callable[..., Any]) -> Callable[..., Any]:
             run = self.run
 
             def run_with_log() -> None:
-                self.run = run  # type: ignore[method-assign]  # a kept thread object must not keep the log alive
+                vars(self)["run"] = run  # a kept thread object must not keep the log alive
                 # never reset: an exception of the thread is printed after run() has ended
                 current_log.set(log)
                 run()
 
-            self.run = run_with_log  # type: ignore[method-assign]  # of this thread only
+            vars(self)["run"] = run_with_log  # of this thread only
         original(self)
 
     return start

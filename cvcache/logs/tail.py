@@ -160,7 +160,7 @@ def iter_log(
     store : Store
         The store of the node, ``node.store``.
     path : str
-        Path of the node in the store, ``node.location``.
+        Path of the node in the store, ``node.path``.
     name : str
         Name of the log.
     sleep : callable

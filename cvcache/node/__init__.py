@@ -1,29 +1,35 @@
-"""What one node is: its handle, its items, its commit."""
+"""What one node is: its address, a snapshot of it, its items, its commit; and steps, which fill it."""
 
 from typing import TYPE_CHECKING
 
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.node import init, item_io
-    from cvcache.node.cachedir import CacheDir
+    from cvcache.node import item_io
+    from cvcache.node.address import Address, Handle, TreeContext, address_of, is_handle
+    from cvcache.node.cachedir import CacheDir, Item
     from cvcache.node.commit import Commit
-    from cvcache.node.context import TreeContext
     from cvcache.node.copy_node import copy_items_into
-    from cvcache.node.init import check_on_stale, resolve_relative
-    from cvcache.node.items import Item
-    from cvcache.node.nocache import NoCache
+    from cvcache.node.finish import release_node
+    from cvcache.node.init import current_state, open_node, process_planners, read_snapshot
+    from cvcache.node.plan import plan
+    from cvcache.node.request import check_on_stale
+    from cvcache.node.snapshot import Snapshot, VersionNow, snapshot_of
+    from cvcache.node.step import AsyncStep, Step
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["init", "item_io"],
+    submodules=["item_io"],
     submod_attrs={
-        "cachedir": ["CacheDir"],
+        "address": ["Address", "Handle", "TreeContext", "address_of", "is_handle"],
+        "cachedir": ["CacheDir", "Item"],
         "commit": ["Commit"],
-        "context": ["TreeContext"],
         "copy_node": ["copy_items_into"],
-        "init": ["check_on_stale", "resolve_relative"],
-        "items": ["Item"],
-        "nocache": ["NoCache"],
+        "finish": ["release_node"],
+        "init": ["current_state", "open_node", "process_planners", "read_snapshot"],
+        "plan": ["plan"],
+        "request": ["check_on_stale"],
+        "snapshot": ["Snapshot", "VersionNow", "snapshot_of"],
+        "step": ["AsyncStep", "Step"],
     },
 )

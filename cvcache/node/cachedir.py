@@ -1,31 +1,29 @@
-"""A handle to one directory of a cache tree."""
+"""A handle to one directory of a cache tree, and to one item in it."""
 
 from __future__ import annotations
 
-import logging
-import traceback
+import os
+import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Token
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from cvcache import formats, protocol
-from cvcache.errors import LeaseLost, NodeCommitted, NotOpen, UsageError
-from cvcache.node import copy_node, init, item_io
-from cvcache.node.items import Item, NodeItems
-from cvcache.store import check_item_name
+from cvcache import formats, keys, protocol
+from cvcache.errors import NodeCommitted, NotComputed, NotOpen, UsageError
+from cvcache.node import item_io, item_write
+from cvcache.node.address import Address, path_of_url
+from cvcache.node.finish import commit_node, end_node
+from cvcache.node.init import current_state, read_snapshot
+from cvcache.node.snapshot import Snapshot
+from cvcache.store import check_item_name, child_names
 
 if TYPE_CHECKING:
     from cvcache.node.commit import Commit
 
-_MAX_TRACEBACK_LENGTH = 8192
 
-
-logger = logging.getLogger("cvcache")
-
-
-class CacheDir(NodeItems):
+class CacheDir:
     """One node of a tree: a directory with a commit mark, items and child nodes.
 
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
@@ -36,84 +34,111 @@ class CacheDir(NodeItems):
 
     _tokens: tuple[Token[tuple[str, ...]], ...] = ()
 
-    def init(
-        self, key: object = None, *, on_stale: str = "recompute", force: bool | str = False, wait: bool | None = None
-    ) -> CacheDir:
-        """Open the node for writing, or return it if it is complete and its key matches; see `cdir_init`."""
-        node_request = init.request_for(
-            self, key, on_stale=on_stale, force=force, wait=self.policy.wait if wait is None else wait
-        )
-        if (planner := init.current_planner()) is not None:
-            return planner.open_node(self, node_request)  # type: ignore[no-any-return]  # a CacheDir, unknown to init
-        node: CacheDir = self
-        while isinstance(result := node._obtain(node_request), protocol.Sibling):
-            node = node.sibling(init.read_sibling_name(node.store, node.location, node_request))
-        return result
+    def __init__(self, address: Address, snapshot: Snapshot | None = None) -> None:
+        self._address = address
+        self._snapshot = snapshot
+        self._pinned = snapshot is not None  # else it was read to answer a question, and may still mean a mere address
 
-    def _obtain(self, node_request: protocol.NodeRequest) -> CacheDir | protocol.Sibling:
-        """Return the node, committed or open for writing; `Sibling` if the result belongs in a sibling."""
-        result = protocol.obtain_node(
-            self.store, self._path, node_request, self.policy, lambda: self.find_result_for(node_request)
-        )
-        # the result of another tree is copied if the user wants it, and if this tree has a record of its own: a later
-        # handle would read that one first
-        if isinstance(result, CacheDir) and (self._context.copy_on_read or self._has_own_record(node_request)):
-            other, result = result, protocol.obtain_node(self.store, self._path, node_request, self.policy)
-            if isinstance(result, protocol.Attempt):
-                result = copy_node.copy_items_into(result, other)
-            elif isinstance(result, protocol.Sibling):  # the result in this tree has another key and stays
-                result = other
-        if isinstance(result, CacheDir):
-            logger.info("%s: read from %s", self.url, result.url)
-            return self.with_result_of(result)
-        if isinstance(result, protocol.Sibling):
-            return result
-        if not isinstance(result, protocol.Attempt):
-            if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
-                logger.info("%s: read, computed %s", self.url, result.time)
-            return self.pinned_to(result)
-        node = type(self)(self._context, self._path, self._also)
-        node._attempt = result  # noqa: SLF001 - the same class
-        return node
+    def __cvcache_address__(self) -> Address:
+        return self._address
 
-    def _has_own_record(self, node_request: protocol.NodeRequest) -> bool:
-        """Whether this tree has a record of the node that a result of another tree would have to follow."""
-        return (
-            node_request.request.on_stale is not protocol.OnStale.NEW
-            and protocol.read_newest_record(self.store, self._path) is not None
-        )
+    def __cvcache_snapshot__(self) -> Snapshot:
+        """Return what this handle shows; the store is read only the first time."""
+        if self._snapshot is None:
+            self._snapshot = read_snapshot(self._address)
+        elif self._snapshot.attempt is not None:
+            self._snapshot = self._snapshot.now
+        return self._snapshot
 
-    def find_result_for(self, node_request: protocol.NodeRequest) -> CacheDir | None:
-        """Return the same node in one of the `also` trees with a result that fits; one LIST and one GET each."""
-        return None if node_request.request.force else self.find_in_other_trees(node_request.request.digest)
+    def __cvcache_commit__(self, meta: Mapping[str, Any] | None) -> Commit:
+        """Commit the node, which this process opened; see `cdir_commit`."""
+        from cvcache.node.commit import Commit  # few who read a node ask for it
 
-    def finish(self, meta: Mapping[str, Any] | None = None) -> Commit:
-        """Commit the node this process opened; see `cdir_commit`."""
-        import datetime  # only who commits needs these
+        self._snapshot = commit_node(self.__cvcache_snapshot__(), meta)
+        return Commit.of(self._snapshot)
 
-        from cvcache.node.commit import Commit
-        from cvcache.node.provenance import environment
+    @property
+    def url(self) -> str:
+        """The address of the node: a path on disk, or a URL; never with a secret."""
+        return self._address.url
 
-        self.record()
-        attempt = self._attempt or protocol.find_open_attempt(self.url)
-        if attempt is None:
-            if (planner := init.current_planner()) is not None and planner.has_opened(self):
-                return Commit(datetime.datetime.now(datetime.UTC), attempt="", version="planned")
-            if done := self.commit:
-                return done
-            msg = f"{self.url} is not open for writing in this process; call cdir_init on it before committing it"
-            raise NotOpen(msg)
-        rows = {**attempt.rows, **item_io.own_file_rows(attempt)}
-        attempt.meta.update(meta or {})
-        formats.json_exact(attempt.meta, f"the metadata of {self.url}")
-        record = protocol.commit_attempt(attempt, rows, attempt.meta, environment())
-        self._attempt = attempt
-        return Commit.of(record)
+    @property
+    def name(self) -> str:
+        """The last component of `url`."""
+        return self._address.name
 
-    def give_up(self) -> None:
-        """Release the node, if this handle opened it: nothing is committed, and others need not wait."""
-        if self._attempt is not None and self._attempt.outcome is None:
-            protocol.release_attempt(self._attempt)
+    @property
+    def parent(self) -> CacheDir:
+        """The node above; no I/O.
+
+        Raises
+        ------
+        InvalidName
+            If this is the topmost place of its store that can be a node.
+        """
+        return CacheDir(self._address.parent)
+
+    def __truediv__(self, name: str | int | os.PathLike[str]) -> CacheDir:
+        """Return the child node `name`, or deeper, ``"a/b"``; no I/O."""
+        return CacheDir(self._address.child(name))
+
+    def children(self) -> list[CacheDir]:
+        """Return the child nodes, sorted by name; one LIST."""
+        uncached = self._address.context.uncached
+        if uncached is not None:
+            below = [path.removeprefix(f"{self._address.path}/") for path in uncached]
+            names: tuple[str, ...] = tuple(sorted({path.partition("/")[0] for path in below if path not in uncached}))
+        else:
+            names = child_names(self._address.store.list(self._address.path).dirs)
+        return [self / name for name in names]
+
+    def refresh(self) -> Self:
+        """Read the newest record and return this handle; one LIST and one GET, for each tree that has no result."""
+        if self._snapshot is None or self._snapshot.now.attempt is None:
+            self._snapshot, self._pinned = read_snapshot(self._address), True
+        return self
+
+    @property
+    def state(self) -> str:
+        """One of absent, running, committed, stale, failed.
+
+        A node whose owner died on this machine is failed. Whether a committed node is stale costs one
+        LIST and one GET for each node its key holds an item of.
+        """
+        return current_state(self.__cvcache_snapshot__())
+
+    @property
+    def commit(self) -> Commit | None:
+        """The commit, or None while the node is not complete."""
+        from cvcache.node.commit import Commit  # few who read a node ask for it
+
+        snapshot = self.__cvcache_snapshot__()
+        return Commit.of(snapshot) if snapshot.committed else None
+
+    @property
+    def committed(self) -> bool:
+        """Whether the node is complete."""
+        return self.__cvcache_snapshot__().committed
+
+    @property
+    def computed(self) -> bool:
+        """Whether the result was computed through this handle, and not read."""
+        return self.__cvcache_snapshot__().computed
+
+    @property
+    def reason(self) -> tuple[str, ...]:
+        """Why the newest attempt was started, one difference a line; empty for a node never computed."""
+        return self.__cvcache_snapshot__().reason
+
+    @property
+    def error(self) -> Mapping[str, str] | None:
+        """Type, message and traceback of the failure the newest attempt ended with; None if it did not."""
+        return self.__cvcache_snapshot__().error
+
+    @property
+    def version(self) -> str:
+        """The version that an item of this node has in a key; of a node not committed, its attempt."""
+        return self.__cvcache_snapshot__().version
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -121,10 +146,47 @@ class CacheDir(NodeItems):
 
         ``out.meta["nuclei"] = 241``. Of a committed node this is a copy. No store call.
         """
-        self.record()
-        if self._attempt is not None:
-            return self._attempt.meta
-        return dict(self.commit.meta) if self.commit else {}
+        snapshot = self.__cvcache_snapshot__()
+        if snapshot.attempt is not None:
+            return snapshot.attempt.meta
+        return dict(snapshot.record.meta) if snapshot.committed and snapshot.record is not None else {}
+
+    def __getitem__(self, name: str) -> Item:
+        """Return the item `name`, which need not exist yet; no I/O."""
+        return Item(self, check_item_name(name))
+
+    def __contains__(self, name: object) -> bool:
+        rows = item_io.read_rows(self.__cvcache_snapshot__())
+        return isinstance(name, str) and unicodedata.normalize("NFC", name) in rows
+
+    def items(self) -> list[Item]:
+        """Return the items, sorted by name; no store call for a committed node, one LIST for another."""
+        return [Item(self, name) for name in sorted(item_io.read_rows(self.__cvcache_snapshot__()))]
+
+    def read(self, name: str, /, **options: Any) -> Any:
+        """Return the object of the item `name`.
+
+        Parameters
+        ----------
+        name : str
+            Its suffix chooses the format.
+        **options
+            What the format takes, e.g. ``level=2`` of an OME-Zarr image.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+        ItemDamaged
+            If it is not what its commit vouched for.
+        NodeReplaced
+            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
+
+        Notes
+        -----
+        One GET for a file of a committed node; directory formats say their own cost.
+        """
+        return item_io.read_item(self.__cvcache_snapshot__(), check_item_name(name), options)
 
     def write(
         self, name: str, obj: object, /, *, meta: Mapping[str, Any] | None = None, track: bool = True, **options: Any
@@ -162,7 +224,10 @@ class CacheDir(NodeItems):
         attempt = self._open_attempt()
         obj, images = _content_of(name, obj)
         user: dict[str, Any] = {"user": formats.json_exact(meta, f"meta of {name}")} if meta else {}
-        item_io.write_item(attempt, name, obj, options, images, user if track else {**user, "track": False})
+        row = user if track else {**user, "track": False}
+        uncached = self.__cvcache_snapshot__().uncached
+        if uncached is None or not uncached.keep(name, obj, options, row):
+            item_write.write_item(attempt, name, obj, options, images, row)
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -170,15 +235,12 @@ class CacheDir(NodeItems):
 
         The child is named like the item without its suffix and keyed by the code of `fn` and the options.
         """
-        from cvcache.formats import find_format
+        from cvcache.node.step import write_value  # few nodes need steps
 
-        stem = name.removesuffix(find_format(name).suffix).rstrip(".")
-        key_options = {option: value for option, value in options.items() if option != "progress"}
-        key = {"cached": name, "code": fn, **({"options": key_options} if key_options else {})}
-        with (self / stem).init(key) as child:
-            if not child.committed:
-                child.write(name, fn(), **options)
-        return child.read(name)
+        stem = name.removesuffix(formats.find_format(name).suffix).rstrip(".")
+        unkeyed = {option: options.pop(option) for option in ("progress",) if option in options}
+        node: CacheDir = write_value(self / stem, name, fn, options, unkeyed)
+        return node.read(name)
 
     def open(self, name: str, mode: str = "rb") -> IO[bytes]:
         """Open the item `name` as a binary file object; mode ``"wb"`` makes it appear whole on close.
@@ -190,9 +252,9 @@ class CacheDir(NodeItems):
             msg = f"open({name!r}, {mode!r}): the mode is 'rb' or 'wb'; wrap the file in io.TextIOWrapper for text"
             raise UsageError(msg)
         if mode == "rb":
-            node = self._result_node
-            return item_io.open_item(node.store, node.location, self.record(), name, self.item_meta(name))
-        attempt = self._declare_own_file(name)
+            return item_io.open_item(self.__cvcache_snapshot__(), name)
+        attempt = self._open_attempt()
+        item_write.declare_own_file(attempt, name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
     def path(self, name: str) -> str:
@@ -206,22 +268,14 @@ class CacheDir(NodeItems):
         NotOpen, NodeCommitted
             If there is no such item, and this process does not hold the node, or it is complete.
         """
-        name = check_item_name(name)
-        if name in self.committed_rows():
-            return self.item_url(name)
-        attempt = self._declare_own_file(name)
+        name, snapshot = check_item_name(name), self.__cvcache_snapshot__()
+        if name in item_io.committed_rows(snapshot):
+            return item_io.item_url(snapshot, name)
+        attempt = self._open_attempt()
+        item_write.declare_own_file(attempt, name)
         attempt.share()
         attempt.store.makedirs(attempt.root)
         return attempt.store.url(f"{attempt.root}/{name}")
-
-    def _declare_own_file(self, name: str) -> protocol.Attempt:
-        """Note that the user writes the file `name` of the open attempt; return the attempt."""
-        attempt = self._open_attempt()
-        with attempt.writing_item(name):
-            attempt.own_files.add(name)
-            attempt.rows.pop(name, None)
-            item_io.delete_thumbnail(attempt, name)
-        return attempt
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
@@ -231,74 +285,165 @@ class CacheDir(NodeItems):
 
     def _open_attempt(self) -> protocol.Attempt:
         """Return the attempt of this open node, or raise."""
-        record = self.record()
-        if self._attempt is not None:
-            return self._attempt
-        if record is not None and record.state == "committed":
+        snapshot = self.__cvcache_snapshot__()
+        if snapshot.attempt is not None:
+            return snapshot.attempt
+        if snapshot.is_planned:
+            item_io.read_rows(snapshot)  # raises
+        if snapshot.committed:
             msg = f"{self.url} is committed and does not change; write if not d.committed, or open it with force=True"
             raise NodeCommitted(msg)
         msg = f"{self.url} is not open for writing in this process; call cdir_init on it first"
         raise NotOpen(msg)
 
     def __enter__(self) -> Self:
-        outer = protocol.running_attempts.get()
-        token = protocol.running_attempts.set((*outer, self._attempt.id) if self._attempt else outer)
+        outer, attempt = protocol.running_attempts.get(), self._snapshot.attempt if self._snapshot is not None else None
+        token = protocol.running_attempts.set((*outer, attempt.id) if attempt is not None else outer)
         self._tokens = (*self._tokens, token)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._leave()
-        self._end(error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        snapshot = self._leave()
+        if snapshot is not None:
+            end_node(snapshot, error)
+        return snapshot is not None and snapshot.is_planned and isinstance(error, NotComputed)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         """Do what ``__exit__`` does, with the requests to the store in another thread."""
         import asyncio
 
-        self._leave()
-        await asyncio.to_thread(self._end, error)
+        snapshot = self._leave()
+        if snapshot is not None:
+            await asyncio.to_thread(end_node, snapshot, error)
+        return snapshot is not None and snapshot.is_planned and isinstance(error, NotComputed)
 
-    def _leave(self) -> None:
-        *self._tokens, last = self._tokens  # type: ignore[assignment]  # a list, to be popped
-        protocol.running_attempts.reset(last)
+    def _leave(self) -> Snapshot | None:
+        protocol.running_attempts.reset(self._tokens[-1])
+        self._tokens = self._tokens[:-1]
+        return self._snapshot
 
-    def _end(self, error: BaseException | None) -> None:
-        """Commit the attempt, or record its failure."""
-        attempt = self._attempt
-        if attempt is None or attempt.outcome is not None:
-            return
-        if error is not None:
-            self._fail(attempt, error)
-            return
-        try:
-            self.finish()
-        except LeaseLost:
-            raise
-        except BaseException as commit_error:
-            self._fail(attempt, commit_error)
-            raise
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CacheDir) and self._address == other.__cvcache_address__()
 
-    def _fail(self, attempt: protocol.Attempt, error: BaseException) -> None:
-        """Record the failure of the attempt; never raises, so that the error itself is seen."""
-        text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK_LENGTH:]
-        report = {"type": type(error).__name__, "message": str(error)[:1024], "traceback": text}
-        try:
-            protocol.finish_attempt(attempt, "failed", error=report, items=attempt.rows)
-        except LeaseLost:
-            logger.warning("%s failed after another owner had taken it over", self.url)
-        except Exception as store_error:  # noqa: BLE001 - the store may be the very thing that failed
-            logger.warning("%s failed, and that could not be recorded (%s)", self.url, store_error)
-            attempt.fence(f"{self.url} failed")
+    def __hash__(self) -> int:
+        return hash(self._address)
+
+    def __repr__(self) -> str:
+        return f"CacheDir({self.url!r})"
+
+    def __str__(self) -> str:
+        """Return the URL, so that ``f"{node}/sub"`` is that of a child."""
+        return self.url
+
+    def __fspath__(self) -> str:
+        return path_of_url(self.url)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        snapshot, address = self._snapshot.now if self._snapshot is not None else None, self._address
+        if snapshot is not None and snapshot.attempt is not None:  # a child opened in another process has its key
+            record = snapshot.attempt.record
+            address = address.with_context(inherited_key=(record.key, record.digest))
+        return CacheDir, (address, None if snapshot is None or snapshot.record is None else snapshot)
+
+    def __cvcache_is_address__(self) -> bool:
+        """Whether this handle means an address and no result: never read, or not committed; no store call."""
+        return self._snapshot is None or not self._pinned or not self.committed
+
+    def __cvcache_key__(self) -> keys.Canonical:
+        return keys.Canonical({"$node": self.version})
+
+    def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
+        return self.__cvcache_snapshot__().result_url, {"version": self.version}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        return item_io.image_rows(self.__cvcache_snapshot__())
+
+
+class Item:
+    """One item of a node: its suffix is its format. Nothing is read until asked.
+
+    Picklable; equal to another item at the same URL.
+    """
+
+    __slots__ = ("_name", "_node")
+
+    def __init__(self, node: CacheDir, name: str) -> None:
+        self._node = node
+        self._name = name
+
+    @property
+    def node(self) -> CacheDir:
+        """The node this item belongs to."""
+        return self._node
+
+    @property
+    def name(self) -> str:
+        """The item's name in its node, with its suffix."""
+        return self._name
+
+    @property
+    def url(self) -> str:
+        """The address of the item."""
+        return item_io.item_url(self._node.__cvcache_snapshot__(), self._name)
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The item's row in the record: kind, and where they apply shape, dtype, axes, scale, size in bytes."""
+        return item_io.item_row(self._node.__cvcache_snapshot__(), self._name)
+
+    def read(self, **options: Any) -> Any:
+        """Return the object; see `CacheDir.read`."""
+        return self._node.read(self._name, **options)
+
+    def thumbnail(self) -> bytes | None:
+        """Return the small PNG that an image or a figure got when it was written, or None; one GET."""
+        return item_io.read_thumbnail(self._node.__cvcache_snapshot__(), self._name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Item) and (self._node, self._name) == (other.node, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self._node, self._name))
+
+    def __repr__(self) -> str:
+        return f"Item({self.url!r})"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __fspath__(self) -> str:
+        return path_of_url(self.url)
+
+    def __cvcache_is_address__(self) -> bool:
+        """Whether its node was never computed."""
+        return self._node.__cvcache_snapshot__().state == "absent"
+
+    def __cvcache_key__(self) -> keys.Canonical:
+        snapshot = self._node.__cvcache_snapshot__()
+        writes = snapshot.attempt.write_counts[self._name] if snapshot.attempt is not None else 0
+        again = {"written_again": writes - 1} if writes > 1 else {}
+        return keys.Canonical({"$item": self._name, "version": snapshot.version, **again})
+
+    def __cvcache_input__(self) -> tuple[str, dict[str, str]]:
+        snapshot = self._node.__cvcache_snapshot__()
+        return snapshot.result_url, {"item": self._name, "version": snapshot.version}
+
+    def __cvcache_images__(self) -> list[Mapping[str, Any]]:
+        row = item_io.committed_rows(self._node.__cvcache_snapshot__()).get(self._name, {})
+        return [row] if row.get("kind") in {"image", "labels"} else []
 
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:
     """Return the object to write; for an item or a node its content, with the metadata recorded of it."""
     if isinstance(obj, CacheDir):
-        rows = obj.rows()
+        rows = {item.name: item.meta for item in obj.items()}
         matches = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]
         if len(matches) != 1:
             msg = f"{obj.url} has {len(matches)} items to write as {name!r}; pass one of them, node[name]"

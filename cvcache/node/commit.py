@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from cvcache.protocol import Record
+from cvcache.node.item_io import read_environment
+from cvcache.node.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +34,45 @@ class Commit:
     """
 
     time: datetime.datetime
-    attempt: str
     version: str
     key: Any = None
     digest: str | None = None
-    root: str = "."
     duration: float = 0.0
     host: str = ""
     reason: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, record: Record) -> Commit:
-        """Return the commit that `record`, a committed one, describes."""
+    def of(cls, node: Snapshot) -> Commit:
+        """Return the commit of a committed node."""
+        record = node.record
+        if record is None:
+            msg = f"{node.url} has no commit"
+            raise ValueError(msg)
         try:
             time = datetime.datetime.fromisoformat(record.time).astimezone(datetime.UTC)
         except (ValueError, OverflowError):
             time = datetime.datetime.fromtimestamp(0, datetime.UTC)
         return cls(
             time=time,
-            attempt=record.attempt,
-            version=record.version or record.attempt,
+            version=node.version,
             key=record.key,
             digest=record.digest,
-            root=record.root,
             duration=record.duration or 0.0,
             host=record.owner.host,
             reason=record.reason,
             meta=record.meta,
+            _snapshot=node,
         )
+
+    def environment(self) -> Mapping[str, Any]:
+        """Return what the result was made with: Python, packages, git, peak memory; one GET.
+
+        Returns
+        -------
+        mapping
+            ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
+            was under git ``git`` (``commit``, ``dirty``). Empty for a node without a cache.
+        """
+        return read_environment(self._snapshot) if self._snapshot is not None else {}

@@ -8,21 +8,22 @@ from typing import Any
 
 from cvcache import formats, protocol
 from cvcache.errors import ItemDamaged
-from cvcache.node.items import NodeItems
+from cvcache.node.item_io import read_environment, read_rows, read_thumbnail
+from cvcache.node.snapshot import Snapshot
 from cvcache.store import Store, gather, is_item_dir, layout
 
 MAX_IN_MEMORY = 64 << 20
 """Objects up to this size are copied in one piece, larger ones in a stream."""
 
 
-def copy_items_into(attempt: protocol.Attempt, source: NodeItems, names: set[str] | None = None) -> protocol.Record:
+def copy_items_into(attempt: protocol.Attempt, source: Snapshot, names: set[str] | None = None) -> protocol.Record:
     """Copy the items of the committed node `source` into `attempt`, and commit it as the same version.
 
     Parameters
     ----------
     attempt : Attempt
         Open for writing.
-    source : NodeItems
+    source : Snapshot
     names : set of str, optional
         Which items; all of them by default.
 
@@ -36,28 +37,27 @@ def copy_items_into(attempt: protocol.Attempt, source: NodeItems, names: set[str
     -----
     Per object one GET and one PUT, or one copy request within a store; of a directory item one LIST per 1,000.
     """
-    source = source._result_node  # noqa: SLF001 - where the bytes are
-    record = source.record()
-    rows = {name: row for name, row in source.rows().items() if names is None or name in names}
+    record = source.record
+    rows = {name: row for name, row in read_rows(source).items() if names is None or name in names}
     try:
         for name, row in rows.items():
             _copy_item(attempt, source, name, row)
-        if record is not None and record != source.snapshot().record():
-            protocol.raise_if_replaced(source.store, source.location, record)
+        if record is not None:
+            protocol.raise_if_replaced(source.store, source.path, record)
     except BaseException:
         protocol.release_attempt(attempt)
         raise
     meta: Mapping[str, Any] = record.meta if record else {}
-    fields = {"version": record.version, "reason": (f"copied from {source.url}",)} if record else {}
-    return protocol.commit_attempt(attempt, rows, meta, source.environment(), **fields)
+    fields = {"version": record.version, "reason": (f"copied from {source.result_url}",)} if record else {}
+    return protocol.commit_attempt(attempt, rows, meta, read_environment(source), **fields)
 
 
-def _copy_item(attempt: protocol.Attempt, source: NodeItems, name: str, row: Mapping[str, Any]) -> None:
-    record = source.record()
-    source_key, target_key = f"{layout.data_root(source.location, record)}/{name}", f"{attempt.root}/{name}"
+def _copy_item(attempt: protocol.Attempt, source: Snapshot, name: str, row: Mapping[str, Any]) -> None:
+    record = source.record
+    source_key, target_key = f"{layout.data_root(source.path, record)}/{name}", f"{attempt.root}/{name}"
     keys = sorted(source.store.find(source_key)) if is_item_dir(name) else [""]
     if "objects" in row and row["objects"] != len(keys):
-        msg = f"{source.url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
+        msg = f"{source.result_url}/{name} has {len(keys)} objects, not the {row['objects']} its commit vouched for"
         raise ItemDamaged(msg)
     with attempt.writing_item(name):
         gather(
@@ -71,7 +71,7 @@ def _copy_item(attempt: protocol.Attempt, source: NodeItems, name: str, row: Map
             keys,
             remote=True,
         )
-        if record is not None and (png := source.thumbnail(name)) is not None:
+        if record is not None and (png := read_thumbnail(source, name)) is not None:
             attempt.store.put(layout.thumbnail_path(attempt.path, attempt.id, name), png)
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         item_names,
         node_path,
         parse_child,
+        relative_url,
+        resolve_relative,
     )
     from cvcache.store.open import open_store, parse_storage_option, resolve_node
     from cvcache.store.redaction import find_secrets, redact_secrets
@@ -89,6 +91,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "item_names",
             "node_path",
             "parse_child",
+            "relative_url",
+            "resolve_relative",
         ],
         "open": ["open_store", "parse_storage_option", "resolve_node"],
         "redaction": ["find_secrets", "redact_secrets"],

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
     from cvcache.store.fileobj import Guard
@@ -54,8 +54,8 @@ class Store(ABC):
     Safe to use from several threads.
     """
 
-    scheme: ClassVar[str]
-    shared: ClassVar[bool]
+    scheme: str
+    shared: bool
     """Whether other processes see the same bytes."""
 
     @classmethod

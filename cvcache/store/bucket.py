@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import IO, Any, ClassVar, Self, TypeVar, cast
+from typing import IO, Any, Self, TypeVar, cast
 
 from cvcache.errors import InvalidName, UsageError
 from cvcache.store.base import RETRIES, Listing, ObjectInfo, Store
@@ -53,11 +53,11 @@ def check_scheme(scheme: str) -> None:
 class BucketStore(Store):
     """A store on any fsspec file system of objects, by the generic methods."""
 
-    scheme: ClassVar[str] = "bucket"
-    shared: ClassVar[bool] = True
+    scheme: str = "bucket"
+    shared: bool = True
 
     def __init__(self, options: Mapping[str, Any], retries: int = RETRIES, *, scheme: str = "") -> None:
-        self.scheme = scheme or type(self).scheme  # type: ignore[misc]  # this class serves many schemes
+        self.scheme = scheme or type(self).scheme  # this class serves many schemes
         self._retries = retries
         self._secrets = find_secrets(options)
         self._endpoint = endpoint_of(self.scheme, options)
@@ -195,7 +195,7 @@ class BucketStore(Store):
         failure = kind(f"{self.url(path)}: the request failed ({type(error).__name__}: {message[:500]})")
         failure.errno = error.errno if isinstance(error, OSError) else errno.EIO
         if (status := http_status(error)) is not None:
-            failure.status = status  # type: ignore[attr-defined]  # where `http_status` looks for it
+            vars(failure)["status"] = status  # where `http_status` looks for it
         return failure
 
     def _call_in_bucket(self, path: str, request: Callable[[], T]) -> T:

@@ -34,7 +34,7 @@ class RangeReader(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io passes a memoryview
+    def readinto(self, buffer: Any) -> int:
         end = min(self._position + len(buffer), self._size)
         if self._position >= end:
             return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from cvcache.store.base import ObjectInfo
 from cvcache.store.bucket import BucketStore, split_bucket
 
@@ -13,7 +11,7 @@ _FIELDS = "nextPageToken,prefixes,items(name,size,etag)"
 class GcsStore(BucketStore):
     """One LIST page holds 1,000 names; an object is deleted by one request each."""
 
-    scheme: ClassVar[str] = "gs"
+    scheme: str = "gs"
 
     def _list(
         self, path: str, delimiter: str, limit: int | None = None

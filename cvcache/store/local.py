@@ -14,7 +14,7 @@ import stat as stat_module
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import IO, TYPE_CHECKING, ClassVar, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.layout import control_dirs, node_of, temporary_dir
@@ -31,8 +31,8 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 class LocalStore(Store):
     """A mounted file system; atomic from hard links and renames, durable from fsync."""
 
-    scheme: ClassVar[str] = "file"
-    shared: ClassVar[bool] = True
+    scheme: str = "file"
+    shared: bool = True
 
     def url(self, path: str) -> str:
         return path

@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 from cvcache.store.base import Listing, ObjectInfo, Store
 from cvcache.store.fileobj import Guard, ObjectWriter
@@ -17,8 +17,8 @@ _lock = threading.RLock()
 class MemoryStore(Store):
     """The objects of ``fsspec.filesystem("memory")``; other code of the process sees the same ones."""
 
-    scheme: ClassVar[str] = "memory"
-    shared: ClassVar[bool] = False
+    scheme: str = "memory"
+    shared: bool = False
 
     def __init__(self) -> None:
         import fsspec

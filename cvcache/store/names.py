@@ -168,6 +168,30 @@ def _segment_fault(segment: str) -> str | None:
     return None
 
 
+def relative_url(url: str, other: str) -> str:
+    """Return `other` relative to `url`, as in ``../a/b``; `other` itself if it is in another store."""
+    parts, other_parts = url.split("/"), other.split("/")
+    common = next(
+        (i for i, (a, b) in enumerate(zip(parts, other_parts, strict=False)) if a != b),
+        min(len(parts), len(other_parts)),
+    )
+    if "://" in url + other and common < 3:  # noqa: PLR2004 - scheme, two slashes and bucket are the store
+        return other
+    return "/".join([".."] * (len(parts) - common) + other_parts[common:])
+
+
+def resolve_relative(path: str, relative: str) -> str | None:
+    """Return the path that is `relative` to the node at `path`; None for one in another store or above its root."""
+    if "://" in relative or relative.startswith("/"):
+        return None
+    base = path.split("/")
+    while relative == ".." or relative.startswith("../"):
+        base, relative = base[:-1], relative[3:]
+    parts = relative.split("/")
+    outside = not any(base) or any(map(is_control, parts)) or ".." in parts
+    return None if outside else "/".join([*base, relative] if relative else base)
+
+
 def item_names(files: Iterable[str], dirs: Iterable[str]) -> tuple[str, ...]:
     """Return the entries of one level that are items, sorted."""
     return tuple(sorted([*files, *(d for d in dirs if is_item_dir(d))]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from cvcache.store.base import CONCURRENCY, ObjectInfo
 from cvcache.store.bucket import BucketStore, split_bucket
@@ -16,7 +16,7 @@ _DELETE_LIMIT = 1000
 class S3Store(BucketStore):
     """One LIST page holds 1,000 names, one bulk delete 1,000 keys, a read is one GET without a HEAD before it."""
 
-    scheme: ClassVar[str] = "s3"
+    scheme: str = "s3"
 
     def _client_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Set the size of the connection pool to `CONCURRENCY`, unless given: the default of botocore is 10."""

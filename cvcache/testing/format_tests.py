@@ -25,7 +25,7 @@ import pytest
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UnknownOption
 from cvcache.formats import KINDS, Format, ItemPath, find_format
-from cvcache.node import CacheDir
+from cvcache.node import CacheDir, address_of
 from cvcache.store import Store, is_control, layout, strip_control
 from cvcache.testing.equal import materialize, values_equal
 from cvcache.testing.other_process import dtype_of, read_in_other_process
@@ -118,10 +118,14 @@ class FormatTests(ConformanceTests):
     @pytest.fixture
     def item(self, url: str) -> Iterator[ItemPath]:
         """Give the path of an item whose node does not exist."""
-        node = cdir(url)
-        item = ItemPath(node.store, f"{node.location}/{self.item_name}")
+        item = self.path_of_item(cdir(url))
         yield item
         item.store.delete([item.path, *map(item.at, item.find())])
+
+    def path_of_item(self, node: CacheDir) -> ItemPath:
+        """Return the path of the item in a node that writes in place."""
+        address = address_of(node)
+        return ItemPath(address.store, f"{address.path}/{self.item_name}")
 
     @property
     def item_name(self) -> str:
@@ -174,7 +178,7 @@ class FormatTests(ConformanceTests):
         assert json.loads(text) == meta
         assert len(text) < MAX_META_BYTES
         assert meta["kind"] in KINDS
-        item = ItemPath(node.store, f"{node.location}/{self.item_name}")
+        item = self.path_of_item(node)
         sizes = [info.size for info in item.find().values()] or [len(item.get())]
         assert meta["bytes"] == sum(sizes)
         assert self.format.describe(item) == {key: meta[key] for key in meta if key not in self.untold}
@@ -198,7 +202,7 @@ class FormatTests(ConformanceTests):
     def test_damage_is_never_read_as_a_result(self, where: str, of_values: str) -> None:
         node = self.commit(where, self.value(of_values))
         damage = self._damage_parts if self.format.directory else self._damage_file
-        damage(ItemPath(node.store, f"{node.location}/{self.item_name}"), node, self.value(of_values))
+        damage(self.path_of_item(node), node, self.value(of_values))
 
     def _damage_file(self, item: ItemPath, node: CacheDir, value: Any) -> None:
         data = item.get()
@@ -260,7 +264,7 @@ class FormatTests(ConformanceTests):
                 node.write(self.item_name, self.value(of_refused, refused=True), **self.write_options)
             assert self.item_name in str(caught.value)
             assert self.item_name not in node
-            path = f"{node.location}/{self.item_name}"
-            assert node.store.stat(path) is None
-            assert node.store.find(path) == {}
-            assert not any(self.item_name in name for name in node.store.find(layout.announcements_dir(node.location)))
+            store, path = address_of(node).store, address_of(node).path
+            assert store.stat(f"{path}/{self.item_name}") is None
+            assert store.find(f"{path}/{self.item_name}") == {}
+            assert not any(self.item_name in name for name in store.find(layout.announcements_dir(path)))

@@ -14,7 +14,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import IO, Any, ClassVar, TypeVar
+from typing import IO, Any, TypeVar
 
 from cvcache.store import Guard, Listing, ObjectInfo, ObjectWriter, Store
 
@@ -28,13 +28,13 @@ FAULTS = ("crash", "crash_after", "torn", "lost", "error")
 class WrapperStore(Store):
     """A store that delegates every method to another store, through `call`."""
 
-    scheme: ClassVar[str] = "wrapper"
-    shared: ClassVar[bool] = True
+    scheme: str = "wrapper"
+    shared: bool = True
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.scheme = store.scheme  # type: ignore[misc]  # it stands in for the store it wraps
-        self.shared = store.shared  # type: ignore[misc]  # it stands in for the store it wraps
+        self.scheme = store.scheme
+        self.shared = store.shared
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the wrapped store: another process has its own wrappers."""

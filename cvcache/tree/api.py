@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.node import CacheDir, TreeContext
+from cvcache.node import (
+    Address,
+    CacheDir,
+    Commit,
+    TreeContext,
+    address_of,
+    is_handle,
+    open_node,
+    read_snapshot,
+)
 from cvcache.protocol import Policy
 from cvcache.store import MemoryCache, resolve_node
-
-if TYPE_CHECKING:
-    from cvcache.node import Commit
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
@@ -50,28 +57,54 @@ def cdir(
     InvalidName
         For a spelling no store keeps, and for places that must never be a node.
     """
-    if where is None:
-        from cvcache.node import NoCache  # few scripts run without a cache
+    address = resolve_address(where, policy=policy, ram=ram, also=also, copy_on_read=copy_on_read, **storage_options)
+    return where if isinstance(where, CacheDir) and where.__cvcache_address__() is address else CacheDir(address)
 
-        return NoCache()
+
+def resolve_address(
+    where: object,
+    *,
+    policy: Policy | None = None,
+    ram: int | str | None = None,
+    also: Iterable[object] | None = (),
+    copy_on_read: bool = False,
+    **storage_options: Any,
+) -> Address:
+    """Return the address of the node at `where`; no I/O. The parameters are those of `cdir`."""
     _check_options(storage_options)
     if isinstance(also, (str, os.PathLike)):
         msg = f"also takes a list of places, such as also=[{str(also)!r}]"
         raise UsageError(msg)
-    others = [cdir(other) for other in also or ()]
     if policy is not None and not isinstance(policy, Policy):
         msg = f"policy is a Policy, such as Policy(ttl=30), not {policy!r}"  # type: ignore[unreachable]  # as users call it
         raise UsageError(msg)
-    if isinstance(where, CacheDir):
-        _refuse_options(where, storage_options)
-        if policy is None and ram is None and not others and not copy_on_read:
-            return where
-        return where.with_context(
-            policy=policy, ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read
-        )
+    address = _resolve(where, storage_options)
+    others = [resolve_address(other) for other in also or ()]
+    if policy is None and ram is None and not others and not copy_on_read:
+        return address
+    old = address.context
+    memory = old.ram if ram is None else MemoryCache(ram)
+    there = tuple((address.path, other.with_context(ram=memory)) for other in others)
+    return address.with_context(
+        policy=policy or old.policy,
+        ram=memory,
+        also=(*old.also, *there),
+        copy_on_read=copy_on_read or old.copy_on_read,
+    )
+
+
+def _resolve(where: object, storage_options: Mapping[str, Any]) -> Address:
+    if is_handle(where):
+        address = address_of(where)
+        if storage_options:
+            given = ", ".join(sorted(storage_options))
+            msg = f"{address.url} has its storage options from cdir(); {given} cannot be given again"
+            raise UnknownOption(msg)
+        return address
+    if where is None:
+        return Address(TreeContext("none", uncached=weakref.WeakValueDictionary()), "nocache")
     scheme, path, url_options = resolve_node(where)
-    node = CacheDir(TreeContext(scheme, {**url_options, **storage_options}, policy or Policy()), path)
-    return node.with_context(ram=None if ram is None else MemoryCache(ram), also=others, copy_on_read=copy_on_read)
+    return Address(TreeContext(scheme, {**url_options, **storage_options}), path)
 
 
 def cdir_init(
@@ -129,7 +162,8 @@ def cdir_init(
             "here key is the node's key; give credentials to cdir(url, key=..., secret=...) and its handle to cdir_init"
         )
         raise UnknownOption(msg)
-    return cdir(where, policy=policy, **storage_options).init(key, on_stale=on_stale, force=force, wait=wait)
+    address = resolve_address(where, policy=policy, **storage_options)
+    return CacheDir(*open_node(address, key, on_stale=on_stale, force=force, wait=wait))
 
 
 def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **storage_options: Any) -> Commit:
@@ -155,7 +189,8 @@ def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **stora
     -----
     Two PUT, and one LIST if the step wrote files through ``open()`` or ``path()``.
     """
-    return cdir(where, **({} if isinstance(where, CacheDir) else storage_options)).finish(meta)
+    node = cdir(where, **({} if isinstance(where, CacheDir) else storage_options))
+    return node.__cvcache_commit__(meta)
 
 
 def cdir_query(where: object, **storage_options: Any) -> CacheDir:
@@ -165,13 +200,8 @@ def cdir_query(where: object, **storage_options: Any) -> CacheDir:
     -----
     One LIST and, if there is a log, one GET.
     """
-    return cdir(where, **storage_options).snapshot()
-
-
-def _refuse_options(where: CacheDir, options: Mapping[str, Any]) -> None:
-    if options:
-        msg = f"{where.url} has its storage options from cdir(); {', '.join(sorted(options))} cannot be given again"
-        raise UnknownOption(msg)
+    address = resolve_address(where, **storage_options)
+    return CacheDir(address, read_snapshot(address))
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

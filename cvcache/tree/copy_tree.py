@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.node import CacheDir, copy_items_into
+from cvcache.node import Address, CacheDir, Snapshot, copy_items_into, item_io, read_snapshot
 from cvcache.protocol import Attempt, NodeRequest, Request, Sources, obtain_node
-from cvcache.tree.api import cdir
-from cvcache.tree.walk import cdir_walk
+from cvcache.tree.api import resolve_address
+from cvcache.tree.walk import walk_snapshots
 
 
 def cdir_copy(
@@ -48,42 +48,40 @@ def cdir_copy(
     -----
     Per object one GET and one PUT, or one copy request within a store.
     """
-    top, target_top, copied = cdir(where, **storage_options), cdir(target), []
+    top, target_top, copied = resolve_address(where, **storage_options), resolve_address(target), []
     if f"{target_top.url}/".startswith(f"{top.url}/"):
         msg = f"{target_top.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
         raise UsageError(msg)
     patterns = [only] if isinstance(only, str) else None if only is None else list(only)
-    for node in cdir_walk(top):
+    for node in walk_snapshots(top):
         names = _names_to_copy(node, patterns)
-        if node.own_state != "committed" or (only is not None and not names):
+        if not node.committed or (only is not None and not names):
             continue
-        relative = node.location.removeprefix(top.location).strip("/")
-        target_node = target_top / relative if relative else target_top
-        present = target_node.snapshot()
-        if (
-            present.result_url == target_node.url
-            and present.own_state == "committed"
-            and present.version == node.version
-        ):
-            if names <= present.rows().keys():
+        rows = item_io.read_rows(node)
+        relative = node.address.path.removeprefix(top.path).strip("/")
+        address = target_top.child(relative) if relative else target_top
+        present = read_snapshot(address)
+        if present.other is None and present.committed and present.version == node.version:
+            present_rows = item_io.read_rows(present)
+            if names <= present_rows.keys():
                 continue
-            names |= present.rows().keys() & node.rows().keys()
-        if (attempt := _open_copy(node, target_node, whole=names >= node.rows().keys())) is not None:
+            names |= present_rows.keys() & rows.keys()
+        if (attempt := _open_copy(node, address, whole=names >= rows.keys())) is not None:
             copy_items_into(attempt, node, names)
-            copied.append(target_node)
+            copied.append(CacheDir(address))
     return copied
 
 
-def _names_to_copy(node: CacheDir, patterns: list[str] | None) -> set[str]:
-    rows = node.committed_rows()
+def _names_to_copy(node: Snapshot, patterns: list[str] | None) -> set[str]:
+    rows = item_io.committed_rows(node)
     if patterns is None:
         return {name for name, row in rows.items() if row.get("track", True)}
     return {name for name in rows if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
-def _open_copy(node: CacheDir, target: CacheDir, *, whole: bool) -> Attempt | None:
+def _open_copy(node: Snapshot, target: Address, *, whole: bool) -> Attempt | None:
     """Return an attempt on `target` for a copy of `node`, without its key for a part of it; None if `node` is gone."""
-    record = node.record()
+    record = node.record
     if record is None:
         return None
     node_request = NodeRequest(
@@ -91,5 +89,5 @@ def _open_copy(node: CacheDir, target: CacheDir, *, whole: bool) -> Attempt | No
         record.key if whole else None,
         lambda: Sources(record.inputs),
     )
-    result = obtain_node(target.store, target.location, node_request, target.policy)
+    result = obtain_node(target.store, target.path, node_request, target.context.policy)
     return result if isinstance(result, Attempt) else None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvcache.formats import ItemPath, find_format, sha256
-from cvcache.node import CacheDir, NoCache, item_io
+from cvcache.node import CacheDir, Snapshot, item_io, read_snapshot
 from cvcache.store import is_item_dir
-from cvcache.tree.api import cdir
-from cvcache.tree.walk import cdir_walk
+from cvcache.tree.api import resolve_address
+from cvcache.tree.walk import walk_snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Damage:
     fault: str
 
     def __str__(self) -> str:
-        return f"{self.node.item_url(self.item)}{f'/{self.part}' if self.part else ''} is {self.fault}"
+        return f"{self.node[self.item].url}{f'/{self.part}' if self.part else ''} is {self.fault}"
 
 
 def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any) -> list[Damage]:
@@ -62,18 +62,17 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
     One GET per object of every item, and one LIST per image. Files are compared by SHA-256, chunks of OME-Zarr 0.5 by
     their own checksum. Files a step wrote through ``open()`` or ``path()`` are compared by size alone.
     """
-    top = cdir(where, **storage_options)
-    if isinstance(top, NoCache):
+    top = resolve_address(where, **storage_options)
+    if top.context.uncached is not None:
         return []
-    nodes = cdir_walk(top) if recursive else [top.snapshot()]
+    nodes = walk_snapshots(top) if recursive else [read_snapshot(top)]
     return [damage for node in nodes if node.committed for damage in _damages(node)]
 
 
-def _damages(node: CacheDir) -> Iterator[Damage]:
-    for name, row in sorted(node.rows().items()):
-        source = node._result_node  # noqa: SLF001 - where the bytes are
-        for part, fault in _faults(item_io.item_path(source.store, source.location, node.record(), name, row), row):
-            yield Damage(node, name, part, fault)
+def _damages(node: Snapshot) -> Iterator[Damage]:
+    for name, row in sorted(item_io.read_rows(node).items()):
+        for part, fault in _faults(item_io.item_path(node, name, row), row):
+            yield Damage(CacheDir(node.address, node), name, part, fault)
 
 
 def _faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import BadRecord, UsageError
-from cvcache.node import CacheDir, NoCache, init, item_io
+from cvcache.node import Address, CacheDir, Snapshot, item_io, read_snapshot
 from cvcache.protocol import check_removal, is_foreign, remove_node
-from cvcache.store import child_names, is_control
-from cvcache.tree.api import cdir
+from cvcache.store import Listing, child_names, is_control, is_item_dir, layout
+from cvcache.tree.api import resolve_address
 
 WALK_CONCURRENCY = 16
 """Directories of a tree that are read at the same time."""
@@ -23,7 +23,7 @@ class TreeEntry:
 
     Attributes
     ----------
-    node : CacheDir
+    node : Snapshot
     depth : int
         0 for the top.
     state : str
@@ -34,7 +34,7 @@ class TreeEntry:
     children : tuple of TreeEntry
     """
 
-    node: CacheDir
+    node: Snapshot
     depth: int
     state: str
     items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -47,6 +47,60 @@ class TreeEntry:
             yield from child.walk()
 
 
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One directory of a tree: what is in it, and the node that it is, if it is one.
+
+    Attributes
+    ----------
+    node : Snapshot
+        Without a record if it is no node, or if its newest record cannot be read.
+    state : str
+        Of the node, as far as its own record says; else absent, folder, foreign or unreadable.
+    listing : Listing
+    note : str
+        Why its record cannot be read.
+    """
+
+    node: Snapshot
+    state: str
+    listing: Listing
+    note: str = ""
+
+    def rows(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return item name -> row; one GET if they are in an inventory of their own."""
+        in_place = layout.data_root(self.node.path, self.node.record) == self.node.path
+        return (
+            item_io.rows_in_listing(self.listing)
+            if self.state == "running" and in_place
+            else item_io.read_rows(self.node)
+        )
+
+
+def read_directory(address: Address, limit: int | None = None) -> Directory:
+    """Read one directory, of which a bucket lists up to `limit` names.
+
+    Notes
+    -----
+    One LIST, and for a node one more and a GET.
+    """
+    listing = address.store.list(address.path, limit)
+    if not any(map(is_control, listing.dirs)):
+        return Directory(Snapshot(address), state_of_listing(listing), listing)
+    try:
+        node = read_snapshot(address)
+    except BadRecord as error:
+        return Directory(Snapshot(address), "unreadable", listing, str(error))
+    return Directory(node, node.state, listing)
+
+
+def state_of_listing(listing: Listing) -> str:
+    """Return what a directory without records is: absent, a folder (it has only directories) or foreign."""
+    if listing.files or any(map(is_item_dir, listing.dirs)):
+        return "foreign"
+    return "folder" if listing.dirs else "absent"
+
+
 def read_tree(where: object, *, depth: int | None = None, **storage_options: Any) -> TreeEntry:
     """Return the tree at `where`, at most `depth` levels below it.
 
@@ -55,79 +109,61 @@ def read_tree(where: object, *, depth: int | None = None, **storage_options: Any
     One LIST a directory, and for a node one more and a GET; the directories of a level are read
     concurrently. No chunk of an image is listed.
     """
-    top = cdir(where, **storage_options)
+    top = resolve_address(where, **storage_options)
     with ThreadPoolExecutor(WALK_CONCURRENCY) as pool:
-        level = [(top, _read_directory(top))]
-        directories: dict[str, _Directory] = {}
+        level = [read_directory(top)]
+        directories: dict[Address, Directory] = {}
         for _ in range(depth + 1 if depth is not None else 1 << 30):
-            directories.update({node.url: directory for node, directory in level})
-            children = [node / name for node, directory in level for name in directory.children]
+            directories.update({directory.node.address: directory for directory in level})
+            children = [one.node.address.child(name) for one in level for name in child_names(one.listing.dirs)]
             if not children:
                 break
-            level = list(zip(children, pool.map(_read_directory, children), strict=True))
-    return _make_entry(directories[top.url], 0, directories)
+            level = list(pool.map(read_directory, children))
+        rows = dict(zip(directories, pool.map(Directory.rows, directories.values()), strict=True))
+    versions = {address: directory.node.committed_version for address, directory in directories.items()}
+
+    def entry(address: Address, depth: int) -> TreeEntry:
+        one = directories[address]
+        below = [address.child(name) for name in child_names(one.listing.dirs)]
+        children = tuple(entry(child, depth + 1) for child in below if child in directories)
+        state = one.state if one.node.record is None else one.node.state_among(versions.get)
+        return TreeEntry(one.node, depth, state, rows[address], children)
+
+    return entry(top, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Directory:
-    node: CacheDir
-    state: str
-    items: Mapping[str, Mapping[str, Any]]
-    children: tuple[str, ...]
-    version: str | None
-    inputs: tuple[Mapping[str, str], ...]
-
-
-def _read_directory(node: CacheDir) -> _Directory:
-    """Read one directory: one LIST, and for a node one more and a GET."""
-    listing = node.store.list(node.location)
-    children = child_names(listing.dirs)
-    if not any(map(is_control, listing.dirs)):
-        return _Directory(node, "foreign" if listing.files else "folder", {}, children, None, ())
-    try:
-        node.refresh()
-    except BadRecord:
-        return _Directory(node, "unreadable", {}, children, None, ())
-    state = node.own_state
-    items = item_io.rows_in_listing(listing) if state == "running" else node.rows()
-    return _Directory(node, state, items, children, node.version if state != "absent" else None, node.inputs)
-
-
-def directory_state(node: CacheDir) -> str:
+def directory_state(where: object) -> str:
     """Return what a directory without a node is: absent, folder (it leads to nodes) or foreign; a few LISTs."""
-    top = read_tree(node, depth=2)
-    if any(entry.state not in {"folder", "foreign"} for entry in top.walk()):
+    top = read_tree(where, depth=2)
+    if any(entry.state not in {"absent", "folder", "foreign"} for entry in top.walk()):
         return "folder"
-    if is_foreign(node.store, node.location):
+    if is_foreign(top.node.store, top.node.path):
         return "foreign"
     return "folder" if top.children else "absent"
 
 
-def _make_entry(directory: _Directory, depth: int, directories: Mapping[str, _Directory]) -> TreeEntry:
-    urls = [(directory.node / name).url for name in directory.children]
-    children = tuple(_make_entry(directories[url], depth + 1, directories) for url in urls if url in directories)
-    state = "stale" if directory.state == "committed" and _is_stale(directory, directories) else directory.state
-    return TreeEntry(directory.node, depth, state, directory.items, children)
-
-
-def _is_stale(directory: _Directory, directories: Mapping[str, _Directory]) -> bool:
-    for source in directory.inputs:
-        path = init.resolve_relative(directory.node.url, source.get("url", ""))
-        upstream = directories.get(path) if path else None
-        if upstream is not None and (upstream.state != "committed" or upstream.version != source.get("version")):
-            return True
-    return False
-
-
 def cdir_walk(where: object, **storage_options: Any) -> Iterator[CacheDir]:
     """Yield the nodes of the tree at `where`, parents first; what only leads to nodes is left out."""
-    top = cdir(where, **storage_options)
-    if isinstance(top, NoCache):
-        yield from top.walk()
+    for entry in _node_entries(where, storage_options):
+        yield CacheDir(entry.node.address, None if entry.state == "unreadable" else entry.node)
+
+
+def walk_snapshots(where: object, **storage_options: Any) -> Iterator[Snapshot]:
+    """Yield what `cdir_walk` reads of each node; `BadRecord` for one that cannot be read."""
+    for entry in _node_entries(where, storage_options):
+        yield read_snapshot(entry.node.address) if entry.state == "unreadable" else entry.node
+
+
+def _node_entries(where: object, storage_options: Mapping[str, Any]) -> Iterator[TreeEntry]:
+    top = resolve_address(where, **storage_options)
+    if top.context.uncached is not None:
+        below = [path for path in sorted(top.context.uncached) if f"{path}/".startswith(f"{top.path}/")]
+        nodes = [read_snapshot(top.at(path)) for path in below]
+        yield from (TreeEntry(node, 0, node.state) for node in nodes if node.committed)
         return
     for entry in read_tree(top).walk():
-        if entry.state not in {"folder", "foreign"}:
-            yield entry.node
+        if entry.node.record is not None or entry.state == "unreadable":
+            yield entry
 
 
 def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, **storage_options: Any) -> list[str]:
@@ -162,17 +198,18 @@ def cdir_remove(where: object, *, recursive: bool = False, force: bool = False, 
     Of a node: two PUT, two LIST and one delete request per 1,000 objects. The log stays, as the
     mark of the removal.
     """
-    top = cdir(where, **storage_options)
-    if isinstance(top, NoCache):
+    top = resolve_address(where, **storage_options).with_context(also=())  # what lies in other trees stays
+    if top.context.uncached is not None:
         return []
-    nodes = [node for node in cdir_walk(top) if node != top]
-    present = [node for node in nodes if node.own_state != "absent"]
+    nodes = [node for node in walk_snapshots(top) if node.address != top]
+    present = [node for node in nodes if node.state != "absent"]
     if present and not recursive:
         names = ", ".join(node.url for node in present[:5])
         msg = f"{top.url} has {len(present)} nodes below it ({names}); remove them first, or give recursive=True"
         raise UsageError(msg)
-    deepest_first = [*sorted(nodes, key=lambda node: node.url.count("/"), reverse=True), top]
+    below = sorted((node.address for node in nodes), key=lambda address: address.url.count("/"), reverse=True)
+    deepest_first = [*below, top]
     if nodes:
-        for n in deepest_first:
-            check_removal(n.store, n.location, n.policy, force=force)
-    return [n.url for n in deepest_first if remove_node(n.store, n.location, n.policy, force=force)]
+        for one in deepest_first:
+            check_removal(one.store, one.path, one.context.policy, force=force)
+    return [one.url for one in deepest_first if remove_node(one.store, one.path, one.context.policy, force=force)]

@@ -89,7 +89,7 @@ def looks(proxy: Any, options: Mapping[str, Any]) -> dict[str, Look]:
     from cvcache.browse import Tree
 
     tree = Tree("s3://bucket/tree", **options)
-    tree.top.store.stat(f"{tree.top.location}/nothing")  # connections are there in all but the very first window
+    tree.top.store.stat(f"{tree.top.path}/nothing")  # connections are there in all but the very first window
     first = measured(proxy, lambda: (tree.open(), see(tree, "")))
     below = next(row.path for row in tree.expand("", 1000).rows if not row.is_item)
     level = measured(proxy, lambda: see(tree, below))

@@ -82,7 +82,7 @@ def test_a_withdrawal_leaves_the_nodes_below(tree: Tree) -> None:
     assert withdraw(tree, row(tree, "source"), asked) == [f"{tree.url}/source"]
     assert row(tree, "source").state == "absent"
     assert tree.look(["source/inner"])[0].state == "committed"
-    root = tree.top
+    root = cvcache.cdir(tree.top)
     assert source(root / "source").computed
 
 
@@ -90,18 +90,18 @@ def test_a_withdrawal_leaves_the_nodes_below(tree: Tree) -> None:
 def test_what_came_after_the_question_is_not_removed(tree: Tree, *, below: bool) -> None:
     asked = removal(tree, row(tree, "source"), below=below)
     if below:
-        with cvcache.cdir_init(tree.top / "source" / "new") as new:
+        with cvcache.cdir_init(cvcache.cdir(tree.top) / "source" / "new") as new:
             new.write("a.json", 1)
     else:
-        source.options(force=True)(tree.top / "source")
+        source.options(force=True)(cvcache.cdir(tree.top) / "source")
     with pytest.raises(UsageError, match="nothing was removed"):
         (remove if below else withdraw)(tree, row(tree, "source"), asked)
-    assert cvcache.cdir_query(tree.top / "source").committed
+    assert cvcache.cdir_query(cvcache.cdir(tree.top) / "source").committed
 
 
 def test_asking_leaves_the_row_as_it_was_seen(tree: Tree) -> None:
     before = row(tree, "source").record
-    source.options(force=True)(tree.top / "source")
+    source.options(force=True)(cvcache.cdir(tree.top) / "source")
     removal(tree, row(tree, "source"))
     assert row(tree, "source").record == before
 
@@ -161,7 +161,7 @@ def test_the_python_of_rows_runs(local_case: LocalCase) -> None:
     names: dict[str, object] = {}
     exec(code, names)  # noqa: S102 - that it runs is what the test is about
     assert names["_1_class"] == {"n": 1}
-    assert names["source"] == tree.top / "source"
+    assert names["source"] == cvcache.cdir(tree.top) / "source"
     assert np.asarray(names["image"]).sum() == 16
     tree.close()
 

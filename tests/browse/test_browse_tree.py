@@ -19,6 +19,7 @@ from child import child
 import cvcache
 from cvcache.browse import MAX_CHILDREN, Tree, search
 from cvcache.errors import CvcacheError
+from cvcache.node import address_of, current_state, item_io, read_snapshot, release_node, snapshot_of
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_a_source_that_is_gone_makes_what_was_made_from_it_stale(
     tree.expand("steps")
     mask_row = tree.row("steps/mask")
     assert mask_row is not None
-    assert mask_row.state == mask_row.node.snapshot().state == "stale"
+    assert mask_row.state == current_state(read_snapshot(mask_row.node.address)) == "stale"
 
 
 def test_a_level_of_a_bucket_with_odd_names_has_a_path_for_each_row_and_an_end(
@@ -250,7 +251,7 @@ def test_an_empty_directory_that_becomes_a_node_is_news(local_case: LocalCase, m
     tree.expand("")
     assert states(tree.look(["n"])) == {"n": "absent"}
     assert tree.poll([], ["n"]) == ([], [])
-    raw(tree.top / "n", 1)
+    raw(cvcache.cdir(tree.top) / "n", 1)
     assert states(tree.poll([], ["n"])[1])["n"] == "committed"
 
 
@@ -274,7 +275,7 @@ def test_running_failed_and_removed_are_told(root: cvcache.CacheDir, make: Calla
         ("stats.json", "running", "uncommitted")
     ]
     assert "run.log" in {row.name for row in tree.expand("failed").rows}
-    running.give_up()
+    release_node(snapshot_of(running))
 
 
 def test_an_image_that_is_being_written_is_described_from_its_plan(
@@ -302,7 +303,7 @@ def test_an_image_that_is_being_written_is_described_from_its_plan(
         ("big.ome.zarr", (64, 64), "uint8", "uncommitted", False)
     ]
     assert [row.shape for row in tree.expand("n").rows] == [(64, 64)]
-    node.give_up()
+    release_node(snapshot_of(node))
 
 
 def test_a_commit_by_another_process_is_news(local_case: StoreCase, make: Callable[..., Tree]) -> None:
@@ -366,7 +367,7 @@ def test_a_replaced_node_is_seen_when_it_is_opened(root: cvcache.CacheDir, make:
     assert after.node.version != before.node.version
     item = tree.row("raw/stats.json")
     assert item is not None
-    assert item.node[item.name].read() == {"value": 2}
+    assert item_io.read_item(item.node, item.name, {}) == {"value": 2}
 
 
 def test_a_record_nobody_can_read_is_said_and_the_rest_stays(store_case: StoreCase, make: Callable[..., Tree]) -> None:
@@ -418,7 +419,7 @@ def test_a_store_that_fails_is_an_error_at_the_top_and_a_state_below(
     tree.expand("")
     steps = tree.row("steps")
     assert steps is not None
-    tree.top._context._store = Missing(tree.top.store)
+    address_of(tree.top).context._store = Missing(tree.top.store)
     (row,) = tree.look(["steps"])
     assert row.state == "unreadable"
     assert "no network" in row.note
@@ -515,7 +516,7 @@ def test_opening_shows_the_first_rows_after_a_few_round_trips(memory_case: Store
 
 
 def test_several_threads_may_read_one_tree(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
-    lay_tree(root.url, 31, **root._context.options)
+    lay_tree(root.url, 31, **address_of(root).context.options)
     tree = make(root)
     tree.open()
     rows = [row.path for row in tree.expand("").rows]

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache.browse import Row, difference, item_row, node_row
+from cvcache.node import Address, Snapshot, TreeContext, item_io, snapshot_of
+from cvcache.protocol import Record
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ NASTY = "\x1b[31mred\x1b[0m\n"
 
 def row_of(node: cvcache.CacheDir, item: str | None = None) -> Row:
     """Return the row of a node as it is now, or of one of its items."""
-    node = node.snapshot()
+    node = cvcache.cdir_query(node)
     if item is None:
-        return node_row("n", node, node.own_state)
-    return item_row("n", node, node.own_state, item, node.rows().get(item, {}))
+        return node_row("n", snapshot_of(node), snapshot_of(node).state)
+    return item_row(
+        "n", snapshot_of(node), snapshot_of(node).state, item, item_io.read_rows(snapshot_of(node)).get(item, {})
+    )
 
 
 def two(case: StoreCase) -> tuple[cvcache.CacheDir, cvcache.CacheDir]:
@@ -34,7 +38,7 @@ def two(case: StoreCase) -> tuple[cvcache.CacheDir, cvcache.CacheDir]:
     nodes = []
     for name, size, sigma in (("a", 32, 2.0), ("b", 48, 3.0)):
         place = cvcache.cdir(case.child(name), **case.options)
-        with place.init({"sigma": sigma, "who": "me"}) as node:
+        with cvcache.cdir_init(place, {"sigma": sigma, "who": "me"}) as node:
             node.write("im.ome.zarr", np.full((size, size), size, "uint16"), scale=(size / 16, 1))
             node.write("same.json", {"n": 1})
             node.write("other.json", {"n": size})
@@ -107,7 +111,7 @@ def test_a_node_removed_meanwhile_is_said(memory_case: MemoryCase) -> None:
         for i in range(700):
             many.write(f"{i:04}{'x' * 60}.json", i)
     row = row_of(many)
-    assert row.node.record().items is None, "the rows are in the inventory"  # type: ignore[union-attr]  # it is committed
+    assert row.node.record.items is None, "the rows are in the inventory"  # type: ignore[union-attr]  # it is committed
     other = row_of(cvcache.cdir(memory_case.child("nothing")))
     lines = difference(row, other)
     assert len(lines) == 501
@@ -116,17 +120,10 @@ def test_a_node_removed_meanwhile_is_said(memory_case: MemoryCase) -> None:
     assert any("was removed" in line for line in difference(row, other))
 
 
-class _Record:
-    """A record that says anything."""
-
-    def __init__(self, key: object, rows: dict[str, Any]) -> None:
-        self.key, self._rows = key, rows
-
-    def record(self) -> _Record:
-        return self
-
-    def rows(self) -> dict[str, Any]:
-        return self._rows
+def node_with(key: Any, rows: dict[str, Any]) -> Snapshot:
+    """Give a node whose record says anything."""
+    record = Record(seq=1, after="root", state="committed", attempt="a", nonce="n", time="", key=key, items=rows)
+    return Snapshot(Address(TreeContext("memory"), "bucket/node"), record)
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(NASTY)
@@ -145,10 +142,7 @@ ROWS = st.dictionaries(st.text(max_size=5), st.dictionaries(NAMES, JSON, max_siz
 @settings(max_examples=300, deadline=None)
 @given(JSON, JSON, ROWS, ROWS)
 def test_difference_of_any_records(key: object, other: object, rows: dict[str, Any], others: dict[str, Any]) -> None:
-    a, b = (
-        Row("n", "n", "node", "committed", _Record(*said))  # type: ignore[arg-type]  # stands in for a node
-        for said in ((key, rows), (other, others))
-    )
+    a, b = (Row("n", "n", "node", "committed", node_with(*said)) for said in ((key, rows), (other, others)))
     lines = [*difference(a, b), *difference(a, a)]
     for name, recorded in rows.items():
         meta = [Row("i", name, "file", "committed", a.node, is_item=True, meta=m) for m in (recorded, {})]

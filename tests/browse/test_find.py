@@ -9,6 +9,7 @@ import pytest
 
 import cvcache
 from cvcache.browse import Level, Row, Tree, item_row, matches, search, unread_row
+from cvcache.node import snapshot_of
 from cvcache.testing import lay_tree
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from servers.store_cases import LocalCase, MemoryCase
 
 NODE = cvcache.cdir("memory://find/labels")
-ITEM = item_row("labels", NODE, "stale", "Nuclei.ome.zarr", {"kind": "labels", "dtype": "uint32"})
+ITEM = item_row("labels", snapshot_of(NODE), "stale", "Nuclei.ome.zarr", {"kind": "labels", "dtype": "uint32"})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,6 @@ def test_a_search_goes_on_where_a_directory_cannot_be_read(local_case: LocalCase
 
 
 def test_an_unseen_row_fits_by_its_name_alone() -> None:
-    row = unread_row("labels", NODE)
+    row = unread_row("labels", snapshot_of(NODE))
     assert matches(row, "lab")
     assert not matches(row, "state:committed")

@@ -21,12 +21,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cvcache
 from cvcache import CacheDir, cdir, cdir_init, cdir_query
 from cvcache.browse import item_row
 from cvcache.browse.layer_data import UNITS, cost, layers, saved_settings, with_contrast
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
 from cvcache.formats import ItemPath, find_format, item_path
 from cvcache.image import pyramid
+from cvcache.node import address_of, item_io, release_node, snapshot_of
 from cvcache.store import LocalStore
 from cvcache.testing import CountingStore, instrument
 
@@ -47,10 +49,10 @@ UM = {"scale": (2, 0.5, 0.25), "unit": "um"}
 
 def filled(url: str, *items: tuple[str, Any, dict[str, Any]], made_of: Any = None, **options: Any) -> CacheDir:
     """Give a committed node with these items."""
-    with cdir(url, **options).init(made_of) as node:
+    with cvcache.cdir_init(cdir(url, **options), made_of) as node:
         for name, value, how in items:
             node.write(name, value, **how)
-    return cdir(url, **options).snapshot()
+    return cvcache.cdir_query(cdir(url, **options))
 
 
 def one(url: str, value: Any, name: str = "x.ome.zarr", **how: Any) -> LayerData:
@@ -60,7 +62,7 @@ def one(url: str, value: Any, name: str = "x.ome.zarr", **how: Any) -> LayerData
 
 
 def row_of(node: CacheDir, name: str, state: str = "committed") -> Row:
-    return item_row("steps", node, state, name, node.rows()[name])
+    return item_row("steps", snapshot_of(node), state, name, item_io.read_rows(snapshot_of(node))[name])
 
 
 def where(layer: LayerData) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def test_an_image_is_its_levels_with_their_place_in_the_world(store_case: StoreC
     assert {name: attributes[name] for name in expected} == expected
     told = where((data, attributes, kind))
     assert (told["url"], told["node"], told["item"]) == (node["x.ome.zarr"].url, node.url, "x.ome.zarr")
-    record = node.record()
+    record = snapshot_of(node).record
     assert record is not None
     assert (told["path"], told["state"], told["commit"]) == ("steps/x.ome.zarr", "committed", record.attempt)
     assert json.loads(json.dumps(told)) == told
@@ -282,7 +284,7 @@ def test_what_no_commit_vouches_for_is_not_to_be_computed_again(tmp_path: Path) 
     (tmp_path / "n" / "d.png").write_bytes(b"no picture")
     with pytest.raises(ItemDamaged, match="force=True"):
         layers(node["d.png"])
-    (foreign,) = layers(item_row("", node, "foreign", "x.ome.zarr", {}))
+    (foreign,) = layers(item_row("", snapshot_of(node), "foreign", "x.ome.zarr", {}))
     for chunk in (tmp_path / "n" / "x.ome.zarr" / "0" / "c").rglob("*"):
         if chunk.is_file():
             chunk.write_bytes(b"no chunk")
@@ -296,7 +298,7 @@ def test_what_is_too_large_to_be_read_whole_is_refused_before_it_is(tmp_path: Pa
     )
     lies = {"a.npy": {"shape": [100_000, 100_000]}, "t.csv": {"rows": 1_000_001}}
     for name, more in lies.items():
-        row = item_row("", node, "committed", name, {**node.rows()[name], **more})
+        row = item_row("", snapshot_of(node), "committed", name, {**item_io.read_rows(snapshot_of(node))[name], **more})
         with pytest.raises(UsageError, match=r"at most|up to"):
             layers(row)
 
@@ -436,7 +438,7 @@ def test_the_contrast_of_an_empty_running_image_is_not_sought_in_all_of_it() -> 
 def test_the_contrast_of_an_empty_image_is_sought_in_its_smallest_level(calls: Calls, *, foreign: bool) -> None:
     how = {"axes": "yx", "levels": 3, "chunks": (64, 64)}
     node = filled(calls.case.child("n"), ("x.ome.zarr", da.zeros((512, 512), dtype="f4"), how), **calls.case.options)
-    source = item_row("", node, "foreign", "x.ome.zarr", {}) if foreign else node["x.ome.zarr"]
+    source = item_row("", snapshot_of(node), "foreign", "x.ome.zarr", {}) if foreign else node["x.ome.zarr"]
     ((data, attributes, kind),) = layers(source)
     bare = {name: value for name, value in attributes.items() if name != "contrast_limits"}
     log = calls.of(lambda: with_contrast((data, bare, kind)))
@@ -446,7 +448,7 @@ def test_the_contrast_of_an_empty_image_is_sought_in_its_smallest_level(calls: C
 def test_a_foreign_table_is_asked_for_its_size_and_head_first(calls: Calls) -> None:
     node = filled(calls.case.child("n"), ("a.json", 1, {}), **calls.case.options)
     calls.case.put("n/t.csv", b"y,x\n1,2\n")
-    row = item_row("", node, "foreign", "t.csv", {})
+    row = item_row("", snapshot_of(node), "foreign", "t.csv", {})
     log = calls.of(lambda: layers(row))
     assert sorted(verb for verb, _ in log) == ["get", "get", "stat"]
 
@@ -475,9 +477,9 @@ def test_a_replaced_zip_is_an_error_and_no_mix(store_case: StoreCase, tmp_path: 
 
     def put(value: int) -> CacheDir:
         filled(str(tmp_path / f"made{value}"), (name, np.full_like(STACK, value), how))
-        with cdir(url, **options).init(value) as node, node.open(name, "wb") as file:
+        with cvcache.cdir_init(cdir(url, **options), value) as node, node.open(name, "wb") as file:
             file.write((tmp_path / f"made{value}" / name).read_bytes())
-        return cdir(url, **options).snapshot()
+        return cvcache.cdir_query(cdir(url, **options))
 
     (layer,) = layers(put(1)[name])
     assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
@@ -508,16 +510,18 @@ def test_replaced_labels_of_a_table_are_an_error_and_no_mix(store_case: StoreCas
 def test_a_layer_of_an_attempt_shows_nothing_of_what_follows_it(store_case: StoreCase, end: str) -> None:
     url, options = store_case.child("n"), store_case.options
     how = {"axes": "zyx", "levels": 1, "chunks": (1, 96, 128)}
-    with contextlib.suppress(ArithmeticError), cdir(url, **options).init(1) as attempt:
+    with contextlib.suppress(ArithmeticError), cvcache.cdir_init(cdir(url, **options), 1) as attempt:
         attempt.write("x.ome.zarr", np.full_like(STACK, 1), **how)
-        (layer,) = layers(cdir(url, **options).snapshot()["x.ome.zarr"])
+        (layer,) = layers(cvcache.cdir_query(cdir(url, **options))["x.ome.zarr"])
         assert where(layer)["state"] == "running"
         assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
         copy = pickle.loads(pickle.dumps(layer[0]))  # noqa: S301 - our own bytes
         if end != "committed":
             raise ArithmeticError(end)
     if end == "failed":
-        (layer,) = layers(item_row("", cdir(url, **options).snapshot(), "failed", "x.ome.zarr", {}))
+        (layer,) = layers(
+            item_row("", snapshot_of(cvcache.cdir_query(cdir(url, **options))), "failed", "x.ome.zarr", {})
+        )
         assert np.unique(np.asarray(layer[0][0])).tolist() == [1]
     if end != "committed":
         filled(url, ("x.ome.zarr", np.full_like(STACK, 2), how), made_of=2, **options)
@@ -563,9 +567,9 @@ def test_an_image_that_is_being_written_shows_what_is_there(
     writer.start()
     try:
         assert began.wait(60)
-        node = cdir(url, **options).snapshot()
+        node = cvcache.cdir_query(cdir(url, **options))
         deadline = time.monotonic() + 60
-        while not node.store.find(f"{node.location}/x.ome.zarr/0/c"):
+        while not address_of(node).store.find(f"{address_of(node).path}/x.ome.zarr/0/c"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         (layer,), (again,) = (layers(row_of(node, "x.ome.zarr", "running")) for _ in range(2))
@@ -580,7 +584,7 @@ def test_an_image_that_is_being_written_shows_what_is_there(
     finally:
         go_on.set()
         writer.join()
-    (layer,) = layers(cdir(url, **options).snapshot()["x.ome.zarr"])
+    (layer,) = layers(cvcache.cdir_query(cdir(url, **options))["x.ome.zarr"])
     assert layer[1]["name"] == "n/x"
     assert np.unique(np.asarray(layer[0])).tolist() == [7]
 
@@ -600,7 +604,7 @@ def test_a_failed_write_shows_what_it_left(tmp_path: Path, monkeypatch: pytest.M
     image = da.map_blocks(block, chunks=((4, 4), (96,), (128,)), dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
     with pytest.raises(ArithmeticError), dask.config.set(scheduler="threads", num_workers=2):
         filled(str(tmp_path / "n"), ("x.ome.zarr", image, {"levels": 1, "chunks": (4, 96, 128)}))
-    row = item_row("", cdir_query(str(tmp_path / "n")), "failed", "x.ome.zarr", {})
+    row = item_row("", snapshot_of(cdir_query(str(tmp_path / "n"))), "failed", "x.ome.zarr", {})
     (layer,) = layers(row)
     assert layer[1]["name"] == "n/x (uncommitted)"
     assert np.unique(np.asarray(layer[0][:4])).tolist() == [7]
@@ -613,7 +617,7 @@ def test_a_failed_write_shows_what_it_left(tmp_path: Path, monkeypatch: pytest.M
 def test_the_url_of_an_item_is_that_item(store_case: StoreCase) -> None:
     node = filled(store_case.child("n"), ("x.ome.zarr", STACK, {}), **store_case.options)
     (layer,) = layers(node["x.ome.zarr"].url, **store_case.options)
-    record = node.record()
+    record = snapshot_of(node).record
     assert record is not None
     assert where(layer)["commit"] == record.attempt
     assert where(layer)["state"] == "committed"
@@ -624,9 +628,9 @@ def test_an_item_of_an_attempt_with_a_root_of_its_own_is_that_item(tmp_path: Pat
     url = str(tmp_path / "n")
     left = cdir_init(url, 1)
     left.path("x.bin")  # shared: the next attempt leaves the plain paths to it
-    left.give_up()
+    release_node(snapshot_of(left))
     node = filled(url, ("x.ome.zarr", STACK, {}), made_of=2)
-    record = node.record()
+    record = snapshot_of(node).record
     assert record is not None
     if record.root == ".":
         pytest.skip("the attempt has the plain paths")
@@ -639,7 +643,7 @@ def test_a_foreign_file_in_a_node_is_not_taken_for_its_result(tmp_path: Path) ->
     node = filled(str(tmp_path / "n"), ("a.json", 1, {}))
     place = ItemPath(LocalStore(), str(tmp_path / "n" / "stray.ome.zarr"))
     find_format("x.ome.zarr").write(place, STACK[0])
-    for source in (place.path, item_row("", node, "foreign", "stray.ome.zarr", {})):
+    for source in (place.path, item_row("", snapshot_of(node), "foreign", "stray.ome.zarr", {})):
         (layer,) = layers(source)
         assert where(layer)["commit"] == ""
         assert where(layer)["state"] == "foreign"
@@ -835,7 +839,13 @@ HOSTILE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("kind", ["image", "labels"])
 def test_hostile_settings_do_nothing(tmp_path: Path, viewer: Any, kind: str, layer: dict[str, Any]) -> None:
     node = filled(str(tmp_path / "n"), ("x.ome.zarr", LABELS, {"kind": kind}))
-    row = item_row("", node, "committed", "x.ome.zarr", {**node.rows()["x.ome.zarr"], "layer": layer})
+    row = item_row(
+        "",
+        snapshot_of(node),
+        "committed",
+        "x.ome.zarr",
+        {**item_io.read_rows(snapshot_of(node))["x.ome.zarr"], "layer": layer},
+    )
     (plain,), (found,) = layers(node["x.ome.zarr"]), layers(row)
     for each in (plain, found):
         each[1].pop("metadata")
@@ -893,7 +903,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> CacheDir:
 @settings(deadline=None)
 @given(name=st.sampled_from(FIELDS), value=JSON)
 def test_a_row_that_lies_gives_layers_or_an_error_of_ours(written: CacheDir, name: str, value: Any) -> None:
-    row = item_row("", written, "committed", "x.ome.zarr", {**written.rows()["x.ome.zarr"], name: value})
+    row = item_row(
+        "",
+        snapshot_of(written),
+        "committed",
+        "x.ome.zarr",
+        {**item_io.read_rows(snapshot_of(written))["x.ome.zarr"], name: value},
+    )
     try:
         found = layers(row)
     except CvcacheError:

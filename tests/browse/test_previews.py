@@ -42,6 +42,7 @@ from cvcache.browse import (
 )
 from cvcache.browse.pictures import picture, thumbnail
 from cvcache.errors import BadRecord
+from cvcache.node import Snapshot, item_io, snapshot_of
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ Costs = collections.Counter[str]
 
 def row_of(node: cvcache.CacheDir, item: str | None = None) -> Row:
     """Return the row of a node as it is now, or of one of its items."""
-    node = node.snapshot()
+    node = cvcache.cdir_query(node)
     if item is None:
-        return node_row("n", node, node.own_state)
-    return item_row("n", node, node.own_state, item, node.rows().get(item, {}))
+        return node_row("n", snapshot_of(node), snapshot_of(node).state)
+    return item_row(
+        "n", snapshot_of(node), snapshot_of(node).state, item, item_io.read_rows(snapshot_of(node)).get(item, {})
+    )
 
 
 def dict_of(row: Row, **options: bool) -> dict[str, str]:
@@ -74,7 +77,7 @@ def full(store_case: StoreCase) -> cvcache.CacheDir:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"y": [1.0, 2.5], "x": [3.0, 4.0], "label": ["a", "b"]})
     place = cvcache.cdir(store_case.child("node"), **store_case.options)
-    with place.init({"sigma": 2.0, "who": NASTY}) as node, node.log():
+    with cvcache.cdir_init(place, {"sigma": 2.0, "who": NASTY}) as node, node.log():
         print("first", NASTY)  # noqa: T201 - what a step prints is in its log
         pixels = np.arange(2 * 3 * 64 * 64, dtype="uint16").reshape(2, 3, 64, 64)
         node.write(
@@ -94,7 +97,7 @@ def full(store_case: StoreCase) -> cvcache.CacheDir:
         node.write("b.bin", b"\0\1\2")
         node.write("z.npz", {"one": np.arange(3)})
         node.meta.update(nuclei=241, note=NASTY)
-    return node.snapshot()
+    return cvcache.cdir_query(node)
 
 
 def test_facts_of_a_node(full: cvcache.CacheDir) -> None:
@@ -212,10 +215,10 @@ def test_what_previews_cost(costs: Callable[[Callable[[], object]], Costs], s3_c
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     place = cvcache.cdir(s3_case.child("node"), **s3_case.options)
-    with cvcache.cdir(s3_case.child("up"), **s3_case.options).init({"n": 1}) as upstream:
+    with cvcache.cdir_init(cvcache.cdir(s3_case.child("up"), **s3_case.options), {"n": 1}) as upstream:
         upstream.write("v.json", 1)
         upstream.write("w.json", 1)
-    with place.init({"v": upstream["v.json"], "w": upstream["w.json"]}) as node, node.log():
+    with cvcache.cdir_init(place, {"v": upstream["v.json"], "w": upstream["w.json"]}) as node, node.log():
         print("x" * 300_000)  # noqa: T201 - what a step prints is in its log
         node.write("im.ome.zarr", np.zeros((64, 64), "uint16"))
         node.write("t.csv", pandas.DataFrame({"n": range(100)}))
@@ -223,7 +226,7 @@ def test_what_previews_cost(costs: Callable[[Callable[[], object]], Costs], s3_c
         node.write("t.parquet", pandas.DataFrame({"n": range(100)}))
         node.write("t.txt", "x" * 1000)
     whole = row_of(node)
-    items = {name: row_of(node, name) for name in node.rows()}
+    items = {name: row_of(node, name) for name in item_io.read_rows(snapshot_of(node))}
     image = items["im.ome.zarr"]
     assert costs(lambda: facts(whole)) == {}
     assert costs(lambda: facts(whole, environment=True)) == {"get": 1}
@@ -304,7 +307,7 @@ def test_the_log_of_a_running_node_is_followed_from_its_first_line(
     with cvcache.cdir_init(memory_case.child("node"), {"n": 1}) as node:
         with node.log():
             print("line one")  # noqa: T201 - what a step prints is in its log
-            watching = follow_log(cvcache.cdir(node.url))
+            watching = follow_log(snapshot_of(cvcache.cdir(node.url)))
             text = ""
             while "line one" not in text:
                 text += watching.look()
@@ -368,10 +371,10 @@ def rows_in_every_state(case: LocalCase) -> list[Row]:
         try:
             rows += [tree.open(), *tree.expand("").rows]
         except BadRecord as error:
-            node = tree.top
+            node = Snapshot(tree.top)
             rows.append(Row("", name, "node", "unreadable", node, branch=True, note=str(error)))
             rows += [item_row("", node, state, item, {}) for item in ODD for state in ("foreign", "unreadable")]
-        rows.append(unread_row("n", tree.top))
+        rows.append(unread_row("n", Snapshot(tree.top)))
         tree.close()
     return rows
 
@@ -414,14 +417,14 @@ def test_stale_because(memory_case: MemoryCase) -> None:
     with cvcache.cdir_init(memory_case.child("down"), {"a": up["v.json"], "b": other["v.json"]}) as down:
         down.write("v.json", 2)
     assert stale_because(row_of(down)) == ()
-    before = up.snapshot().version
-    with up.init({"n": 2}) as again:
+    before = cvcache.cdir_query(up).version
+    with cvcache.cdir_init(up, {"n": 2}) as again:
         again.write("v.json", 2)
-    after = up.snapshot().version
+    after = cvcache.cdir_query(up).version
     assert stale_because(row_of(down)) == (f"../up/v.json: version {before[:8]} -> {after[:8]}",)
     cvcache.cdir_remove(up)
     assert stale_because(row_of(down)) == ("../up/v.json: was removed",)
-    other.init({"n": 2})
+    cvcache.cdir_init(other, {"n": 2})
     assert "../other/v.json: is being computed again" in stale_because(row_of(down))
 
 
@@ -434,7 +437,7 @@ def test_what_became_of_an_item_is_said(memory_case: MemoryCase) -> None:
         node.write("t.parquet", pytest.importorskip("pandas").DataFrame({"n": [1]}))
         node.write("t.txt", "text")
     whole = row_of(node)
-    items = {name: row_of(node, name) for name in node.rows()}
+    items = {name: row_of(node, name) for name in item_io.read_rows(snapshot_of(node))}
     memory_case.put("node/t.csv", b"a\n1\n2\n")
     memory_case.delete("node/t.parquet")
     memory_case.delete("node/t.txt")
@@ -485,7 +488,7 @@ HOSTILE_TEXT = {
 @pytest.mark.parametrize("name", HOSTILE_TEXT)
 def test_any_text_is_shown_plain(memory_case: MemoryCase, name: str) -> None:
     memory_case.put(f"folder/{name}", HOSTILE_TEXT[name])
-    row = item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", name, {})
+    row = item_row("f", snapshot_of(cvcache.cdir(memory_case.child("folder"))), "foreign", name, {})
     text = text_head(row)
     assert 0 < len(text) <= 66_000
     text.encode()
@@ -531,7 +534,9 @@ def test_any_table_has_a_head(memory_case: MemoryCase, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     memory_case.put(f"folder/{name}", HOSTILE_TABLES[name])
-    head = table_head(item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", name, {"rows": "many"}))
+    head = table_head(
+        item_row("f", snapshot_of(cvcache.cdir(memory_case.child("folder"))), "foreign", name, {"rows": "many"})
+    )
     assert head is not None
     assert len(head.columns) <= 200
     assert len(head.rows) <= 200
@@ -581,13 +586,13 @@ def test_columns_that_decode_to_too_much_are_left_out(memory_case: MemoryCase, m
 def test_a_header_that_is_cut_is_told_as_such(memory_case: MemoryCase) -> None:
     wide = ",".join(f"column {i}" for i in range(100_000))
     memory_case.put("folder/wide.csv", f"{wide}\n1\n".encode())
-    said = note(item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", "wide.csv", {}))
+    said = note(item_row("f", snapshot_of(cvcache.cdir(memory_case.child("folder"))), "foreign", "wide.csv", {}))
     assert re.search(r"^at least \d+ of at least \d+ columns are left out", said)
 
 
 def test_blank_lines_are_no_rows(memory_case: MemoryCase) -> None:
     memory_case.put("folder/blank.csv", b'\na\n\n1\n\n\n2\n""\n\n')
-    head = table_head(item_row("f", cvcache.cdir(memory_case.child("folder")), "foreign", "blank.csv", {}))
+    head = table_head(item_row("f", snapshot_of(cvcache.cdir(memory_case.child("folder"))), "foreign", "blank.csv", {}))
     assert head is not None
     assert (head.columns, head.rows, head.total, head.note) == (("a",), (("1",), ("2",), ("",)), 3, "")
 
@@ -607,7 +612,7 @@ def test_a_pipe_in_a_directory_is_told_and_not_waited_for(local_case: LocalCase)
     node = cvcache.cdir(local_case.child("folder"))
     for name in ("fifo.log", "fifo.csv", "fifo.png"):
         os.mkfifo(local_case.path / "folder" / name)
-        row = item_row("f", node, "foreign", name, {})
+        row = item_row("f", snapshot_of(node), "foreign", name, {})
         said = [text_head(row), log_tail(row), str(table_head(row) or picture(row) or "")]
         assert all("pipe, socket or device" in text for text in said if text)
         assert said[0]
@@ -659,7 +664,7 @@ def test_facts_of_any_record(recorded: dict[str, Any], name: str) -> None:
         assert len(text) <= 2000
         assert not set(label + text) & {"\x1b", "\n", "\r", "\u202e"}
         (label + text).encode()
-    dict_of(item_row("p", cvcache.cdir("memory://none"), "committed", name, recorded))
+    dict_of(item_row("p", snapshot_of(cvcache.cdir("memory://none")), "committed", name, recorded))
 
 
 @settings(max_examples=200, deadline=None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache.browse import item_row
+from cvcache.node import snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ FIELDS = ("kind", "shape", "rows", "columns", "dtype", "size", "bytes", "levels"
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_a_row_stands_whatever_was_recorded(recorded: Mapping[str, Any]) -> None:
-    row = item_row("a", cvcache.cdir("memory://rows/a"), "committed", "x.json", recorded)
+    row = item_row("a", snapshot_of(cvcache.cdir("memory://rows/a")), "committed", "x.json", recorded)
     assert all(type(n) is int for n in row.shape)
     assert row.size is None or type(row.size) is int
     assert isinstance(row.kind, str)
@@ -42,10 +43,12 @@ def test_a_row_stands_whatever_was_recorded(recorded: Mapping[str, Any]) -> None
     ],
 )
 def test_the_shape_of_an_item(recorded: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-    assert item_row("", cvcache.cdir("memory://rows/a"), "committed", "x", recorded).shape == shape
+    assert item_row("", snapshot_of(cvcache.cdir("memory://rows/a")), "committed", "x", recorded).shape == shape
 
 
 def test_an_item_nobody_has_described_is_told_by_its_name() -> None:
     node = cvcache.cdir("memory://rows/a")
-    kinds = [item_row("a", node, "running", name, {}).kind for name in ("x.ome.zarr", "parts.dir", "x.csv")]
+    kinds = [
+        item_row("a", snapshot_of(node), "running", name, {}).kind for name in ("x.ome.zarr", "parts.dir", "x.csv")
+    ]
     assert kinds == ["image", "directory", "file"]

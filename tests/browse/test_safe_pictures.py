@@ -16,6 +16,7 @@ import cvcache
 from cvcache.browse import item_row, node_row
 from cvcache.browse.pictures import MAX_BYTES, Picture, Refused, check_png, picture, thumbnail
 from cvcache.image.write import encode_png
+from cvcache.node import item_io, snapshot_of
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -160,8 +161,11 @@ def drawing() -> Any:
 
 
 def rows_of(node: cvcache.CacheDir) -> dict[str, Row]:
-    node = node.snapshot()
-    return {name: item_row("n", node, node.own_state, name, row) for name, row in node.rows().items()}
+    node = cvcache.cdir_query(node)
+    return {
+        name: item_row("n", snapshot_of(node), snapshot_of(node).state, name, row)
+        for name, row in item_io.read_rows(snapshot_of(node)).items()
+    }
 
 
 def write_pictures(node: cvcache.CacheDir) -> None:
@@ -177,7 +181,7 @@ def write_pictures(node: cvcache.CacheDir) -> None:
 
 
 def test_the_pictures_of_a_node(store_case: StoreCase) -> None:
-    with cvcache.cdir(store_case.child("node"), **store_case.options).init({"n": 1}) as node:
+    with cvcache.cdir_init(cvcache.cdir(store_case.child("node"), **store_case.options), {"n": 1}) as node:
         write_pictures(node)
         running = picture(rows_of(cvcache.cdir(node.url, **store_case.options))["figure.svg"])
     rows = rows_of(node)
@@ -193,8 +197,8 @@ def test_the_pictures_of_a_node(store_case: StoreCase) -> None:
     assert (small.width, small.height) == (64, 64)
     assert {name: thumbnail(rows[name]) for name in sizes} == {name: shown[name] for name in sizes}
     assert thumbnail(rows["note.txt"]) is None
-    snapshot = node.snapshot()
-    assert picture(node_row("n", snapshot, "committed")) is None
+    snapshot = cvcache.cdir_query(node)
+    assert picture(node_row("n", snapshot_of(snapshot), "committed")) is None
 
 
 @pytest.fixture
@@ -212,7 +216,7 @@ def stores() -> Iterator[list[CountingStore]]:
 
 @pytest.mark.server
 def test_what_pictures_cost(s3_case: BucketCase, stores: list[CountingStore]) -> None:
-    with cvcache.cdir(s3_case.child("node"), **s3_case.options).init({"n": 1}) as node:
+    with cvcache.cdir_init(cvcache.cdir(s3_case.child("node"), **s3_case.options), {"n": 1}) as node:
         write_pictures(node)
         with node.open("own.png", "wb") as file:
             file.write(RED)
@@ -244,7 +248,7 @@ def test_an_svg_or_pdf_itself_is_never_read(local_case: StoreCase, stores: list[
     local_case.put("folder/theirs.svg", HOSTILE_SVG.encode())
     local_case.put("folder/theirs.pdf", HOSTILE_PDF)
     folder = cvcache.cdir(local_case.child("folder"))
-    foreign = [item_row("folder", folder, "foreign", name, {}) for name in ("theirs.svg", "theirs.pdf")]
+    foreign = [item_row("folder", snapshot_of(folder), "foreign", name, {}) for name in ("theirs.svg", "theirs.pdf")]
     rows = [row for row in [*rows_of(node).values(), *foreign] if row.name.endswith((".svg", ".pdf"))]
     for store in stores:
         store.reset()
@@ -286,7 +290,7 @@ def test_what_became_of_a_picture_is_said(memory_case: StoreCase) -> None:
 def test_a_file_recorded_as_too_large_is_not_read(memory_case: StoreCase) -> None:
     with cvcache.cdir_init(memory_case.child("node")) as node:
         node.write("a.png", np.zeros((6, 10), "uint8"))
-    row = item_row("n", node, "committed", "a.png", {"kind": "plot", "size": 1 << 40})
+    row = item_row("n", snapshot_of(node), "committed", "a.png", {"kind": "plot", "size": 1 << 40})
     memory_case.delete("node/a.png")
     assert "1.0 TiB" in text_of(picture(row))
 
@@ -295,7 +299,7 @@ def test_a_file_recorded_as_too_large_is_not_read(memory_case: StoreCase) -> Non
 def test_a_bad_thumbnail_is_refused(memory_case: StoreCase, name: str) -> None:
     with cvcache.cdir_init(memory_case.child("node")) as node:
         node.write(name, np.zeros((64, 64), "uint16") if name == "im.ome.zarr" else drawing())
-    attempt = node.record().attempt  # type: ignore[union-attr]
+    attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]
     memory_case.put(f"node/_cvcache/thumb/{attempt}/{name}.png", HOSTILE_PNG["too many pixels"])
     assert "pixels" in text_of(thumbnail(rows_of(node)[name]))
     memory_case.delete(f"node/_cvcache/thumb/{attempt}/{name}.png")
@@ -304,7 +308,7 @@ def test_a_bad_thumbnail_is_refused(memory_case: StoreCase, name: str) -> None:
 
 def test_a_file_of_a_stranger_is_shown_too(local_case: StoreCase) -> None:
     local_case.put("folder/theirs.png", RED)
-    row = item_row("folder", cvcache.cdir(local_case.child("folder")), "foreign", "theirs.png", {})
+    row = item_row("folder", snapshot_of(cvcache.cdir(local_case.child("folder"))), "foreign", "theirs.png", {})
     found = picture(row)
     assert isinstance(found, Picture)
     local_case.delete("folder/theirs.png")

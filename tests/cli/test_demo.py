@@ -19,6 +19,7 @@ from command_line import HEAVY, Done, in_process, loaded_by, options_of
 
 import cvcache
 from cvcache.cli import demo
+from cvcache.node import item_io, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ def test_the_first_run_computes_the_second_nothing_and_a_change_what_follows_it(
     for node, items in ITEMS.items():
         found = cvcache.cdir_query(f"{store_case.url}/{node}", **store_case.options)
         assert found.state == "committed"
-        assert set(found.rows()) == items
+        assert set(item_io.read_rows(snapshot_of(found))) == items
         assert "computing (first run)" in found.read("run.log")
     assert "nuclei of" in cvcache.cdir_query(f"{store_case.url}/measurements", **store_case.options).read("run.log")
 

@@ -16,6 +16,7 @@ from format_cases import FormatTests, new_place
 from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
 from cvcache.formats import Format, ItemPath, find_format, registry
+from cvcache.node import address_of
 from cvcache.store import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
 
@@ -133,7 +134,7 @@ def test_a_copy_that_fails_leaves_nothing(url: str, tmp_path: Path) -> None:
         node.write("chips.dir", CHIPS)
     node = cdir_query(url)
     chips = node.read("chips.dir")
-    node.store.put(f"{node.location}/chips.dir/deep/er/b.tif", b"six")
+    address_of(node).store.put(f"{address_of(node).path}/chips.dir/deep/er/b.tif", b"six")
     with pytest.raises(ItemDamaged, match=r"b\.tif holds 3 bytes that are not the 3 written"):
         chips.copy_to(tmp_path / "out" / "copy")
     assert list((tmp_path / "out").iterdir()) == []
@@ -199,7 +200,7 @@ def test_a_second_write_leaves_nothing_of_the_first(url: str) -> None:
         node.write("chips.dir", {"other": b"1"})
     node = cdir_query(url)
     assert node.read("chips.dir") == {"other": b"1"}
-    assert set(node.store.find(f"{node.location}/chips.dir")) == {"other", "_cvcache/index.json"}
+    assert set(address_of(node).store.find(f"{address_of(node).path}/chips.dir")) == {"other", "_cvcache/index.json"}
     assert cdir_verify(url) == []
 
 
@@ -207,7 +208,7 @@ def test_a_look_at_everything_finds_the_file_that_is_corrupt(url: str) -> None:
     with cdir_init(url) as node:
         node.write("chips.dir", CHIPS)
     node = cdir_query(url)
-    node.store.put(f"{node.location}/chips.dir/a.tif", b"eno")
+    address_of(node).store.put(f"{address_of(node).path}/chips.dir/a.tif", b"eno")
     assert [(found.part, found.fault) for found in cdir_verify(url)] == [
         ("a.tif", "corrupt (its checksum does not fit)")
     ]
@@ -234,7 +235,7 @@ def test_a_mapping_that_turns_out_to_hold_no_bytes_leaves_nothing(url: str) -> N
         with pytest.raises(NotReproducible, match="not bytes"):
             node.write("chips.dir", Lazy({"a": b"1", "b": "text"}))
         assert "chips.dir" not in node
-        assert node.store.find(f"{node.location}/chips.dir") == {}
+        assert address_of(node).store.find(f"{address_of(node).path}/chips.dir") == {}
 
 
 @pytest.mark.parametrize("step", range(1, 6))
@@ -283,7 +284,9 @@ def test_an_index_of_others_is_noticed(url: str) -> None:
     with cdir_init(url) as node:
         node.write("chips.dir", CHIPS)
     node = cdir_query(url)
-    node.store.put(f"{node.location}/chips.dir/_cvcache/index.json", json.dumps({"a.tif": [3, "0" * 64]}).encode())
+    address_of(node).store.put(
+        f"{address_of(node).path}/chips.dir/_cvcache/index.json", json.dumps({"a.tif": [3, "0" * 64]}).encode()
+    )
     with pytest.raises(ItemDamaged, match="files are 1, where 3 were written"):
         node.read("chips.dir")
 

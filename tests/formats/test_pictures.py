@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
 from cvcache.formats import find_format
+from cvcache.node import snapshot_of
 from cvcache.testing import WrapperStore, instrument, values_equal
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def test_a_thumbnail_is_kept_of_a_figure_and_of_nothing_else(suffix: str, tmp_pa
             return super().call(verb, path, act, data)
 
     with instrument(Puts), cdir_init(tmp_path / "node") as node:
-        attempt = node.record().attempt  # type: ignore[union-attr]
+        attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]
         calls.clear()
         node.write(f"hist.{suffix}", figure())
         assert calls == [
@@ -223,7 +224,7 @@ def test_a_thumbnail_is_bounded_in_pixels_and_bytes(
     with cdir_init(tmp_path / "node") as node:
         with matplotlib.rc_context({"savefig.bbox": "tight"}):
             node.write("far.svg", plot)
-        monkeypatch.setattr("cvcache.node.item_io.MAX_THUMBNAIL_BYTES", 100)
+        monkeypatch.setattr("cvcache.node.item_write.MAX_THUMBNAIL_BYTES", 100)
         node.write("large.svg", plot)
         monkeypatch.undo()
     node = cdir_query(tmp_path / "node")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import cvcache
 from cvcache import Policy, cdir
 from cvcache.image import pyramid
 
@@ -94,7 +95,9 @@ def work(
     try:
         with (
             dask.config.set(scheduler=scheduler, num_workers=workers),
-            cdir(url, policy=Policy(**(policy or {})), **(storage or {})).init(key or {"k": 1}, force=force) as node,
+            cvcache.cdir_init(
+                cdir(url, policy=Policy(**(policy or {})), **(storage or {})), key or {"k": 1}, force=force
+            ) as node,
         ):
             hit = node.committed
             if not hit:

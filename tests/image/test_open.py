@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+import cvcache
 from cvcache import ItemDamaged, NodeReplaced, UsageError, cdir, cdir_commit, cdir_init, cdir_query, open_image
 from cvcache.keys.graphs import lineage
 
@@ -209,7 +210,7 @@ def test_a_replaced_local_image_is_another_array(tmp_path: Path) -> None:
 
 
 def compute_image(node: CacheDir, value: int, **how: object) -> CacheDir:
-    with node.init({"value": value}, **how) as out:  # type: ignore[arg-type]  # on_stale, force, wait
+    with cvcache.cdir_init(node, {"value": value}, **how) as out:  # type: ignore[arg-type]  # on_stale, force, wait
         if not out.committed:
             out.write("x.ome.zarr", da.full((8, 64, 64), value, chunks=(4, 32, 32), dtype="u2"), axes="zyx")
     return out

@@ -35,8 +35,10 @@ from processes.figures import Figures
 from resume_worker import BLOCKS, COUNTER, FAULT, ITEM, NAP
 from servers.missing import unavailable
 
+import cvcache
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
+from cvcache.node import snapshot_of
 from cvcache.protocol import Record, load_record
 from cvcache.store import IN_PLACE
 
@@ -174,7 +176,7 @@ def _check_result(case: StoreCase, name: str, way: Way, reference: Reference) ->
         parts = [part for part in Path(url, path).rglob("*") if part.is_file()]
         assert any(part.stat().st_nlink > 1 for part in parts), "what the dead had written is linked"
     before = case.snapshot()
-    node = cdir(url, **case.options).init({"k": 1})
+    node = cvcache.cdir_init(cdir(url, **case.options), {"k": 1})
     assert node.committed
     assert (node.read(ITEM).compute() == reference.pixels).all()
     assert cdir_query(url, **case.options)[ITEM].meta["objects"] == len(reference.objects)
@@ -324,7 +326,7 @@ class TestInOneProcess:
         monkeypatch.setattr("cvcache.image.pyramid.BLOCK_BYTES", 0)
         options = {"chunks": (2, 64, 64), "levels": 3}
         fault()
-        with cdir(store_case.child("node"), **store_case.options).init({"k": 1}) as node:
+        with cvcache.cdir_init(cdir(store_case.child("node"), **store_case.options), {"k": 1}) as node:
             with pytest.raises(ArithmeticError):
                 node.write(ITEM, resume_worker.image(), **options)
             node.write(ITEM, resume_worker.image(), **options)
@@ -387,7 +389,7 @@ class TestInOneProcess:
         with contextlib.suppress(ArithmeticError), cdir_init(url, {"k": 1}) as node:
             if root == "new":
                 # as if other processes had written for it: nobody takes the place of one of them
-                node._attempt.share()
+                snapshot_of(node).attempt.share()
             node.write(ITEM, resume_worker.image(), **options)
         assert cdir_query(url).state == "failed"
         kept = counter.count() - _cores() if root == "new" else 0
@@ -450,12 +452,12 @@ class TestInOneProcess:
     ) -> None:
         self.half(store_case, fault)
         store_case.put(f"node/beside.ome.zarr/{ITEM}/zarr.json", b"{}")
-        with cdir(store_case.child("node"), **store_case.options).init({"k": 1}) as node:
+        with cvcache.cdir_init(cdir(store_case.child("node"), **store_case.options), {"k": 1}) as node:
             assert _objects(store_case, f"node/{ITEM}")
             node.write("y.json", [1])
         kept = {key for key in store_case.snapshot() if key.startswith("node/") and "/_cvcache/" not in key}
         assert kept == {f"node/beside.ome.zarr/{ITEM}/zarr.json", "node/y.json"}
-        node = cdir(store_case.child("node"), **store_case.options).snapshot()
+        node = cvcache.cdir_query(cdir(store_case.child("node"), **store_case.options))
         assert [item.name for item in node.items()] == ["y.json"]
 
     @pytest.mark.parametrize("first", ["nothing", "a failed attempt"])
@@ -464,12 +466,15 @@ class TestInOneProcess:
     ) -> None:
         url = store_case.child("node")
         if first != "nothing":
-            with contextlib.suppress(ZeroDivisionError), cdir(url, **store_case.options).init({"k": 1}) as node:
+            with (
+                contextlib.suppress(ZeroDivisionError),
+                cvcache.cdir_init(cdir(url, **store_case.options), {"k": 1}) as node,
+            ):
                 raise ZeroDivisionError
         foreign = {f"node/{ITEM}/zarr.json": b"{}", f"node/{ITEM}/0/c/0/0/0": b"theirs"}
         with (
             contextlib.suppress(ForeignItem),
-            cdir(url, **store_case.options).init({"k": 1}) as node,
+            cvcache.cdir_init(cdir(url, **store_case.options), {"k": 1}) as node,
         ):
             for key, data in foreign.items():
                 store_case.put(key, data)
@@ -479,7 +484,7 @@ class TestInOneProcess:
         assert counter.count() == 0
         assert {key: store_case.read(key) for key in foreign} == foreign
         assert set(_objects(store_case, f"node/{ITEM}")) == {key.removeprefix(f"node/{ITEM}/") for key in foreign}
-        with cdir(url, **store_case.options).init({"k": 2}) as node, pytest.raises(ForeignItem):
+        with cvcache.cdir_init(cdir(url, **store_case.options), {"k": 2}) as node, pytest.raises(ForeignItem):
             node.write(ITEM, resume_worker.image(), chunks=(2, 64, 64))
         assert {key: store_case.read(key) for key in foreign} == foreign
 

@@ -68,7 +68,7 @@ FROZEN = {
     calls_a_bound_step: "0b184f8c8f1c3abaa8465ae06e64f717",
     names_a_node: "bb64c8dd133050bbda31ad41190d68c0",
     names_an_item: "de114bdcbff3a3f8847fb8f8d17ebe50",
-    names_no_cache: "28e4bf3f66d21ada3df864036aa7684a",
+    names_no_cache: "8c9d1c4255a37904860b6935e8850c8d",
     opens_an_image: "1a4b022eab718ab5bae45376ad6d0f01",
     lays_a_tree: "5201664089a73de1758bc34a2201a3e8",
 }

@@ -18,6 +18,7 @@ from cvcache import cdir, cdir_init, cdir_query, open_image, step
 from cvcache.errors import UnkeyableValue
 from cvcache.keys import canonical_key, dumps, key_differences
 from cvcache.keys.graphs import lineage
+from cvcache.node import snapshot_of
 
 if TYPE_CHECKING:
     from cvcache import CacheDir
@@ -166,7 +167,7 @@ def test_a_node_keyed_by_a_lazy_array_knows_what_it_was_made_from(root: CacheDir
     image = raw(root).read("raw.ome.zarr")
     made = total(root / "total", image[:10] + 1, [{"again": image}])
     version = cdir_query(root / "raw").version
-    assert list(made.inputs) == [{"url": "../raw", "item": "raw.ome.zarr", "version": version}]
+    assert list(snapshot_of(made).record.inputs) == [{"url": "../raw", "item": "raw.ome.zarr", "version": version}]
     raw(root, 1)
     assert cdir_query(root / "total").state == "stale"
 
@@ -233,4 +234,4 @@ def test_the_source_of_an_xarray_object_is_seen(root: CacheDir) -> None:
     xr = pytest.importorskip("xarray")
     image = xr.Dataset({"raw": (["y", "x"], raw(root).read("raw.ome.zarr"))})
     made = total(root / "total", image.raw)
-    assert [row["item"] for row in made.inputs] == ["raw.ome.zarr"]
+    assert [row["item"] for row in snapshot_of(made).record.inputs] == ["raw.ome.zarr"]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import cvcache
 from cvcache import cdir
 from cvcache.errors import UnkeyableValue
 from cvcache.keys import canonical_key, digest, dumps, key_differences
 from cvcache.keys.values import paths
+from cvcache.node import address_of
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
@@ -150,8 +152,8 @@ def test_names_and_labels_are_no_paths(here: pathlib.Path) -> None:
 
 def test_an_object_in_a_store_counts_by_one_request() -> None:
     node = cdir("memory://keys/x")
-    node.store.put("keys/x/a.tif", b"123")
-    node.store.put("keys/x/b.zarr/zarr.json", b"{}")
+    address_of(node).store.put("keys/x/a.tif", b"123")
+    address_of(node).store.put("keys/x/b.zarr/zarr.json", b"{}")
     counters: list[CountingStore] = []
 
     def counted(store: Any) -> Any:
@@ -163,8 +165,8 @@ def test_an_object_in_a_store_counts_by_one_request() -> None:
             canonical_key(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")
         ]
     assert [counter.total for counter in counters] == [1, 1, 1, 2]
-    node.store.put("keys/x/a.tif", b"124")
-    node.store.put("keys/x/b.zarr/zarr.json", b"[]")
+    address_of(node).store.put("keys/x/a.tif", b"124")
+    address_of(node).store.put("keys/x/b.zarr/zarr.json", b"[]")
     second = [canonical_key(f"memory://keys/x/{name}") for name in ("a.tif", "b.zarr", "b.zarr?slices=[0]", "no.tif")]
     assert [a == b for a, b in zip(first, second, strict=True)] == [False, False, False, True]
     assert first[3] == {"$url": "memory://keys/x/no.tif", "absent": True}
@@ -174,7 +176,7 @@ def test_an_object_in_a_store_counts_by_one_request() -> None:
 @pytest.mark.server
 def test_an_object_in_a_bucket_counts_by_its_etag(s3_case: Any) -> None:
     s3_case.put("x.tif", b"123")
-    cdir(s3_case.url, **s3_case.options).store.stat("opens/the/store")
+    address_of(cdir(s3_case.url, **s3_case.options)).store.stat("opens/the/store")
     url = f"{s3_case.url}/x.tif"
     first = canonical_key({"image": url})
     assert first["image"].keys() == {"$url", "etag"}
@@ -260,10 +262,10 @@ def test_a_secret_in_a_url_that_cannot_be_asked_is_refused_with_the_way_out(url:
 
 def test_the_directory_of_a_node_counts_by_its_newest_record(store_case: StoreCase) -> None:
     node = cdir(store_case.url, **store_case.options) / "raw"
-    node.store.stat(node.location)  # opens the bucket, with the credentials it lends to URLs
+    address_of(node).store.stat(address_of(node).path)  # opens the bucket, with the credentials it lends to URLs
     forms = [dumps(canonical_key(node.url))]
     for value in (1, 2):
-        with node.init({"value": value}) as d:
+        with cvcache.cdir_init(node, {"value": value}) as d:
             d.write("value.json", value)
         forms += [dumps(canonical_key(node.url)), dumps(canonical_key(node.url))]
     assert forms[1] == forms[2]

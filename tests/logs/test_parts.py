@@ -19,6 +19,7 @@ from command_line import in_process, options_of, own_process
 import cvcache
 from cvcache import CacheDir, Policy, cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.logs import Tail, iter_log, read_log, read_log_parts, spool
+from cvcache.node import address_of, release_node, snapshot_of
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
 
@@ -57,13 +58,13 @@ def parts_in(case: StoreCase) -> list[str]:
 
 def shown(node: CacheDir) -> str:
     """Give what others can see of the log of an open node."""
-    record = node.record()
+    record = snapshot_of(node).record
     assert record is not None
-    return b"".join(read_log_parts(node.store, node.location, record.attempt, "run.log")).decode()
+    return b"".join(read_log_parts(address_of(node).store, address_of(node).path, record.attempt, "run.log")).decode()
 
 
 def tail_of(node: CacheDir) -> Tail:
-    return Tail(node.store, node.location)
+    return Tail(address_of(node).store, address_of(node).path)
 
 
 @pytest.fixture
@@ -83,7 +84,9 @@ def test_text_is_seen_while_the_step_runs_and_is_silent(store_case: StoreCase) -
         say("second words")
         until(lambda: "second words\n" in shown(node))
         other = cdir_query(at(store_case))
-        assert read_log(other.store, other.location, other.record(), "run.log", other.read) == shown(node)
+        assert read_log(
+            address_of(other).store, address_of(other).path, snapshot_of(other).record, "run.log", other.read
+        ) == shown(node)
         assert shown(node).splitlines()[0].endswith("computing (first run)")
         assert parts_in(store_case)[0].endswith("/run.log/000001")
     assert shown(node) == ""
@@ -127,7 +130,7 @@ def test_a_short_step_shows_no_part_and_costs_no_more(memory_case: MemoryCase) -
 def test_a_store_that_fails_meanwhile_costs_no_text(memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch) -> None:
     with cdir_init(at(memory_case)) as node, node.log():
         failures = []
-        attempt = node._attempt
+        attempt = snapshot_of(node).attempt
         assert attempt is not None
         put = attempt.store.put
 
@@ -235,11 +238,13 @@ import json, os, signal, sys, time
 import cvcache
 from cvcache.logs import spool
 from cvcache.logs.parts import read_log_parts
+from cvcache.node import snapshot_of
 spool.PART_SECONDS = 0.05
 node = cvcache.cdir_init(cvcache.cdir(sys.argv[1], **json.loads(sys.argv[2])))
 with node, node.log():
     print("last words")
-    while not read_log_parts(node.store, node.location, node.record().attempt, "run.log"):
+    open_node = snapshot_of(node)
+    while not read_log_parts(open_node.store, open_node.path, open_node.record.attempt, "run.log"):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -265,7 +270,7 @@ def test_the_words_of_a_killed_step_are_there(died: StoreCase) -> None:
 
 
 def test_whoever_takes_over_keeps_the_words_of_the_dead(died: StoreCase) -> None:
-    dead = cdir_query(at(died)).record()
+    dead = snapshot_of(cdir_query(at(died))).record
     assert dead is not None
     with cdir_init(at(died)) as node, node.log():
         say("second try")
@@ -300,7 +305,12 @@ def test_a_log_is_followed_from_before_the_step_until_its_commit(store_case: Sto
     with ThreadPoolExecutor(1) as pool:
         step = pool.submit(work)
         followed = at(store_case)
-        lines = iter_log(followed.store, followed.location, sleep=lambda _: time.sleep(0.01), on_waiting=waited.set)
+        lines = iter_log(
+            address_of(followed).store,
+            address_of(followed).path,
+            sleep=lambda _: time.sleep(0.01),
+            on_waiting=waited.set,
+        )
         state = ""
         while not state:
             try:
@@ -366,7 +376,7 @@ def test_an_attempt_that_was_given_up_is_waited_beyond(memory_case: MemoryCase) 
     tail = tail_of(at(memory_case))
     node = cdir_init(at(memory_case))
     assert (tail.look(), tail.state) == ("", "running")
-    node.give_up()
+    release_node(snapshot_of(node))
     assert tail.look() == "--- the attempt was given up\n"
     assert (tail.state, tail.ended) == ("absent", False)
     with cdir_init(at(memory_case)) as again, again.log():

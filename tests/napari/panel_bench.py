@@ -37,13 +37,13 @@ def write_tree(url: str, **options: Any) -> None:
     """Write a tree with one of each kind, two steps alike, and one that failed."""
     top = cvcache.cdir(url, **options)
     pixels = np.arange(3 * 64 * 48, dtype="uint16").reshape(3, 64, 48)
-    with (top / "image").init({"step": "load", "sigma": 1.5}) as node, node.log():
+    with cvcache.cdir_init((top / "image"), {"step": "load", "sigma": 1.5}) as node, node.log():
         print("loading the image")  # noqa: T201 - what a step says is its log
         node.write("stack.ome.zarr", pixels, axes="cyx", scale=(1, 0.5, 0.5), channels=["dapi", "actin", "tubulin"])
         node.write("settings.json", {"gain": 2, "name": "<b>bold</b>"})
-    image = (top / "image").snapshot()
+    image = cvcache.cdir_query(top / "image")
     for name, step in (("left", 1), ("right", 2)):
-        with (top / name).init({"image": image["stack.ome.zarr"], "step": step}) as node:
+        with cvcache.cdir_init((top / name), {"image": image["stack.ome.zarr"], "step": step}) as node:
             with node.log():
                 print(f"this is {name}")  # noqa: T201 - the same
             node.write("nuclei.ome.zarr", (pixels[0] % 7).astype("uint8"), axes="yx", kind="labels")
@@ -62,7 +62,7 @@ def write_bytes(node: cvcache.CacheDir, name: str, data: bytes) -> None:
 def fail(node: cvcache.CacheDir, text: str = "no <i>cells</i> found") -> None:
     """Let a step fail at this node."""
     try:
-        with node.init({"step": "count"}) as running, running.log():
+        with cvcache.cdir_init(node, {"step": "count"}) as running, running.log():
             print("counting")  # noqa: T201 - what a step says is its log
             raise ValueError(text)  # noqa: TRY301 - a step that fails
     except ValueError:

@@ -24,6 +24,7 @@ from cvcache.napari.panel import (
     TextView,
     readable_text,
 )
+from cvcache.node import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def running(qtbot: Any, tmp_path: Path) -> Iterator[tuple[Bench, Writer]]:
         print("this is done")  # noqa: T201 - what a step says is its log
     writer = Writer(f"{url}/slow")
     try:
-        until(lambda: cvcache.cdir(f"{url}/slow").snapshot().own_state == "running")
+        until(lambda: cvcache.cdir_query(cvcache.cdir(f"{url}/slow")).state == "running")
         for bench in bench_on(qtbot, url):
             yield bench, writer
     finally:
@@ -188,7 +189,7 @@ class BrokenTail(Tail):
 def test_a_store_that_fails_is_asked_again(qtbot: Any, tmp_path: Path) -> None:
     jobs, said, came = Jobs(), [], []
     node = cvcache.cdir(tmp_path)
-    tail = BrokenTail(node.store, node.location)
+    tail = BrokenTail(address_of(node).store, address_of(node).path)
     follower = LogFollower(jobs, tail, FollowedLog("", "", ""))
     follower.status_changed.connect(said.append)
     follower.text_read.connect(came.append)

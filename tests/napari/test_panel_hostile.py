@@ -213,9 +213,9 @@ def test_a_long_key_and_a_line_without_an_end(qtbot: Any, tmp_path: Path) -> Non
     for bench in bench_on(qtbot, url):
         longest = Heartbeat()
         row = bench.row("long")
-        record = dataclasses.replace(row.node.record(), key={"values": [f"xxx{i}" for i in range(100_000)]})
+        record = dataclasses.replace(row.node.record, key={"values": [f"xxx{i}" for i in range(100_000)]})
         bench.select("long", tab=KEY)
-        bench.panel.show_rows(bench.tree, [dataclasses.replace(row, node=row.node.pinned_to(record))])
+        bench.panel.show_rows(bench.tree, [dataclasses.replace(row, node=dataclasses.replace(row.node, record=record))])
         bench.settle()
         shown = bench.panel.page.text.toPlainText()
         assert "xxx" in shown

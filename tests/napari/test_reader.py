@@ -15,6 +15,7 @@ import pytest
 import zarr
 from napari.components import ViewerModel
 
+import cvcache
 from cvcache import cdir, cdir_init, cdir_remove
 from cvcache.errors import CvcacheError
 from cvcache.napari import get_reader, read_paths
@@ -133,7 +134,7 @@ def test_the_demo_fills_the_tree_that_is_shown(qtbot: Any, monkeypatch: pytest.M
     qtbot.waitUntil(lambda: dock.tree is not None and len(dock.tree.expand("").rows) == 6, timeout=120_000)
     qtbot.waitUntil(lambda: dock.jobs.idle, timeout=120_000)
     top = cdir(dock.tree.url)
-    assert [child.snapshot().own_state for child in top.children()] == ["committed"] * 6
+    assert [cvcache.cdir_query(child).state for child in top.children()] == ["committed"] * 6
     assert "nothing to compute: 6 nodes read" in sample.run(top.url), "it is there the second time"
     dock.close()
 

@@ -31,6 +31,7 @@ from cvcache.napari.tree import (
     changed_spans,
     row_tooltip,
 )
+from cvcache.node import snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def model(qtbot: QtBot) -> Iterator[TreeModel]:  # noqa: ARG001 - brings the app
 
 
 def row(path: str, **facts: object) -> Row:
-    made = unread_row(path, cdir("memory://box/tree") / "x")
+    made = unread_row(path, snapshot_of(cdir("memory://box/tree") / "x"))
     return dataclasses.replace(made, **{"name": path.rpartition("/")[2] or "top", **facts})  # type: ignore[arg-type]  # as given
 
 

@@ -11,13 +11,14 @@ from qtpy.QtCore import Qt
 from cvcache import cdir
 from cvcache.browse import Level, Row, unread_row
 from cvcache.napari.tree import COLUMNS, NAME, SHAPE, STATE, TYPE, WHEN, Message, TreeModel, TreeView
+from cvcache.node import snapshot_of
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 
 def row(name: str) -> Row:
-    return dataclasses.replace(unread_row(name, cdir("memory://box/tree")), name=name or "top")
+    return dataclasses.replace(unread_row(name, snapshot_of(cdir("memory://box/tree"))), name=name or "top")
 
 
 def rows(*names: str) -> Level:

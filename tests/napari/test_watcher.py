@@ -18,6 +18,7 @@ import pytest
 from child import child
 from napari.settings import get_settings
 
+import cvcache
 from cvcache import NodeReplaced, cdir, cdir_init, cdir_remove
 from cvcache.napari import Settings
 from cvcache.napari.layers import PrefetchedArray
@@ -194,7 +195,7 @@ def test_labels_of_a_table_are_hidden_once_their_own_node_is_replaced(
             node.write("l.ome.zarr", labels, kind="labels", axes="zyx", chunks=(1, 256, 256), levels=1)
 
     segment(1)
-    with cdir_init(tmp_path / "cells", {"labels": cdir(tmp_path / "seg").snapshot()["l.ome.zarr"]}) as node:
+    with cdir_init(tmp_path / "cells", {"labels": cvcache.cdir_query(cdir(tmp_path / "seg"))["l.ome.zarr"]}) as node:
         node.write("t.csv", pd.DataFrame({"label": [1], "z": [0.0], "y": [5.0], "x": [6.0]}))
     row = window.rows(str(tmp_path))["cells/t.csv"]
     labels, points = window.add(row)

@@ -10,6 +10,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.node import address_of, snapshot_of
 
 if TYPE_CHECKING:
     from servers.store_cases import BucketCase, LocalCase, MemoryCase, StoreCase
@@ -56,7 +57,7 @@ def test_what_lies_elsewhere_is_not_computed(shared: CacheDir, local_case: Local
     assert np.asarray(made.read("image.ome.zarr")).max() == 3
     with made.open("own.bin") as file:
         assert file.read() == b"xxx"
-    assert made.result_url == (shared / "make").url
+    assert snapshot_of(made).result_url == (shared / "make").url
     assert made["image.ome.zarr"].url.startswith((shared / "make").url)
     assert list(cvcache.cdir_walk(cvcache.cdir(local_case.child("mine")))) == []
 
@@ -65,7 +66,7 @@ def test_what_does_not_fit_is_computed_here(shared: CacheDir, local_case: LocalC
     root = cvcache.cdir(local_case.child("mine"), also=[shared])
     before = cvcache.cdir_query(shared / "make").commit
     made = make(root / "make", 4)
-    assert (runs, made.read("value.json"), made.result_url) == (["make"], 4, (root / "make").url)
+    assert (runs, made.read("value.json"), snapshot_of(made).result_url) == (["make"], 4, (root / "make").url)
     assert cvcache.cdir_query(shared / "make").commit == before
     assert double(root / "double", made["value.json"]).read("double.json") == 8
 
@@ -107,22 +108,22 @@ def test_the_first_place_that_has_it_counts(memory_case: MemoryCase, local_case:
     one, two = cvcache.cdir(memory_case.child("one")), cvcache.cdir(memory_case.child("two"))
     make(two / "make", 1)
     root = cvcache.cdir(local_case.child("mine"), also=[one, two])
-    assert make(root / "make", 1).result_url == (two / "make").url
+    assert snapshot_of(make(root / "make", 1)).result_url == (two / "make").url
     make(one / "make", 1)
-    assert make(root / "make", 1).result_url == (one / "make").url
+    assert snapshot_of(make(root / "make", 1)).result_url == (one / "make").url
 
 
 def test_force_computes_here(memory_case: MemoryCase, local_case: LocalCase) -> None:
     theirs = cvcache.cdir(memory_case.url)
     make(theirs / "make", 1)
     root = cvcache.cdir(local_case.child("mine"), also=[theirs])
-    assert make.options(force=True)(root / "make", 1).result_url == (root / "make").url
+    assert snapshot_of(make.options(force=True)(root / "make", 1)).result_url == (root / "make").url
 
 
 def test_a_damaged_original_is_not_copied(memory_case: MemoryCase, local_case: LocalCase) -> None:
     theirs = cvcache.cdir(memory_case.url)
     node = make(theirs / "make", 1)
-    theirs.store.put(f"{node.location}/value.json", b"7\n")
+    address_of(theirs).store.put(f"{address_of(node).path}/value.json", b"7\n")
     root = cvcache.cdir(local_case.child("mine"), also=[theirs], copy_on_read=True)
     with pytest.raises(cvcache.ItemDamaged):
         make(root / "make", 1)
@@ -161,7 +162,7 @@ def test_memory_over_disk_over_bucket(s3_case: BucketCase, local_case: LocalCase
     make(theirs / "make", 1)
     root = cvcache.cdir(local_case.child("mine"), ram="1MB", also=[theirs], copy_on_read=True)
     assert make(root / "make", 1).read("value.json") == 1
-    assert make(root / "make", 1).result_url == (root / "make").url
+    assert snapshot_of(make(root / "make", 1)).result_url == (root / "make").url
 
 
 def test_one_place_is_given_as_a_list() -> None:
@@ -187,7 +188,7 @@ def test_places_behind_places(memory_case: MemoryCase, local_case: LocalCase) ->
     make(far / "make", 1)
     near = cvcache.cdir(local_case.child("near"), also=[far])
     found = make(cvcache.cdir(local_case.child("mine"), also=[near]) / "make", 1)
-    assert (found.read("value.json"), found.result_url) == (1, (far / "make").url)
+    assert (found.read("value.json"), snapshot_of(found).result_url) == (1, (far / "make").url)
 
 
 def test_copies_of_a_sweep(memory_case: MemoryCase, local_case: LocalCase) -> None:

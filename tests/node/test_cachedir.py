@@ -16,6 +16,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.node import address_of, item_io, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,7 @@ def test_several_items_are_all_or_nothing(store_case: StoreCase) -> None:
     assert "1 // 0" in found.error["traceback"]
     with cvcache.cdir_init(root / "a", {"v": 1}) as node:
         node.write("second.json", 2)
-    assert list(cvcache.cdir_query(root / "a").rows()) == ["second.json"]
+    assert list(item_io.read_rows(snapshot_of(cvcache.cdir_query(root / "a")))) == ["second.json"]
     assert not [name for name in store_case.snapshot() if name.endswith("first.json")]
 
 
@@ -173,7 +174,7 @@ def test_a_recompute_leaves_nothing_of_the_old_result(store_case: StoreCase) -> 
         with cvcache.cdir_init(root / "a", {"sigma": sigma}) as node:
             node.write(f"sigma{sigma:.0f}.ome.zarr", image(40, 40))
             node.write("sigma.json", sigma)
-    assert sorted(node.rows()) == ["sigma.json", "sigma2.ome.zarr"]
+    assert sorted(item_io.read_rows(snapshot_of(node))) == ["sigma.json", "sigma2.ome.zarr"]
     assert node.read("sigma.json") == 2.0
     assert not [name for name in store_case.snapshot() if "sigma1" in name]
 
@@ -248,7 +249,7 @@ def test_a_committed_node_takes_no_writes(store_case: StoreCase) -> None:
             handle.open("b.json", "wb")
     with pytest.raises(PermissionError):  # the builtin a handler may know
         node.write("b.json", 2)
-    assert list(cvcache.cdir_query(root).rows()) == ["a.json"]
+    assert list(item_io.read_rows(snapshot_of(cvcache.cdir_query(root)))) == ["a.json"]
 
 
 def test_a_node_nobody_opened_takes_no_writes(store_case: StoreCase) -> None:
@@ -278,7 +279,7 @@ def test_what_is_not_there_is_told_with_what_is(root: CacheDir) -> None:
 
 def test_a_node_is_spelled_as_its_url(root: CacheDir) -> None:
     assert str(root) == root.url
-    assert cvcache.cdir(f"{root}/sub", **root._context.options) == root / "sub"
+    assert cvcache.cdir(f"{root}/sub", **address_of(root).context.options) == root / "sub"
     assert str(root["a.json"]) == root["a.json"].url == f"{root}/a.json"
 
 
@@ -332,7 +333,7 @@ def test_what_lies_elsewhere_is_no_path(root: CacheDir) -> None:
         (lambda node: node / True, cvcache.InvalidName, "not by True"),
         (lambda node: node / node, cvcache.InvalidName, r"not by CacheDir\("),
         (lambda node: node["_cvcache"], cvcache.InvalidName, "reserved"),
-        (lambda node: node.init(on_stale="recompte"), cvcache.UsageError, "did you mean 'recompute'"),
+        (lambda node: cvcache.cdir_init(node, on_stale="recompte"), cvcache.UsageError, "did you mean 'recompute'"),
         (lambda node: cvcache.cdir(node.url, polcy=1), cvcache.UnknownOption, "did you mean 'policy'"),
         (lambda node: cvcache.cdir(node, profile="x"), cvcache.UnknownOption, "cannot be given again"),
         (lambda _: cvcache.cdir(3), cvcache.InvalidName, "text or a path"),
@@ -344,7 +345,7 @@ def test_a_wrong_call_says_what_was_meant(root: CacheDir, act: Any, error: type[
     node = cvcache.cdir_init(root)
     with pytest.raises(error, match=message):
         act(node)
-    assert not node.rows()
+    assert not item_io.read_rows(snapshot_of(node))
 
 
 def test_children_and_deeper(root: CacheDir) -> None:
@@ -452,7 +453,7 @@ def test_cached(root: CacheDir) -> None:
 
     assert root.cached("values.json", expensive) == [1, 2]
     first = cvcache.cdir_query(root / "values")
-    assert (first.state, list(first.rows())) == ("committed", ["values.json"])
+    assert (first.state, [item.name for item in first.items()]) == ("committed", ["run.log", "values.json"])
     assert root.cached("values.json", expensive) == [1, 2]
     assert cvcache.cdir_query(root / "values").commit == first.commit
     assert root.cached("values.json", lambda: [3]) == [3]
@@ -496,7 +497,7 @@ def test_files_of_ones_own(store_case: StoreCase) -> None:
 def test_a_path_that_nobody_filled_is_left_out_loudly(local_case: LocalCase, caplog: pytest.LogCaptureFixture) -> None:
     with cvcache.cdir_init(local_case.url) as node:
         node.path("model.bin")
-    assert not node.rows()
+    assert not item_io.read_rows(snapshot_of(node))
     assert "asked for but never written" in caplog.text
 
 
@@ -584,7 +585,7 @@ class LikeUPath:
 
 def test_the_path_of_an_item_that_is_there(store_case: StoreCase) -> None:
     root = cvcache.cdir(store_case.url, **store_case.options)
-    with root.init() as node:
+    with cvcache.cdir_init(root) as node:
         node.write("a.json", 1)
     assert node.path("a.json") == root.path("a.json") == node["a.json"].url
     with pytest.raises(cvcache.NodeCommitted):

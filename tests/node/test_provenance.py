@@ -23,7 +23,7 @@ def test_a_commit_says_what_made_it(store_case: StoreCase) -> None:
     node = cvcache.cdir(store_case.url, **store_case.options) / "a"
     with cvcache.cdir_init(node) as d:
         d.write("a.npy", np.zeros(3))
-    made = cvcache.cdir_query(node).environment()
+    made = cvcache.cdir_query(node).commit.environment()
     assert made["python"] == ".".join(map(str, sys.version_info[:3]))
     assert made["packages"]["numpy"] == np.__version__
     assert made["packages"]["cvcache"] == cvcache.__version__
@@ -37,14 +37,14 @@ def test_a_commit_says_what_made_it(store_case: StoreCase) -> None:
 
 def test_the_host_can_be_left_out(memory_case: MemoryCase) -> None:
     node = cvcache.cdir(memory_case.url, policy=Policy(record_host=False))
-    assert cvcache.cdir_commit(node.init()).host == ""
+    assert cvcache.cdir_commit(cvcache.cdir_init(node)).host == ""
 
 
 SCRIPT = """
 import cvcache, sys
 with cvcache.cdir_init(sys.argv[1]) as d:
     pass
-print(d.environment().get("git"))
+print(d.commit.environment().get("git"))
 """
 
 
@@ -101,7 +101,7 @@ def test_without_a_cache_the_same_code_works() -> None:
         d.write("n.json", 1, meta={"stain": "NeuN"}, track=False)
         d.meta["nuclei"] = 1
     assert (d["n.json"].meta["user"], d.meta) == ({"stain": "NeuN"}, {"nuclei": 1})
-    assert "python" in d.environment()
+    assert "python" in d.commit.environment()
 
 
 def test_commit_times_are_aware_and_comparable(memory_case: MemoryCase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cvcache import register_format
 from cvcache.errors import CvcacheError
+from cvcache.node import snapshot_of
 
 if TYPE_CHECKING:
     from cvcache import CacheDir
@@ -68,9 +69,9 @@ def judge(node: CacheDir, pieces: int = PIECES) -> list[str]:
     NodeReplaced, NodeRemoved
         The honest answer to a reader whose commit is no longer the newest.
     """
-    commit = node.commit
-    assert commit is not None
-    mark = commit.attempt
+    record = snapshot_of(node).record
+    assert record is not None
+    mark = record.attempt
     wrong = []
     names = tuple(item.name for item in node.items())
     if names != NAMES:

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cvcache
 from cvcache import CacheDir, Policy, cdir, cdir_commit, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import CvcacheError, LeaseLost
+from cvcache.node import snapshot_of
 from cvcache.store import instrument, layout
 from processes import content
 from processes.doom import Doom
@@ -53,7 +55,9 @@ def fill(
             content.write_items(node)
             cdir_commit(node)
         assert node.commit is not None
-        report("done", computed=computed, attempt=node.commit.attempt, wrong=content.judge(node)[:_MOST_WRONG])
+        report(
+            "done", computed=computed, attempt=snapshot_of(node).record.attempt, wrong=content.judge(node)[:_MOST_WRONG]
+        )
 
 
 def watch(report: Report, *, url: str, until: str, plain: bool) -> None:
@@ -86,21 +90,21 @@ def race(report: Report, *, nodes: list[tuple[str, str]], policy: Mapping[str, A
     for number, (gate, url) in enumerate(nodes):
         node = cdir(url, policy=_policy(**policy), **options)
         # the first look connects, so that the race is about the node and not about the connection
-        node.snapshot()
+        cvcache.cdir_query(node)
         with Path(gate).open(encoding="utf-8") as file:
             report("ready", round=number)
             fcntl.flock(file, fcntl.LOCK_SH)
-        node = node.init({"round": number})
+        node = cvcache.cdir_init(node, {"round": number})
         if not node.committed:
             mark = node.version
             node.write("winner.json", {"mark": mark})
             node.write("notes.txt", mark * 100)
             cdir_commit(node)
             report("computed", round=number, mark=mark)
-        commit = node.commit
-        assert commit is not None
-        good = (node.read("winner.json"), node.read("notes.txt")) == ({"mark": commit.attempt}, commit.attempt * 100)
-        report("read", round=number, mark=commit.attempt, good=good)
+        record = snapshot_of(node).record
+        assert record is not None
+        good = (node.read("winner.json"), node.read("notes.txt")) == ({"mark": record.attempt}, record.attempt * 100)
+        report("read", round=number, mark=record.attempt, good=good)
 
 
 def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, Any], doom: Mapping[str, Any]) -> None:
@@ -109,7 +113,7 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
     lost = 0
     with _doomed(doom, report):
         node = cdir_init(url, key, policy=_policy(**policy))
-        attempt = node._attempt
+        attempt = snapshot_of(node).attempt
         assert attempt is not None, "the node was to fall to the first who asks"
         root = attempt.root
         for act in (lambda: content.write_items(node), lambda: cdir_commit(node)):
@@ -128,7 +132,7 @@ def zombie(report: Report, *, url: str, key: Any = None, policy: Mapping[str, An
         report("lost", times=lost, committed=attempt.outcome is not None, root=attempt.record.root)
         again = cdir_init(url, key, policy=_policy(ttl=60))
         assert again.commit is not None, "another's result is there, and is not computed again"
-        report("done", attempt=again.commit.attempt, wrong=content.judge(again)[:_MOST_WRONG])
+        report("done", attempt=snapshot_of(again).record.attempt, wrong=content.judge(again)[:_MOST_WRONG])
 
 
 def headless(report: Report, *, url: str, policy: Mapping[str, Any], beats: int) -> None:
@@ -170,14 +174,14 @@ def fill_many(
     urls = random.Random(seed).sample(urls, len(urls))
 
     def want(url: str) -> tuple[bool, list[str]]:
-        node = cdir(url, policy=_policy(**policy), **options).init({"many": 1})
+        node = cvcache.cdir_init(cdir(url, policy=_policy(**policy), **options), {"many": 1})
         computed = not node.committed
         if computed:
             content.write_items(node, pieces)
             cdir_commit(node)
         wrong = content.judge(node, pieces)
         if computed:
-            wrong += content.judge(cdir(url, **direct).snapshot(), pieces)
+            wrong += content.judge(cvcache.cdir_query(cdir(url, **direct)), pieces)
         return computed, wrong
 
     errors: list[str] = []
@@ -196,7 +200,7 @@ def fill_many(
 
 def _labour(node: CacheDir, report: Report, *, kind: str, beats: int = 0) -> None:
     """Compute for some heartbeats: quietly, or with every thread hungry for the interpreter's lock."""
-    attempt = node._attempt
+    attempt = snapshot_of(node).attempt
     assert attempt is not None
     if kind == "none":
         return

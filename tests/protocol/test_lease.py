@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, read_mark, world
 
+import cvcache
 from cvcache import LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache.node import address_of, snapshot_of
 from cvcache.protocol import Attempt, find_open_attempt, finish, observe, remove
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
@@ -33,7 +35,7 @@ def attempt_of(node: CacheDir) -> Attempt:
 @pytest.fixture
 def node(store_case: StoreCase) -> CacheDir:
     """Give a node open for writing, on each kind of store."""
-    return cdir(store_case.url, **store_case.options).init()
+    return cvcache.cdir_init(cdir(store_case.url, **store_case.options))
 
 
 def test_a_beat_is_a_counter(node: CacheDir, store_case: StoreCase) -> None:
@@ -47,7 +49,7 @@ def test_a_beat_is_a_counter(node: CacheDir, store_case: StoreCase) -> None:
 def test_an_item_is_announced_before_its_first_byte(node: CacheDir, store_case: StoreCase) -> None:
     log: list[tuple[str, str]] = []
     with instrument(lambda store: _logging(store, log)):
-        again = cdir(node.url, **store_case.options).init()
+        again = cvcache.cdir_init(cdir(node.url, **store_case.options))
         log.clear()
         again.write("stats.json", {"a": 1})
     puts = [path.rpartition("/_cvcache/")[2] for verb, path in log if verb == "put"]
@@ -111,7 +113,7 @@ def test_a_late_heartbeat_alone_takes_nothing_away(local_case: LocalCase) -> Non
 def test_a_file_closed_after_the_node_was_lost_is_not_published(node: CacheDir, store_case: StoreCase) -> None:
     late = node.open("late.bin", "wb")
     late.write(b"too late")
-    newer = node.init()
+    newer = cvcache.cdir_init(node)
     with pytest.raises(LeaseLost):
         late.close()
     assert "late.bin" not in store_case.snapshot()
@@ -187,7 +189,7 @@ def test_a_node_with_a_write_that_never_ends_is_busy(local_case: LocalCase) -> N
             cdir_init(local_case.url, policy=policy)
     held.let_go.set()
     held.thread.join()
-    assert compute(local_case.url, None, policy).commit.root == "."  # type: ignore[union-attr]  # it is committed
+    assert snapshot_of(compute(local_case.url, None, policy)).record.root == "."  # type: ignore[union-attr]  # it is committed
 
 
 def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> None:
@@ -196,9 +198,9 @@ def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> Non
     thread.start()
     thread.join()
     slower = cdir(local_case.url)
-    seen = observe.observe_node(slower.store, slower.location, observe.LeaseWatch(Policy()))
+    seen = observe.observe_node(address_of(slower).store, address_of(slower).path, observe.LeaseWatch(Policy()))
     faster = cdir_init(local_case.url)
-    assert finish.fence_own_attempt(slower.store, slower.location, seen, "the slower one was here")
+    assert finish.fence_own_attempt(address_of(slower).store, address_of(slower).path, seen, "the slower one was here")
     faster.write(FILE, {})
     assert cdir_commit(faster)
 

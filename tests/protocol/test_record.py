@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store.strangers import ATTEMPT, ELSEWHERE, claim_record, log_key, put_record
 
+import cvcache
 from cvcache import BadRecord, NewerRecord, cdir, cdir_init, cdir_query, cdir_remove
-from cvcache.node import Commit
+from cvcache.node import Address, Commit, Snapshot, TreeContext
 from cvcache.protocol import (
     MAX_INLINE_ITEMS_BYTES,
     MAX_JSON_DEPTH,
@@ -44,6 +45,7 @@ pytestmark = pytest.mark.filterwarnings(
 SLOWEST = 0.05
 """Seconds of processor time that one input may take."""
 
+ADDRESS = Address(TreeContext("memory"), "bucket/node")
 FULL = claim_record(
     seq=2,
     after=ATTEMPT,
@@ -111,7 +113,7 @@ def records(draw: st.DrawFn) -> Record:
 @given(records())
 def test_a_record_comes_back(record: Record) -> None:
     assert load_record(dump_record(record)) == record
-    Commit.of(record)
+    Commit.of(Snapshot(ADDRESS, record))
 
 
 def test_all_fields_come_back() -> None:
@@ -286,7 +288,7 @@ def test_bytes_that_are_no_record_are_said_to_lie_where_they_do() -> None:
     "when", ["", "yesterday", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-21T00:00:00+00:00"]
 )
 def test_a_commit_has_a_time_whatever_the_record_says(when: str) -> None:
-    assert Commit.of(dataclasses.replace(FULL, time=when)).time.utcoffset() is not None
+    assert Commit.of(Snapshot(ADDRESS, dataclasses.replace(FULL, time=when))).time.utcoffset() is not None
 
 
 # -- fuzz -------------------------------------------------------------------------------------------
@@ -370,7 +372,7 @@ def _fuzz(count: int, seed: int) -> None:
         else:
             accepted += 1
             assert load_record(dump_record(record)) == record, data
-            Commit.of(record)
+            Commit.of(Snapshot(ADDRESS, record))
         slowest = max(slowest, time.process_time() - began)
     assert accepted > count / 1000
     assert slowest < SLOWEST
@@ -417,7 +419,7 @@ def test_an_unreadable_record_closes_the_node(store_case: StoreCase, kind: str) 
     node = cdir(store_case.child("node"), **store_case.options)
     for act in (
         lambda: cdir_query(node),
-        lambda: node.snapshot().committed,
+        lambda: cvcache.cdir_query(node).committed,
         lambda: cdir_init(node),
         lambda: cdir_init(node, force=True),
         lambda: cdir_init(node, {"a": 1}),

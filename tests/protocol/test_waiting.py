@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulated import FILE, REQUEST_TIMEOUT, TTL, World, compute, compute_by_hand, fill, read_mark, world
 
+import cvcache
 from cvcache import (
     LeaseLost,
     NodeBusy,
@@ -27,6 +28,7 @@ from cvcache import (
     cdir_init,
     cdir_query,
 )
+from cvcache.node import snapshot_of
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
@@ -80,7 +82,9 @@ def test_without_wait_a_live_owner_is_an_error_at_once(store_case: StoreCase) ->
     def contend() -> None:
         for how in ({"wait": False}, {"wait": False, "force": True}):
             try:
-                cdir(store_case.url, policy=Policy(sleep=refuse_to_sleep), **store_case.options).init(**how)
+                cvcache.cdir_init(
+                    cdir(store_case.url, policy=Policy(sleep=refuse_to_sleep), **store_case.options), **how
+                )
             except NodeBusy as error:
                 caught.append(error)
 
@@ -100,7 +104,7 @@ def test_another_machine_that_beats_is_waited_for(world: World, url: str) -> Non
 
     def sleep(seconds: float) -> None:
         world.sleep(seconds)
-        if world.time > 20 * TTL and owner.commit is None and owner._attempt is not None:
+        if world.time > 20 * TTL and owner.commit is None and snapshot_of(owner).attempt is not None:
             with there:
                 fill(owner)
                 cdir_commit(owner)
@@ -122,10 +126,10 @@ def test_a_silent_machine_is_given_up_after_its_lease_and_one_request(world: Wor
         assert TTL + REQUEST_TIMEOUT < world.time < 2 * (TTL + REQUEST_TIMEOUT)
         mark = fill(taken)
         cdir_commit(taken)
-        root = cdir_query(url).commit.root  # type: ignore[union-attr]  # it was committed a line above
+        root = snapshot_of(cdir_query(url)).record.root  # type: ignore[union-attr]  # it was committed a line above
     assert root.startswith("_cvcache/attempts/")
     with there:
-        lost._attempt.store.put(f"{lost._attempt.root}/{FILE}", b"late and past the fence")  # type: ignore[union-attr]
+        snapshot_of(lost).attempt.store.put(f"{snapshot_of(lost).attempt.root}/{FILE}", b"late and past the fence")  # type: ignore[union-attr]
         with pytest.raises(LeaseLost, match="taken over"):
             lost.write(FILE, {"by": "the silent one"})
         with pytest.raises(LeaseLost):
@@ -170,7 +174,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert "died" in node.reason[0]
     fill(node)
     cdir_commit(node)
-    assert node.commit.root == "."  # type: ignore[union-attr]  # it was committed a line above
+    assert snapshot_of(node).record.root == "."  # type: ignore[union-attr]  # it was committed a line above
     assert "other.json" not in node
     assert not Path(url, "other.json").exists()
 
@@ -183,7 +187,7 @@ def test_a_shared_attempt_is_never_taken_over_in_place(world: World, url: str) -
         first.kill()
     with second:
         taken = compute(url, None, world.policy)
-        assert taken.commit.root != "."  # type: ignore[union-attr]  # it is committed
+        assert snapshot_of(taken).record.root != "."  # type: ignore[union-attr]  # it is committed
 
 
 def test_a_thread_that_ended_left_its_node_behind(url: str) -> None:
@@ -206,12 +210,13 @@ def test_a_notebook_cell_that_is_run_again_takes_its_node_back(url: str) -> None
     with pytest.raises(LeaseLost, match="opened again"):
         older.write(FILE, {"by": "older"})
     fill(newer)
-    assert cdir_commit(newer).root == "."
+    cdir_commit(newer)
+    assert snapshot_of(newer).record.root == "."
 
 
 def test_writes_of_the_older_cell_are_awaited(url: str) -> None:
     older = cdir_init(url)
-    attempt = older._attempt
+    attempt = snapshot_of(older).attempt
     assert attempt is not None
     begun, released, order = threading.Event(), threading.Event(), []
 
@@ -391,7 +396,7 @@ def test_on_stale_new_keeps_both_side_by_side(url: str) -> None:
 def test_a_sweep_over_odd_texts(local_case: LocalCase, value: str) -> None:
     node = cdir(local_case.url) / "sw"
     for text in ("first", value):
-        with node.init({"text": text}, on_stale="new") as out:
+        with cvcache.cdir_init(node, {"text": text}, on_stale="new") as out:
             out.write("text.json", text)
     assert {child.read("text.json") for child in cdir(local_case.url).children()} == {"first", value}
 

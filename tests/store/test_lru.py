@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import cvcache
 from cvcache import CacheDir
+from cvcache.node import address_of
 from cvcache.store import ENTRY_OVERHEAD, MemoryCache
 from cvcache.testing import CountingStore, instrument
 
@@ -59,7 +60,7 @@ def fill(root: CacheDir) -> CacheDir:
 
 
 def test_a_second_read_asks_the_store_for_nothing(store_case: StoreCase, counted: Counted) -> None:
-    node = fill(cvcache.cdir(store_case.url, ram="10MB", **store_case.options)).snapshot()
+    node = cvcache.cdir_query(fill(cvcache.cdir(store_case.url, ram="10MB", **store_case.options)))
     for name in ("values.json", "array.npy"):
         first = node.read(name)
         assert counted.gets()
@@ -68,7 +69,7 @@ def test_a_second_read_asks_the_store_for_nothing(store_case: StoreCase, counted
 
 
 def test_chunks_of_an_image_stay_in_memory(s3_case: BucketCase, counted: Counted) -> None:
-    node = fill(cvcache.cdir(s3_case.url, ram="10MB", **s3_case.options)).snapshot()
+    node = cvcache.cdir_query(fill(cvcache.cdir(s3_case.url, ram="10MB", **s3_case.options)))
     image = node.read("image.ome.zarr")
     first = np.asarray(image[:20, :20])
     assert len(counted.gets()) >= 4
@@ -77,14 +78,14 @@ def test_chunks_of_an_image_stay_in_memory(s3_case: BucketCase, counted: Counted
 
 
 def test_without_it_each_read_asks(memory_case: MemoryCase, counted: Counted) -> None:
-    node = fill(cvcache.cdir(memory_case.url)).snapshot()
+    node = cvcache.cdir_query(fill(cvcache.cdir(memory_case.url)))
     for _ in range(2):
         node.read("values.json")
         assert counted.gets()
 
 
 def test_what_a_caller_changes_does_not_change_the_cache(memory_case: MemoryCase) -> None:
-    node = fill(cvcache.cdir(memory_case.url, ram="10MB")).snapshot()
+    node = cvcache.cdir_query(fill(cvcache.cdir(memory_case.url, ram="10MB")))
     node.read("values.json").append(4)
     array = node.read("array.npy")
     array[:] = 0
@@ -107,7 +108,7 @@ def test_a_recomputed_node_is_read_anew(store_case: StoreCase) -> None:
 
 def test_a_handle_pinned_to_what_was_replaced_says_so_for_an_image(memory_case: MemoryCase) -> None:
     root = cvcache.cdir(memory_case.url, ram="10MB")
-    old = fill(root).snapshot()
+    old = cvcache.cdir_query(fill(root))
     image = old.read("image.ome.zarr")
     image.compute(scheduler="sync")
     with cvcache.cdir_init(root / "a", {"n": 2}) as d:
@@ -117,7 +118,7 @@ def test_a_handle_pinned_to_what_was_replaced_says_so_for_an_image(memory_case: 
 
 
 def test_it_is_dropped_on_pickling(memory_case: MemoryCase) -> None:
-    node = fill(cvcache.cdir(memory_case.url, ram="10MB")).snapshot()
+    node = cvcache.cdir_query(fill(cvcache.cdir(memory_case.url, ram="10MB")))
     node.read("array.npy")
     lazy = node.read("image.ome.zarr")
     lazy.compute(scheduler="sync")
@@ -129,9 +130,9 @@ def test_it_is_dropped_on_pickling(memory_case: MemoryCase) -> None:
 def test_it_belongs_to_a_tree_and_its_nodes_share_it(memory_case: MemoryCase, counted: Counted) -> None:
     root = cvcache.cdir(memory_case.url, ram=1 << 20)
     fill(root)
-    (root / "a").snapshot().read("values.json")
+    cvcache.cdir_query(root / "a").read("values.json")
     counted.gets()
-    assert (root / "a").snapshot().read("values.json") == [1, 2, 3]
+    assert cvcache.cdir_query(root / "a").read("values.json") == [1, 2, 3]
     assert counted.gets() == []
     cvcache.cdir(memory_case.child("a")).read("values.json")
     assert counted.gets()
@@ -191,6 +192,6 @@ def test_memory_is_bounded_with_nothing_else_configured(local_case: LocalCase) -
             d.write(f"x{i}.npy", np.zeros(4000))
     for item in d.items():
         item.read()
-    assert root._context.ram is not None
-    assert 0 < root._context.ram.size <= 64_000
+    assert address_of(root).context.ram is not None
+    assert 0 < address_of(root).context.ram.size <= 64_000
     assert cvcache.cdir(local_case.url, ram="1TB") == root

@@ -9,6 +9,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir
+from cvcache.node import item_io, release_node, snapshot_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_copied_tree_is_found_by_the_script(store_case: StoreCase, tmp_path: P
 def test_a_copied_figure_has_its_picture(store_case: StoreCase, tmp_path: Path, name: str) -> None:
     plot = pytest.importorskip("matplotlib.figure").Figure()
     root = cvcache.cdir(store_case.url, **store_case.options)
-    with (root / "plot").init({"n": 1}) as node:
+    with cvcache.cdir_init((root / "plot"), {"n": 1}) as node:
         node.write(name, plot)
     cvcache.cdir_copy(root, tmp_path / "copy")
     copy = cvcache.cdir_query(tmp_path / "copy" / "plot")
@@ -75,7 +76,7 @@ def test_what_is_not_complete_is_left(local_case: LocalCase) -> None:
     open_one = cvcache.cdir_init(root / "open")
     open_one.write("half.json", 1)
     assert cvcache.cdir_copy(root, local_case.child("b")) == []
-    open_one.give_up()
+    release_node(snapshot_of(open_one))
 
 
 def test_a_tree_is_not_copied_into_itself(local_case: LocalCase) -> None:
@@ -108,7 +109,7 @@ def test_a_part_is_completed_by_a_later_copy(tmp_path: Path) -> None:
     make(root / "make", 3)
     for only in ("*.json", iter(["*.npy"])):
         cvcache.cdir_copy(root, target, only=only)
-    assert sorted(cvcache.cdir_query(target / "make").rows()) == ["big.npy", "value.json"]
+    assert sorted(item_io.read_rows(snapshot_of(cvcache.cdir_query(target / "make")))) == ["big.npy", "value.json"]
     cvcache.cdir_copy(root, target)
     runs.clear()
     assert make(target / "make", 3).read("value.json") == 3

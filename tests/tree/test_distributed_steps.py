@@ -10,6 +10,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.node import address_of, snapshot_of
 
 pytest.importorskip("distributed")
 from distributed import Client, LocalCluster  # after the skip
@@ -79,14 +80,14 @@ def test_workers_fill_children_of_the_drivers_attempt(
 
 def _reach(url: str, options: dict[str, object]) -> None:
     """Open the bucket in a worker, as a script does that gets its credentials from the environment."""
-    cvcache.cdir(url, **options).store  # noqa: B018 - opened, it lends its options to handles that arrive
+    address_of(cvcache.cdir(url, **options)).store  # noqa: B018 - opened, it lends its options to handles that arrive
 
 
 def test_workers_that_want_the_same_node_compute_it_once(client: Client, local_case: LocalCase) -> None:
     root = cvcache.cdir(local_case.url)
     nodes = client.gather(client.map(fill_tile, [root] * 6, [1] * 6, pure=False))
     assert len({node.read("pid.json") for node in nodes}) == 1
-    assert len({node.commit.attempt for node in nodes}) == 1
+    assert len({snapshot_of(node).record.attempt for node in nodes}) == 1
 
 
 def test_a_driver_that_fails_keeps_what_workers_committed(client: Client, local_case: LocalCase) -> None:

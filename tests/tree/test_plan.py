@@ -8,6 +8,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.node import release_node, snapshot_of
 from cvcache.store import Store
 from cvcache.testing import CountingStore, instrument
 from cvcache.tree import run_script
@@ -50,7 +51,7 @@ def chain(root: CacheDir, value: int) -> CacheDir:
 def planned(root: CacheDir, value: int) -> list[tuple[str, str, tuple[str, ...]]]:
     with cvcache.plan() as p:
         chain(root, value)
-    return [(row.action, row.url.rpartition("/")[2], row.why) for row in p.rows]
+    return [(row.action, row.url.rpartition("/")[2], row.reason) for row in p.rows]
 
 
 def test_the_first_run_would_compute_all(store_case: StoreCase) -> None:
@@ -172,7 +173,7 @@ def test_a_node_asked_for_twice_would_be_computed_once(root: CacheDir) -> None:
         make(root / "make", 1)
         make(root / "make", 1)
         make(root / "make", 2)
-    assert [(row.action, row.why) for row in p.rows] == [
+    assert [(row.action, row.reason) for row in p.rows] == [
         ("compute", ("first run",)), ("compute", ("args.value: 1 -> 2",))
     ]  # fmt: skip
 
@@ -226,4 +227,4 @@ def test_the_threads_of_a_script_are_planned_too(tmp_path: Path) -> None:
     done = run_script(str(tmp_path / "script.py"), [str(tmp_path / "cache")])
     assert sorted(row.action for row in done.rows) == ["compute"] * 3
     assert not (tmp_path / "cache").exists()
-    assert cvcache.cdir_init(tmp_path / "cache" / "real").give_up() is None
+    assert release_node(snapshot_of(cvcache.cdir_init(tmp_path / "cache" / "real"))) is None

@@ -17,6 +17,7 @@ import pytest
 
 import cvcache
 from cvcache import CacheDir, Item
+from cvcache.node import item_io, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def test_a_step_runs_once(store_case: StoreCase) -> None:
     assert first.read("value.json") == second.read("value.json") == [6.0, ""]
     assert first.commit == second.commit
     assert second.state == "committed"
-    assert sorted(second.rows()) == ["run.log", "value.json"]
+    assert sorted(item_io.read_rows(snapshot_of(second))) == ["run.log", "value.json"]
     assert first.commit is not None
     assert first.commit.key["step"] == "scale"
     assert first.commit.key["args"] == {"value": 3, "gain": 2.0, "note": ""}
@@ -96,7 +97,7 @@ def test_a_changed_argument_runs_it_again_and_says_why(
     scale(root / "a", 3)
     args, kwargs = changed
     key = scale.key(*args, **kwargs)
-    node = (root / "a").init(key)
+    node = cvcache.cdir_init((root / "a"), key)
     assert list(node.reason) == [why]
 
 
@@ -265,7 +266,7 @@ def test_a_failure_leaves_traceback_and_log(store_case: StoreCase) -> None:
     impatient = cvcache.cdir(root, policy=cvcache.Policy(wait=False))
     again = mended(impatient / "a", 1)
     assert list(again.reason) == ["the last attempt failed: ZeroDivisionError: no nuclei in this image"]
-    assert sorted(again.rows()) == ["run.log", "value.json"]
+    assert [item.name for item in again.items()] == ["run.log", "value.json"]
     assert not mended(impatient / "a", 1).computed
 
 
@@ -302,7 +303,9 @@ def test_a_returned_value_is_said_to_be_lost(root: CacheDir, caplog: pytest.LogC
 
 
 def test_no_log_if_none_is_wanted(root: CacheDir) -> None:
-    assert list(cvcache.step(log=None, version=1)(scale._function)(root / "a", 1).rows()) == ["value.json"]
+    assert [item.name for item in cvcache.step(log=None, version=1)(scale._function)(root / "a", 1).items()] == [
+        "value.json"
+    ]
     assert "steps.log" in cvcache.step(log="steps.log", version=1)(scale._function)(root / "b", 1)
 
 
@@ -529,8 +532,8 @@ def test_messages_of_the_step_are_logged(root: CacheDir) -> None:
 def test_an_item_anywhere_in_a_key_is_an_input(root: CacheDir, wrap: Callable[[Item], object]) -> None:
     made = scale(root / "a", 1)
     node = cvcache.cdir_init(root / "b", {"x": wrap(made["value.json"])})
-    assert [source["url"] for source in node.inputs] == ["../a"]
-    node.finish()
+    assert [source["url"] for source in snapshot_of(node).record.inputs] == ["../a"]
+    cvcache.cdir_commit(node)
     scale(root / "a", 2)
     assert (root / "b").state == "stale"
     with pytest.raises(cvcache.UsageError, match="its own items"):
@@ -666,6 +669,6 @@ def test_a_commit_inside_a_step_counts(local_case: LocalCase) -> None:
     @cvcache.step
     def hasty(out: CacheDir) -> None:
         out.write("a.json", 1)
-        out.finish()
+        cvcache.cdir_commit(out)
 
     assert hasty(root / "a").read("a.json") == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cvcache import CacheDir, ItemDamaged, cdir, cdir_commit, cdir_init, cdir_query, cdir_verify, step
+from cvcache.node import address_of
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase
@@ -31,13 +32,13 @@ def node(store_case: StoreCase) -> CacheDir:
 
 
 def spoil(node: CacheDir, part: str, change: bytes | None) -> None:
-    path = f"{node.location}/{part}"
-    data = bytearray(node.store.get(path))
+    path = f"{address_of(node).path}/{part}"
+    data = bytearray(address_of(node).store.get(path))
     if change is None:
-        node.store.delete([path])
+        address_of(node).store.delete([path])
         return
     data[len(data) // 2 : len(data) // 2 + len(change)] = change
-    node.store.put(path, bytes(data))
+    address_of(node).store.put(path, bytes(data))
 
 
 def test_what_is_whole_has_no_damage(node: CacheDir, store_case: StoreCase) -> None:
@@ -71,8 +72,8 @@ def test_each_damage_is_named(node: CacheDir, part: str, change: bytes | None, f
 
 def test_an_object_cut_short_is_named(node: CacheDir) -> None:
     for part in ("image.ome.zarr/0/c/0/0/0", "sharded.ome.zarr/0/c/0/0/0", "old.ome.zarr/0/0/0/0", "own.bin"):
-        data = node.store.get(f"{node.location}/{part}")
-        node.store.put(f"{node.location}/{part}", data[:-3])
+        data = address_of(node).store.get(f"{address_of(node).path}/{part}")
+        address_of(node).store.put(f"{address_of(node).path}/{part}", data[:-3])
     assert [f"{found.item}/{found.part}".rstrip("/") for found in cdir_verify(node)] == [
         "image.ome.zarr/0/c/0/0/0",
         "old.ome.zarr/0/0/0/0",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cvcache
+from cvcache.node import snapshot_of
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
 from cvcache.tree import WALK_CONCURRENCY, directory_state, read_tree
 
@@ -122,8 +123,8 @@ def test_what_a_changed_node_leaves_stale(top: CacheDir) -> None:
     made = fill(top / "made", {"from": raw["value.json"]})
     assert made.state == "committed"
     fill(top / "raw", {"n": 2}, value=2)
-    assert (made.refresh().state, made.own_state) == ("stale", "committed")
-    assert {entry.node.name: entry.state for entry in read_tree(top).walk()}["made"] == "stale"
+    assert (made.refresh().state, snapshot_of(made).state) == ("stale", "committed")
+    assert {entry.node.address.name: entry.state for entry in read_tree(top).walk()}["made"] == "stale"
     fill(top / "raw", {"n": 1})
     assert made.refresh().state == "committed"
     cvcache.cdir_remove(top / "raw")
@@ -133,10 +134,10 @@ def test_what_a_changed_node_leaves_stale(top: CacheDir) -> None:
 def test_a_report_made_from_the_nodes_below_it_goes_stale(local_case: LocalCase) -> None:
     report, part = cvcache.cdir(local_case.url), cvcache.cdir(local_case.url) / "part"
     for value in (1, 2):
-        with part.init({"v": value}) as out:
+        with cvcache.cdir_init(part, {"v": value}) as out:
             out.write("x.json", value)
         if value == 1:
-            with report.init({"of": out["x.json"]}) as made:
+            with cvcache.cdir_init(report, {"of": out["x.json"]}) as made:
                 made.write("sum.json", value)
     assert cvcache.cdir(local_case.url).state == "stale"
 
@@ -144,16 +145,16 @@ def test_a_report_made_from_the_nodes_below_it_goes_stale(local_case: LocalCase)
 def test_a_part_made_from_the_node_above_it_goes_stale(local_case: LocalCase) -> None:
     whole, part = cvcache.cdir(local_case.url), cvcache.cdir(local_case.url) / "part"
     for value in (1, 2):
-        with whole.init({"v": value}) as out:
+        with cvcache.cdir_init(whole, {"v": value}) as out:
             out.write("x.json", value)
         if value == 1:
-            with part.init({"of": out["x.json"]}) as made:
+            with cvcache.cdir_init(part, {"of": out["x.json"]}) as made:
                 made.write("half.json", value)
     assert (cvcache.cdir(local_case.url) / "part").state == "stale"
 
 
 def test_depth(top: CacheDir) -> None:
-    names = [[entry.node.name for entry in read_tree(top, depth=depth).walk()][1:] for depth in range(3)]
+    names = [[entry.node.address.name for entry in read_tree(top, depth=depth).walk()][1:] for depth in range(3)]
     assert names == [[], ["a", "folder"], ["a", "folder", "b"]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.layer_data.images import LayerData, LayerSource, image_layers, strict_item_path
 from cvcache.browse.layer_data.settings import MAX_FLOAT
@@ -14,15 +14,14 @@ from cvcache.browse.rows import Row, item_row
 from cvcache.errors import CvcacheError, UsageError
 from cvcache.formats import ItemPath, find_format, item_damaged
 from cvcache.image import ZIP_SUFFIX, Location, parse_image_url
-from cvcache.node import Item
+from cvcache.node import Item, item_io, read_snapshot, snapshot_of
 from cvcache.store import is_control, layout, node_of
-from cvcache.tree import cdir
+from cvcache.tree import resolve_address
 
 if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.node import CacheDir
 
 __all__ = ["LayerData", "cost", "layers", "with_contrast"]
 
@@ -186,8 +185,8 @@ def _source_of(item: object, name: str | None, options: Mapping[str, Any]) -> La
         msg = f"storage options ({', '.join(options)}) belong to a URL; {item!r} has those of its tree"
         raise UsageError(msg)
     if isinstance(item, Item):
-        node = cast("CacheDir", item.node)
-        return _source_of_row(item_row("", node, node.own_state, item.name, item.meta), name, in_tree=False)
+        node = snapshot_of(item.node)
+        return _source_of_row(item_row("", node, node.state, item.name, item.meta), name, in_tree=False)
     if not getattr(item, "is_item", False):
         msg = f"{item!r} is no item; give node[name], the row of an item, or the URL of an image"
         raise UsageError(msg)
@@ -205,7 +204,7 @@ def _source_of_row(row: Any, name: str | None, *, in_tree: bool = True) -> Layer
         "state": row.state,
         "commit": attempt_of(row),
     }
-    return LayerSource(item, row.name, name or f"{row.node.name}/{_stem(row.name)}", origin, row)
+    return LayerSource(item, row.name, name or f"{row.node.address.name}/{_stem(row.name)}", origin, row)
 
 
 def _source_of_location(target: Location, name: str | None, options: Mapping[str, Any]) -> LayerSource:
@@ -228,13 +227,13 @@ def _row_at(target: Location, options: Mapping[str, Any]) -> Row | None:
     if len(inside) > 1 and not is_control(inside[0]):
         return None
     try:
-        node: CacheDir = cdir(target.store.url(path), **options).snapshot()
-        record, rows = node.record(), node.rows()
+        node = read_snapshot(resolve_address(target.store.url(path), **options))
+        record, rows = node.record, item_io.read_rows(node)
     except (CvcacheError, OSError):
         return None
     if record is None or f"{layout.data_root(path, record)}/{inside[-1]}" != target.path or inside[-1] not in rows:
         return None
-    return item_row("", node, node.own_state, inside[-1], rows[inside[-1]])
+    return item_row("", node, node.state, inside[-1], rows[inside[-1]])
 
 
 def _stem(name: str) -> str:

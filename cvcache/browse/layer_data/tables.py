@@ -12,7 +12,7 @@ from cvcache.browse.rows import item_row
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
 from cvcache.image import image_geometry
-from cvcache.node import init
+from cvcache.node import item_io, read_snapshot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ def _read_value(source: LayerSource) -> Any:
     """Return the value of an item or file, as its format reads it."""
     row = source.row
     if row is not None and row.state != "foreign":
-        return row.node.read(source.name)
+        return item_io.read_item(row.node, source.name, {})
     return find_format(source.name).read(source.item)
 
 
@@ -228,15 +228,14 @@ def _upstream_images(source: LayerSource) -> Iterator[tuple[Row, str | None]]:
     row = source.row
     if row is None or row.state == "foreign":
         return
-    node = row.node
-    inputs = [one for one in node.inputs if init.resolve_relative(node.location, one.get("url", "")) is not None]
-    for recorded, (upstream, version) in list(zip(inputs, node.sources(), strict=True))[:MAX_UPSTREAM_NODES]:
+    for address, recorded in row.node.inputs()[:MAX_UPSTREAM_NODES]:
+        upstream = read_snapshot(address)
         if not upstream.committed:
             continue
-        rows = upstream.rows()
+        rows = item_io.read_rows(upstream)
         for name in [recorded["item"]] if recorded.get("item") in rows else sorted(rows):
             if rows[name].get("kind") in {"image", "labels"} and rows[name].get("stored"):
-                yield item_row("", upstream, "committed", name, rows[name]), version
+                yield item_row("", upstream, "committed", name, rows[name]), recorded.get("version")
 
 
 def _labels_with_features(
@@ -273,7 +272,7 @@ def _are_whole_numbers(values: pd.Series) -> bool:
 
 def attempt_of(row: Row) -> str:
     """Return the attempt that wrote an item; empty if there is none."""
-    record = row.node.record() if row.state != "foreign" else None
+    record = row.node.record if row.state != "foreign" else None
     return record.attempt if record is not None else ""
 
 

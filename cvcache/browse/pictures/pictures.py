@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cvcache.browse.item_bytes import READ_ERRORS, error_line, head, item_path
 from cvcache.browse.pictures.png import MAX_BYTES, Picture, Refused, check_png
 from cvcache.browse.text import recorded_size, size_text
+from cvcache.node import item_io
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -52,7 +53,7 @@ def thumbnail(row: Row) -> Picture | Refused | None:
     if row.kind not in {"image", "labels", "array"}:
         return None
     try:
-        data = row.node.thumbnail(row.name)
+        data = item_io.read_thumbnail(row.node, row.name)
     except READ_ERRORS as error:
         return Refused(error_line(error))
     return None if data is None else check_png(data)
@@ -67,7 +68,7 @@ def _png(row: Row) -> Picture | Refused:
 
 
 def _figure(row: Row) -> Picture | Refused:
-    data = row.node.thumbnail(row.name) if row.state != "foreign" else None
+    data = item_io.read_thumbnail(row.node, row.name) if row.state != "foreign" else None
     if data is not None:
         return check_png(data)
     item = item_path(row)

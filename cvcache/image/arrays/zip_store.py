@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, Any, ClassVar, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import ItemPath, item_damaged
@@ -113,11 +113,11 @@ class ZipStore(Store):
     The checksum is checked for whole members; it cannot be for ranges.
     """
 
-    scheme: ClassVar[str] = "zip"
-    shared: ClassVar[bool] = True
+    scheme: str = "zip"
+    shared: bool = True
 
     def __init__(self, store: Store, path: str, pin: str = "") -> None:
-        self.shared = store.shared  # type: ignore[misc]  # as the store of the file
+        self.shared = store.shared
         self._zip_item = ItemPath(store, path, pin=pin)
         self._members_by_name: dict[str, _Member] | None = None
         self._data_offsets: dict[str, int] = {}

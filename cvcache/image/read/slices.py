@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from types import EllipsisType
+from typing import SupportsIndex, TypeGuard
 from urllib.parse import unquote_plus
 
 from cvcache.errors import UsageError
@@ -166,11 +168,11 @@ def _check_part(part: object, slices: object) -> int | slice | EllipsisType:
         if all(bound is None or _is_int(bound) for bound in bounds):
             return _check_step(slice(*(None if bound is None else int(bound) for bound in bounds)), part, slices)
     elif _is_int(part):
-        return int(part)  # type: ignore[call-overload,no-any-return]  # it has __index__
+        return operator.index(part)
     raise _error(part, slices, "is no int, no slice of ints and no Ellipsis")
 
 
-def _is_int(value: object) -> bool:
+def _is_int(value: object) -> TypeGuard[SupportsIndex]:
     return hasattr(value, "__index__") and not isinstance(value, bool) and not getattr(value, "ndim", 0)
 
 

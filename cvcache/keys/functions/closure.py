@@ -279,8 +279,9 @@ class _CodeEncoder:
         self, root: str, chain: Iterable[str], scope: ChainMap[str, Any], written_names: set[str]
     ) -> tuple[str, Any]:
         """Return the part of an attribute chain that leads through modules of the project, and the object it names."""
-        imports, free_variables, module = scope.maps
-        owner: Any = imports if root in imports else free_variables if root in free_variables.cells else module  # type: ignore[attr-defined]  # FreeVariables
+        maps: list[Any] = scope.maps
+        imports, free_variables, module = maps
+        owner = imports if root in imports else free_variables if root in free_variables.cells else module
         name, part, target = root, root, scope.get(root, MISSING)
         for attribute in chain:
             if not isinstance(target, ModuleType) or not self.in_project(target.__name__):
@@ -302,7 +303,7 @@ class _CodeEncoder:
             self.written_names |= {(id(target), write) for write in writes}
         elif writes:
             return {"$state": type_name(type(target))}
-        elif hasattr(type(target), "is_address") and target.is_address:  # by its type: a Delayed has every attribute
+        elif hasattr(type(target), "__cvcache_is_address__") and target.__cvcache_is_address__():
             return {"$type": type_name(type(target))}  # the address of a node is not code
         try:
             encoded = self.encode_value(target, f"{label}: {name}")

@@ -117,10 +117,10 @@ def _same_items(namespace: Mapping[str, Any], before: dict[str, Any]) -> bool:
     )
 
 
-def _is_immutable(value: object) -> bool:
+def _is_immutable(value: Any) -> bool:
     """Whether a value cannot change, or is compared in another way."""
     if type(value) in {tuple, frozenset}:
-        return all(map(_is_immutable, value))  # type: ignore[call-overload]  # by its type
+        return all(map(_is_immutable, value))
     return type(value) in _IMMUTABLE_TYPES or isinstance(value, (FunctionType, ModuleType, type))
 
 

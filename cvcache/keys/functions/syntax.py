@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cvcache.keys.canonical import canonical
-from cvcache.keys.digest import CanonicalJson
 
 __all__ = ["MUTATORS", "dotted_name", "dump_tree", "find_attribute_chains", "find_written_names"]
 
@@ -54,14 +53,14 @@ def _has_no_effect(parent: ast.AST, node: ast.AST) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-def dump_tree(node: Any, skip: Iterable[ast.AST]) -> CanonicalJson:
+def dump_tree(node: Any, skip: Iterable[ast.AST]) -> Any:
     """Return a syntax tree as JSON, the same in each version of Python that can parse the source."""
     if isinstance(node, list):
         return [dump_tree(part, skip) for part in node]
     if isinstance(node, ast.Constant):
         return {"Constant": canonical(node.value, paths="text")}
     if not isinstance(node, ast.AST):
-        return node  # type: ignore[no-any-return]  # a field of ast
+        return node
     encoded = {name: dump_tree(part, skip) for name, part in _children(node, skip)}
     if isinstance(node, ast.ClassDef):  # in a class they may be the fields of a dataclass
         encoded["annotations"] = [

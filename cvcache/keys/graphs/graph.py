@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import graphlib
 import hashlib
+import inspect
 import itertools
 import re
 from collections import ChainMap
@@ -238,7 +239,8 @@ def _is_symbolic(name: str, layer: Any) -> bool:
     from dask.layers import ArrayOverlapLayer
 
     if isinstance(layer, Blockwise):
-        return name == layer.output and type(layer)._dict is Blockwise._dict  # noqa: SLF001 - how it is materialized
+        materialize = inspect.getattr_static(layer, "_dict")
+        return name == layer.output and materialize is inspect.getattr_static(Blockwise, "_dict")
     return type(layer) is ArrayOverlapLayer and name == f"overlap-{layer.token}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol, TypeAlias
@@ -116,7 +117,7 @@ def default_tokenizers() -> dict[type, Tokenizer]:
     """Return the tokenizers of all types that occur in graphs of dask."""
     import dask._task_spec as spec
     import numpy as np
-    import tlz  # type: ignore[import-untyped]  # ships no annotations
+    import tlz
     from dask import utils
     from dask.array.ufunc import da_frompyfunc
 
@@ -150,7 +151,7 @@ def default_tokenizers() -> dict[type, Tokenizer]:
         np.random.BitGenerator: state,
         np.random.Generator: _attribute_tokenizer(lambda value: value.bit_generator),
         np.random.RandomState: _attribute_tokenizer(lambda value: value.get_state(legacy=False)),
-        da_frompyfunc: _attribute_tokenizer(lambda value: (value._func, value.nin, value.nout)),  # noqa: SLF001 - the wrapped function
+        da_frompyfunc: _attribute_tokenizer(operator.attrgetter("_func", "nin", "nout")),
         utils.Dispatch: _attribute_tokenizer(lambda value: getattr(value, "__name__", None)),
         utils.methodcaller: _attribute_tokenizer(lambda value: value.method),
         utils.itemgetter: _attribute_tokenizer(lambda value: value.index),

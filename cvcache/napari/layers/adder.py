@@ -173,7 +173,7 @@ class Adder(QObject):
                 self.viewer.layers.remove(layer)
             if layers := self._add_one(one):
                 groups.append(layers)
-            if one.node.record() != one.row.node.record():
+            if one.node.record != one.row.node.record:
                 self.node_changed.emit(one.path)
         if not groups:
             return

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse import plain_line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
-from cvcache.node import CacheDir
-from cvcache.store import layout
+from cvcache.node import CacheDir, Snapshot, item_io, read_snapshot
 
 if TYPE_CHECKING:
     from cvcache.browse import LayerData, Row
@@ -63,8 +62,8 @@ class LayerResult:
         The request that it belongs to.
     row : Row
         The row of the item or of its node.
-    node : CacheDir
-        The node, with the record that the layers were made from.
+    node : Snapshot
+        The node as it was when the layers were made.
     item : str
         Name of the item.
     layers : list
@@ -80,7 +79,7 @@ class LayerResult:
 
     request: LayerRequest
     row: Row
-    node: CacheDir
+    node: Snapshot
     item: str
     layers: list[LayerData] = dataclasses.field(default_factory=list)
     cost: int = 0
@@ -161,26 +160,30 @@ def _first_layer() -> None:
     Layer.create(np.zeros((2, 2), "u1"), {"units": ("micrometer", "micrometer")}, "image")
 
 
-def _shown_items(row: Row) -> Iterator[tuple[Row, Row | Item, CacheDir, str]]:
+def _shown_items(row: Row) -> Iterator[tuple[Row, Row | Item, Snapshot, str]]:
     """Yield the items of a row that may have layers."""
     if row.is_item:
         yield row, row, row.node, row.name
         return
-    for name, meta in sorted(row.node.rows().items()):
+    for name, meta in sorted(item_io.read_rows(row.node).items()):
         if meta.get("kind") in SHOWN_KINDS or (not meta and name.endswith(".zarr")):
-            yield row, row.node[name], row.node, name
+            yield row, _item(row.node, name), row.node, name
 
 
-def _make_item(request: LayerRequest, row: Row, item: Row | Item, node: CacheDir, name: str) -> LayerResult:
+def _item(node: Snapshot, name: str) -> Item:
+    return CacheDir(node.address, node)[name]
+
+
+def _make_item(request: LayerRequest, row: Row, item: Row | Item, node: Snapshot, name: str) -> LayerResult:
     """Return the layers of an item; if it was replaced since the tree read it, those of the new result."""
     result = _make_item_once(request, row, item, node, name)
     if not isinstance(result.error, NodeReplaced):
         return result
-    fresh = node.snapshot()
-    return _make_item_once(request, row, fresh[name], fresh, name) if fresh.own_state != "absent" else result
+    fresh = read_snapshot(node.address)
+    return _make_item_once(request, row, _item(fresh, name), fresh, name) if fresh.state != "absent" else result
 
 
-def _make_item_once(request: LayerRequest, row: Row, item: Row | Item, node: CacheDir, name: str) -> LayerResult:
+def _make_item_once(request: LayerRequest, row: Row, item: Row | Item, node: Snapshot, name: str) -> LayerResult:
     from cvcache.browse import cost, layers
 
     result = LayerResult(request, row, node, name)
@@ -195,7 +198,7 @@ def _make_item_once(request: LayerRequest, row: Row, item: Row | Item, node: Cac
     return prefetch_result(result) if result.cost <= request.max_bytes else result
 
 
-def _upstream_items(layers: list[LayerData], node: CacheDir) -> Iterator[ItemPath]:
+def _upstream_items(layers: list[LayerData], node: Snapshot) -> Iterator[ItemPath]:
     """Yield the items of other nodes whose pixels the layers read."""
     from cvcache.browse import layer_item_path
 
@@ -228,14 +231,14 @@ def remake_layers(result: LayerResult, view: Viewport) -> LayerResult | None:
     -----
     One LIST and one GET, and the cost of `make_layers`.
     """
-    node = result.node.snapshot()
-    if node.own_state == "absent":
+    node = read_snapshot(result.node.address)
+    if node.state == "absent":
         return None
-    if node.own_state == "failed" and result.node.own_state == "failed" and node.record() == result.node.record():
+    if node.state == "failed" and result.node.state == "failed" and node.record == result.node.record:
         return result  # a dead attempt writes no more
     row = result.row if not result.row.is_item else dataclasses.replace(result.row, node=node)
     request = dataclasses.replace(result.request, view=view)
-    new = _make_item(request, row, node[result.item], node, result.item)
+    new = _make_item(request, row, _item(node, result.item), node, result.item)
     return new if new.prefetched or new.error else prefetch_result(new)
 
 
@@ -246,7 +249,7 @@ def replaced_urls(results: Sequence[LayerResult]) -> list[str]:
     -----
     Two STAT for each node, in parallel: of its record and of the next one. One for each upstream item.
     """
-    nodes: dict[str, CacheDir | ItemPath] = {one.node.url: one.node for one in results}
+    nodes: dict[str, Snapshot | ItemPath] = {one.node.url: one.node for one in results}
     asked = {**nodes, **{_record_url(item_path): item_path for one in results for item_path in one.upstream}}
     with ThreadPoolExecutor(CONCURRENCY) as pool:
         replaced = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
@@ -267,19 +270,14 @@ def owner_url(item_path: ItemPath) -> str:
     return str(item_path.origin.get("node") or item_path.url)
 
 
-def _is_newest(source: CacheDir | ItemPath) -> bool:
+def _is_newest(source: Snapshot | ItemPath) -> bool:
     try:
-        if isinstance(source, CacheDir):
-            return source.is_newest() and _is_recorded(source)
+        if isinstance(source, Snapshot):
+            # the record of a tree that was deleted as a whole has no successor either
+            return item_io.is_newest(source) and item_io.is_recorded(source)
         source.check_pin(now=True)
     except NodeReplaced:
         return False
     except OSError:  # an unreachable node may be unchanged; reading its pixels shows the error
         pass
     return True
-
-
-def _is_recorded(node: CacheDir) -> bool:
-    """Whether the record of a handle still exists; it has no successor if a whole tree was deleted."""
-    record, there = node.record(), node._result_node  # noqa: SLF001 - where the bytes are
-    return record is None or there.store.stat(layout.record_path(there.location, record)) is not None

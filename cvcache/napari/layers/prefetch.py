@@ -6,7 +6,7 @@ canvas, at the position of the sliders) are read before and kept with the array;
 
 from __future__ import annotations
 
-import sys
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from dask.array import Array
+from dask.array.utils import meta_from_array
 from dask.callbacks import Callback
 
 from cvcache.errors import CvcacheError
@@ -41,7 +42,7 @@ class PrefetchedArray(Array):
     @classmethod
     def of(cls, array: Array, parts: Sequence[PrefetchedPart], on_error: OnError) -> PrefetchedArray:
         """Return `array` with these parts in memory; `on_error` gets the errors of later reads."""
-        new = cls(array.dask, array.name, array.chunks, dtype=array.dtype, meta=array._meta)  # noqa: SLF001 - nothing else says which kind of array the blocks are
+        new = cls(array.dask, array.name, array.chunks, dtype=array.dtype, meta=meta_from_array(array))
         new._parts, new._on_error = tuple(parts), on_error
         return new
 
@@ -70,7 +71,9 @@ class PrefetchedArray(Array):
         for where, pixels in self._parts:
             if all(span == (0, extent) for span, extent in zip(where, self.shape, strict=True)):
                 return np.array(pixels, dtype=dtype, copy=True if copy else None)
-        for_napari = str(sys._getframe(1).f_globals.get("__name__")).startswith("napari.layers.")  # noqa: SLF001 - who asks
+        frame = inspect.currentframe()
+        caller = frame.f_back if frame is not None else None
+        for_napari = caller is not None and str(caller.f_globals.get("__name__")).startswith("napari.layers.")
         waits = for_napari and self._on_error is not None and threading.current_thread() is threading.main_thread()
         try:
             return np.asarray(_pixels_within_timeout(self) if waits else _pixels(self), dtype=dtype)

@@ -18,7 +18,7 @@ from cvcache.napari.settings import plugin_settings
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
     from cvcache.napari.layers.viewport import Viewport
-    from cvcache.node import CacheDir
+    from cvcache.node import Snapshot
 
 UNCOMMITTED = " (uncommitted)"
 FAILED = " (failed)"
@@ -132,13 +132,13 @@ class Watcher(QObject):
             watched.result for watched in self._watched.values() if any(layer in layers for layer in watched.alive())
         ]
 
-    def is_current(self, layer: Any, node: CacheDir) -> bool:
+    def is_current(self, layer: Any, node: Snapshot) -> bool:
         """Whether a layer shows the complete result of `node`."""
         origin = origin_of(layer)
         watched = self._watched.get((str(origin.get("node")), str(origin.get("item"))))
         if watched is None or watched.invalid or layer not in watched.alive():
             return False
-        old, new = watched.result.node.record(), node.record()
+        old, new = watched.result.node.record, node.record
         if old is None or new is None:
             return old is new
         same = (old.seq, old.attempt) == (new.seq, new.attempt)
@@ -156,7 +156,7 @@ class Watcher(QObject):
         now, pause = time.monotonic(), plugin_settings().autorefresh
         due = []
         for watched in [watched for watched in self._watched.values() if not watched.invalid and not watched.pending]:
-            late, record = bool(pause and now - watched.checked_at >= pause), watched.result.node.record()
+            late, record = bool(pause and now - watched.checked_at >= pause), watched.result.node.record
             if late and _unfinished(watched.result.node):
                 self._read_again(watched)
             elif (late or watched.sliced) and record is not None and record.state != "claimed":
@@ -204,7 +204,7 @@ class Watcher(QObject):
         if new.error is not None or not new.prefetched:
             self._on_no_result(watched, new)
             return
-        layers, state = watched.alive(), new.node.own_state
+        layers, state = watched.alive(), new.node.state
         fits = len(layers) == len(new.layers) and all(
             type(layer).__name__.lower() == kind and _ndim(data, attributes, kind) == layer.ndim
             for layer, (data, attributes, kind) in zip(layers, new.layers, strict=True)
@@ -227,7 +227,7 @@ class Watcher(QObject):
 
     def _on_no_result(self, watched: WatchedLayers, new: LayerResult) -> None:
         """Handle a result without layers: while the attempt runs, the next check may find some."""
-        state = new.node.own_state
+        state = new.node.state
         if state == "running":
             return
         if state == "committed":
@@ -278,8 +278,8 @@ def origin_of(layer: Any) -> dict[str, Any]:
     return origin if isinstance(origin, dict) else {}
 
 
-def _unfinished(node: CacheDir) -> bool:
-    record = node.record()
+def _unfinished(node: Snapshot) -> bool:
+    record = node.record
     return record is not None and record.state == "claimed"
 
 

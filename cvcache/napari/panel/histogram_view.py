@@ -61,7 +61,7 @@ class HistogramCurves(QWidget):
         painter.drawText(label_area, Qt.AlignmentFlag.AlignRight, number_text(high))
         painter.setOpacity(1.0)
         for histogram in self.histograms:
-            painter.setPen(QPen(self._color(histogram, text), 1.5))
+            painter.setPen(QPen(self.color(histogram, text), 1.5))
             painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in self.points(histogram, area)]))
         painter.end()
 
@@ -84,7 +84,8 @@ class HistogramCurves(QWidget):
                 found.append((min(max(x, area.left()), area.right()), y))
         return found
 
-    def _color(self, histogram: Histogram, text: QColor) -> QColor:
+    def color(self, histogram: Histogram, text: QColor) -> QColor:
+        """Return the color of a curve; that of texts where the background would hide it."""
         color = QColor(f"#{histogram.color}")
         background = self.palette().color(QPalette.ColorRole.Window)
         return (
@@ -159,7 +160,7 @@ class Legend(QWidget):
         metrics, left = self.fontMetrics(), 0
         text = self.palette().color(QPalette.ColorRole.WindowText)
         for name, histogram in zip(self.texts(), self._curves.histograms, strict=False):
-            painter.fillRect(QRectF(left, self.height() / 2 - 1.5, 12, 3), self._curves._color(histogram, text))  # noqa: SLF001 - the same drawing
+            painter.fillRect(QRectF(left, self.height() / 2 - 1.5, 12, 3), self._curves.color(histogram, text))
             area = QRectF(left + 16, 0, max(0, min(140, self.width() - left - 16)), self.height())
             shown = metrics.elidedText(name, Qt.TextElideMode.ElideRight, int(area.width()))
             painter.setPen(text)

@@ -23,6 +23,7 @@ from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.page import Page, Selection, has_record
 from cvcache.napari.panel.text_view import FindBar, TextView
 from cvcache.napari.panel.widgets import MARGIN, column_layout, scroll_area
+from cvcache.node import item_io
 
 if TYPE_CHECKING:
     from cvcache.napari.jobs import Jobs
@@ -127,7 +128,7 @@ class EnvironmentPage(Page):
         if node is None:
             return self.empty_text(selection)
         try:
-            environment = node.node.environment()
+            environment = item_io.read_environment(node.node)
         except READ_ERRORS as error:
             return error_line(error)
         packages = recorded_mapping(environment.get("packages"))

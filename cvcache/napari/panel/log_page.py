@@ -265,5 +265,5 @@ def _log_names(node: Row) -> tuple[tuple[str, ...], str]:
 
 
 def _attempt(node: Row, name: str) -> FollowedLog:
-    record: Any = node.node.record()
-    return FollowedLog(node.node.location, record.attempt if record is not None else "", name)
+    record: Any = node.node.record
+    return FollowedLog(node.node.path, record.attempt if record is not None else "", name)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QStackedLayout, QWidget
 
 from cvcache.browse import Row, error_line, item_row, plain_line
 from cvcache.napari.panel.widgets import MessageLabel
+from cvcache.node import item_io
 
 if TYPE_CHECKING:
     from cvcache.browse import Tree
@@ -59,7 +60,7 @@ def directory_of(item: Row) -> Row:
     The tree may have a newer row by now, to which this item does not belong.
     """
     path = item.path.rpartition("/")[0]
-    return Row(path, item.node.name, "foreign" if item.state == "foreign" else "node", item.state, item.node)
+    return Row(path, item.node.address.name, "foreign" if item.state == "foreign" else "node", item.state, item.node)
 
 
 def page_title_for(row: Row) -> str | None:
@@ -76,7 +77,7 @@ def known_items(row: Row) -> Mapping[str, Mapping[str, Any]] | None:
     """Return the items of a directory that its record has; None if the store has to be asked. No store call."""
     if not has_record(row):
         return {}
-    record = row.node.record()
+    record = row.node.record
     return record.items if record is not None and record.state in {"committed", "failed"} else None
 
 
@@ -98,11 +99,12 @@ def may_have_item(selection: Selection, fits: Callable[[str, object], bool]) -> 
 
 
 def items_of(row: Row) -> list[Row]:
-    """Return the recorded items of a node as rows, sorted by name; the cost of `CacheDir.rows`."""
+    """Return the recorded items of a node as rows, sorted by name; the cost of `read_rows`."""
     if not has_record(row):
         return []
     return [
-        item_row(row.path, row.node, row.state, name, recorded) for name, recorded in sorted(row.node.rows().items())
+        item_row(row.path, row.node, row.state, name, recorded)
+        for name, recorded in sorted(item_io.read_rows(row.node).items())
     ]
 
 

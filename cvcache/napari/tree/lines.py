@@ -40,14 +40,14 @@ class TreeLine:
     """
 
     __slots__ = (
-        "_at",
-        "_numbered",
         "children",
         "level",
         "loaded",
         "matched",
         "message",
+        "numbered",
         "parent",
+        "position",
         "row",
         "serial",
         "shown",
@@ -59,17 +59,17 @@ class TreeLine:
         self.children: list[TreeLine] = []
         self.loaded = False
         self.matched = self.shown = True
-        self._at = 0
-        self._numbered = True
+        self.position = 0
+        self.numbered = True
 
     @property
     def at(self) -> int:
         """Position among the shown lines of its parent."""
-        if self.parent is not None and not self.parent._numbered:  # noqa: SLF001 - of the same class
+        if self.parent is not None and not self.parent.numbered:
             for position, line in enumerate(self.parent.children):
-                line._at = position  # noqa: SLF001 - the same
-            self.parent._numbered = True  # noqa: SLF001 - the same
-        return self._at
+                line.position = position
+            self.parent.numbered = True
+        return self.position
 
     def tree_position(self) -> tuple[int, ...]:
         """Return its position in the whole tree, as a key to sort lines from the top down."""
@@ -83,12 +83,12 @@ class TreeLine:
     def insert(self, at: int, lines: Sequence[TreeLine]) -> None:
         """Insert shown lines before position `at`."""
         self.children[at:at] = lines
-        self._numbered = False
+        self.numbered = False
 
     def remove(self, start: int, stop: int) -> None:
         """Remove shown lines."""
         del self.children[start:stop]
-        self._numbered = False
+        self.numbered = False
 
     def walk(self) -> Iterator[TreeLine]:
         """Yield this line and all below it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
@@ -205,11 +206,11 @@ class _Edit(QLineEdit):
 
     escaped = Signal()
 
-    def keyPressEvent(self, event: object) -> None:
+    def keyPressEvent(self, event: Any) -> None:
         """Emit `escaped` for the Esc key."""
-        if event.key() == Qt.Key.Key_Escape and self.text():  # type: ignore[attr-defined]  # a QKeyEvent
+        if event.key() == Qt.Key.Key_Escape and self.text():
             self.escaped.emit()
-            event.accept()  # type: ignore[attr-defined]  # a QKeyEvent
+            event.accept()
             return
         super().keyPressEvent(event)
 

@@ -109,4 +109,4 @@ def _may_have_thumbnail(row: Row) -> bool:
 
 
 def _key(row: Row) -> IconKey:
-    return row.url, row.node.version if row.node.record() is not None else ""
+    return row.url, row.node.version if row.node.record is not None else ""
