@@ -9,7 +9,7 @@ from cvcache import CacheDir, Item, step
 def load(out: CacheDir, path: str | None, version: str | None) -> None:  # noqa: ARG001 - part of the key
     from cvcache.cli.demo_image import read_image
 
-    pixels, axes, scale, display = read_image(path)
+    pixels, axes, scale, display = read_image(path, out)
     out.write("image.ome.zarr", pixels, axes=axes, scale=scale, **display)
 
 

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
-from cvcache.store import Store, open_store, parse_url
+from cvcache.node import Handle, address_of
+from cvcache.store import Store, open_store, open_store_from, parse_url
 
 RGB_DISPLAY: dict[str, Any] = {
     "channels": [
@@ -20,8 +21,10 @@ RGB_CHANNEL_COUNTS = (3, 4)
 STORE_SCHEMES = {"s3", "gs", "memory"}
 
 
-def image_version(image: str | None) -> str | None:
+def image_version(image: str | None, node: Handle) -> str | None:
     """Return a version of the file or object at `image`, without reading it; None for the built-in image.
+
+    In the bucket of `node` it is read with the storage options of that.
 
     Raises
     ------
@@ -32,15 +35,15 @@ def image_version(image: str | None) -> str | None:
         return None
     parts = ("zarr.json", ".zattrs") if _is_zarr(image) else ("",)
     for part in parts:
-        if version := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/")):
+        if version := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/"), node):
             return version
     msg = f"there is no image at {image}"
     raise UsageError(msg)
 
 
-def _object_version(image: str) -> str | None:
+def _object_version(image: str, node: Handle) -> str | None:
     """Return etag, or time and size, of one file or object; None if it does not exist."""
-    if store_path := _locate(image):
+    if store_path := _locate(image, node):
         info = store_path[0].stat(store_path[1])
         return f"{info.etag}-{info.size}" if info else None
     import fsspec
@@ -52,20 +55,22 @@ def _object_version(image: str) -> str | None:
     return "-".join(str(info[name]) for name in ("ETag", "Last-Modified", "size") if info.get(name))
 
 
-def _locate(image: str) -> tuple[Store, str] | None:
+def _locate(image: str, node: Handle) -> tuple[Store, str] | None:
     """Return the store and the full key of an image; None for one on the web."""
     scheme, path, _ = parse_url(image.rstrip("/"))
     if scheme == "file":
         return open_store("file", "", {}), os.path.abspath(os.path.expanduser(path))
-    return (open_store(scheme, path, {}), path) if scheme in STORE_SCHEMES else None
+    return (open_store_from(address_of(node), scheme, path, {}), path) if scheme in STORE_SCHEMES else None
 
 
 def _is_zarr(image: str) -> bool:
     return image.rstrip("/").endswith(".zarr")
 
 
-def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:
+def read_image(image: str | None, node: Handle) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:
     """Return pixels, axes and scale of a TIFF, PNG, JPEG or OME-Zarr at a path or URL, and how to show them.
+
+    In the bucket of `node` it is read with the storage options of that.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str
         from skimage import data
 
         return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0), RGB_DISPLAY
-    pixels, scale = _read_ome_zarr(image) if _is_zarr(image) else (_read_file(image), (1.0, 1.0))
+    pixels, scale = _read_ome_zarr(image, node) if _is_zarr(image) else (_read_file(image, node), (1.0, 1.0))
     while pixels.ndim > 2 and pixels.shape[0] == 1:  # noqa: PLR2004 - rows and columns
         pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[-1] in RGB_CHANNEL_COUNTS:  # noqa: PLR2004 - rows, columns, colours
@@ -97,10 +102,10 @@ def read_image(image: str | None) -> tuple[Any, str, tuple[float, ...], dict[str
     return pixels, "yx", scale[-2:], {}
 
 
-def _read_file(image: str) -> Any:
+def _read_file(image: str, node: Handle) -> Any:
     import io
 
-    if store_path := _locate(image):
+    if store_path := _locate(image, node):
         data = store_path[0].get(store_path[1])
     else:
         import fsspec
@@ -122,11 +127,11 @@ def _read_file(image: str) -> Any:
         raise UsageError(msg) from error
 
 
-def _read_ome_zarr(image: str) -> tuple[Any, tuple[float, ...]]:
+def _read_ome_zarr(image: str, node: Handle) -> tuple[Any, tuple[float, ...]]:
     from cvcache.formats import ItemPath
     from cvcache.image import ome_zarr
 
-    if (store_path := _locate(image)) is None:
+    if (store_path := _locate(image, node)) is None:
         msg = f"{image}: an OME-Zarr is read from a disk or a bucket; copy it there first"
         raise UsageError(msg)
     item = ItemPath(*store_path)

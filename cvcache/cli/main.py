@@ -78,11 +78,10 @@ def demo(url: str, image: str | None, sigma: float, smallest: int, options: tupl
     from cvcache.tree import cdir, read_tree
 
     root = cdir(url, **_parse_options(options))
-    address_of(root).store  # noqa: B018 - opened here, so that an --image in the same bucket has its options
     started = time.monotonic()
     computed = nodes = 0
     with _report_failure(root), progress(quiet=as_json) as report, redirect_stdout(sys.stderr):
-        for node in pipeline(root, image, image_version(image), sigma, smallest):
+        for node in pipeline(root, image, image_version(image, root), sigma, smallest):
             nodes += 1
             computed += node.computed
             why = "; ".join(node.reason)

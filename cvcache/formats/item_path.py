@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import CvcacheError, ItemDamaged, LeaseLost, NodeReplaced
-from cvcache.store import MemoryCache, ObjectInfo, Store, open_store
+from cvcache.store import MemoryCache, ObjectInfo, Store, reopen_store
 
 logger = logging.getLogger("cvcache")
 
@@ -236,19 +236,18 @@ class ItemPath:
         return "" if info is None else f"{info.size} {info.etag} {info.modified}".rstrip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # a zip store pickles itself; other stores are opened again, by scheme and path, with the options of that bucket
-        store = self.store if self.store.scheme == "zip" else (self.store.scheme, self.path)
+        # a zip store pickles itself; other stores are opened again
+        store = self.store if self.store.scheme == "zip" else self.store.reopen_arguments(self.path)
         return _unpickle, (
             (store, self.path, dict(self.meta)),
             {"pin": self.pin, "end_record": self.end_record, "origin": dict(self.origin), "strict": self.strict},
         )
 
 
-def _unpickle(args: tuple[Store | tuple[str, str], str, dict[str, Any]], options: dict[str, Any]) -> ItemPath:
+def _unpickle(args: tuple[Store | tuple[Any, ...], str, dict[str, Any]], options: dict[str, Any]) -> ItemPath:
     store, path, meta = args
-    return ItemPath(
-        store if isinstance(store, Store) else open_store(*store, {}), path, meta, in_other_process=True, **options
-    )
+    reopened = store if isinstance(store, Store) else reopen_store(*store)
+    return ItemPath(reopened, path, meta, in_other_process=True, **options)
 
 
 def sha256(data: bytes) -> str:

@@ -45,10 +45,10 @@ def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
     Notes
     -----
     One STAT and, for a directory, one to four GET of the target, and the calls of `open_image`; one PUT. Storage
-    options are not accepted and not stored: the reader of the link needs credentials in the environment, or must have
-    opened that bucket with them.
+    options are not accepted and not stored: a target in the bucket of the link is read with the options of its tree,
+    another one with the environment.
     """
-    target = parse_image_url(_url_text(item, obj))
+    target = parse_image_url(_url_text(item, obj), near=item)
     kind, fingerprint = _fingerprint(target) or (None, None)
     if kind is None:
         msg = f"{item.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
@@ -87,9 +87,9 @@ def read(item: ItemPath, /, *, level: int = 0, slices: Sequence[Any] | str | Non
     """
     kind, target = resolve_link(item)
     if kind == "image":
-        from cvcache.image.read import open_image
+        from cvcache.image.read import open_image_at
 
-        pixels: da.Array = open_image(target.url, level=level, slices=slices)
+        pixels: da.Array = open_image_at(target, level, slices)
         return pixels
     if level or slices is not None:
         msg = f"{item.url} leads to the file {redact_url(target.url)!r}, which has no levels and no slices"
@@ -106,7 +106,7 @@ def resolve_link(item: ItemPath) -> tuple[str, Location]:
     """
     link = _parse(item, item.get())
     try:
-        target = parse_image_url(link["url"])
+        target = parse_image_url(link["url"], near=item)
     except UsageError as error:
         raise item_damaged(item, error) from error
     _check_fingerprint(item, target, link)
@@ -140,8 +140,8 @@ def _url_text(item: ItemPath, obj: object) -> str:
     text, options = url_and_options(obj)
     if options:
         msg = (
-            f"{item.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; open its "
-            "bucket with them in this process, as in cdir(url, **options), and link the URL as text"
+            f"{item.url} was not written: a link keeps no storage options, and {type_name(obj)} has some; link the URL "
+            "as text: it is read with the options of this tree if it is in the same bucket, else with the environment"
         )
         raise UsageError(msg)
     if not isinstance(text, str):

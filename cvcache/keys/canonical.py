@@ -36,6 +36,8 @@ from cvcache.keys.digest import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cvcache.store import Place
+
 __all__ = [
     "Canonical",
     "CanonicalEncoder",
@@ -148,11 +150,18 @@ def _encoder_of_type(kind: type) -> EncodeFunction | None:
 class CanonicalEncoder:
     """Encodes one value and its parts; keeps the path to the current part for error messages."""
 
-    def __init__(self, name: str, encode_callable: Callable[[Any], CanonicalJson], paths: PathMode) -> None:
+    def __init__(
+        self,
+        name: str,
+        encode_callable: Callable[[Any], CanonicalJson],
+        paths: PathMode,
+        near: Place | None = None,
+    ) -> None:
         self.accessors = [name]  # such as ["args", ".sigma", "[0]"]
         self.ancestor_ids: set[int] = set()
         self.encode_callable = encode_callable
         self.paths = paths
+        self.near = near  # whose store a URL in its bucket is in
         self.encoded_types: dict[type, CanonicalJson] = {}
         self.inputs: list[Any] = []
         self.max_bytes = 0  # upper bound for the JSON so far
@@ -304,14 +313,11 @@ class CanonicalEncoder:
         return encoded
 
 
-_field_kind = operator.attrgetter("_field_type.name")
-"""Returns what a field of a dataclass is; no public name tells."""
-
-
 def _dataclass_fields(value: Any) -> list[str]:
     """Return the fields of a dataclass; if it has InitVars, also the attributes that were made from them."""
     fields = value.__dataclass_fields__
-    init_vars = [name for name, field in fields.items() if _field_kind(field) == "_FIELD_INITVAR"]
+    kind_of = operator.attrgetter("_field_type.name")  # no public name tells
+    init_vars = [name for name, field in fields.items() if kind_of(field) == "_FIELD_INITVAR"]
     names = [name for name in fields if name not in init_vars]
     return [*names, *sorted(vars(value).keys() - names)] if init_vars and hasattr(value, "__dict__") else names
 

@@ -10,9 +10,11 @@ from cvcache.protocol import Policy
 from cvcache.store import (
     MemoryCache,
     Store,
+    account_of,
     check_key,
     node_path,
     open_store,
+    options_of,
     parse_child,
     parse_url,
     relative_url,
@@ -30,8 +32,8 @@ class Handle(Protocol):
 class TreeContext:
     """What all nodes of one tree share.
 
-    A pickle has neither the options, which may hold secrets, nor the cache in memory: another process takes its own
-    options from its environment.
+    A pickle has neither the options, which may hold secrets, nor the cache in memory. In the same process it gets its
+    options back; another one takes those that it has opened this bucket with, or else its environment.
 
     Attributes
     ----------
@@ -46,6 +48,8 @@ class TreeContext:
     copy_on_read : bool
     inherited_key : tuple, optional
         Key and digest of a node that another process has open: a node opened here without a key gets them.
+    account : str
+        Of options that were left out of a pickle, see `cvcache.store.base.account_of`.
     uncached : mapping, optional
         Of ``cdir(None)``: path -> what its node holds, as long as somebody holds that.
     """
@@ -57,13 +61,15 @@ class TreeContext:
     also: tuple[tuple[str, Address], ...] = ()
     copy_on_read: bool = False
     inherited_key: tuple[Any, str | None] | None = None
+    account: str = field(default="", repr=False)
     uncached: MutableMapping[str, Any] | None = field(default=None, repr=False)
     _store: Store | None = field(default=None, repr=False)
 
     def store(self, path: str) -> Store:
         """Return the store, opened at the first call; `path` is any path of the tree and names the bucket."""
         if self._store is None:
-            self._store = open_store(self.scheme, path, self.options, self.policy.retries)
+            options = options_of(self.account, self.scheme, path) if self.account else self.options
+            self._store = open_store(self.scheme, path, options, self.policy.retries)
         return self._store
 
     def url(self, path: str) -> str:
@@ -71,11 +77,18 @@ class TreeContext:
         return path if self.scheme == "file" else f"{self.scheme}://{path}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.scheme, self.policy, self.also, self.copy_on_read, self.inherited_key)
-
-
-def _unpickle(scheme: str, policy: Policy, also: Any, copy_on_read: Any, inherited_key: Any) -> TreeContext:
-    return TreeContext(scheme, policy=policy, also=also, copy_on_read=copy_on_read, inherited_key=inherited_key)
+        account = account_of(self.scheme, self.options) if self.options else self.account
+        fields: tuple[Any, ...] = (
+            self.scheme,
+            {},
+            self.policy,
+            None,
+            self.also,
+            self.copy_on_read,
+            self.inherited_key,
+            account,
+        )
+        return TreeContext, fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)

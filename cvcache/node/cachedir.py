@@ -14,7 +14,7 @@ from cvcache import formats, keys, protocol
 from cvcache.errors import NodeCommitted, NotComputed, NotOpen, UsageError
 from cvcache.node import item_io, item_write
 from cvcache.node.address import Address, path_of_url
-from cvcache.node.finish import commit_node, end_node
+from cvcache.node.finish import commit_node, end_node, find_attempt
 from cvcache.node.init import current_state, read_snapshot
 from cvcache.node.snapshot import Snapshot
 from cvcache.store import check_item_name, child_names
@@ -281,7 +281,7 @@ class CacheDir:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
         from cvcache.logs import capture_log  # brings tempfile and concurrent.futures, which only a log needs
 
-        return capture_log(protocol.find_open_attempt(self.url), name, self.write)
+        return capture_log(find_attempt(self.__cvcache_snapshot__()), name, self.write)
 
     def _open_attempt(self) -> protocol.Attempt:
         """Return the attempt of this open node, or raise."""

@@ -18,11 +18,18 @@ _MAX_TRACEBACK_LENGTH = 8192
 logger = logging.getLogger("cvcache")
 
 
+def find_attempt(node: Snapshot) -> protocol.Attempt | None:
+    """Return the attempt at a node that this process has open, by whichever handle; None without a cache."""
+    if node.uncached is not None:
+        return None
+    return node.attempt or protocol.find_open_attempt_at(node.url, node.store.account)
+
+
 def commit_node(node: Snapshot, meta: Mapping[str, Any] | None = None) -> Snapshot:
     """Commit a node that this process opened, by whichever handle; see `cdir_commit`."""
     from cvcache.node.provenance import environment  # only who commits needs it
 
-    attempt = node.attempt or (protocol.find_open_attempt(node.url) if node.uncached is None else None)
+    attempt = node.attempt or find_attempt(node) or protocol.find_open_attempt_at(node.url)
     if attempt is None:
         if node.committed:
             return node

@@ -29,10 +29,10 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
     """Return a request for the node with `key`; without one, with the key of the nearest open node above."""
     stale_choice = check_on_stale(on_stale)
     if key is None:
-        canonical, key_digest = _open_ancestor_key(address.url) or address.context.inherited_key or (None, None)
+        canonical, key_digest = _open_ancestor_key(address) or address.context.inherited_key or (None, None)
         items: list[Any] = []
     else:
-        canonical, items = keys.canonical_key_with_inputs(key)
+        canonical, items = keys.canonical_key_with_inputs(key, address)
         key_digest = keys.digest(canonical)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
@@ -70,11 +70,12 @@ def _sources(url: str, items: Iterable[Any]) -> protocol.Sources:
     return protocol.Sources(tuple(inputs), tuple(images))
 
 
-def _open_ancestor_key(url: str) -> tuple[Any, str | None] | None:
-    """Return key and digest of the nearest node above `url` that is open in this process, if any."""
+def _open_ancestor_key(address: Address) -> tuple[Any, str | None] | None:
+    """Return key and digest of the nearest node above that is open in this process, if any."""
+    url, account = address.url, address.store.account if address.context.uncached is None else None
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
-        if attempt := protocol.find_open_attempt(url):
+        if attempt := protocol.find_open_attempt_at(url, account):
             return attempt.record.key, attempt.record.digest
     return None
 

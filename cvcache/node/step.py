@@ -16,11 +16,11 @@ from cvcache.errors import UnknownOption, UsageError, did_you_mean
 from cvcache.keys import Canonical, canonical_code
 from cvcache.logs import capture_log, capture_log_async
 from cvcache.node.address import Handle, is_handle
-from cvcache.node.finish import release_node
+from cvcache.node.finish import find_attempt, release_node
 from cvcache.node.init import open_node
 from cvcache.node.plan import plan
 from cvcache.node.request import check_on_stale
-from cvcache.protocol import acting_for_opener, find_open_attempt
+from cvcache.protocol import Attempt, acting_for_opener
 
 Function = Callable[..., Any]
 R = TypeVar("R")
@@ -174,7 +174,7 @@ class Step(Generic[R]):
     def _run(self, out: Handle, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         node = self._open(out, args, kwargs)
         if not node.committed:
-            log = capture_log(find_open_attempt(node.url), self._log, node.write) if self._log else nullcontext()
+            log = capture_log(_attempt(node), self._log, node.write) if self._log else nullcontext()
             with node, log:
                 self._check_returned(self._function(node, *args, **kwargs))
         return cast("R", node)
@@ -206,10 +206,14 @@ class AsyncStep(Step[Coroutine[Any, Any, N]]):
             lambda: self._open(out, args, kwargs), undo=lambda node: release_node(node.__cvcache_snapshot__())
         )
         if not node.committed:
-            log = capture_log_async(find_open_attempt(node.url), self._log, node.write) if self._log else nullcontext()
+            log = capture_log_async(_attempt(node), self._log, node.write) if self._log else nullcontext()
             async with node, log:
                 self._check_returned(await self._function(node, *args, **kwargs))
         return cast("N", node)
+
+
+def _attempt(node: Any) -> Attempt | None:
+    return find_attempt(node.__cvcache_snapshot__())
 
 
 def _with_options(defined: Step[R], options: dict[str, Any]) -> Step[R]:

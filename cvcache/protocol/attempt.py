@@ -71,6 +71,11 @@ class Attempt:
         return self.store.url(self.path)
 
     @property
+    def account(self) -> str:
+        """Of its store."""
+        return self.store.account
+
+    @property
     def root(self) -> str:
         """Full key of the directory that the items of the attempt are written to."""
         return layout.data_root(self.path, self.record)
@@ -277,6 +282,11 @@ class Attempt:
         raise TypeError(msg)
 
 
-def find_open_attempt(url: str) -> Attempt | None:
-    """Return the open attempt of this process on the node at `url`, or None."""
-    return cast("Attempt | None", heartbeat.registered_attempt(url))
+def find_open_attempt(attempt_id: str) -> Attempt | None:
+    """Return the open attempt of this process with this id, or None."""
+    return cast("Attempt | None", heartbeat.registered_attempt(attempt_id))
+
+
+def find_open_attempt_at(url: str, account: str | None = None) -> Attempt | None:
+    """Return the newest open attempt of this process on the node at `url` in a store of `account` (None: any)."""
+    return cast("Attempt | None", heartbeat.registered_attempt_at(url, account))

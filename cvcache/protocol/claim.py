@@ -44,7 +44,7 @@ def obtain_node(
     while True:
         observation = observe_node(store, path, watch)
         decision = decide(observation, node_request.request)
-        if isinstance(decision, Wait) and (own := find_open_attempt(store.url(path))) and own.blocks_caller():
+        if isinstance(decision, Wait) and _blocks_caller(observation):
             decision = decide(observation, node_request.request._replace(wait=False))
         match decision:
             case Use():
@@ -64,6 +64,11 @@ def obtain_node(
                 raise decision.error(refusal_message(store.url(path), observation, decision.error, node_request))
             case _:
                 assert_never(decision)
+
+
+def _blocks_caller(observation: Observation) -> bool:
+    own = find_open_attempt(observation.record.attempt) if observation.record is not None else None
+    return own is not None and own.blocks_caller()
 
 
 def _refuse_to_wait_for_parent(url: str) -> None:
@@ -92,7 +97,7 @@ def _try_claim(
     if observation.record is None:
         _check_sibling_names(store, path)
     exclusive = _check_exclusive(store, path, policy)
-    if claim.fence and not fence_own_attempt(store, path, observation, f"{url} was opened again by the same thread"):
+    if claim.fence and not fence_own_attempt(observation, f"{url} was opened again by the same thread"):
         return None
     record = _claim_record(observation, claim, node_request, policy, exclusive=exclusive, inputs=sources.inputs)
     with pending_claim(record.attempt):

@@ -13,7 +13,7 @@ from cvcache.protocol.owner import new_id, utc_timestamp
 from cvcache.protocol.record import Record, dump_inventory, dump_record
 from cvcache.protocol.rules import Observation
 from cvcache.protocol.sweep import discard_items
-from cvcache.store import Store, layout
+from cvcache.store import layout
 
 logger = logging.getLogger("cvcache")
 
@@ -80,7 +80,7 @@ def release_attempt(attempt: Attempt) -> None:
         attempt.lose(f"{attempt.url} was given up")
 
 
-def fence_own_attempt(store: Store, path: str, observation: Observation, reason: str) -> bool:
+def fence_own_attempt(observation: Observation, reason: str) -> bool:
     """Stop the observed attempt if this process owns it; False if it changed since, so the caller has to observe again.
 
     Any other attempt of this process is either newer, then the log decides, or has lost its lease already.
@@ -90,8 +90,8 @@ def fence_own_attempt(store: Store, path: str, observation: Observation, reason:
     NodeBusy
         If one of its writes does not end.
     """
-    own = find_open_attempt(store.url(path))
-    if own is None or observation.record is None or own.id != observation.record.attempt:
+    own = find_open_attempt(observation.record.attempt) if observation.record is not None else None
+    if own is None:
         return True
     if not own.fence(reason):
         msg = f"{own.url}: a write of this program's older attempt does not end; wait for it, or restart the program"

@@ -1,4 +1,4 @@
-"""The open attempts of this process, by the URL of their node, and the thread that sends their heartbeats."""
+"""The open attempts of this process, and the thread that sends their heartbeats."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class HeartbeatTarget(Protocol):
     def url(self) -> str:
         """Address of the node."""
 
+    @property
+    def account(self) -> str:
+        """Of its store."""
+
     def beat(self) -> None:
         """Advance the counter in the store, and check that the lease is not lost."""
 
@@ -36,6 +40,9 @@ class HeartbeatTarget(Protocol):
 
 
 _open_attempts: dict[str, HeartbeatTarget] = {}
+"""By their ids."""
+_attempts_at_url: dict[str, list[HeartbeatTarget]] = {}
+"""By the URL of their node: the newest last. Stores of several accounts can have a node at one URL."""
 _pending_claims: set[str] = set()
 _open_lock = threading.RLock()
 
@@ -61,21 +68,32 @@ def is_pending_claim(attempt_id: str) -> bool:
 def register(attempt: HeartbeatTarget) -> None:
     """Register `attempt` as open in this process and start its heartbeat."""
     with _open_lock:
-        _open_attempts[attempt.url] = attempt
+        _open_attempts[attempt.id] = attempt
+        _attempts_at_url.setdefault(attempt.url, []).append(attempt)
     _heartbeat_thread.start()
 
 
 def unregister(attempt: HeartbeatTarget) -> None:
     """Remove `attempt` from the open attempts and stop its heartbeat."""
     with _open_lock:
-        if _open_attempts.get(attempt.url) is attempt:
-            del _open_attempts[attempt.url]
+        if _open_attempts.pop(attempt.id, None) is not None:
+            there = _attempts_at_url[attempt.url]
+            there.remove(attempt)
+            if not there:
+                del _attempts_at_url[attempt.url]
 
 
-def registered_attempt(url: str) -> HeartbeatTarget | None:
-    """Return the open attempt of this process on the node at `url`, or None."""
+def registered_attempt(attempt_id: str) -> HeartbeatTarget | None:
+    """Return the open attempt of this process with this id, or None."""
     with _open_lock:
-        return _open_attempts.get(url)
+        return _open_attempts.get(attempt_id)
+
+
+def registered_attempt_at(url: str, account: str | None) -> HeartbeatTarget | None:
+    """Return the newest open attempt of this process on the node at `url` in a store of `account` (None: any)."""
+    with _open_lock:
+        there = _attempts_at_url.get(url, ())
+        return next((attempt for attempt in reversed(there) if account in {None, attempt.account}), None)
 
 
 class _HeartbeatThread:
@@ -119,6 +137,7 @@ def _after_fork_in_child() -> None:
     for attempt in list(_open_attempts.values()):
         attempt.lose_after_fork()
     _open_attempts.clear()
+    _attempts_at_url.clear()
     _pending_claims.clear()
     _heartbeat_thread = _HeartbeatThread()
 

@@ -155,8 +155,8 @@ def _observe_uncommitted(store: Store, path: str, watch: LeaseWatch, record: Rec
             return Observation(foreign=foreign)
     if record.state not in {"claimed", "removing"}:
         return Observation(record)
-    own = find_open_attempt(store.url(path))
-    if own is not None and own.id == record.attempt:
+    own = find_open_attempt(record.attempt)
+    if own is not None:
         if own.id in running_attempts.get():
             return Observation(record, Liveness.RUNNING)
         return Observation(record, Liveness.MINE if own.belongs_to_caller() else Liveness.ALIVE, shared=own.shared)

@@ -53,7 +53,7 @@ def finish_removal(store: Store, path: str, observation: Observation, decision: 
     If another process writes the second record, it has finished this removal; what it wrote afterwards stays.
     """
     raise_if_blocked(store, path, observation)
-    if not fence_own_attempt(store, path, observation, f"{store.url(path)} was removed"):
+    if not fence_own_attempt(observation, f"{store.url(path)} was removed"):
         return False
     attempt = new_id()
     record = cast("Record", observation.record).next(

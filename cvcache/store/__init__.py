@@ -6,7 +6,16 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.store import layout, local
-    from cvcache.store.base import CONCURRENCY, Listing, ObjectInfo, Store, instrument
+    from cvcache.store.base import (
+        CONCURRENCY,
+        Listing,
+        ObjectInfo,
+        Store,
+        account_of,
+        instrument,
+        options_of,
+        reopen_store,
+    )
     from cvcache.store.bucket import BucketStore, check_scheme
     from cvcache.store.endpoint import check_endpoint
     from cvcache.store.fileobj import Guard, ObjectWriter, RangeReader
@@ -45,7 +54,14 @@ if TYPE_CHECKING:
         relative_url,
         resolve_relative,
     )
-    from cvcache.store.open import open_store, parse_storage_option, resolve_node
+    from cvcache.store.open import (
+        Place,
+        merge_options,
+        open_store,
+        open_store_from,
+        parse_storage_option,
+        resolve_node,
+    )
     from cvcache.store.redaction import find_secrets, redact_secrets
     from cvcache.store.retry import call_with_retries, http_status, is_access_denied, is_already_exists, is_transient
     from cvcache.store.s3 import S3Store
@@ -55,7 +71,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["layout", "local"],
     submod_attrs={
-        "base": ["CONCURRENCY", "Listing", "ObjectInfo", "Store", "instrument"],
+        "base": [
+            "CONCURRENCY",
+            "Listing",
+            "ObjectInfo",
+            "Store",
+            "account_of",
+            "instrument",
+            "options_of",
+            "reopen_store",
+        ],
         "bucket": ["BucketStore", "check_scheme"],
         "endpoint": ["check_endpoint"],
         "fileobj": ["Guard", "ObjectWriter", "RangeReader"],
@@ -94,7 +119,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "relative_url",
             "resolve_relative",
         ],
-        "open": ["open_store", "parse_storage_option", "resolve_node"],
+        "open": [
+            "Place",
+            "merge_options",
+            "open_store",
+            "open_store_from",
+            "parse_storage_option",
+            "resolve_node",
+        ],
         "redaction": ["find_secrets", "redact_secrets"],
         "retry": ["call_with_retries", "http_status", "is_access_denied", "is_already_exists", "is_transient"],
         "s3": ["S3Store"],

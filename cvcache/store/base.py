@@ -12,13 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from cvcache.store.fileobj import Guard
 
 CONCURRENCY = 48
 """Concurrent requests to a bucket of one process."""
+
+LOCAL_SCHEMES = ("file", "memory")
+"""Schemes of stores without options, which are the same for all of a process."""
+
+_VARIABLES = ("AWS_", "AZURE_", "CLOUDSDK_", "FSSPEC_", "GCSFS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+"""Beginnings of the environment variables that file systems read."""
 
 RETRIES = 5
 """How often a request is sent again after a transient error."""
@@ -57,15 +63,20 @@ class Store(ABC):
     scheme: str
     shared: bool
     """Whether other processes see the same bytes."""
+    account: str = ""
+    """Which options and environment it was opened with: stores of two accounts may have other bytes at one URL."""
 
     @classmethod
     def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:  # noqa: ARG003 - for buckets
         """Return a new store of this kind."""
         return cls()
 
+    def reopen_arguments(self, path: str) -> tuple[type[Store], str, str, str]:
+        """Return what `reopen_store` takes for a `path`: no options, which may contain secrets."""
+        return type(self), self.scheme, self.account, path
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle only class and scheme: options may contain secrets, so another process uses its own."""
-        return _reopen, (type(self), self.scheme)
+        return reopen_store, self.reopen_arguments("")
 
     @abstractmethod
     def url(self, path: str) -> str:
@@ -140,40 +151,77 @@ class Store(ABC):
         """Whether `put_new` below `path` elects exactly one winner; tested once per process."""
 
 
-_open_stores: list[tuple[int, str, dict[str, Any], Store]] = []
-"""Process, bucket, options and store of each open store."""
+class _Account(NamedTuple):
+    """What a store was opened with."""
+
+    name: str
+    scheme: str
+    options: dict[str, Any]
+    retries: int
+    environment: tuple[tuple[str, str], ...]
+
+
+_accounts: list[_Account] = []
+_options_of_bucket: dict[tuple[str, str], dict[str, Any]] = {}
+"""Scheme and bucket -> the options that a tree in it was last opened with; for handles of another process alone."""
+_open_stores: dict[tuple[int, str], Store] = {}
+"""Process and account -> the store."""
 _wrappers: list[Callable[[Store], Store]] = []
 _lock = threading.Lock()
 
 
-def cached_store(scheme: str, path: str, options: Mapping[str, Any], create: Callable[[], Store]) -> Store:
-    """Return the open store of this process with these options, or `create` it.
+def account_of(scheme: str, options: Mapping[str, Any], retries: int = RETRIES) -> str:
+    """Return a name for these options and the environment of this process as it is now; empty for a local scheme.
 
-    Without options, it is the store that was opened last for the bucket of `path`.
+    It means nothing in another process, and tells nothing of the options.
     """
-    bucket = f"{scheme}://{path.split('/', maxsplit=1)[0]}"
+    if scheme in LOCAL_SCHEMES:
+        return ""
+    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_VARIABLES)))
     with _lock:
-        store = _find_store(bucket, options) or create()
-        entry = (os.getpid(), bucket, dict(options), store)
-        if scheme not in {"file", "memory"} and entry not in _open_stores:
-            _open_stores.append(entry)
+        for account in _accounts:
+            if account[1:] == (scheme, options, retries, environment):
+                return account.name
+        _accounts.append(_Account(os.urandom(8).hex(), scheme, dict(options), retries, environment))
+        return _accounts[-1].name
+
+
+def options_of(account: str, scheme: str, path: str) -> Mapping[str, Any]:
+    """Return the options of an account, for what was pickled.
+
+    In another process than that of the account these are the options that it opened a tree in the same bucket with
+    last, if it did; else none.
+    """
+    known = next((one.options for one in _accounts if one.name == account), None)
+    return known if known is not None else _options_of_bucket.get((scheme, bucket_of(path)), {})
+
+
+def bucket_of(path: str) -> str:
+    """Return the bucket of a full key."""
+    return path.partition("/")[0]
+
+
+def cached_store(
+    scheme: str, path: str, options: Mapping[str, Any], retries: int, create: Callable[[], Store]
+) -> Store:
+    """Return the open store of this process with these options, in the same environment, or `create` it."""
+    account = account_of(scheme, options, retries)
+    with _lock:
+        store = _open_stores.get((os.getpid(), account)) or create()
+        store.account = account
+        if account:
+            _open_stores[os.getpid(), account] = store
+        if options:
+            _options_of_bucket[scheme, bucket_of(path)] = dict(options)
     for wrap in _wrappers:
         store = wrap(store)
     return store
 
 
-def _find_store(bucket: str, options: Mapping[str, Any]) -> Store | None:
-    scheme, _, name = bucket.partition("://")
-    for pid, store_bucket, store_options, store in reversed(_open_stores):
-        if pid != os.getpid() or not store_bucket.startswith(f"{scheme}://"):
-            continue
-        if store_options == options if options else store_bucket == bucket or not name:
-            return cast("Store", store)
-    return None
-
-
-def _reopen(kind: type[Store], scheme: str) -> Store:
-    return cached_store(scheme, "", {}, lambda: kind.create(scheme, {}, RETRIES))
+def reopen_store(kind: type[Store], scheme: str, account: str, path: str) -> Store:
+    """Return the store for a `path` that was pickled, see `options_of`."""
+    options = options_of(account, scheme, path) if account else {}
+    return cached_store(scheme, path, options, RETRIES, lambda: kind.create(scheme, options, RETRIES))
 
 
 class instrument:  # noqa: N801 - used like a function: ``with instrument(CountingStore):``

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from cvcache.errors import InvalidName, UnknownOption
-from cvcache.store.base import RETRIES, Store, cached_store
+from cvcache.errors import InvalidName, UnknownOption, UsageError
+from cvcache.store.base import LOCAL_SCHEMES, RETRIES, Store, bucket_of, cached_store
 from cvcache.store.names import node_path
 from cvcache.store.urls import parse_url, url_and_options
 
@@ -47,16 +47,54 @@ def _absolute(path: str) -> str:
 
 
 def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = RETRIES) -> Store:
-    """Return the store for `scheme`; in one process the same store for the same options.
+    """Return the store for `path`; in one process the same store for the same options.
 
-    `path` gives the bucket: an unpickled handle has no options (they may contain secrets) and uses those
-    that this process used last for the bucket.
+    No options means the environment, whatever other stores of the bucket were opened with.
     """
-    return cached_store(scheme, path, options, lambda: _store_class(scheme, options).create(scheme, options, retries))
+    return cached_store(
+        scheme, path, options, retries, lambda: _store_class(scheme, options).create(scheme, options, retries)
+    )
+
+
+class Place(Protocol):
+    """Something in a store."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def path(self) -> str: ...
+
+
+def open_store_from(near: Place | None, scheme: str, path: str, options: Mapping[str, Any]) -> Store:
+    """Return the store for `path`: without options that of `near`, if it is in the same bucket."""
+    if near is not None and not options and scheme == near.store.scheme and bucket_of(path) == bucket_of(near.path):
+        return near.store
+    return open_store(scheme, path, options)
+
+
+def merge_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return storage options, those given as ``storage_options={...}`` among the others.
+
+    Raises
+    ------
+    UsageError
+        It is no mapping, or an option is given twice.
+    """
+    if "storage_options" not in options:
+        return dict(options)
+    given = options["storage_options"] or {}
+    if not isinstance(given, Mapping):
+        msg = f"storage_options is a dict, such as {{'anon': True}}, not {type(given).__name__}"
+        raise UsageError(msg)
+    others = {name: value for name, value in options.items() if name != "storage_options"}
+    if twice := sorted(given.keys() & others.keys()):
+        msg = f"{', '.join(twice)} is given both in storage_options and by itself; give it once"
+        raise UsageError(msg)
+    return {**given, **others}
 
 
 def _store_class(scheme: str, options: Mapping[str, Any]) -> type[Store]:
-    if scheme in {"file", "memory"} and options:
+    if scheme in LOCAL_SCHEMES and options:
         msg = f"{scheme} paths take no storage options; {', '.join(sorted(options))} is for a bucket"
         raise UnknownOption(msg)
     match scheme:

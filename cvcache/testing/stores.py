@@ -14,7 +14,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from cvcache.store import Guard, Listing, ObjectInfo, ObjectWriter, Store
 
@@ -35,10 +35,11 @@ class WrapperStore(Store):
         self.store = store
         self.scheme = store.scheme
         self.shared = store.shared
+        self.account = store.account
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the wrapped store: another process has its own wrappers."""
-        return self.store.__reduce__()
+    def reopen_arguments(self, path: str) -> tuple[type[Store], str, str, str]:
+        """Return those of the wrapped store: another process has its own wrappers."""
+        return self.store.reopen_arguments(path)
 
     def call(self, verb: str, path: str, act: Callable[[], T], data: bytes | None = None) -> T:  # noqa: ARG002 - for subclasses
         """Run `act`, one method call on one path; subclasses count, delay or fail it here."""

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from cvcache.protocol import Record, dump_record, new_id, this_owner, utc_timestamp
-from cvcache.store import Store, layout, open_store, resolve_node
+from cvcache.store import Store, layout, merge_options, open_store, resolve_node
 
 
 def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options: object) -> list[str]:
@@ -29,7 +29,7 @@ def lay_tree(where: object, nodes: int, *, fan_out: int = 100, **storage_options
         Their URLs, parents first.
     """
     scheme, path, options = resolve_node(where)
-    store = open_store(scheme, path, {**options, **storage_options})
+    store = open_store(scheme, path, {**options, **merge_options(storage_options)})
     paths = list(itertools.islice(_paths(path, fan_out), nodes))
     for node in paths:
         _lay_node(store, node)

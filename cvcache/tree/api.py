@@ -19,7 +19,7 @@ from cvcache.node import (
     read_snapshot,
 )
 from cvcache.protocol import Policy
-from cvcache.store import MemoryCache, resolve_node
+from cvcache.store import MemoryCache, merge_options, resolve_node
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
@@ -50,7 +50,9 @@ def cdir(
     copy_on_read : bool
         Copy a result of another tree into this one, so that the next run reads it here.
     **storage_options
-        What the store takes: credentials, endpoint. They are never written anywhere.
+        What the store takes: credentials, endpoint; ``storage_options={...}`` gives them as a dict. They are never
+        written anywhere, and hold for this handle and what is reached through it: without options it is the environment
+        that counts, whatever other handles were given.
 
     Raises
     ------
@@ -71,14 +73,15 @@ def resolve_address(
     **storage_options: Any,
 ) -> Address:
     """Return the address of the node at `where`; no I/O. The parameters are those of `cdir`."""
-    _check_options(storage_options)
+    options = merge_options(storage_options)
+    _check_options(options)
     if isinstance(also, (str, os.PathLike)):
         msg = f"also takes a list of places, such as also=[{str(also)!r}]"
         raise UsageError(msg)
     if policy is not None and not isinstance(policy, Policy):
         msg = f"policy is a Policy, such as Policy(ttl=30), not {policy!r}"  # type: ignore[unreachable]  # as users call it
         raise UsageError(msg)
-    address = _resolve(where, storage_options)
+    address = _resolve(where, options)
     others = [resolve_address(other) for other in also or ()]
     if policy is None and ram is None and not others and not copy_on_read:
         return address
@@ -158,9 +161,7 @@ def cdir_init(
     fresh one at most five requests. The store is asked once per process whether it elects one winner.
     """
     if "secret" in storage_options:
-        msg = (
-            "here key is the node's key; give credentials to cdir(url, key=..., secret=...) and its handle to cdir_init"
-        )
+        msg = "here key is the node's key; give credentials as storage_options={'key': ..., 'secret': ...}"
         raise UnknownOption(msg)
     address = resolve_address(where, policy=policy, **storage_options)
     return CacheDir(*open_node(address, key, on_stale=on_stale, force=force, wait=wait))

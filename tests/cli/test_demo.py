@@ -215,16 +215,17 @@ def test_a_web_page_as_a_picture(tmp_path: Path) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
+    root = cvcache.cdir(tmp_path / "tree")
     write_png(tmp_path / "gray.png", blobs())
     with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/gray.png"
-        before = image_version(url)
-        pixels, axes, scale, _ = read_image(url)
+        before = image_version(url, root)
+        pixels, axes, scale, _ = read_image(url, root)
         write_png(tmp_path / "gray.png", blobs((80, 80)))
-        after = image_version(url)
+        after = image_version(url, root)
         with pytest.raises(cvcache.UsageError, match="no image"):
-            image_version(f"{url}.nothing")
+            image_version(f"{url}.nothing", root)
         server.shutdown()
     np.testing.assert_array_equal(pixels, blobs())
     assert (axes, scale) == ("yx", (1.0, 1.0))

@@ -14,7 +14,7 @@ import pytest
 
 import cvcache
 from cvcache.logs import capture_log
-from cvcache.protocol import find_open_attempt
+from cvcache.protocol import find_open_attempt_at
 
 if TYPE_CHECKING:
     from servers.store_cases import LocalCase, MemoryCase, StoreCase
@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written_costs_no_result_and_hides_no_failure(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    attempt = find_open_attempt(cvcache.cdir_init(f"{memory_case.url}/a").url)
+    attempt = find_open_attempt_at(cvcache.cdir_init(f"{memory_case.url}/a").url)
     with capture_log(attempt, "run.log", full):
         say("fine until here")
     assert "run.log could not be written" in caplog.text

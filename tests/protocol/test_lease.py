@@ -13,7 +13,7 @@ from simulated import FILE, PAIR, World, compute, fill, log_of, quiet_store, rea
 import cvcache
 from cvcache import LeaseLost, NodeBusy, Policy, cdir, cdir_commit, cdir_init, cdir_query
 from cvcache.node import address_of, snapshot_of
-from cvcache.protocol import Attempt, find_open_attempt, finish, observe, remove
+from cvcache.protocol import Attempt, find_open_attempt_at, finish, observe, remove
 from cvcache.testing import CountingStore, FaultyStore, WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["world"]
 
 
 def attempt_of(node: CacheDir) -> Attempt:
-    attempt = find_open_attempt(node.url)
+    attempt = find_open_attempt_at(node.url)
     assert attempt is not None
     return attempt
 
@@ -175,10 +175,10 @@ def test_a_beat_that_finds_the_node_lost_does_not_wait_for_the_writes_under_way(
     attempt.beat()
     assert attempt.lost
     assert not held.ended
-    assert find_open_attempt(node.url) is attempt, "a write of it may still land"
+    assert find_open_attempt_at(node.url) is attempt, "a write of it may still land"
     held.let_go.set()
     held.thread.join()
-    assert find_open_attempt(node.url) is None
+    assert find_open_attempt_at(node.url) is None
 
 
 def test_a_node_with_a_write_that_never_ends_is_busy(local_case: LocalCase) -> None:
@@ -200,7 +200,7 @@ def test_only_the_attempt_that_was_seen_is_stopped(local_case: LocalCase) -> Non
     slower = cdir(local_case.url)
     seen = observe.observe_node(address_of(slower).store, address_of(slower).path, observe.LeaseWatch(Policy()))
     faster = cdir_init(local_case.url)
-    assert finish.fence_own_attempt(address_of(slower).store, address_of(slower).path, seen, "the slower one was here")
+    assert finish.fence_own_attempt(seen, "the slower one was here")
     faster.write(FILE, {})
     assert cdir_commit(faster)
 

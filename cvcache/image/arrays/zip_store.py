@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import ItemPath, item_damaged
-from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, open_store
+from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, reopen_store
 
 TAIL_BYTES = (1 << 16) + 128
 """Size of the first request: the longest comment a zip can have, and the records before it."""
@@ -124,7 +124,8 @@ class ZipStore(Store):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._zip_item.store.scheme, self._zip_item.path, self._zip_item.pin)
+        path = self._zip_item.path
+        return _reopen, (self._zip_item.store.reopen_arguments(path), path, self._zip_item.pin)
 
     def __repr__(self) -> str:
         return f"ZipStore({self._zip_item.url!r})"
@@ -282,8 +283,8 @@ class ZipStore(Store):
         return item_damaged(self._zip_item, f"member {name[:200]!r}: {why}")
 
 
-def _reopen(scheme: str, path: str, pin: str) -> ZipStore:
-    return ZipStore(open_store(scheme, path, {}), path, pin)
+def _reopen(store: tuple[type[Store], str, str, str], path: str, pin: str) -> ZipStore:
+    return ZipStore(reopen_store(*store), path, pin)
 
 
 def _name(path: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         read_image_metadata,
     )
     from cvcache.image.read.level import as_dask_array, image_geometry, image_metadata, level_array, open_level
-    from cvcache.image.read.open import open_image, open_location
+    from cvcache.image.read.open import open_image, open_image_at, open_location
     from cvcache.image.read.slices import Slices, format_slices, parse_slices, resolve_slices, split_slices
     from cvcache.image.read.stored_array import StoredArray, full_window
     from cvcache.image.read.url import ZIP_SUFFIX, Location, parse_image_url
@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "describe": ["StoredLevel", "build_metadata", "cvcache_attributes", "planned_metadata", "read_image_metadata"],
         "level": ["as_dask_array", "image_geometry", "image_metadata", "level_array", "open_level"],
-        "open": ["open_image", "open_location"],
+        "open": ["open_image", "open_image_at", "open_location"],
         "slices": ["Slices", "format_slices", "parse_slices", "resolve_slices", "split_slices"],
         "stored_array": ["StoredArray", "full_window"],
         "url": ["Location", "ZIP_SUFFIX", "parse_image_url"],

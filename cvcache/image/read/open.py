@@ -54,7 +54,12 @@ def open_image(
     LIST); a URL in a key stands for the metadata only (one HEAD), which does not change if pixels are edited in
     place. Neither contains storage options.
     """
-    stored, meta = open_location(parse_image_url(url, storage_options), level, slices)
+    return open_image_at(parse_image_url(url, storage_options), level, slices)
+
+
+def open_image_at(target: Location, level: int, slices: Sequence[Any] | str | None) -> da.Array:
+    """Return the image at a location; see `open_image`."""
+    stored, meta = open_location(target, level, slices)
     source_chunks = meta.get("source_chunks") if level % meta["levels"] == 0 else None
     return as_dask_array(stored, source_chunks, meta["added"])
 

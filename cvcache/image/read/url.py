@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
 from cvcache.image.read.slices import Slices, format_slices, split_slices
-from cvcache.store import Store, open_store, parse_url, url_and_options
+from cvcache.store import Place, Store, merge_options, open_store_from, parse_url, url_and_options
 
 ZIP_SUFFIX = ".zarr.zip"
 """Suffix of files that are images."""
@@ -25,7 +25,7 @@ class Location(NamedTuple):
     slices: Slices | None
 
 
-def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Location:
+def parse_image_url(url: object, options: Mapping[str, Any] | None = None, near: Place | None = None) -> Location:
     """Return the location of `url`, with the URL normalized; no store call.
 
     Parameters
@@ -34,6 +34,8 @@ def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Lo
         Of an image or file, with ``?slices=[...]`` or without.
     options : mapping, optional
         Storage options for its store.
+    near : Place, optional
+        Whose store it is without options, if it is in the same bucket.
 
     Raises
     ------
@@ -50,6 +52,6 @@ def parse_image_url(url: object, options: Mapping[str, Any] | None = None) -> Lo
     if parsed.scheme != "file" and ("/" not in path or {".", "..", ""} & set(path.split("/"))):
         msg = f"{parsed.redacted_url!r} names no image and no file in a bucket"
         raise InvalidName(f"{msg}; give its whole URL, without '.', '..' and '//'")
-    store = open_store(parsed.scheme, path, {**url_options, **(options or {})})
+    store = open_store_from(near, parsed.scheme, path, {**url_options, **merge_options(options or {})})
     query = "" if slices is None else f"?slices={format_slices(slices)}"
     return Location(store, path, store.url(path) + query, slices)

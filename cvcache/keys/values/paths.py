@@ -16,12 +16,15 @@ import re
 import stat
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import InvalidName, UnkeyableValue
 from cvcache.keys.canonical import CanonicalEncoder, canonical_text, type_name
 from cvcache.keys.digest import CanonicalJson
 from cvcache.store import Location, log_dir, parse_url, redact_url
+
+if TYPE_CHECKING:
+    from cvcache.store import Place, Store
 
 __all__ = ["canonical_local_path", "canonical_path"]
 
@@ -34,7 +37,8 @@ RETRY_AFTER_SECONDS = 60.0
 GONE_STATUSES = {404, 410}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
 _SLICES = re.compile(r"[?&]slices=[^&]*")
-_unreachable_until: dict[tuple[str, str], float] = {}
+_unreachable_until: dict[tuple[str, str, str], float] = {}
+"""Scheme, bucket and account of a store, or scheme and host of a web server -> when to ask it again."""
 logger = logging.getLogger("cvcache")
 
 
@@ -100,7 +104,7 @@ def _encode_url(
 ) -> CanonicalJson:
     """Return the JSON of a URL; a secret in it is used for the request and left out of the JSON."""
     redacted = redact_url(url)
-    file_state = _remote_stat(_SLICES.sub("", url), options or {})
+    file_state = _remote_stat(_SLICES.sub("", url), options or {}, encoder.near)
     if file_state is not None:
         return {tag: canonical_text(redacted), **file_state}
     if redacted != url:
@@ -113,18 +117,20 @@ def _encode_url(
     return canonical_text(url)
 
 
-def _remote_stat(url: str, options: Mapping[str, Any]) -> dict[str, CanonicalJson] | None:
+def _remote_stat(url: str, options: Mapping[str, Any], near: Place | None) -> dict[str, CanonicalJson] | None:
     """Return etag, or size and time, of the object at a URL; None if they cannot be found."""
     location = parse_url(url)
-    host = (location.scheme, location.bucket)
-    if time.monotonic() < _unreachable_until.get(host, 0.0):
-        return None
+    host = (location.scheme, location.bucket, "")
     try:
-        if location.scheme in {"http", "https"}:
-            return _web_stat(url)
         if location.scheme == "file":
             return _local_stat(location.path) or {"absent": True}
-        return _store_stat(location.checked(), options)
+        store = None
+        if location.scheme not in {"http", "https"}:
+            store = _open_store(location.checked(), options, near)
+            host = (location.scheme, location.bucket, store.account)
+        if time.monotonic() < _unreachable_until.get(host, 0.0):
+            return None
+        return _web_stat(url) if store is None else _store_stat(store, location.path)
     except (InvalidName, ImportError):  # no store for this URL
         return None
     except Exception as error:  # noqa: BLE001 - the libraries below share no base class
@@ -138,13 +144,15 @@ def _remote_stat(url: str, options: Mapping[str, Any]) -> dict[str, CanonicalJso
         return None
 
 
-def _store_stat(location: Location, options: Mapping[str, Any]) -> dict[str, CanonicalJson]:
-    from cvcache.store import open_store
+def _open_store(location: Location, options: Mapping[str, Any], near: Place | None) -> Store:
+    from cvcache.store import open_store_from
 
-    path = location.path
-    if "/" not in path or {"", ".", ".."} & set(path.split("/")):
+    if "/" not in location.path or {"", ".", ".."} & set(location.path.split("/")):
         raise InvalidName(location.redacted_url)
-    store = open_store(location.scheme, path, options)
+    return open_store_from(near, location.scheme, location.path, options)
+
+
+def _store_stat(store: Store, path: str) -> dict[str, CanonicalJson]:
     for name in METADATA_FILES if path.endswith(".zarr") else ("",):
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
