@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from cvcache.protocol import Policy
 from cvcache.store import (
@@ -91,8 +91,7 @@ class TreeContext:
         return TreeContext, fields
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Address:
+class Address(NamedTuple):
     """The address of a node. Addresses are equal if their URLs are.
 
     Attributes

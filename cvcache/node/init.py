@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cvcache import protocol
 from cvcache.node.address import Address
-from cvcache.node.copy_node import copy_items_into
 from cvcache.node.request import request_for, sibling_of
 from cvcache.node.snapshot import Snapshot
-from cvcache.node.uncached import Uncached
+
+if TYPE_CHECKING:
+    from cvcache.node.uncached import Uncached
 
 logger = logging.getLogger("cvcache")
-
-
-class Opened(NamedTuple):
-    """A node that was asked for: its address, which may be a sibling's, and its result or its open attempt."""
-
-    address: Address
-    snapshot: Snapshot
 
 
 class Planner(Protocol):
     """Answers requests for nodes in place of the protocol, and computes nothing."""
 
-    def open_node(self, address: Address, node_request: protocol.NodeRequest) -> Opened:
+    def open_node(self, address: Address, node_request: protocol.NodeRequest) -> Snapshot:
         """Return the result, or what stands in for the one that would be computed."""
 
     def planned(self, address: Address) -> Snapshot | None:
@@ -78,7 +71,7 @@ def find_in_other_trees(address: Address, digest: str | None) -> Snapshot | None
             logger.warning("%s cannot be looked at (%s); going on without it", other.url, error)
             continue
         if node.state == "committed" and node.record is not None and digest in {None, node.record.digest}:
-            return replace(node, address=address, other=node.other or other)
+            return node._replace(address=address, other=node.other or other)
     return None
 
 
@@ -94,8 +87,8 @@ def open_node(
     on_stale: str = "recompute",
     force: bool | str = False,
     wait: bool | None = None,
-) -> Opened:
-    """Open a node for writing, or return its result if it is complete and its key matches; see `cdir_init`."""
+) -> Snapshot:
+    """Open a node, or a sibling of it, for writing; or read its result, if its key matches; see `cdir_init`."""
     context = address.context
     key = key if context.uncached is None else None  # nothing is found by it
     wait = context.policy.wait if wait is None else wait
@@ -103,11 +96,13 @@ def open_node(
     if (current := current_planner()) is not None:
         return current.open_node(address, node_request)
     if context.uncached is not None:
+        from cvcache.node.uncached import Uncached  # few scripts run without a cache
+
         context.uncached[address.path] = uncached = Uncached.open(address.name)
-        return Opened(address, _uncached_snapshot(address, uncached))
+        return _uncached_snapshot(address, uncached)
     while isinstance(result := _obtain(address, node_request), protocol.Sibling):
         address = read_sibling(address, node_request)
-    return Opened(address, result)
+    return result
 
 
 def read_sibling(address: Address, node_request: protocol.NodeRequest) -> Address:
@@ -135,6 +130,8 @@ def _obtain(address: Address, node_request: protocol.NodeRequest) -> Snapshot | 
         if context.copy_on_read or _has_own_record(address, node_request):
             other, result = result, protocol.obtain_node(store, path, node_request, context.policy)
             if isinstance(result, protocol.Attempt):
+                from cvcache.node.copy_node import copy_items_into  # few trees look into others
+
                 result = copy_items_into(result, other)
             elif isinstance(result, protocol.Sibling):  # the result in this tree has another key and stays
                 result = other

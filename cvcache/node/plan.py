@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 from cvcache.errors import NotComputed
 from cvcache.keys import key_differences
 from cvcache.node.address import Address
-from cvcache.node.init import Opened, find_result_for, planner, read_sibling
+from cvcache.node.init import find_result_for, planner, read_sibling
 from cvcache.node.request import sibling_of
 from cvcache.node.snapshot import Snapshot
 from cvcache.protocol import (
@@ -115,7 +115,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         self.ended = f"{where}{error}"
         return True
 
-    def open_node(self, address: Address, node_request: NodeRequest) -> Opened:
+    def open_node(self, address: Address, node_request: NodeRequest) -> Snapshot:
         """Return the committed node, or a planned one in place of the result it would get."""
         if (planned := self.planned(address)) is not None:
             return self._open_again(planned, node_request)
@@ -126,7 +126,7 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         record = observation.record
         match decision:
             case Use():
-                return self._read(Opened(address, Snapshot(address, record)))
+                return self._read(Snapshot(address, record))
             case Sibling():
                 return self.open_node(read_sibling(address, node_request), node_request)
             case Refuse():
@@ -135,23 +135,23 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
                 reason = [describe_owner(record)] if record else []
                 return self._compute(address, node_request, "wait", reason, record)
         if (other := find_result_for(address, node_request.request)) is not None:
-            return self._read(Opened(address, other))
+            return self._read(other)
         return self._compute(address, node_request, "compute", claim_reasons(observation, node_request), record)
 
     def planned(self, address: Address) -> Snapshot | None:
         """Return what stands in for the result of this node, or None."""
         return self._planned.get(address)
 
-    def _read(self, opened: Opened) -> Opened:
-        self.rows.append(Planned(opened.snapshot.result_url, "read"))
-        return opened
+    def _read(self, node: Snapshot) -> Snapshot:
+        self.rows.append(Planned(node.result_url, "read"))
+        return node
 
-    def _open_again(self, planned: Snapshot, node_request: NodeRequest) -> Opened:
+    def _open_again(self, planned: Snapshot, node_request: NodeRequest) -> Snapshot:
         """Return the answer for a node that is in this plan already."""
         address, record = planned.address, cast("Record", planned.record)
         same = node_request.request.digest in {None, record.digest}
         if same and not node_request.request.force:
-            return Opened(address, planned)
+            return planned
         if not same and node_request.request.on_stale is OnStale.NEW:
             return self.open_node(sibling_of(address, record.key, node_request), node_request)
         reason = key_differences(record.key, node_request.key) or ["forced"]
@@ -159,11 +159,11 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
 
     def _compute(
         self, address: Address, node_request: NodeRequest, action: str, reason: list[str], previous: Record | None
-    ) -> Opened:
+    ) -> Snapshot:
         seconds = previous.duration if previous is not None and previous.state == "committed" else None
         self.rows.append(Planned(address.url, action, tuple(reason), seconds))
         planned = self._planned[address] = _planned_snapshot(address, node_request, tuple(reason), previous)
-        return Opened(address, planned)
+        return planned
 
 
 def _planned_snapshot(

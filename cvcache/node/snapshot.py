@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cvcache import protocol
 from cvcache.errors import NotOpen
@@ -29,8 +28,7 @@ def snapshot_of(node: Readable) -> Snapshot:
     return node.__cvcache_snapshot__()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The newest record of a node, and where it was found.
 
     Attributes
@@ -51,9 +49,9 @@ class Snapshot:
 
     address: Address
     record: protocol.Record | None = None
-    attempt: protocol.Attempt | None = field(default=None, repr=False, compare=False)
+    attempt: protocol.Attempt | None = None
     computed: bool = False
-    uncached: Uncached | None = field(default=None, repr=False, compare=False)
+    uncached: Uncached | None = None
     other: Address | None = None
 
     @property
@@ -82,8 +80,8 @@ class Snapshot:
         if self.attempt is None:
             return self
         if self.attempt.outcome is not None:
-            return replace(self, record=self.attempt.outcome, attempt=None, computed=True)
-        return replace(self, record=self.attempt.record)
+            return self._replace(record=self.attempt.outcome, attempt=None, computed=True)
+        return self._replace(record=self.attempt.record)
 
     @property
     def is_planned(self) -> bool:
@@ -147,6 +145,16 @@ class Snapshot:
             message = f"the process died before its commit ({protocol.describe_owner(record)})"
             return {"type": "died", "message": message}
         return record.error if record is not None else None
+
+    def __eq__(self, other: object) -> bool:
+        mine = (self.address, self.record, self.computed, self.other)
+        return isinstance(other, Snapshot) and mine == (other.address, other.record, other.computed, other.other)
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.url!r}, {self.state})"
 
     def __cvcache_address__(self) -> Address:
         return self.address

@@ -169,7 +169,8 @@ class Step(Generic[R]):
             )
             raise UsageError(msg)
         kind: Any = type(out)
-        return kind(*open_node(out.__cvcache_address__(), self.key(*args, **kwargs), **self._init_options))
+        node = open_node(out.__cvcache_address__(), self.key(*args, **kwargs), **self._init_options)
+        return kind(node.address, node)
 
     def _run(self, out: Handle, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         node = self._open(out, args, kwargs)

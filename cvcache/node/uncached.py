@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from cvcache import protocol
-from cvcache.formats import find_format
+from cvcache import formats, protocol
 from cvcache.node.item_write import write_item
 from cvcache.store import Store, open_store
 
@@ -44,6 +41,9 @@ class Uncached:
     @classmethod
     def open(cls, name: str) -> Uncached:
         """Return a new one, open for writing."""
+        import shutil  # few scripts run without a cache
+        import tempfile
+
         directory = tempfile.mkdtemp(prefix="cvcache-none-")
         attempt = protocol.new_id()
         record = protocol.Record(
@@ -83,7 +83,7 @@ class Uncached:
         self._arrays.pop(name, None)
         self._written.discard(name)
         is_array = type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype")
-        if not is_array or find_format(name).suffix == "png":
+        if not is_array or formats.find_format(name).suffix == "png":
             return False
         self._arrays[name] = obj, options
         self.attempt.rows[name] = dict(row)

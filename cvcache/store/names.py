@@ -157,6 +157,7 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
+@functools.lru_cache(4096)
 def _segment_fault(segment: str) -> str | None:
     """Return why some store does not accept `segment` in a key, also as a parent directory; None if all do."""
     if "/" in segment or "\\" in segment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -35,15 +36,23 @@ def _absolute(path: str) -> str:
     path = os.path.abspath(path)
     parent, name = os.path.split(path)
     path = os.path.join(os.path.realpath(parent), name)
-    home = os.path.realpath(os.path.expanduser("~"))
-    for directory, what in ((home, "the home directory"), (os.getcwd(), "the current directory")):
-        if directory == path or directory.startswith(path.rstrip("/") + "/"):
+    inside = path.rstrip("/") + "/"
+    for directory, what in (
+        (_real_home(os.environ.get("HOME")), "the home directory"),
+        (os.getcwd(), "the current directory"),
+    ):
+        if directory == path or directory.startswith(inside):
             msg = f"{path!r} is {what} or lies above it; give a directory of its own, such as {path + '/cvcache'!r}"
             raise InvalidName(msg)
     if os.path.ismount(path):
         msg = f"{path!r} is where a file system is mounted; give a directory in it"
         raise InvalidName(msg)
     return path
+
+
+@functools.cache
+def _real_home(home: str | None) -> str:  # noqa: ARG001 - what it is remembered for
+    return os.path.realpath(os.path.expanduser("~"))
 
 
 def open_store(scheme: str, path: str, options: Mapping[str, Any], retries: int = RETRIES) -> Store:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UnknownOption, UsageError, did_you_mean
-from cvcache.node import (
-    Address,
-    CacheDir,
-    Commit,
-    TreeContext,
-    address_of,
-    is_handle,
-    open_node,
-    read_snapshot,
-)
+from cvcache.node import Address, CacheDir, TreeContext, address_of, is_handle, open_node, read_snapshot
 from cvcache.protocol import Policy
 from cvcache.store import MemoryCache, merge_options, resolve_node
+
+if TYPE_CHECKING:
+    from cvcache.node import Commit
 
 _OWN_OPTIONS = ("on_stale", "force", "wait", "policy", "recursive", "ram", "also", "copy_on_read")
 
@@ -164,7 +158,8 @@ def cdir_init(
         msg = "here key is the node's key; give credentials as storage_options={'key': ..., 'secret': ...}"
         raise UnknownOption(msg)
     address = resolve_address(where, policy=policy, **storage_options)
-    return CacheDir(*open_node(address, key, on_stale=on_stale, force=force, wait=wait))
+    node = open_node(address, key, on_stale=on_stale, force=force, wait=wait)
+    return CacheDir(node.address, node)
 
 
 def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **storage_options: Any) -> Commit:

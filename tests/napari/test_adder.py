@@ -14,6 +14,7 @@ from napari.settings import get_settings
 from cvcache import cdir_init
 from cvcache.napari import Jobs, Settings, background_loading, set_background_loading
 from cvcache.napari.layers import Adder
+from cvcache.node import snapshot_of
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def test_side_by_side_gives_each_item_a_cell_with_all_its_channels(window: Any, 
     window.viewer.layers.clear()
     with cdir_init(tree / "raw" / "two", {}) as node:
         node.write("dyes.ome.zarr", pixels(3, 60, 80), axes="cyx", channels=["a", "b", "c"])
-    again = dataclasses.replace(rows["raw/dyes.ome.zarr"], node=node, path="raw/two/dyes.ome.zarr")
+    again = dataclasses.replace(rows["raw/dyes.ome.zarr"], node=snapshot_of(node), path="raw/two/dyes.ome.zarr")
     window.add(rows["raw/dyes.ome.zarr"], again, side_by_side=True)
     assert len(window.viewer.layers) == 6
     assert window.viewer.canvas.grid.actual_shape(window.viewer.layers) == (1, 2)

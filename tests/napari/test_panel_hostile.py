@@ -215,7 +215,7 @@ def test_a_long_key_and_a_line_without_an_end(qtbot: Any, tmp_path: Path) -> Non
         row = bench.row("long")
         record = dataclasses.replace(row.node.record, key={"values": [f"xxx{i}" for i in range(100_000)]})
         bench.select("long", tab=KEY)
-        bench.panel.show_rows(bench.tree, [dataclasses.replace(row, node=dataclasses.replace(row.node, record=record))])
+        bench.panel.show_rows(bench.tree, [dataclasses.replace(row, node=row.node._replace(record=record))])
         bench.settle()
         shown = bench.panel.page.text.toPlainText()
         assert "xxx" in shown
