@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from cvcache import formats, keys, protocol
 from cvcache.errors import NodeCommitted, NotComputed, NotOpen, UsageError
-from cvcache.node import item_io, item_write
+from cvcache.node import item_io
 from cvcache.node.address import Address, path_of_url
-from cvcache.node.finish import commit_node, end_node, find_attempt
 from cvcache.node.init import current_state, read_snapshot
 from cvcache.node.snapshot import Snapshot
 from cvcache.store import check_item_name, child_names
@@ -52,7 +51,8 @@ class CacheDir:
 
     def __cvcache_commit__(self, meta: Mapping[str, Any] | None) -> Commit:
         """Commit the node, which this process opened; see `cdir_commit`."""
-        from cvcache.node.commit import Commit  # few who read a node ask for it
+        from cvcache.node.commit import Commit  # who reads a node needs neither
+        from cvcache.node.finish import commit_node
 
         self._snapshot = commit_node(self.__cvcache_snapshot__(), meta)
         return Commit.of(self._snapshot)
@@ -227,7 +227,9 @@ class CacheDir:
         row = user if track else {**user, "track": False}
         uncached = self.__cvcache_snapshot__().uncached
         if uncached is None or not uncached.keep(name, obj, options, row):
-            item_write.write_item(attempt, name, obj, options, images, row)
+            from cvcache.node.item_write import write_item  # who reads a node needs none
+
+            write_item(attempt, name, obj, options, images, row)
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -253,8 +255,7 @@ class CacheDir:
             raise UsageError(msg)
         if mode == "rb":
             return item_io.open_item(self.__cvcache_snapshot__(), name)
-        attempt = self._open_attempt()
-        item_write.declare_own_file(attempt, name)
+        attempt = self._declare_own_file(name)
         return attempt.store.open(f"{attempt.root}/{name}", mode, attempt.writing)
 
     def path(self, name: str) -> str:
@@ -271,15 +272,22 @@ class CacheDir:
         name, snapshot = check_item_name(name), self.__cvcache_snapshot__()
         if name in item_io.committed_rows(snapshot):
             return item_io.item_url(snapshot, name)
-        attempt = self._open_attempt()
-        item_write.declare_own_file(attempt, name)
+        attempt = self._declare_own_file(name)
         attempt.share()
         attempt.store.makedirs(attempt.root)
         return attempt.store.url(f"{attempt.root}/{name}")
 
+    def _declare_own_file(self, name: str) -> protocol.Attempt:
+        from cvcache.node.item_write import declare_own_file  # who reads a node needs none
+
+        attempt = self._open_attempt()
+        declare_own_file(attempt, name)
+        return attempt
+
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
         """Keep what is logged, printed and raised inside this context as the item `name`."""
         from cvcache.logs import capture_log  # brings tempfile and concurrent.futures, which only a log needs
+        from cvcache.node.finish import find_attempt
 
         return capture_log(find_attempt(self.__cvcache_snapshot__()), name, self.write)
 
@@ -305,10 +313,7 @@ class CacheDir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        snapshot = self._leave()
-        if snapshot is not None:
-            end_node(snapshot, error)
-        return snapshot is not None and snapshot.is_planned and isinstance(error, NotComputed)
+        return _end(self._leave(), error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -319,10 +324,7 @@ class CacheDir:
         """Do what ``__exit__`` does, with the requests to the store in another thread."""
         import asyncio
 
-        snapshot = self._leave()
-        if snapshot is not None:
-            await asyncio.to_thread(end_node, snapshot, error)
-        return snapshot is not None and snapshot.is_planned and isinstance(error, NotComputed)
+        return await asyncio.to_thread(_end, self._leave(), error)
 
     def _leave(self) -> Snapshot | None:
         protocol.running_attempts.reset(self._tokens[-1])
@@ -438,6 +440,15 @@ class Item:
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
         row = item_io.committed_rows(self._node.__cvcache_snapshot__()).get(self._name, {})
         return [row] if row.get("kind") in {"image", "labels"} else []
+
+
+def _end(node: Snapshot | None, error: BaseException | None) -> bool:
+    """End an open node at the end of its context; return whether `error` ends there too, as it does in a plan."""
+    if node is not None and node.attempt is not None:
+        from cvcache.node.finish import end_node  # who reads a node ends none
+
+        end_node(node, error)
+    return node is not None and node.is_planned and isinstance(error, NotComputed)
 
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:

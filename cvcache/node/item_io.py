@@ -10,7 +10,6 @@ from typing import IO, Any
 
 from cvcache import formats, protocol
 from cvcache.errors import ItemDamaged, ItemNotFound, NodeReplaced, NotComputed, did_you_mean
-from cvcache.node.item_write import MAX_THUMBNAIL_BYTES
 from cvcache.node.snapshot import Snapshot
 from cvcache.store import Listing, Store, is_item_dir, item_names, layout, successor_path
 
@@ -189,6 +188,8 @@ def read_thumbnail(node: Snapshot, name: str) -> bytes | None:
     """Return the small PNG of the item `name`, or None where there is none; one GET."""
     if node.record is None:
         return None
+    from cvcache.node.item_write import MAX_THUMBNAIL_BYTES  # few who read a node ask for it
+
     try:
         path = layout.thumbnail_path(node.path, node.record.attempt, name)
         return node.store.get(path, 0, MAX_THUMBNAIL_BYTES)
