@@ -22,9 +22,9 @@ from cvcache.browse.text import (
     size_text,
     value_text,
 )
-from cvcache.node import Commit, item_io
-from cvcache.protocol import Record, describe_owner, read_newest_record
-from cvcache.store import IN_PLACE, redact_url, resolve_relative
+from cvcache.node import Address, Commit, Snapshot, item_io, read_snapshot
+from cvcache.protocol import Record, describe_owner
+from cvcache.store import IN_PLACE, redact_url
 
 if TYPE_CHECKING:
     from cvcache.browse.rows import Row
@@ -106,36 +106,31 @@ def stale_because(row: Row) -> tuple[str, ...]:
     record = row.record
     if record is None or record.state != "committed":
         return ()
-    # a node with several items in the key is read once
-    newest_records: dict[str, Record | str | None] = {}
-    changes = [_upstream_line(row, source, newest_records) for source in record.inputs[:MAX_INPUTS]]
+    read: dict[Address, Snapshot | str] = {}  # a node with several items in the key is read once
+    changes = [_upstream_line(row.node.address, source, read) for source in record.inputs[:MAX_INPUTS]]
     if len(record.inputs) > MAX_INPUTS:
         changes.append(f"{len(record.inputs) - MAX_INPUTS} more inputs were not looked at")
     return tuple(text for text in changes if text)
 
 
-def _upstream_line(row: Row, source: Mapping[str, str], newest_records: dict[str, Record | str | None]) -> str:
+def _upstream_line(address: Address, source: Mapping[str, str], read: dict[Address, Snapshot | str]) -> str:
     url, version = source.get("url", ""), source.get("version", "")
     name = plain_line(f"{redact_url(url)}/{source['item']}" if source.get("item") else redact_url(url))
-    path = resolve_relative(row.node.path, url)
-    if path is None:
+    upstream = address.resolve(url)
+    if upstream is None:
         return f"{name}: lies in another store, which was not asked"
-    if path not in newest_records:
+    if upstream not in read:
         try:
-            newest_records[path] = read_newest_record(row.node.store, path)
+            read[upstream] = read_snapshot(upstream)
         except READ_ERRORS as error:
-            newest_records[path] = error_line(error)
-    newest = newest_records[path]
-    if isinstance(newest, str):
-        return f"{name}: {newest}"
-    if newest is None or newest.state in {"removing", "removed"}:
-        return f"{name}: was removed"
-    if newest.state != "committed":
-        return f"{name}: is {'being computed again' if newest.state == 'claimed' else newest.state}"
-    newest = newest.version or newest.attempt
-    if newest == version:
-        return ""
-    return f"{name}: version {_short(version)} -> {_short(newest)}"
+            read[upstream] = error_line(error)
+    node = read[upstream]
+    if isinstance(node, str):
+        return f"{name}: {node}"
+    if not node.committed:
+        now = {"absent": "was removed", "running": "is being computed again"}.get(node.state, f"is {node.state}")
+        return f"{name}: {now}"
+    return f"{name}: version {_short(version)} -> {_short(node.version)}" if node.version != version else ""
 
 
 def _short(version: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cvcache.node.init import current_state, open_node, process_planners, read_snapshot
     from cvcache.node.plan import plan
     from cvcache.node.request import check_on_stale
-    from cvcache.node.snapshot import Snapshot, VersionNow, snapshot_of
+    from cvcache.node.snapshot import Snapshot, snapshot_of
     from cvcache.node.step import AsyncStep, Step
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "init": ["current_state", "open_node", "process_planners", "read_snapshot"],
         "plan": ["plan"],
         "request": ["check_on_stale"],
-        "snapshot": ["Snapshot", "VersionNow", "snapshot_of"],
+        "snapshot": ["Snapshot", "snapshot_of"],
         "step": ["AsyncStep", "Step"],
     },
 )

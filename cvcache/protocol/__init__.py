@@ -6,7 +6,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from cvcache.protocol import attempt, claim, finish, heartbeat, observe, remove, rules
-    from cvcache.protocol.attempt import Attempt, find_open_attempt, find_open_attempt_at, running_attempts
+    from cvcache.protocol.attempt import Attempt, find_open_attempt_at, running_attempts
     from cvcache.protocol.claim import obtain_node
     from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
     from cvcache.protocol.item_write import Turn
@@ -53,7 +53,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["attempt", "claim", "finish", "heartbeat", "observe", "remove", "rules"],
     submod_attrs={
-        "attempt": ["Attempt", "find_open_attempt", "find_open_attempt_at", "running_attempts"],
+        "attempt": ["Attempt", "find_open_attempt_at", "running_attempts"],
         "claim": ["obtain_node"],
         "finish": ["commit_attempt", "finish_attempt", "release_attempt"],
         "item_write": ["Turn"],

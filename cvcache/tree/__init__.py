@@ -12,12 +12,10 @@ if TYPE_CHECKING:
     from cvcache.tree.verify import Damage, cdir_verify
     from cvcache.tree.walk import (
         WALK_CONCURRENCY,
-        Directory,
         TreeEntry,
         cdir_remove,
         cdir_walk,
         directory_state,
-        read_directory,
         read_tree,
         state_of_listing,
     )
@@ -32,12 +30,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "verify": ["Damage", "cdir_verify"],
         "walk": [
             "WALK_CONCURRENCY",
-            "Directory",
             "TreeEntry",
             "cdir_remove",
             "cdir_walk",
             "directory_state",
-            "read_directory",
             "read_tree",
             "state_of_listing",
         ],

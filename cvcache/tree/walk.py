@@ -48,7 +48,7 @@ class TreeEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
+class _Directory:
     """One directory of a tree: what is in it, and the node that it is, if it is one.
 
     Attributes
@@ -77,7 +77,7 @@ class Directory:
         )
 
 
-def read_directory(address: Address, limit: int | None = None) -> Directory:
+def _read_directory(address: Address, limit: int | None = None) -> _Directory:
     """Read one directory, of which a bucket lists up to `limit` names.
 
     Notes
@@ -86,12 +86,12 @@ def read_directory(address: Address, limit: int | None = None) -> Directory:
     """
     listing = address.store.list(address.path, limit)
     if not any(map(is_control, listing.dirs)):
-        return Directory(Snapshot(address), state_of_listing(listing), listing)
+        return _Directory(Snapshot(address), state_of_listing(listing), listing)
     try:
         node = read_snapshot(address)
     except BadRecord as error:
-        return Directory(Snapshot(address), "unreadable", listing, str(error))
-    return Directory(node, node.state, listing)
+        return _Directory(Snapshot(address), "unreadable", listing, str(error))
+    return _Directory(node, node.state, listing)
 
 
 def state_of_listing(listing: Listing) -> str:
@@ -111,15 +111,15 @@ def read_tree(where: object, *, depth: int | None = None, **storage_options: Any
     """
     top = resolve_address(where, **storage_options)
     with ThreadPoolExecutor(WALK_CONCURRENCY) as pool:
-        level = [read_directory(top)]
-        directories: dict[Address, Directory] = {}
+        level = [_read_directory(top)]
+        directories: dict[Address, _Directory] = {}
         for _ in range(depth + 1 if depth is not None else 1 << 30):
             directories.update({directory.node.address: directory for directory in level})
             children = [one.node.address.child(name) for one in level for name in child_names(one.listing.dirs)]
             if not children:
                 break
-            level = list(pool.map(read_directory, children))
-        rows = dict(zip(directories, pool.map(Directory.rows, directories.values()), strict=True))
+            level = list(pool.map(_read_directory, children))
+        rows = dict(zip(directories, pool.map(_Directory.rows, directories.values()), strict=True))
     versions = {address: directory.node.committed_version for address, directory in directories.items()}
 
     def entry(address: Address, depth: int) -> TreeEntry:
