@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import json
+import logging
 import os
 import pickle
 import threading
@@ -463,6 +464,41 @@ def test_cached(root: CacheDir) -> None:
         root.cached("tuple.json", lambda: (1, 2))
     stored = root.cached("picture.ome.zarr", image_of_ones, axes="yx")
     np.testing.assert_array_equal(stored, np.ones((5, 5), "u1"))
+
+
+def test_what_is_cached_has_a_log_and_a_reason(root: CacheDir) -> None:
+    def count(above: int) -> int:
+        logging.getLogger("count").warning("counting")
+        return sum(value > above for value in range(10))
+
+    assert root.cached("count.json", lambda: count(3)) == 6
+    assert root.cached("count.json", lambda: count(4)) == 5
+    node = cvcache.cdir_query(root / "count")
+    assert "counting" in node.read("run.log")
+    (line,) = node.reason
+    assert line.startswith("args.fn")
+    root.cached("count.json", lambda: count(4), indent=2)
+    (line,) = cvcache.cdir_query(root / "count").reason
+    assert line.startswith("args.options")
+    with cvcache.plan() as planned:
+        root.cached("other.json", lambda: count(4))
+    assert [(row.action, row.reason) for row in planned.rows] == [("compute", ("first run",))]
+
+
+def test_how_an_image_is_written_is_no_part_of_the_key_of_what_is_cached(root: CacheDir) -> None:
+    root.cached("ones.ome.zarr", image_of_ones, axes="yx", progress=False)
+    before = cvcache.cdir_query(root / "ones").commit
+    root.cached("ones.ome.zarr", image_of_ones, axes="yx")
+    assert cvcache.cdir_query(root / "ones").commit == before
+
+
+def test_a_handle_that_was_pickled_knows_that_it_computed(root: CacheDir) -> None:
+    with cvcache.cdir_init(root / "a") as node:
+        node.write("a.json", 1)
+    read = cvcache.cdir_init(root / "a")
+    copies = [pickle.loads(pickle.dumps(handle)) for handle in (node, read, cvcache.cdir(root / "a"))]  # noqa: S301 - our own bytes
+    assert [copy.computed for copy in copies] == [True, False, False]
+    assert [copy.read("a.json") for copy in copies] == [1, 1, 1]
 
 
 def image_of_ones() -> np.ndarray:

@@ -65,7 +65,7 @@ def test_workers_fill_children_of_the_drivers_attempt(
     with cvcache.cdir_init(root / "tiles", {"count": 4}) as out:
         nodes = client.gather(client.map(fill_tile, [out] * 4, range(4), pure=False))
         hands = client.gather(client.map(fill_by_hand, [out] * 4, range(4), pure=False))
-        assert all(node.committed for node in (*nodes, *hands))
+        assert all(node.committed and node.computed for node in (*nodes, *hands))
         out.write("count.json", len(nodes))
     assert {node.read("pid.json") for node in nodes}.isdisjoint({os.getpid()})
     assert [child.name for child in (root / "tiles").children()] == [
