@@ -82,6 +82,7 @@ class Uncached:
         """Keep `obj` as the item `name`, if it is an array; otherwise return False."""
         self._arrays.pop(name, None)
         self._written.discard(name)
+        self.attempt.announcements.setdefault(name, {})  # to nobody
         is_array = type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype")
         if not is_array or formats.find_format(name).suffix == "png":
             return False

@@ -83,6 +83,32 @@ def test_nothing_is_found_again_and_nothing_stays(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_nobody_holds_is_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    root = cvcache.cdir(None)
+    for number in range(5):
+        with cvcache.cdir_init(root / f"n{number}") as node:
+            node.write("image.ome.zarr", np.zeros((4, 4), "u1"))
+            node.write("stats.json", number)
+        assert node["image.ome.zarr"].meta["levels"] == 1
+    gc.collect()
+    assert [child.name for child in root.children()] == ["n4"]
+    assert len(list(tmp_path.iterdir())) == 1
+    del node
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_handle_keeps_what_it_read() -> None:
+    root, nodes = cvcache.cdir(None), []
+    for number in range(2):
+        with cvcache.cdir_init(root / "a") as node:
+            node.write("stats.json", number)
+        nodes.append(node)
+    assert [node.read("stats.json") for node in nodes] == [0, 1]
+    assert (root / "a").read("stats.json") == 1
+
+
 def test_a_reader_cannot_change_what_another_reads() -> None:
     with cvcache.cdir_init(None) as node:
         image = np.zeros((4, 4), "u1")
