@@ -15,7 +15,7 @@ NODE = {
     # what it holds
     "items", "read", "write", "open", "path", "cached", "log",
 }  # fmt: skip
-ITEM = {"name", "node", "url", "meta", "read", "thumbnail"}
+ITEM = {"name", "node", "url", "meta", "read", "thumbnail", "shape", "dtype", "ndim", "dask", "to_dask_array"}
 COMMIT = {"time", "version", "key", "digest", "duration", "host", "reason", "meta", "environment", "of"}
 FUNCTIONS = {
     "cdir", "cdir_init", "cdir_commit", "cdir_query", "cdir_walk", "cdir_remove", "cdir_copy", "cdir_verify",

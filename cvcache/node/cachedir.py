@@ -19,6 +19,9 @@ from cvcache.node.snapshot import Snapshot
 from cvcache.store import check_item_name, child_names
 
 if TYPE_CHECKING:
+    import dask.array as da
+    import numpy as np
+
     from cvcache.node.commit import Commit
 
 
@@ -371,7 +374,8 @@ class CacheDir:
 class Item:
     """One item of a node: its suffix is its format. Nothing is read until asked.
 
-    Picklable; equal to another item at the same URL.
+    Picklable; equal to another item at the same URL. One that is an array is one for numpy, which reads it, and for
+    ``dask.array.asarray``, which does not.
     """
 
     __slots__ = ("_name", "_node")
@@ -403,6 +407,86 @@ class Item:
     def read(self, **options: Any) -> Any:
         """Return the object; see `CacheDir.read`."""
         return self._node.read(self._name, **options)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of each axis of an item that is one array; nothing is read."""
+        return tuple(self._array_row()["shape"])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of an item that is one array; nothing is read."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of an item that is one array; nothing is read."""
+        import numpy as np
+
+        dtype: np.dtype = np.dtype(self._array_row()["dtype"])
+        return dtype
+
+    def _array_row(self) -> Mapping[str, Any]:
+        try:
+            return item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
+        except TypeError as error:
+            raise AttributeError(str(error)) from None  # so that hasattr() says whether it is one
+
+    def __getitem__(self, selection: Any) -> np.ndarray:
+        """Return a part of an item that is one array; of an image only the chunks with it are read."""
+        import numpy as np
+
+        row = item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
+        return np.asarray((self.dask() if row.get("stored") else self.read())[selection])
+
+    __iter__ = None  # an item is no sequence: it may be no array, or larger than memory
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - numpy calls it so
+        import numpy as np
+
+        item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
+        array = np.asarray(self.read())
+        return array if dtype is None else array.astype(dtype, copy=bool(copy))
+
+    def dask(self, **options: Any) -> da.Array:
+        """Return an item that is one array lazily, also if a numpy array was written.
+
+        Parameters
+        ----------
+        **options
+            What the format takes, as for `read`, such as ``level=1``.
+
+        Returns
+        -------
+        dask.array.Array
+            Of an image or zarr array in its own chunks; of any other array in one.
+
+        Raises
+        ------
+        TypeError
+            If the item is not one array.
+
+        Notes
+        -----
+        No store call for a committed image. Computing it costs one GET per object used.
+        """
+        import dask.array as da
+
+        lazy: da.Array
+        snapshot = self._node.__cvcache_snapshot__()
+        row = item_io.array_row(snapshot, self._name)
+        if options or row.get("stored") or row.get("kind") in {"image", "labels"}:
+            lazy = da.asarray(item_io.read_item(snapshot, self._name, options, lazily=True))
+        elif snapshot.uncached is not None:
+            lazy = da.asarray(self.read())
+        else:
+            name = f"cvcache-item-{keys.digest([self.url, snapshot.version])}"
+            lazy = da.from_array(self, chunks=self.shape, name=name, asarray=False)
+        return lazy
+
+    def to_dask_array(self) -> da.Array:
+        """Return `dask()`; ``dask.array.asarray(item)`` calls it."""
+        return self.dask()
 
     def thumbnail(self) -> bytes | None:
         """Return the small PNG that an image or a figure got when it was written, or None; one GET."""
@@ -453,6 +537,8 @@ def _end(node: Snapshot | None, error: BaseException | None) -> bool:
 
 def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any], ...]]:
     """Return the object to write; for an item or a node its content, with the metadata recorded of it."""
+    if isinstance(obj, Item) and formats.find_format(name).suffix == "ref":
+        return obj.url, ()
     if isinstance(obj, CacheDir):
         rows = {item.name: item.meta for item in obj.items()}
         matches = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cvcache.errors import UnknownOption
 from cvcache.formats import ItemPath
 from cvcache.image.read.level import as_dask_array, open_level
 from cvcache.image.read.stored_array import StoredArray
@@ -21,8 +22,9 @@ def open_image(
 
     Parameters
     ----------
-    url : str, os.PathLike or UPath
-        Of the image, of any program. ``?slices=[0, :100, ..., ::2]`` at its end selects a part, for example to develop
+    url : str, os.PathLike, UPath or Item
+        Of the image, of any program; or an item of a node, whose commit is then checked.
+        ``?slices=[0, :100, ..., ::2]`` at its end selects a part, for example to develop
         a script on a crop.
     level : int
         0 is the image itself; -1 the coarsest.
@@ -54,6 +56,13 @@ def open_image(
     LIST); a URL in a key stands for the metadata only (one HEAD), which does not change if pixels are edited in
     place. Neither contains storage options.
     """
+    if hasattr(type(url), "__cvcache_input__") and hasattr(type(url), "to_dask_array"):
+        if storage_options:
+            msg = f"{url!r} has the storage options of its tree; {', '.join(sorted(storage_options))} cannot be given"
+            raise UnknownOption(msg)
+        item: Any = url
+        lazy: da.Array = item.dask(level=level, slices=slices)
+        return lazy
     return open_image_at(parse_image_url(url, storage_options), level, slices)
 
 
