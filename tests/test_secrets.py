@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import pickle
+import subprocess
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ from cvcache.store import find_secrets, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from servers.object_stores import ObjectServer
     from servers.store_cases import BucketCase, StoreCase
@@ -191,7 +194,7 @@ def test_the_secret_is_really_sent(s3_case: BucketCase) -> None:
 
 
 @pytest.mark.server
-def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> None:
+def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase, tmp_path: Path) -> None:
     top = cdir(s3_case.url, **_secretive(s3_case))
     with cdir_init(top) as node:
         item = node.write("a.json", 1)
@@ -207,7 +210,14 @@ def test_another_process_gets_a_handle_without_secrets(s3_case: BucketCase) -> N
         assert CANARY.encode() not in pickle.dumps(thing)
     again: CacheDir = pickle.loads(pickle.dumps(node))  # noqa: S301 - its own
     assert again == node
-    assert address_of(again).context.options == {}
+    assert address_of(again).context.options == address_of(top).context.options, "this process knows them"
+    (tmp_path / "node").write_bytes(pickle.dumps(node))
+    program = (
+        "import pickle, sys; from cvcache.node import address_of; from pathlib import Path; "
+        "print(dict(address_of(pickle.loads(Path(sys.argv[1]).read_bytes())).context.options))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "node")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{}\n"
 
 
 # -- failures, as the libraries below word them ---------------------------------------------------------

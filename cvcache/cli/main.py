@@ -265,7 +265,7 @@ def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Say why the node at URL was computed last."""
     node = _read_node(url, options)
     if as_json:
-        print_json({"url": node.url, "state": current_state(node), "why": list(node.reason)})
+        print_json({"url": node.url, "state": current_state(node), "reason": list(node.reason)})
     else:
         for reason in node.reason:
             print_line(reason)

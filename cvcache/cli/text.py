@@ -74,7 +74,7 @@ def node_json(node: Snapshot) -> dict[str, Any]:
     return {
         "url": node.url,
         "state": directory_state(node) if state == "absent" and not node.reason else state,
-        "why": list(node.reason),
+        "reason": list(node.reason),
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,
         "host": commit.host if commit else None,
@@ -94,7 +94,7 @@ def node_text(report: Mapping[str, Any]) -> str:
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     lines += [f"  {label}: {text}" for label, text in environment_lines(report["environment"] or {})]
     lines += [f"  {name} = {value}" for name, value in (report["meta"] or {}).items()]
-    lines += [f"  why: {reason}" for reason in report["why"]]
+    lines += [f"  why: {reason}" for reason in report["reason"]]
     if report["error"]:
         lines.append(f"  error: {report['error'].get('type')}: {report['error'].get('message')}")
     if report["key"] is not None:

@@ -96,8 +96,8 @@ def _has_tag(value: CanonicalJson, tag: str) -> bool:
 def _short_versions(old: str, new: str) -> tuple[str, str]:
     """Return two versions in short: the digests of the keys, and if these are equal also the attempts."""
     digests = [version.partition("+")[0][:8] for version in (old, new)]
-    if digests[0] != digests[1]:
-        return digests[0], digests[1]
+    if digests[0] != digests[1]:  # without a key there is no digest, only the attempt
+        return digests[0] or old[:9], digests[1] or new[:9]
     attempts = [version.partition("+")[2][:8] for version in (old, new)]
     old_version, new_version = (
         f"{digest}+{attempt}" if attempt else digest for digest, attempt in zip(digests, attempts, strict=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
+from cvcache.errors import InvalidName, UsageError
 from cvcache.protocol import Policy
 from cvcache.store import (
     MemoryCache,
     Store,
     account_of,
     check_key,
+    known_options,
     node_path,
     open_store,
     options_of,
@@ -67,8 +70,11 @@ class TreeContext:
 
     def store(self, path: str) -> Store:
         """Return the store, opened at the first call; `path` is any path of the tree and names the bucket."""
+        if self.uncached is not None:
+            msg = f"{self.url(path)} keeps nothing, so there is no store; give a path or a URL in place of None"
+            raise UsageError(msg)
         if self._store is None:
-            options = options_of(self.account, self.scheme, path) if self.account else self.options
+            options = self.options or options_of(self.account, self.scheme, path)
             self._store = open_store(self.scheme, path, options, self.policy.retries)
         return self._store
 
@@ -78,21 +84,20 @@ class TreeContext:
 
     def __reduce__(self) -> tuple[Any, ...]:
         account = account_of(self.scheme, self.options) if self.options else self.account
-        fields: tuple[Any, ...] = (
-            self.scheme,
-            {},
-            self.policy,
-            None,
-            self.also,
-            self.copy_on_read,
-            self.inherited_key,
-            account,
-        )
-        return TreeContext, fields
+        return _unpickle, (self.scheme, account, self.policy, self.also, self.copy_on_read, self.inherited_key)
+
+
+def _unpickle(
+    scheme: str, account: str, policy: Policy, also: Any, copy_on_read: Any, inherited_key: Any
+) -> TreeContext:
+    context = TreeContext(
+        scheme, known_options(account) or {}, policy, None, also, copy_on_read, inherited_key, account
+    )
+    return replace(context, uncached=weakref.WeakValueDictionary()) if scheme == "none" else context
 
 
 class Address(NamedTuple):
-    """The address of a node. Addresses are equal if their URLs are.
+    """The address of a node. Addresses are equal if their URLs and the options of their trees are.
 
     Attributes
     ----------
@@ -116,6 +121,11 @@ class Address(NamedTuple):
         return self.context.url(self.path)
 
     @property
+    def account(self) -> str | None:
+        """That of the store if it was given options, else None: an attempt of any account may be meant."""
+        return self.store.account if self.context.options else None
+
+    @property
     def name(self) -> str:
         """The last component of `url`."""
         return self.path.rpartition("/")[2]
@@ -123,7 +133,13 @@ class Address(NamedTuple):
     @property
     def parent(self) -> Address:
         """The node above; `InvalidName` if this is the topmost place of its store that can be a node."""
-        return self.at(node_path(parse_url(self.context.url(self.path.rpartition("/")[0] or "/"))))
+        above = self.path.rpartition("/")[0]
+        if self.context.uncached is not None:
+            if not above:
+                msg = "the top of no cache has no node above"
+                raise InvalidName(msg)
+            return self.at(above)
+        return self.at(node_path(parse_url(self.context.url(above or "/"))))
 
     def child(self, name: object) -> Address:
         """Return the child `name`, or a deeper one, ``"a/b"``; `InvalidName` if it cannot be one."""
@@ -151,10 +167,15 @@ class Address(NamedTuple):
 
     def with_context(self, **changes: Any) -> Address:
         """Return the same node in a context with these changes."""
+        if "policy" in changes:
+            changes["_store"] = None  # its retries are those of the policy
         return Address(replace(self.context, **changes), self.path)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Address) and (self.context.scheme, self.path) == (other.context.scheme, other.path)
+        if not isinstance(other, Address) or self.path != other.path:
+            return False
+        mine, its = self.context, other.context
+        return mine is its or (mine.scheme, mine.options, mine.uncached) == (its.scheme, its.options, its.uncached)
 
     def __hash__(self) -> int:
         return hash(self.path)

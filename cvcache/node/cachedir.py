@@ -31,15 +31,16 @@ class CacheDir:
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
     the node as it was when first read; a committed one stays pinned to its commit, `refresh` reads
     it again. Handles are equal if their URLs are, and picklable without their storage options: these
-    may hold secrets, so another process takes its own from its environment.
+    may hold secrets, so another process takes those it has opened the bucket with, or else its environment.
     """
 
     _tokens: tuple[Token[tuple[str, ...]], ...] = ()
 
-    def __init__(self, address: Address, snapshot: Snapshot | None = None) -> None:
+    def __init__(self, address: Address, snapshot: Snapshot | None = None, *, pinned: bool = True) -> None:
         self._address = address
         self._snapshot = snapshot
-        self._pinned = snapshot is not None  # else it was read to answer a question, and may still mean a mere address
+        # else it was read to answer a question, and may still mean a mere address
+        self._pinned = pinned and snapshot is not None
 
     def __cvcache_address__(self) -> Address:
         return self._address
@@ -55,9 +56,10 @@ class CacheDir:
     def __cvcache_commit__(self, meta: Mapping[str, Any] | None) -> Commit:
         """Commit the node, which this process opened; see `cdir_commit`."""
         from cvcache.node.commit import Commit  # who reads a node needs neither
-        from cvcache.node.finish import commit_node
+        from cvcache.node.finish import commit_node, find_open_node
 
-        self._snapshot = commit_node(self.__cvcache_snapshot__(), meta)
+        node = self._snapshot or find_open_node(self._address) or self.__cvcache_snapshot__()
+        self._snapshot = commit_node(node, meta)
         return Commit.of(self._snapshot)
 
     @property
@@ -89,15 +91,17 @@ class CacheDir:
         """Return the child nodes, sorted by name; one LIST."""
         uncached = self._address.context.uncached
         if uncached is not None:
-            below = [path.removeprefix(f"{self._address.path}/") for path in uncached]
-            names: tuple[str, ...] = tuple(sorted({path.partition("/")[0] for path in below if path not in uncached}))
+            prefix = f"{self._address.path}/"
+            below = {path.removeprefix(prefix).partition("/")[0] for path in uncached if path.startswith(prefix)}
+            names: tuple[str, ...] = tuple(sorted(below))
         else:
             names = child_names(self._address.store.list(self._address.path).dirs)
         return [self / name for name in names]
 
     def refresh(self) -> Self:
         """Read the newest record and return this handle; one LIST and one GET, for each tree that has no result."""
-        if self._snapshot is None or self._snapshot.now.attempt is None:
+        attempt = self._snapshot.now.attempt if self._snapshot is not None else None
+        if attempt is None or attempt.lost:
             self._snapshot, self._pinned = read_snapshot(self._address), True
         return self
 
@@ -283,8 +287,10 @@ class CacheDir:
     def _declare_own_file(self, name: str) -> protocol.Attempt:
         from cvcache.node.item_write import declare_own_file  # who reads a node needs none
 
-        attempt = self._open_attempt()
+        attempt, uncached = self._open_attempt(), self.__cvcache_snapshot__().uncached
         declare_own_file(attempt, name)
+        if uncached is not None:
+            uncached.forget(name)
         return attempt
 
     def log(self, name: str = "run.log") -> AbstractContextManager[None]:
@@ -335,10 +341,10 @@ class CacheDir:
         return self._snapshot
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CacheDir) and self._address == other.__cvcache_address__()
+        return isinstance(other, CacheDir) and self.url == other.url
 
     def __hash__(self) -> int:
-        return hash(self._address)
+        return hash(self.url)
 
     def __repr__(self) -> str:
         return f"CacheDir({self.url!r})"
@@ -355,7 +361,9 @@ class CacheDir:
         if snapshot is not None and snapshot.attempt is not None:  # a child opened in another process has its key
             record = snapshot.attempt.record
             address = address.with_context(inherited_key=(record.key, record.digest))
-        return CacheDir, (address, None if snapshot is None or snapshot.record is None else snapshot)
+        if snapshot is None or snapshot.record is None:
+            return CacheDir, (address,)
+        return _unpickle, (address, snapshot._replace(attempt=None), self._pinned)
 
     def __cvcache_is_address__(self) -> bool:
         """Whether this handle means an address and no result: never read, or not committed; no store call."""
@@ -522,8 +530,13 @@ class Item:
         return snapshot.result_url, {"item": self._name, "version": snapshot.version}
 
     def __cvcache_images__(self) -> list[Mapping[str, Any]]:
-        row = item_io.committed_rows(self._node.__cvcache_snapshot__()).get(self._name, {})
-        return [row] if row.get("kind") in {"image", "labels"} else []
+        return item_io.image_rows(self._node.__cvcache_snapshot__(), self._name)
+
+
+def _unpickle(address: Address, snapshot: Snapshot, pinned: bool) -> CacheDir:  # noqa: FBT001 - as pickle calls it
+    if snapshot.uncached is not None and address.context.uncached is not None:
+        address.context.uncached[address.path] = snapshot.uncached
+    return CacheDir(address, snapshot, pinned=pinned)
 
 
 def _end(node: Snapshot | None, error: BaseException | None) -> bool:

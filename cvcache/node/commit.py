@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cvcache.node.item_io import read_environment
 from cvcache.node.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Commit:
     """The record that makes a node complete. It exists if and only if the node is.
 
@@ -23,6 +23,8 @@ class Commit:
         The version that an item of this node has in a key.
     key : object
         The canonical key, as plain JSON values; None for a node committed without one.
+    digest : str or None
+        Of the key.
     duration : float
         Seconds from the claim to the commit.
     host : str
@@ -41,7 +43,7 @@ class Commit:
     host: str = ""
     reason: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
-    _snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
+    _snapshot: ClassVar[Snapshot | None] = None  # of an instance what it was made from, which is no field
 
     @classmethod
     def of(cls, node: Snapshot) -> Commit:
@@ -54,7 +56,7 @@ class Commit:
             time = datetime.datetime.fromisoformat(record.time).astimezone(datetime.UTC)
         except (ValueError, OverflowError):
             time = datetime.datetime.fromtimestamp(0, datetime.UTC)
-        return cls(
+        commit = cls(
             time=time,
             version=node.version,
             key=record.key,
@@ -63,8 +65,9 @@ class Commit:
             host=record.owner.host,
             reason=record.reason,
             meta=record.meta,
-            _snapshot=node,
         )
+        object.__setattr__(commit, "_snapshot", node)
+        return commit
 
     def environment(self) -> Mapping[str, Any]:
         """Return what the result was made with: Python, packages, git, peak memory; one GET.
@@ -73,6 +76,6 @@ class Commit:
         -------
         mapping
             ``python``, ``platform``, ``packages`` (name -> version), ``peak_memory`` in bytes, and where the script
-            was under git ``git`` (``commit``, ``dirty``). Empty for a node without a cache.
+            was under git ``git`` (``commit``, ``dirty``). Without a cache that of this process, as it is now.
         """
         return read_environment(self._snapshot) if self._snapshot is not None else {}

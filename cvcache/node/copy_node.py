@@ -38,11 +38,13 @@ def copy_items_into(attempt: protocol.Attempt, source: Snapshot, names: set[str]
     Per object one GET and one PUT, or one copy request within a store; of a directory item one LIST per 1,000.
     """
     record = source.record
+    if source.uncached is not None:
+        source.uncached.write_arrays()
     rows = {name: row for name, row in read_rows(source).items() if names is None or name in names}
     try:
         for name, row in rows.items():
             _copy_item(attempt, source, name, row)
-        if record is not None:
+        if record is not None and source.uncached is None:
             protocol.raise_if_replaced(source.store, source.path, record)
     except BaseException:
         protocol.release_attempt(attempt)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cvcache import formats, protocol
 from cvcache.errors import LeaseLost, NotOpen
+from cvcache.node.address import Address
 from cvcache.node.item_write import own_file_rows
 from cvcache.node.snapshot import Snapshot
 
@@ -20,16 +21,22 @@ logger = logging.getLogger("cvcache")
 
 def find_attempt(node: Snapshot) -> protocol.Attempt | None:
     """Return the attempt at a node that this process has open, by whichever handle; None without a cache."""
-    if node.uncached is not None:
+    if node.address.context.uncached is not None:
         return None
-    return node.attempt or protocol.find_open_attempt_at(node.url, node.store.account)
+    return node.attempt or protocol.find_open_attempt_at(node.url, node.address.account)
+
+
+def find_open_node(address: Address) -> Snapshot | None:
+    """Return the node if this process has it open, by whichever handle; no store call."""
+    attempt = find_attempt(Snapshot(address))
+    return Snapshot(address, attempt.record, attempt) if attempt is not None else None
 
 
 def commit_node(node: Snapshot, meta: Mapping[str, Any] | None = None) -> Snapshot:
     """Commit a node that this process opened, by whichever handle; see `cdir_commit`."""
     from cvcache.node.provenance import environment  # only who commits needs it
 
-    attempt = node.attempt or find_attempt(node) or protocol.find_open_attempt_at(node.url)
+    attempt = node.attempt or find_attempt(node)
     if attempt is None:
         if node.committed:
             return node

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from cvcache import formats, protocol
-from cvcache.errors import ItemDamaged, ItemNotFound, NodeReplaced, NotComputed, did_you_mean
+from cvcache.errors import ItemDamaged, ItemNotFound, NodeReplaced, NotComputed, UsageError, did_you_mean
 from cvcache.node.snapshot import Snapshot
 from cvcache.store import Listing, Store, is_item_dir, item_names, layout, successor_path
 
@@ -49,9 +49,11 @@ def committed_rows(node: Snapshot) -> Mapping[str, Mapping[str, Any]]:
     return read_rows(node) if node.committed and not node.is_planned else {}
 
 
-def image_rows(node: Snapshot) -> list[Mapping[str, Any]]:
-    """Return the rows of the images of a committed node."""
-    return [row for row in committed_rows(node).values() if row.get("kind") in {"image", "labels"}]
+def image_rows(node: Snapshot, name: str | None = None) -> list[Mapping[str, Any]]:
+    """Return the rows of the images of a committed node, or of its item `name` if that is one."""
+    rows = committed_rows(node)
+    wanted = rows.values() if name is None else [rows.get(name, {})]
+    return [row for row in wanted if row.get("kind") in {"image", "labels"}]
 
 
 def _read_inventory(node: Snapshot, record: protocol.Record) -> Mapping[str, Mapping[str, Any]]:
@@ -184,6 +186,9 @@ def announced_metadata(node: Snapshot, name: str) -> Mapping[str, Any]:
 def open_item(node: Snapshot, name: str) -> IO[bytes]:
     """Return one item as a file object, opened while its commit was the newest, or raise."""
     row, record = item_row(node, name), node.record
+    if is_item_dir(name):
+        msg = f"{node.url}/{name} is a directory of objects, which is no file; read() it, or use its url"
+        raise UsageError(msg)
     full_key = f"{layout.data_root(node.path, record)}/{name}"
     with contextlib.ExitStack() as unless_valid:
         try:

@@ -72,7 +72,7 @@ def _sources(url: str, items: Iterable[Any]) -> protocol.Sources:
 
 def _open_ancestor_key(address: Address) -> tuple[Any, str | None] | None:
     """Return key and digest of the nearest node above that is open in this process, if any."""
-    url, account = address.url, address.store.account if address.context.uncached is None else None
+    url, account = address.url, address.account
     while "/" in url.rstrip("/"):
         url = url.rstrip("/").rpartition("/")[0]
         if attempt := protocol.find_open_attempt_at(url, account):

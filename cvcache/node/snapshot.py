@@ -79,8 +79,9 @@ class Snapshot(NamedTuple):
         """The same, or of a node that is open here what it is by now, for instance committed."""
         if self.attempt is None:
             return self
-        if self.attempt.outcome is not None:
-            return self._replace(record=self.attempt.outcome, attempt=None, computed=True)
+        outcome = self.attempt.outcome
+        if outcome is not None:
+            return self._replace(record=outcome, attempt=None, computed=outcome.state == "committed")
         return self._replace(record=self.attempt.record)
 
     @property

@@ -80,15 +80,19 @@ class Uncached:
 
     def keep(self, name: str, obj: Any, options: dict[str, Any], row: Mapping[str, Any]) -> bool:
         """Keep `obj` as the item `name`, if it is an array; otherwise return False."""
-        self._arrays.pop(name, None)
-        self._written.discard(name)
+        self.forget(name)
         self.attempt.announcements.setdefault(name, {})  # to nobody
         is_array = type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype")
         if not is_array or formats.find_format(name).suffix == "png":
             return False
-        self._arrays[name] = obj, options
+        self._arrays[name] = obj if hasattr(obj, "dask") else obj.copy(), options
         self.attempt.rows[name] = dict(row)
         return True
+
+    def forget(self, name: str) -> None:
+        """Forget the array that is kept as the item `name`, which is about to be written in another way."""
+        self._arrays.pop(name, None)
+        self._written.discard(name)
 
     def array(self, name: str) -> Any:
         """Return the array that is kept as the item `name`, a numpy array as a copy; None if it is none."""

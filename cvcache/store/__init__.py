@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Store,
         account_of,
         instrument,
+        known_options,
         options_of,
         reopen_store,
     )
@@ -78,6 +79,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Store",
             "account_of",
             "instrument",
+            "known_options",
             "options_of",
             "reopen_store",
         ],

@@ -25,6 +25,8 @@ LOCAL_SCHEMES = ("file", "memory")
 
 _VARIABLES = ("AWS_", "AZURE_", "CLOUDSDK_", "FSSPEC_", "GCSFS_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 """Beginnings of the environment variables that file systems read."""
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "FSSPEC_", "STORAGE_EMULATOR_HOST")
+"""Those that say which server is meant."""
 
 RETRIES = 5
 """How often a request is sent again after a transient error."""
@@ -64,7 +66,7 @@ class Store(ABC):
     shared: bool
     """Whether other processes see the same bytes."""
     account: str = ""
-    """Which options and environment it was opened with: stores of two accounts may have other bytes at one URL."""
+    """Which options and endpoint it was opened with: stores of two accounts may have other bytes at one URL."""
 
     @classmethod
     def create(cls, scheme: str, options: Mapping[str, Any], retries: int) -> Self:  # noqa: ARG003 - for buckets
@@ -73,7 +75,7 @@ class Store(ABC):
 
     def reopen_arguments(self, path: str) -> tuple[type[Store], str, str, str]:
         """Return what `reopen_store` takes for a `path`: no options, which may contain secrets."""
-        return type(self), self.scheme, self.account, path
+        return type(self), self.scheme, self.account if known_options(self.account) else "", path
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopen_store, self.reopen_arguments("")
@@ -152,47 +154,67 @@ class Store(ABC):
 
 
 class _Account(NamedTuple):
-    """What a store was opened with."""
+    """Where the bytes of a store are, and as whom it asks for them."""
 
     name: str
     scheme: str
     options: dict[str, Any]
-    retries: int
-    environment: tuple[tuple[str, str], ...]
+    endpoints: tuple[tuple[str, str], ...]
 
 
 _accounts: list[_Account] = []
 _options_of_bucket: dict[tuple[str, str], dict[str, Any]] = {}
 """Scheme and bucket -> the options that a tree in it was last opened with; for handles of another process alone."""
-_open_stores: dict[tuple[int, str], Store] = {}
-"""Process and account -> the store."""
+_open_stores: dict[tuple[Any, ...], Store] = {}
+"""Process, account, retries and environment -> the store."""
 _wrappers: list[Callable[[Store], Store]] = []
 _lock = threading.Lock()
 
 
-def account_of(scheme: str, options: Mapping[str, Any], retries: int = RETRIES) -> str:
-    """Return a name for these options and the environment of this process as it is now; empty for a local scheme.
+def _reset_lock() -> None:
+    global _lock  # noqa: PLW0603 - another thread may have held it when this process was forked
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_lock)
+
+
+def _environment(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the environment variables that begin with one of these names."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(names)))
+
+
+def account_of(scheme: str, options: Mapping[str, Any]) -> str:
+    """Return a name for these options, with the endpoints of the environment as it is now; empty for a local scheme.
 
     It means nothing in another process, and tells nothing of the options.
     """
     if scheme in LOCAL_SCHEMES:
         return ""
-    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_VARIABLES)))
+    endpoints = _environment(_ENDPOINT_VARIABLES)
     with _lock:
         for account in _accounts:
-            if account[1:] == (scheme, options, retries, environment):
+            if account[1:] == (scheme, options, endpoints):
                 return account.name
-        _accounts.append(_Account(os.urandom(8).hex(), scheme, dict(options), retries, environment))
+        _accounts.append(_Account(os.urandom(8).hex(), scheme, dict(options), endpoints))
         return _accounts[-1].name
 
 
+def known_options(account: str) -> Mapping[str, Any] | None:
+    """Return the options of an account of this process, or None."""
+    return next((one.options for one in _accounts if one.name == account), None)
+
+
 def options_of(account: str, scheme: str, path: str) -> Mapping[str, Any]:
-    """Return the options of an account, for what was pickled.
+    """Return the options of an account, for what was pickled; none for an empty account.
 
     In another process than that of the account these are the options that it opened a tree in the same bucket with
     last, if it did; else none.
     """
-    known = next((one.options for one in _accounts if one.name == account), None)
+    if not account:
+        return {}
+    known = known_options(account)
     return known if known is not None else _options_of_bucket.get((scheme, bucket_of(path)), {})
 
 
@@ -205,12 +227,13 @@ def cached_store(
     scheme: str, path: str, options: Mapping[str, Any], retries: int, create: Callable[[], Store]
 ) -> Store:
     """Return the open store of this process with these options, in the same environment, or `create` it."""
-    account = account_of(scheme, options, retries)
+    account = account_of(scheme, options)
+    opened_with = (os.getpid(), account, retries, _environment(_VARIABLES)) if account else ()
     with _lock:
-        store = _open_stores.get((os.getpid(), account)) or create()
+        store = _open_stores.get(opened_with) or create()
         store.account = account
         if account:
-            _open_stores[os.getpid(), account] = store
+            _open_stores[opened_with] = store
         if options:
             _options_of_bucket[scheme, bucket_of(path)] = dict(options)
     for wrap in _wrappers:
@@ -220,7 +243,7 @@ def cached_store(
 
 def reopen_store(kind: type[Store], scheme: str, account: str, path: str) -> Store:
     """Return the store for a `path` that was pickled, see `options_of`."""
-    options = options_of(account, scheme, path) if account else {}
+    options = options_of(account, scheme, path)
     return cached_store(scheme, path, options, RETRIES, lambda: kind.create(scheme, options, RETRIES))
 
 

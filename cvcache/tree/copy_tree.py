@@ -49,9 +49,11 @@ def cdir_copy(
     Per object one GET and one PUT, or one copy request within a store.
     """
     top, target_top, copied = resolve_address(where, **storage_options), resolve_address(target), []
-    if f"{target_top.url}/".startswith(f"{top.url}/"):
+    if f"{target_top.url}/".startswith(f"{top.url}/") and top.context.options == target_top.context.options:
         msg = f"{target_top.url} lies in {top.url}, so that a copy would be copied again; give a place outside"
         raise UsageError(msg)
+    if target_top.context.uncached is not None:
+        return []
     patterns = [only] if isinstance(only, str) else None if only is None else list(only)
     for node in walk_snapshots(top):
         names = _names_to_copy(node, patterns)

@@ -38,7 +38,7 @@ def run_script(script: str, arguments: Iterable[str] = ()) -> plan:
         msg = f"{script} failed, so there is no plan:\n{''.join(lines)}"
         raise UsageError(msg) from error
     finally:
-        process_planners.clear()
+        process_planners.remove(planned)
         sys.argv, sys.path[:] = argv, path
     return planned
 

@@ -1,4 +1,4 @@
-"""Trees of nodes: read and walk them, ask why, remove them."""
+"""Trees of nodes: read and walk them, remove them."""
 
 from __future__ import annotations
 

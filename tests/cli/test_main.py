@@ -169,7 +169,7 @@ def test_logs(run: Run, root: cvcache.CacheDir) -> None:
 
 def test_why(run: Run, root: cvcache.CacheDir) -> None:
     assert run("why", (root / "bright").url).out == "args.gain: 2.0 -> 4.0\n"
-    assert run("why", (root / "double").url, "--json").json["why"] == ["first run"]
+    assert run("why", (root / "double").url, "--json").json["reason"] == ["first run"]
     assert run("why", (root / "nowhere").url).code == 3
 
 

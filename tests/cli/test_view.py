@@ -76,7 +76,7 @@ def test_where_nothing_is_no_window_opens(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "napari", None)  # to open one would be an error
-    monkeypatch.setattr("cvcache.napari.reader.layers_of_url", _read_without_napari)
+    monkeypatch.setattr("cvcache.napari.layers_of_url", _read_without_napari)
     done = in_process(capsys, monkeypatch, "view", tmp_path / name)
     assert done.code == 3, done.err
     assert "there is nothing at" in done.err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import copy
+import dataclasses
 import datetime as dt
 import json
 import logging
@@ -339,7 +341,7 @@ def test_what_lies_elsewhere_is_no_path(root: CacheDir) -> None:
         (lambda node: cvcache.cdir(node, profile="x"), cvcache.UnknownOption, "cannot be given again"),
         (lambda _: cvcache.cdir(3), cvcache.InvalidName, "text or a path"),
         (lambda node: cvcache.cdir(node["a.json"]), cvcache.InvalidName, "is no URL; read()"),
-        (lambda node: cvcache.open_image(node["a.ome.zarr"]), cvcache.InvalidName, "without its commit"),
+        (cvcache.open_image, cvcache.InvalidName, "without its commit"),
     ],
 )
 def test_a_wrong_call_says_what_was_meant(root: CacheDir, act: Any, error: type[Exception], message: str) -> None:
@@ -626,3 +628,42 @@ def test_the_path_of_an_item_that_is_there(store_case: StoreCase) -> None:
     assert node.path("a.json") == root.path("a.json") == node["a.json"].url
     with pytest.raises(cvcache.NodeCommitted):
         node.path("b.json")
+
+
+def test_a_commit_is_plain_values(root: CacheDir) -> None:
+    with cvcache.cdir_init(root, {"a": 1}) as node:
+        pass
+    assert node.commit is not None
+    assert dataclasses.asdict(node.commit).keys() == {
+        "time", "version", "key", "digest", "duration", "host", "reason", "meta"
+    }  # fmt: skip
+    assert pickle.loads(pickle.dumps(node.commit)) == node.commit  # noqa: S301 - our own bytes
+
+
+def test_a_copy_of_an_open_handle_does_not_hold_the_node(root: CacheDir) -> None:
+    node = cvcache.cdir_init(root)
+    for other in (copy.copy(node), pickle.loads(pickle.dumps(node))):  # noqa: S301 - our own bytes
+        with pytest.raises(cvcache.NotOpen):
+            other.write("a.json", 1)
+    node.write("a.json", 1)
+
+
+def test_another_policy_has_its_own_retries(root: CacheDir) -> None:
+    assert not root.committed
+    other = cvcache.cdir(root, policy=cvcache.Policy(retries=1))
+    assert address_of(other).context._store is None
+
+
+def test_a_directory_is_no_file(root: CacheDir) -> None:
+    with cvcache.cdir_init(root) as node:
+        node.write("x.ome.zarr", image(4, 4))
+    with pytest.raises(cvcache.UsageError, match="a directory of objects"):
+        node.open("x.ome.zarr")
+
+
+def test_a_handle_that_lost_its_node_can_look_again(root: CacheDir) -> None:
+    older = cvcache.cdir_init(root, {"k": 1})
+    newer = cvcache.cdir_init(root, {"k": 1}, wait=False)
+    with newer:
+        newer.write("a.json", 1)
+    assert older.refresh().read("a.json") == 1

@@ -167,3 +167,44 @@ def test_another_process_can_read_it() -> None:
     other = pickle.loads(pickle.dumps(node["stats.json"])).node  # noqa: S301 - our own bytes
     np.testing.assert_array_equal(other.read("image.ome.zarr"), np.arange(16).reshape(4, 4))
     assert (other.read("stats.json"), other.committed) == (1, True)
+
+
+def test_a_root_that_was_pickled_works(tmp_path: Path) -> None:
+    root = pickle.loads(pickle.dumps(cvcache.cdir(None)))  # noqa: S301 - our own bytes
+    assert (root / "a").state == "absent"
+    node = pickle.loads(pickle.dumps(halve(root / "a", filled(root / "raw")["image.ome.zarr"])))  # noqa: S301 - the same
+    assert node.refresh().committed
+    assert [child.name for child in node.parent.children()] == ["a"]
+    with root.log():
+        pass
+    with pytest.raises(cvcache.NotOpen):
+        cvcache.cdir_commit(root / "never")
+    with pytest.raises(cvcache.UsageError, match="keeps nothing"):
+        _ = cvcache.cdir_query(root / "never")["a.json"].url
+    assert cvcache.cdir_copy(tmp_path / "tree", None) == []
+
+
+def filled(node: cvcache.CacheDir) -> cvcache.CacheDir:
+    with cvcache.cdir_init(node) as out:
+        out.write("image.ome.zarr", np.arange(16, dtype="u2").reshape(4, 4), axes="yx", scale=(0.5, 0.25))
+    return out
+
+
+def test_what_is_held_is_copied(tmp_path: Path) -> None:
+    root = cvcache.cdir(None)
+    node = filled(root / "nocache" / "x")
+    assert [child.name for child in root.children()] == ["nocache"]
+    (copy,) = cvcache.cdir_copy(root, tmp_path / "tree")
+    np.testing.assert_array_equal(copy["image.ome.zarr"], node["image.ome.zarr"])
+    assert copy["image.ome.zarr"].meta["scale"] == [0.5, 0.25]
+
+
+def test_the_item_is_what_was_written_last() -> None:
+    image = np.zeros((4, 4), "u1")
+    with cvcache.cdir_init(None) as node:
+        node.write("image.npy", image)
+        image[:] = 1
+        assert not node.read("image.npy").any()
+        with node.open("image.npy", "wb") as file:
+            np.save(file, image)
+    assert node.read("image.npy").all()

@@ -7,6 +7,8 @@ import uuid
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
+import numpy as np
 import pytest
 from servers import object_stores
 
@@ -161,3 +163,34 @@ def test_a_handle_keeps_its_options_through_a_pickle(s3_case: BucketCase) -> Non
     data = pickle.dumps(root)
     assert make(pickle.loads(data) / "a", 1).computed  # noqa: S301 - our own bytes
     assert not any(s3_case.options[name].encode() in data for name in ("secret", "endpoint_url"))
+
+
+def test_a_node_that_is_open_is_committed_by_its_url_alone(twins: list[tuple[str, dict[str, Any]]]) -> None:
+    (url, here), (_, there) = twins
+    node = cvcache.cdir_init(f"{url}/a", {"z": 1}, storage_options=here)
+    with pytest.raises(cvcache.NotOpen):
+        cvcache.cdir_commit(f"{url}/a", **there)
+    retried = cvcache.cdir(f"{url}/a/child", policy=cvcache.Policy(retries=1), **here)
+    assert cvcache.cdir_commit(cvcache.cdir_init(retried)).key == {"z": 1}
+    assert cvcache.cdir_commit(f"{url}/a") == node.commit
+
+
+def test_no_options_are_pickled_as_none(
+    s3_case: BucketCase, environment: pytest.MonkeyPatch, other_server: S3Server
+) -> None:
+    environment.setenv("AWS_ENDPOINT_URL", s3_case.server.endpoint)
+    root = cvcache.cdir(s3_case.url)
+    with cvcache.cdir_init(root / "a") as node:
+        node.write("x.ome.zarr", da.ones((4, 4), chunks=2))
+    with pytest.raises(OSError):  # noqa: PT011 - whatever that server says
+        cvcache.cdir_query(s3_case.url, **other_server.storage_options)
+    for copy in (pickle.loads(pickle.dumps(node.read("x.ome.zarr"))), pickle.loads(pickle.dumps(node))["x.ome.zarr"]):  # noqa: S301 - our own bytes
+        assert np.asarray(copy).sum() == 16
+    assert address_of(pickle.loads(pickle.dumps(node))).store is address_of(node).store  # noqa: S301 - the same
+
+
+def test_plans_tell_servers_apart(twins: list[tuple[str, dict[str, Any]]]) -> None:
+    with cvcache.plan() as planned:
+        for url, options in twins:
+            make(cvcache.cdir(url, **options) / "a", 1)
+    assert [row.action for row in planned.rows] == ["compute", "compute"]
