@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from cvcache import formats, keys, protocol
 from cvcache.errors import NodeCommitted, NotComputed, NotOpen, UsageError
-from cvcache.node import item_io
+from cvcache.node import item_array, item_io
 from cvcache.node.address import Address, path_of_url
 from cvcache.node.init import current_state, read_snapshot
 from cvcache.node.snapshot import Snapshot
@@ -436,24 +436,18 @@ class Item:
 
     def _array_row(self) -> Mapping[str, Any]:
         try:
-            return item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
+            return item_array.array_row(self._node.__cvcache_snapshot__(), self._name)
         except TypeError as error:
             raise AttributeError(str(error)) from None  # so that hasattr() says whether it is one
 
     def __getitem__(self, selection: Any) -> np.ndarray:
         """Return a part of an item that is one array; of an image only the chunks with it are read."""
-        import numpy as np
-
-        row = item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
-        return np.asarray((self.dask() if row.get("stored") else self.read())[selection])
+        return item_array.read_part(self._node.__cvcache_snapshot__(), self._name, selection)
 
     __iter__ = None  # an item is no sequence: it may be no array, or larger than memory
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - numpy calls it so
-        import numpy as np
-
-        item_io.array_row(self._node.__cvcache_snapshot__(), self._name)
-        array = np.asarray(self.read())
+        array = item_array.read_array(self._node.__cvcache_snapshot__(), self._name)
         return array if dtype is None else array.astype(dtype, copy=bool(copy))
 
     def dask(self, **options: Any) -> da.Array:
@@ -478,19 +472,7 @@ class Item:
         -----
         No store call for a committed image. Computing it costs one GET per object used.
         """
-        import dask.array as da
-
-        lazy: da.Array
-        snapshot = self._node.__cvcache_snapshot__()
-        row = item_io.array_row(snapshot, self._name)
-        if options or row.get("stored") or row.get("kind") in {"image", "labels"}:
-            lazy = da.asarray(item_io.read_item(snapshot, self._name, options, lazily=True))
-        elif snapshot.uncached is not None:
-            lazy = da.asarray(self.read())
-        else:
-            name = f"cvcache-item-{keys.digest([self.url, snapshot.version])}"
-            lazy = da.from_array(self, chunks=self.shape, name=name, asarray=False)
-        return lazy
+        return item_array.lazy_array(self._node.__cvcache_snapshot__(), self._name, options, self)
 
     def to_dask_array(self) -> da.Array:
         """Return `dask()`; ``dask.array.asarray(item)`` calls it."""

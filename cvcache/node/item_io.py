@@ -114,20 +114,6 @@ def item_url(node: Snapshot, name: str) -> str:
     return node.store.url(f"{layout.data_root(node.path, node.record)}/{name}")
 
 
-def array_row(node: Snapshot, name: str) -> Mapping[str, Any]:
-    """Return the row of an item that is one array, with its shape and dtype; `TypeError` if it is none.
-
-    No store call more than for `read_rows`.
-    """
-    if node.uncached is not None and (array := node.uncached.array(name)) is not None:
-        return {"shape": array.shape, "dtype": array.dtype}
-    row = item_row(node, name)
-    if not isinstance(row.get("shape"), list) or "dtype" not in row:
-        msg = f"{node.url}/{name} is not one array (its kind is {row.get('kind', 'file')}); read() returns what it is"
-        raise TypeError(msg)
-    return row
-
-
 def read_item(node: Snapshot, name: str, options: dict[str, Any], *, lazily: bool = False) -> Any:
     """Return the object of one item, exactly as the attempt of the record wrote it, or raise.
 
