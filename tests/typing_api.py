@@ -39,6 +39,8 @@ assert_type(raw.items(), list[Item])
 assert_type(raw.children(), list[CacheDir])
 assert_type(raw["stats.json"].meta, Mapping[str, Any])
 assert_type(raw["stats.json"].url, str)
+assert_type(raw["raw.ome.zarr"].shape, tuple[int, ...])
+assert_type(raw["raw.ome.zarr"].ndim, int)
 
 stats: dict[str, int] = raw.read("stats.json")
 mean: float = raw.cached("mean.json", lambda: 1.5)
