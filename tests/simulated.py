@@ -293,7 +293,7 @@ def log_of(case: StoreCase) -> dict[str, bytes]:
         folder = case.path / prefix
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.is_dir() else {}
     objects = fsspec.filesystem("memory").store
-    names = sorted(key.rpartition("/")[2] for key in objects if key.startswith(f"/{case.root}/{prefix}"))
+    names = sorted(key.rpartition("/")[2] for key in list(objects) if key.startswith(f"/{case.root}/{prefix}"))
     return {name: case.read(prefix + name) for name in names}
 
 

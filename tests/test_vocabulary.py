@@ -26,7 +26,7 @@ COMMANDS = {"demo", "tree", "ls", "show", "path", "logs", "why", "plan", "verify
 
 
 def public_members(kind: type) -> set[str]:
-    return {name for name in dir(kind) if not name.startswith("_")}
+    return {name for name in {*dir(kind), *getattr(kind, "__dataclass_fields__", ())} if not name.startswith("_")}
 
 
 @pytest.mark.parametrize(
