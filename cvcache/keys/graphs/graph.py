@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import graphlib
 import hashlib
-import inspect
 import itertools
 import re
 from collections import ChainMap
@@ -239,8 +238,8 @@ def _is_symbolic(name: str, layer: Any) -> bool:
     from dask.layers import ArrayOverlapLayer
 
     if isinstance(layer, Blockwise):
-        materialize = inspect.getattr_static(layer, "_dict")
-        return name == layer.output and materialize is inspect.getattr_static(Blockwise, "_dict")
+        materialize = next(vars(kind)["_dict"] for kind in type(layer).__mro__ if "_dict" in vars(kind))
+        return name == layer.output and materialize is vars(Blockwise)["_dict"]
     return type(layer) is ArrayOverlapLayer and name == f"overlap-{layer.token}"
 
 
