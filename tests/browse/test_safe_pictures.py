@@ -299,7 +299,7 @@ def test_a_file_recorded_as_too_large_is_not_read(memory_case: StoreCase) -> Non
 def test_a_bad_thumbnail_is_refused(memory_case: StoreCase, name: str) -> None:
     with cvcache.cdir_init(memory_case.child("node")) as node:
         node.write(name, np.zeros((64, 64), "uint16") if name == "im.ome.zarr" else drawing())
-    attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]
+    attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]  # it was computed
     memory_case.put(f"node/_cvcache/thumb/{attempt}/{name}.png", HOSTILE_PNG["too many pixels"])
     assert "pixels" in text_of(thumbnail(rows_of(node)[name]))
     memory_case.delete(f"node/_cvcache/thumb/{attempt}/{name}.png")

@@ -173,7 +173,7 @@ def test_a_thumbnail_is_kept_of_a_figure_and_of_nothing_else(suffix: str, tmp_pa
             return super().call(verb, path, act, data)
 
     with instrument(Puts), cdir_init(tmp_path / "node") as node:
-        attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]
+        attempt = snapshot_of(node).record.attempt  # type: ignore[union-attr]  # it was computed
         calls.clear()
         node.write(f"hist.{suffix}", figure())
         assert calls == [
