@@ -41,7 +41,7 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
     return protocol.NodeRequest(
         request,
         canonical,
-        functools.partial(_sources, address.url, items),
+        functools.partial(_sources, address, items),
         keep_version=force == "alone",
         explain=_explain,
     )
@@ -53,8 +53,9 @@ def _explain(before: Any, now: Any) -> list[str]:
     return key_differences(before, now)
 
 
-def _sources(url: str, items: Iterable[Any]) -> protocol.Sources:
-    """Return the other nodes that a key of the node at `url` refers to, given the items and collections in it."""
+def _sources(address: Address, items: Iterable[Any]) -> protocol.Sources:
+    """Return the other nodes that a key of the node refers to, given the items and collections in it."""
+    url = address.url
     inputs: list[Mapping[str, str]] = []
     images: list[Mapping[str, Any]] = []
     for item in _items_read(items):

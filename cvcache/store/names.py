@@ -74,6 +74,8 @@ def _local_path(path: str, url: str) -> str:
 
 def check_key(path: str, url: str) -> str:
     """Return `path`; raise `InvalidName` if its UTF-8 form is longer than `MAX_KEY_BYTES`, which all stores accept."""
+    if 4 * len(path) <= MAX_KEY_BYTES:  # a character has at most four bytes
+        return path
     size = len(path.encode("utf-8", "surrogatepass"))
     if size > MAX_KEY_BYTES:
         msg = f"{url[:80]!r}... is {size} bytes long; over {MAX_KEY_BYTES} some stores fail, so use shorter names"
