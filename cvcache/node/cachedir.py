@@ -535,7 +535,7 @@ def _content_of(name: str, obj: object) -> tuple[object, tuple[Mapping[str, Any]
     if isinstance(obj, Item) and formats.find_format(name).suffix == "ref":
         return obj.url, ()
     if isinstance(obj, CacheDir):
-        rows = {item.name: item.meta for item in obj.items()}
+        rows = item_io.read_rows(obj.__cvcache_snapshot__())
         matches = [other for other in rows if other == name] or [n for n in rows if rows[n].get("kind") == "image"]
         if len(matches) != 1:
             msg = f"{obj.url} has {len(matches)} items to write as {name!r}; pass one of them, node[name]"

@@ -58,14 +58,11 @@ class _Directory:
     state : str
         Of the node, as far as its own record says; else absent, folder, foreign or unreadable.
     listing : Listing
-    note : str
-        Why its record cannot be read.
     """
 
     node: Snapshot
     state: str
     listing: Listing
-    note: str = ""
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
         """Return item name -> row; one GET if they are in an inventory of their own."""
@@ -77,20 +74,20 @@ class _Directory:
         )
 
 
-def _read_directory(address: Address, limit: int | None = None) -> _Directory:
-    """Read one directory, of which a bucket lists up to `limit` names.
+def _read_directory(address: Address) -> _Directory:
+    """Read one directory.
 
     Notes
     -----
     One LIST, and for a node one more and a GET.
     """
-    listing = address.store.list(address.path, limit)
+    listing = address.store.list(address.path)
     if not any(map(is_control, listing.dirs)):
         return _Directory(Snapshot(address), state_of_listing(listing), listing)
     try:
         node = read_snapshot(address)
-    except BadRecord as error:
-        return _Directory(Snapshot(address), "unreadable", listing, str(error))
+    except BadRecord:
+        return _Directory(Snapshot(address), "unreadable", listing)
     return _Directory(node, node.state, listing)
 
 
