@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemWrite, find_format
 from cvcache.store import MemoryStore
 from cvcache.testing import FormatTests as PublicTests
 from cvcache.testing import values_equal
@@ -40,8 +40,8 @@ class CountingStore(MemoryStore):
         return [path for name, path in self.calls if name == verb]
 
 
-def new_place(name: str) -> ItemPath:
-    return ItemPath(CountingStore(), f"test/{uuid.uuid4().hex}/{name}")
+def new_place(name: str) -> ItemWrite:
+    return ItemWrite(CountingStore(), f"test/{uuid.uuid4().hex}/{name}")
 
 
 def assert_same(a: object, b: object) -> None:
@@ -77,7 +77,7 @@ class FormatTests(PublicTests):
         return (self.bad if refused else self.good)[name]()
 
     @pytest.fixture
-    def place(self) -> Iterator[ItemPath]:
+    def place(self) -> Iterator[ItemWrite]:
         place = new_place(self.name)
         yield place
         place.store.delete([place.path, *(place.at(key) for key in place.find())])

@@ -201,9 +201,7 @@ class Clients(RuleBasedStateMachine):
     def write_late(self, data: st.DataObject) -> None:
         """Let one who was out-voted finish a write that was under way, past every fence."""
         _, attempt = data.draw(st.sampled_from(self.lost))
-        for part in (
-            f"{item}{part}" for item, parts in PARTS.items() for part in parts if item in attempt.announcements
-        ):
+        for part in (f"{item}{part}" for item, parts in PARTS.items() for part in parts if item in attempt.announced):
             quiet_store(self.case.url).put(f"{attempt.root}/{part}", b'"late"')
 
     @precondition(_somebody_runs)

@@ -35,12 +35,12 @@ def error_line(error: BaseException) -> str:
     return plain_line(f"it cannot be read: {type(error).__name__}: {error}", 1000)
 
 
-def item_path(row: Row) -> ItemPath:
+def item_path(row: Row, *, strict: bool = False) -> ItemPath:
     """Return the path of an item; an item of a commit is pinned to the commit."""
     node = row.node
     if row.state == "foreign":
         return ItemPath(node.store, f"{node.path}/{row.name}")
-    return item_io.item_path(node, row.name, row.meta)
+    return item_io.item_path(node, row.name, row.meta, strict=strict)
 
 
 def head(row: Row, limit: int) -> RawBytes:

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.formats import csv_table, item_path, parquet, registry
+    from cvcache.formats import csv_table, parquet, registry, successor
     from cvcache.formats.directory import damaged_files
     from cvcache.formats.frame import cvcache_metadata, dataframe_difference
-    from cvcache.formats.item_path import ItemPath, sha256
+    from cvcache.formats.item_path import ItemPath, PinnedItem, sha256
+    from cvcache.formats.item_write import ItemWrite
     from cvcache.formats.json_value import json_exact
     from cvcache.formats.messages import (
         check_dataframe,
+        drawing_thumbnail,
         import_optional,
         item_damaged,
         not_reproducible,
@@ -22,14 +24,16 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["csv_table", "item_path", "parquet", "registry"],
+    submodules=["csv_table", "parquet", "registry", "successor"],
     submod_attrs={
         "directory": ["damaged_files"],
         "frame": ["cvcache_metadata", "dataframe_difference"],
-        "item_path": ["ItemPath", "sha256"],
+        "item_path": ["ItemPath", "PinnedItem", "sha256"],
+        "item_write": ["ItemWrite"],
         "json_value": ["json_exact"],
         "messages": [
             "check_dataframe",
+            "drawing_thumbnail",
             "import_optional",
             "item_damaged",
             "not_reproducible",

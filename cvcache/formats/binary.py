@@ -8,9 +8,10 @@ from cvcache.formats.messages import not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 
-def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     """Write bytes; one PUT.
 
     Raises

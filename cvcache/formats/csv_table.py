@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 HINT = "convert the column with .astype(...), or write the table as .parquet"
 
 
-def write(item: ItemPath, obj: Any, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: Any, /) -> dict[str, Any]:
     """Write a table with plain columns; one PUT. The CSV is decoded and compared first.
 
     Raises

@@ -20,6 +20,7 @@ from cvcache.store import check_item_name, gather
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 MAX_INDEX = 256 << 20
 """At most so many bytes of an index are read; a longer one does not parse."""
@@ -98,12 +99,12 @@ class Files(Mapping[str, bytes]):
         return ItemDamaged(f"{url} {problem}; compute the node again with cdir_init(..., force=True)")
 
 
-def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     """Write all files of a local directory, or names and their bytes.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : str, os.PathLike or mapping of str to bytes
         Names are relative, with ``/`` between. Of a directory all files at any depth are written; empty directories
         cannot be stored in a bucket and are left out.

@@ -9,10 +9,11 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import text
-from cvcache.formats.messages import item_damaged, not_reproducible, stored_size, type_name
+from cvcache.formats.messages import drawing_thumbnail, item_damaged, not_reproducible, stored_size, type_name
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 PDF_MAGIC = b"%PDF-"
 THUMBNAIL_SIDE = 1000
@@ -21,12 +22,12 @@ MAX_DPI = 1000
 """Limit for figures of less than an inch, whose thumbnail would need too much memory."""
 
 
-def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /, *, transparent: bool = False) -> dict[str, Any]:
     """Write a figure, or a ready SVG or PDF; one PUT, and for a figure one more for its thumbnail.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : matplotlib.figure.Figure, or str of SVG, or bytes of a PDF
     transparent : bool
         Make the background of a figure and of its axes transparent.
@@ -55,7 +56,8 @@ def write(item: ItemPath, obj: object, /, *, transparent: bool = False) -> dict[
         raise not_reproducible(item, f"it is a {type_name(obj)} and no {format_name}", hint)
     item.put(data)
     if is_figure(obj):
-        item.add_thumbnail(lambda: _thumbnail(obj, transparent=transparent))
+        with drawing_thumbnail(item):
+            item.thumbnail(_thumbnail(obj, transparent=transparent))
     return {"kind": "plot", "bytes": len(data)}
 
 

@@ -11,16 +11,17 @@ from cvcache.formats.messages import item_damaged, not_reproducible, stored_size
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 
-def write(item: ItemPath, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /, *, indent: int | None = 2) -> dict[str, Any]:
     """Write dicts with str keys, lists, str, int, float, bool and None.
 
     NaN and the infinities are kept, spelled as Python, JavaScript sources and pandas spell them.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : object
     indent : int, optional
         Spaces per level; None puts everything on one line.

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
-from cvcache.errors import ItemDamaged, NotReproducible
+from cvcache.errors import CvcacheError, ItemDamaged, NotReproducible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from cvcache.formats.item_path import ItemPath
+
+
+logger = logging.getLogger("cvcache")
 
 
 def type_name(obj: object) -> str:
@@ -27,7 +34,7 @@ def not_reproducible(item: ItemPath, why: str, hint: str) -> NotReproducible:
 def item_damaged(item: ItemPath, error: object) -> ItemDamaged:
     """Return the error for an item whose bytes its format cannot read."""
     hint = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
-    if not (item.pin or item.end_record):
+    if not item.of_node:
         hint = "no commit vouches for it: look at its bytes, and bring a good copy"
     return ItemDamaged(f"{item.url} cannot be read as what its name says ({error}); {hint}")
 
@@ -50,6 +57,17 @@ def check_dataframe(item: ItemPath, obj: Any, others: str = "") -> pd.DataFrame:
         raise not_reproducible(item, f"it is a {type_name(obj)}, not a pandas.DataFrame", hint)
     frame: pd.DataFrame = obj
     return frame
+
+
+@contextlib.contextmanager
+def drawing_thumbnail(item: ItemPath) -> Iterator[None]:
+    """Log an error of drawing the thumbnail of an item that is already written, instead of raising it."""
+    try:
+        yield
+    except CvcacheError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a thumbnail must not fail a write
+        logger.warning("%s has no thumbnail (%s: %s)", item.url, type(error).__name__, error)
 
 
 def stored_size(item: ItemPath) -> int:

@@ -13,6 +13,7 @@ from cvcache.formats.messages import item_damaged, not_reproducible, stored_size
 
 if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 MIN_NBFORMAT = 4
 CELL_FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
@@ -23,12 +24,12 @@ CELL_FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """Cell type -> its required fields and their types, besides ``metadata`` and ``source``."""
 
 
-def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     """Write a notebook; one PUT.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : dict, nbformat.NotebookNode, or str or os.PathLike
         Its content, of nbformat 4 or later, or the path of a local ``.ipynb``, whose bytes are copied.
 

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 HEADER_BYTES = 64 * 1024
 
 
-def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     """Write an array; one PUT.
 
     Raises

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write(item: ItemPath, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /, *, compress: bool = False) -> dict[str, Any]:
     """Write a dict of arrays, in its order; one PUT. Equal dicts give equal bytes.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : dict of str to numpy.ndarray
     compress : bool
         Deflate each array.

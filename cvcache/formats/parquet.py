@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 HINT = "convert or rename that (.astype(...), .rename(...)), or clear it if the file does not need it"
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", None)
 
 
-def write(item: ItemPath, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
+def write(item: ItemWrite, obj: Any, /, *, compression: str | None = "zstd") -> dict[str, Any]:
     """Write a table. The file is decoded and compared first.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : pandas.DataFrame or pyarrow.Table
         Read as the same type; a MultiIndex, time zones, categories, nullable types and plain ``.attrs`` are stored.
     compression : str or None

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 HEADER_BYTES = 64 * 1024
 MODE_DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "uint16"}
 MODE_CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}
 
 
-def write(item: ItemPath, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /, *, dpi: float | None = None, transparent: bool = False) -> dict[str, Any]:
     """Write a figure as it looks, or an array pixel for pixel; one PUT.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : matplotlib.figure.Figure or numpy.ndarray
         An array is gray (rows, columns) of bool, uint8 or uint16, or colour (rows, columns, 3 or 4) of
         uint8, red first, opacity last.

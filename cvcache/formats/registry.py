@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from cvcache.formats.item_path import ItemPath
+    from cvcache.formats.item_write import ItemWrite
 
 __all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
 
@@ -35,14 +36,14 @@ class FormatModule(Protocol):
     """Interface of a format: a module, or any object with these functions.
 
     ``write`` either writes `obj` so that ``read`` returns an equal object (type, dtype, shape, key types),
-    or raises `NotReproducible` before the first byte. `item` is the item being written, or a pinned one.
+    or raises `NotReproducible` before the first byte. `item` is the item being written, or to be read.
     ``write`` returns the item's metadata: "kind" and, as fits, shape, dtype, axes, scale, unit, levels,
     chunks, rows, columns, bytes; small plain JSON values. A file format writes exactly one object,
     ``item.put(data)``. Options are keyword-only parameters of ``write`` and ``read``. ``describe`` returns
     the metadata from the stored bytes alone.
     """
 
-    def write(self, item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
+    def write(self, item: ItemWrite, obj: object, /, **options: Any) -> dict[str, Any]:
         """Write `obj` and return the item's metadata."""
 
     def read(self, item: ItemPath, /, **options: Any) -> object:
@@ -86,7 +87,7 @@ class Format:
             raise UnknownFormat(msg)
         return cast("FormatModule", target)
 
-    def write(self, item: ItemPath, obj: object, /, **options: object) -> dict[str, Any]:
+    def write(self, item: ItemWrite, obj: object, /, **options: object) -> dict[str, Any]:
         """Write `obj` as `item` and return the item's metadata.
 
         Raises

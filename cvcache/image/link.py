@@ -15,7 +15,7 @@ from cvcache.store import layout, node_of, redact_url, url_and_options
 if TYPE_CHECKING:
     import dask.array as da
 
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemPath, ItemWrite
 
 MAX_LINK_BYTES = 64 << 10
 """At most so many bytes of a link are read; a longer one does not parse."""
@@ -23,12 +23,12 @@ _GEOMETRY_FIELDS = ("shape", "axes", "scale", "translation", "unit")
 _METADATA_NAMES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
-def write(item: ItemPath, obj: object, /) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     """Write a link to something that exists, with a fingerprint of it.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : str or os.PathLike
         URL or path of a zarr or OME-Zarr (a directory, or one zip), whole or with ``?slices=[0,:100]``, or of a
         file of any kind. A local path is made absolute, links in it followed.

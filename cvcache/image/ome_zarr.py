@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvcache.errors import UsageError
+from cvcache.formats import drawing_thumbnail
 from cvcache.image.arrays import parse_compressor
 from cvcache.image.ome_metadata import group_attributes, group_documents, ome_metadata, omero_metadata
 from cvcache.image.pyramid import check_axes, check_factors, default_axes, per_axis, plan_levels, storage_axes
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemPath, ItemWrite
     from cvcache.image.write import Plan
 
     Array = np.ndarray | da.Array
@@ -62,7 +63,7 @@ VERSIONS = ("0.5", "0.4")
 
 
 def write(
-    item: ItemPath,
+    item: ItemWrite,
     obj: object,
     /,
     *,
@@ -87,7 +88,7 @@ def write(
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of any integer, float, complex or bool dtype; its axes are in the order t, c, z, y, x.
     axes : sequence of str, optional
@@ -193,7 +194,7 @@ def write(
         item.name.partition(".")[0], stored_axes, pyramid, units=units, kind=kind, method=method, version=version
     )
     cvcache = {**cvcache_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    present = item.announce(plan_document(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
+    present = item.begin(plan_document(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
     log_plan(item, names, plan, present)
     mark_shared(item, stored_image)
     documents = {spec.document_key: spec.document() for spec in plan.specs}
@@ -285,4 +286,6 @@ def _add_thumbnail(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any]
     spec = plan.specs[-1]
     last_level = StoredArray(plan.item, spec, full_window(spec.shape, meta["added"]), spec.numpy_dtype(), complete=True)
     colors = [row["color"] for row in (omero or {}).get("channels", ())]
-    plan.item.add_thumbnail(lambda: render_thumbnail(last_level, meta, colors))
+    with drawing_thumbnail(plan.item):
+        if picture := render_thumbnail(last_level, meta, colors):
+            plan.item.thumbnail(picture)

@@ -4,43 +4,54 @@ from __future__ import annotations
 
 import inspect
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
-from cvcache.formats import ItemPath, stored_size
+from cvcache.formats import ItemPath, ItemWrite, stored_size
 from cvcache.image import ome_zarr
 from cvcache.image.arrays import ZipStore, zip_directory
 from cvcache.store import node_of, temporary_dir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     import dask.array as da
     import numpy as np
 
 
-@dataclass(slots=True)
-class _Scratch(ItemPath):
+class _Scratch(ItemWrite):
     """The directory that the image is written to first; its name and URL are those of the zip."""
 
-    zip_path: str = ""
+    def __init__(self, zip_item: ItemWrite) -> None:
+        path = f"{temporary_dir(node_of(zip_item.path))}/{os.urandom(8).hex()}.ome.zarr"
+        super().__init__(zip_item.store, path, inputs=zip_item.inputs, end_record=zip_item.end_record)
+        self.zip_item = zip_item
 
     @property
     def name(self) -> str:
-        return self.zip_path.rpartition("/")[2]
+        return self.zip_item.name
 
     @property
     def url(self) -> str:
-        return self.store.url(self.zip_path)
+        return self.zip_item.url
+
+    def writing(self) -> AbstractContextManager[None]:
+        return self.zip_item.writing()
+
+    def share(self) -> None:
+        self.zip_item.share()
+
+    def thumbnail(self, png: bytes) -> None:
+        self.zip_item.thumbnail(png)
 
 
-def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
+def write(item: ItemWrite, obj: object, /, **options: Any) -> dict[str, Any]:
     """Write an image and its pyramid into one zip; the options are those of ``.ome.zarr``.
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
         In a store on disk.
     obj : array
         See `cvcache.image.ome_zarr.write`.
@@ -65,19 +76,10 @@ def write(item: ItemPath, obj: object, /, **options: Any) -> dict[str, Any]:
             "here, or the zip in a node on a disk, and copy the file"
         )
         raise UsageError(msg)
-    scratch = _Scratch(
-        item.store,
-        f"{temporary_dir(node_of(item.path))}/{os.urandom(8).hex()}.ome.zarr",
-        guard=item.guard,
-        share=item.share,
-        put_thumbnail=item.put_thumbnail,
-        inputs=item.inputs,
-        end_record=item.end_record,
-        zip_path=item.path,
-    )
+    scratch = _Scratch(item)
     try:
         meta = ome_zarr.write(scratch, obj, **options)
-        with item.store.open(item.path, "wb", item.guard) as file:
+        with item.open() as file:
             summary = zip_directory(item.store, scratch.path, file)
     finally:
         parts = item.store.find(scratch.path)
@@ -134,9 +136,7 @@ def image_in_zip(item: ItemPath) -> ItemPath:
     meta = dict(item.meta)
     if not item.pin and (info := item.store.stat(item.path)) is not None:
         meta["etag"] = info.etag  # without a commit the etag identifies the zip
-    store = ZipStore(item.store, item.path, item.next_record)
-    # no memory cache: its keys would be equal for two zips of one commit
-    return ItemPath(store, "", meta, pin=item.pin, end_record=item.end_record, origin=item.origin, strict=item.strict)
+    return item.inside(ZipStore(item.store, item.path, item.next_record), meta)
 
 
 def _single_object_metadata(meta: dict[str, Any], size: int) -> dict[str, Any]:

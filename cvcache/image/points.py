@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemPath, ItemWrite
 
 logger = logging.getLogger("cvcache")
 
@@ -28,7 +28,7 @@ AXES = "tzyx"
 
 
 def write(
-    item: ItemPath,
+    item: ItemWrite,
     obj: Any,
     /,
     *,
@@ -41,7 +41,7 @@ def write(
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : pandas.DataFrame or numpy.ndarray
         One point a row: a table with a column of numbers for each axis, the other columns being features; or an array
         (points, axes) of integers or floats. It is read as the same type.
@@ -162,7 +162,7 @@ def _check_coordinates(item: ItemPath, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
+def _geometry(item: ItemWrite, axes: list[str], scale: Any, translation: Any, unit: Any) -> dict[str, Any]:
     """Return axes, scale, translation and unit: as given, else of the image in the node's key."""
     inherited = _input_geometry(item, axes) if scale is None or translation is None or unit is None else {}
     units = check_unit(unit, axes) if unit is not None else inherited.get("unit", {})
@@ -180,7 +180,7 @@ def _geometry(item: ItemPath, axes: list[str], scale: Any, translation: Any, uni
     }
 
 
-def _input_geometry(item: ItemPath, axes: list[str]) -> dict[str, Any]:
+def _input_geometry(item: ItemWrite, axes: list[str]) -> dict[str, Any]:
     """Return scale, translation and unit of the images in the node's key with all these axes; empty if they differ."""
     geometries: list[dict[str, Any]] = []
     for image in (image_geometry(meta) for meta in item.inputs if "scales" in meta):

@@ -28,7 +28,7 @@ from cvcache.image.write import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemWrite
 
 __all__ = ["describe", "read", "write"]
 
@@ -36,7 +36,7 @@ MAX_AXES = 32
 
 
 def write(
-    item: ItemPath,
+    item: ItemWrite,
     obj: object,
     /,
     *,
@@ -49,7 +49,7 @@ def write(
 
     Parameters
     ----------
-    item : ItemPath
+    item : ItemWrite
     obj : numpy.ndarray, dask.array.Array, zarr.Array or xarray.DataArray
         Of rank 1 to 32 and any integer, float, complex or bool dtype.
     chunks : sequence of int, optional
@@ -83,7 +83,7 @@ def write(
     extents = block_shapes([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", statistics=dtype.kind != "c")
     attributes = {"cvcache": cvcache_attributes(array, ())}
-    present = item.announce(plan_document(plan, array, attributes))
+    present = item.begin(plan_document(plan, array, attributes))
     log_plan(item, (), plan, present)
     mark_shared(item, array)
     counts = compute_and_write(plan, array, present, progress_callback)

@@ -138,20 +138,27 @@ def read_item(node: Snapshot, name: str, options: dict[str, Any], *, lazily: boo
     return obj
 
 
-def item_path(node: Snapshot, name: str, row: Mapping[str, Any]) -> formats.ItemPath:
-    """Return the path of the item `name` with the metadata `row`; of a committed node it is pinned to the commit.
+def item_path(node: Snapshot, name: str, row: Mapping[str, Any], *, strict: bool = False) -> formats.ItemPath:
+    """Return the path of the item `name` with the metadata `row`, pinned to the record of the node if it has one.
 
     No store call, but one GET for the plan of an image that is being written.
     """
-    record, store, path, ram = node.record, node.store, node.path, node.address.context.ram
+    record, store, path = node.record, node.store, node.path
     full_key = f"{layout.data_root(path, record)}/{name}"
     if record is None or node.uncached is not None:
-        return formats.ItemPath(store, full_key, row, ram=ram)
-    row = row or announced_metadata(node, name)
-    if record.state != "committed":
-        return formats.ItemPath(store, full_key, row, end_record=successor_path(path, record), ram=ram)
-    origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
-    return formats.ItemPath(store, full_key, row, pin=successor_path(path, record), ram=ram, origin=origin)
+        return formats.ItemPath(store, full_key, row)
+    committed = record.state == "committed"
+    version = record.version or record.attempt
+    return formats.PinnedItem(
+        store,
+        full_key,
+        row or announced_metadata(node, name),
+        successor=successor_path(path, record),
+        committed=committed,
+        strict=strict,
+        origin={"node": store.url(path), "item": name, "version": version} if committed else None,
+        ram=node.address.context.ram,
+    )
 
 
 def announced_metadata(node: Snapshot, name: str) -> Mapping[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+import threading
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
 
 from cvcache import formats, protocol
-from cvcache.errors import CvcacheError
+from cvcache.errors import CvcacheError, LeaseLost
 from cvcache.store import is_item_dir, layout, successor_path
 
 logger = logging.getLogger("cvcache")
@@ -19,114 +19,163 @@ MAX_THUMBNAIL_BYTES = 4 << 20
 """No larger thumbnail is stored; of a larger one no more is read."""
 
 
-def write_item(
-    attempt: protocol.Attempt,
-    name: str,
-    obj: object,
-    options: dict[str, Any],
-    images: tuple[Mapping[str, Any], ...] = (),
-    user: Mapping[str, Any] | None = None,
-) -> None:
-    """Write one item of an open attempt and note its row for the commit.
+class LeasedWrite(formats.ItemWrite):
+    """One write of one item by the process that holds the lease of its attempt; safe in several threads.
 
-    `images` is the metadata of the images that `obj` is read from; `user` goes into the row with that of the format.
+    A context manager: its `row` is in the commit if no exception leaves it. After its end no thread can write to the
+    item any more: dask's threads go on with other chunks when one chunk has failed.
+
+    Parameters
+    ----------
+    attempt : Attempt
+    name : str
+        Of the item.
+    images : tuple of mapping
+        Recorded metadata of the images that the object is read from.
+    user : mapping, optional
+        What goes into the row with the metadata of the format.
     """
-    fmt = formats.find_format(name)
-    written: dict[str, Any] = {}
-    started: list[bool] = []
-    turn = protocol.Turn(f"{attempt.url}/{name}")
-    attempt.check_rewritable(name)
-    attempt.write_counts[name] += 1
 
-    def guard() -> AbstractContextManager[None]:
-        if not started:
-            started.append(True)
-            _delete_earlier_write(attempt, name)
-        return turn.writing(attempt.writing_item(name))
+    row: Mapping[str, Any]
 
-    def wrote(key: str, data: bytes) -> None:
-        if not key:
-            written.update(size=len(data), sha256=formats.sha256(data))
+    def __init__(
+        self,
+        attempt: protocol.Attempt,
+        name: str,
+        images: tuple[Mapping[str, Any], ...] = (),
+        user: Mapping[str, Any] | None = None,
+    ) -> None:
+        end_record = successor_path(attempt.path, attempt.record)
+        super().__init__(
+            attempt.store, f"{attempt.root}/{name}", inputs=(*images, *attempt.images), end_record=end_record
+        )
+        self.row = {}
+        self._attempt, self._item_name = attempt, name
+        self._user = user or {}
+        self._whole_file: dict[str, Any] = {}
+        self._has_begun = self._has_ended = False
+        self._active_writes = 0
+        self._condition = threading.Condition()
 
-    def begin(plan: Mapping[str, Any]) -> Mapping[str, int]:
-        started.append(True)
-        attempt.rows.pop(name, None)
-        return protocol.resume_item(attempt, name, plan)
+    def __enter__(self) -> Self:
+        self._item = self._attempt.begin_write(self._item_name)
+        return self
 
-    item = formats.ItemPath(
-        attempt.store,
-        f"{attempt.root}/{name}",
-        guard=guard,
-        share=attempt.share,
-        on_put=wrote,
-        announce=begin,
-        put_thumbnail=functools.partial(put_thumbnail, attempt, name),
-        inputs=(*images, *attempt.images),
-        end_record=successor_path(attempt.path, attempt.record),
-    )
-    with attempt.item_lock(name):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._condition:
+            self._has_ended = True
+            self._condition.wait_for(lambda: self._active_writes == 0)
         try:
-            row = fmt.write(item, obj, **options)
-        except BaseException:
-            turn.end()
-            if started and attempt.shared:
-                attempt.failed_writes.add(name)
-            if started and not attempt.announcements.get(name):
-                _delete_failed_write(attempt, name)
-            raise
-        turn.end()
-        attempt.rows[name] = {**row, **written, **(user or {})}
-        attempt.own_files.discard(name)
+            if kind is None:
+                self._item.row = {**self.row, **self._whole_file, **self._user}
+                self._item.own_file = False
+            elif self._has_begun:
+                self._fail()
+        finally:
+            self._item.being_written = False
+
+    def _fail(self) -> None:
+        """Delete what this write left, but for an announced plan, whose parts may be resumed."""
+        self._item.failed = self._attempt.shared
+        if self._item.plan is not None and not self._item.plan and not self._attempt.lost:
+            # an error here must not hide the one being raised
+            with contextlib.suppress(Exception), self._attempt.writing():
+                protocol.delete_item(self.store, self.path)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Announce the item and hold the lease while this context lasts.
+
+        Raises
+        ------
+        LeaseLost
+            This write has ended, or the lease is lost.
+        ForeignItem
+            An object that the attempt did not write is at the path.
+        """
+        with self._condition:
+            if self._has_ended:
+                msg = f"the write of {self.url} that this belongs to has failed; what is left of it is discarded"
+                raise LeaseLost(msg)
+            if not self._has_begun:
+                self._has_begun = True
+                self._delete_earlier_write()
+            self._active_writes += 1
+        try:
+            with self._attempt.writing_item(self._item_name):
+                yield
+        finally:
+            with self._condition:
+                self._active_writes -= 1
+                self._condition.notify_all()
+
+    def _delete_earlier_write(self) -> None:
+        """Delete what the attempt wrote before; old parts of a directory would stay among the new ones."""
+        is_rewrite = self._item.row is not None
+        _forget(self._attempt, self._item_name)
+        if is_rewrite and is_item_dir(self._item_name):
+            with self._attempt.writing():
+                protocol.delete_item(self.store, self.path)
+
+    def begin(self, plan: Mapping[str, Any]) -> Mapping[str, int]:
+        """Announce the `plan` of a directory item, and return the parts that an earlier attempt wrote for an equal one.
+
+        Returns
+        -------
+        mapping
+            Key -> size.
+        """
+        self._has_begun = True
+        _forget(self._attempt, self._item_name)
+        return protocol.resume_item(self._attempt, self._item_name, plan)
+
+    def share(self) -> None:
+        """Record that other processes may write for the attempt."""
+        self._attempt.share()
+
+    def put(self, data: bytes, key: str = "") -> None:
+        """Write the item, or its part `key`, as one object."""
+        super().put(data, key)
+        if not key:
+            self._whole_file = {"size": len(data), "sha256": formats.sha256(data)}
+
+    def thumbnail(self, png: bytes) -> None:
+        """Store a small PNG of the item."""
+        if len(png) > MAX_THUMBNAIL_BYTES:
+            msg = f"its PNG has {len(png)} bytes, more than {MAX_THUMBNAIL_BYTES}"
+            raise ValueError(msg)
+        with self._attempt.writing():
+            self.store.put(layout.thumbnail_path(self._attempt.path, self._attempt.id, self._item_name), png)
+        self._item.has_thumbnail = True
 
 
-def put_thumbnail(attempt: protocol.Attempt, name: str, png: bytes) -> None:
-    """Store the thumbnail of the item `name` of this attempt."""
-    if len(png) > MAX_THUMBNAIL_BYTES:
-        msg = f"its PNG has {len(png)} bytes, more than {MAX_THUMBNAIL_BYTES}"
-        raise ValueError(msg)
-    with attempt.writing():
-        attempt.store.put(layout.thumbnail_path(attempt.path, attempt.id, name), png)
-    attempt.thumbnails.add(name)
-
-
-def delete_thumbnail(attempt: protocol.Attempt, name: str) -> None:
-    """Delete the thumbnail of the item `name` of this attempt, which is about to be written again."""
-    if name in attempt.thumbnails:
+def _forget(attempt: protocol.Attempt, name: str) -> None:
+    """Drop the row of an item that is about to be written again, and delete its thumbnail."""
+    item = attempt.item(name)
+    item.row = None
+    if item.has_thumbnail:
         with attempt.writing():
             attempt.store.delete([layout.thumbnail_path(attempt.path, attempt.id, name)])
-        attempt.thumbnails.discard(name)
-
-
-def _delete_earlier_write(attempt: protocol.Attempt, name: str) -> None:
-    """Delete what this attempt wrote under `name` before; old parts of a directory would stay among the new ones."""
-    delete_thumbnail(attempt, name)
-    if attempt.rows.pop(name, None) is not None and is_item_dir(name):
-        with attempt.writing():
-            protocol.delete_item(attempt.store, f"{attempt.root}/{name}")
-
-
-def _delete_failed_write(attempt: protocol.Attempt, name: str) -> None:
-    """Delete what a failed write left of an item; an error here must not hide the one being raised."""
-    if name in attempt.announcements and not attempt.lost:
-        with contextlib.suppress(Exception), attempt.writing():
-            protocol.delete_item(attempt.store, f"{attempt.root}/{name}")
+        item.has_thumbnail = False
 
 
 def declare_own_file(attempt: protocol.Attempt, name: str) -> None:
     """Note that the user writes the file `name` of the open attempt."""
     with attempt.writing_item(name):
-        attempt.own_files.add(name)
-        attempt.rows.pop(name, None)
-        delete_thumbnail(attempt, name)
+        attempt.item(name).own_file = True
+        _forget(attempt, name)
 
 
 def own_file_rows(attempt: protocol.Attempt) -> dict[str, Mapping[str, Any]]:
     """Return rows for the files written through ``open()`` and ``path()``; one LIST, and one more for a directory."""
-    if not attempt.own_files:
+    names = sorted(name for name, item in attempt.items.items() if item.own_file and item.row is None)
+    if not names:
         return {}
     listing = attempt.store.list(attempt.root)
     rows: dict[str, Mapping[str, Any]] = {}
-    for name in sorted(attempt.own_files - attempt.rows.keys()):
+    for name in names:
         if name in listing.files:
             rows[name] = {"size": listing.files[name].size, "etag": listing.files[name].etag}
         elif name in listing.dirs:

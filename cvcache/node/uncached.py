@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache import formats, protocol
-from cvcache.node.item_write import write_item
+from cvcache.node.item_write import LeasedWrite
 from cvcache.store import Store, open_store
 
 
@@ -32,7 +32,8 @@ class Uncached:
     def __init__(self, path: str, record: protocol.Record, rows: dict[str, dict[str, Any]]) -> None:
         self.path = path
         self.attempt = protocol.Attempt(self.store, path, record, protocol.Policy())
-        self.attempt.rows = rows
+        for name, row in rows.items():
+            self.attempt.item(name).row = row
         if record.state != "claimed":
             self.attempt.outcome = record
         self._arrays: dict[str, tuple[Any, dict[str, Any]]] = {}
@@ -81,12 +82,13 @@ class Uncached:
     def keep(self, name: str, obj: Any, options: dict[str, Any], row: Mapping[str, Any]) -> bool:
         """Keep `obj` as the item `name`, if it is an array; otherwise return False."""
         self.forget(name)
-        self.attempt.announcements.setdefault(name, {})  # to nobody
+        item = self.attempt.item(name)
+        item.plan = item.plan or {}  # announced to nobody
         is_array = type(obj).__module__ in {"numpy", "dask.array.core"} and hasattr(obj, "dtype")
         if not is_array or formats.find_format(name).suffix == "png":
             return False
         self._arrays[name] = obj if hasattr(obj, "dask") else obj.copy(), options
-        self.attempt.rows[name] = dict(row)
+        item.row = dict(row)
         return True
 
     def forget(self, name: str) -> None:
@@ -104,7 +106,8 @@ class Uncached:
         for name in names or list(self._arrays):
             if name in self._arrays and name not in self._written:
                 array, options = self._arrays[name]
-                write_item(self.attempt, name, array, options, user=self.attempt.rows[name])
+                with LeasedWrite(self.attempt, name, user=self.attempt.rows[name]) as item:
+                    item.row = formats.find_format(name).write(item, array, **options)
                 self._written.add(name)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from cvcache.protocol.attempt import Attempt, find_open_attempt_at, running_attempts
     from cvcache.protocol.claim import obtain_node
     from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
-    from cvcache.protocol.item_write import Turn
     from cvcache.protocol.messages import claim_reasons, computing_message, describe_owner, refusal_message
     from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node, raise_if_replaced, read_newest_record
     from cvcache.protocol.opener import acting_for_opener
@@ -56,7 +55,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attempt": ["Attempt", "find_open_attempt_at", "running_attempts"],
         "claim": ["obtain_node"],
         "finish": ["commit_attempt", "finish_attempt", "release_attempt"],
-        "item_write": ["Turn"],
         "messages": ["claim_reasons", "computing_message", "describe_owner", "refusal_message"],
         "observe": ["LeaseWatch", "is_foreign", "observe_node", "raise_if_replaced", "read_newest_record"],
         "opener": ["acting_for_opener"],

@@ -6,13 +6,13 @@ A late heartbeat alone does not end the lease; the lease is lost when another re
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import contextvars
 import json
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from cvcache.errors import ForeignItem, LeaseLost, UsageError
@@ -27,6 +27,34 @@ running_attempts: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextV
 """Ids of the attempts whose ``with`` blocks the current code is in, outermost first."""
 
 
+@dataclass(slots=True)
+class AttemptItem:
+    """What an attempt knows of one of its items.
+
+    Attributes
+    ----------
+    plan : mapping or None
+        As announced before the first byte; empty for an item without one, None before its announcement.
+    row : dict or None
+        Its row for the commit; None before it is written.
+    writes : int
+        How often it was begun to be written.
+    being_written, failed : bool
+        Whether a write is in progress; whether one has failed that other processes may still write for.
+    own_file : bool
+        Whether the user writes it, with ``open`` or ``path`` of the node.
+    has_thumbnail : bool
+    """
+
+    plan: Mapping[str, Any] | None = None
+    row: dict[str, Any] | None = None
+    writes: int = 0
+    being_written: bool = False
+    failed: bool = False
+    own_file: bool = False
+    has_thumbnail: bool = False
+
+
 class Attempt:
     """One attempt to compute a node, from its claim to its last record.
 
@@ -38,19 +66,13 @@ class Attempt:
         self.path = path
         self.record = record
         self.policy = policy
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.own_files: set[str] = set()
-        self.thumbnails: set[str] = set()
+        self.items: dict[str, AttemptItem] = {}
         self.outcome: Record | None = None
         self.started = policy.clock()
         self.shared = False
-        self.announcements: dict[str, Mapping[str, Any]] = {}
         self.resumable: set[str] = set()
-        self.failed_writes: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
         self.meta: dict[str, Any] = {}
-        self.write_counts: collections.Counter[str] = collections.Counter()
-        self._locked_items: set[str] = set()
         self._beat_count = 0
         self._confirmed_at = self.started
         self._loss_reason: str | None = None
@@ -79,6 +101,20 @@ class Attempt:
     def root(self) -> str:
         """Full key of the directory that the items of the attempt are written to."""
         return layout.data_root(self.path, self.record)
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Item name -> row of each item that is written."""
+        return {name: item.row for name, item in list(self.items.items()) if item.row is not None}
+
+    @property
+    def announced(self) -> set[str]:
+        """Names of the items that are announced."""
+        return {name for name, item in list(self.items.items()) if item.plan is not None}
+
+    def item(self, name: str) -> AttemptItem:
+        """Return what is known of the item `name`."""
+        return self.items.get(name) or self.items.setdefault(name, AttemptItem())
 
     def belongs_to_caller(self) -> bool:
         """Whether the calling thread (and asyncio task) opened this attempt, or the opener has ended."""
@@ -140,12 +176,13 @@ class Attempt:
 
     def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
         """Write the announcement of the item `name`, with its `plan`, before the first byte of the item."""
-        if plan is not None or name not in self.announcements:
+        item = self.item(name)
+        if plan is not None or item.plan is None:
             row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
                 self.store.put(layout.announcement_path(self.path, self.id, name), data)
-            self.announcements[name] = plan or {}
+            item.plan = plan or {}
 
     @contextlib.contextmanager
     def writing_item(self, name: str) -> Iterator[None]:
@@ -169,7 +206,7 @@ class Attempt:
         ForeignItem
             If a foreign object is there.
         """
-        if name in self.announcements:
+        if self.item(name).plan is not None:
             return
         with self.writing():
             if name in self.resumable:
@@ -177,34 +214,28 @@ class Attempt:
             else:
                 self._refuse_foreign(name)
 
-    def check_rewritable(self, name: str) -> None:
-        """Raise `UsageError` if other processes may still write for an earlier, failed write of `name`."""
-        if name in self.failed_writes:
-            msg = (
-                f"{self.url}/{name} cannot be written again in this attempt: its last write failed, and others "
-                "may still write parts of it; open the node again with cdir_init, or give the item another name"
-            )
-            raise UsageError(msg)
-
-    @contextlib.contextmanager
-    def item_lock(self, name: str) -> Iterator[None]:
-        """Lock the item `name` against the other threads of this process.
+    def begin_write(self, name: str) -> AttemptItem:
+        """Note that a write of the item `name` begins, and return what is known of it.
 
         Raises
         ------
         UsageError
-            If another thread is writing it.
+            Another thread is writing it, or an earlier write has failed that other processes may still write for.
         """
+        item = self.item(name)
         with self._condition:
-            if name in self._locked_items:
+            if item.being_written:
                 msg = f"{self.url}/{name} is being written by another thread; give each thread an item of its own"
                 raise UsageError(msg)
-            self._locked_items.add(name)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._locked_items.discard(name)
+            if item.failed:
+                msg = (
+                    f"{self.url}/{name} cannot be written again in this attempt: its last write failed, and others "
+                    "may still write parts of it; open the node again with cdir_init, or give the item another name"
+                )
+                raise UsageError(msg)
+            item.being_written = True
+            item.writes += 1
+        return item
 
     def _refuse_foreign(self, name: str) -> None:
         path = f"{self.root}/{name}"

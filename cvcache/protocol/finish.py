@@ -61,7 +61,7 @@ def commit_attempt(
     `environment` describes the process; it is stored in the inventory.
     """
     with attempt.writing():
-        unwritten = (attempt.resumable | attempt.announcements.keys()) - rows.keys()
+        unwritten = (attempt.resumable | attempt.announced) - rows.keys()
         discard_items(attempt.store, attempt.path, attempt.root, unwritten)
         attempt.store.put(
             layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, environment)

@@ -36,7 +36,7 @@ def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping
     # a source read from a path has no lineage of its content, but the path may be in the key
     plan = {**plan, "key": attempt.record.digest}
     source = _find_source(attempt, name, plan)
-    is_rewrite = name in attempt.announcements
+    is_rewrite = attempt.item(name).plan is not None
     if not is_rewrite and source != attempt.root:
         attempt.free_path(name)
     elif is_rewrite and source != attempt.root:
@@ -61,7 +61,8 @@ def _find_source(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> str | 
     """Return the data root of the newest attempt since the last commit that announced `name` with the same plan."""
     if plan.get("lineage") is None:
         return None
-    if name in attempt.announcements and _is_same_plan(attempt.announcements[name], plan):
+    own_plan = attempt.item(name).plan
+    if own_plan is not None and _is_same_plan(own_plan, plan):
         return attempt.root
     return next((root for other_plan, root in _announcements(attempt, name) if _is_same_plan(other_plan, plan)), None)
 
@@ -83,7 +84,7 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     log = log_entries(store.list(layout.log_dir(path)).files)
     attempts = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     seq_after = {after: seq for seq, after in log}
-    roots = {attempt.record.root} if name in attempt.announcements else set()
+    roots = {attempt.record.root} if attempt.item(name).plan is not None else set()
     for other in reversed(attempts):
         # a process may have died between the inventory and the record of its commit
         if (

@@ -26,7 +26,7 @@ from cvcache import CacheDir, cdir, cdir_init, cdir_query
 from cvcache.browse import item_row
 from cvcache.browse.layer_data import UNITS, cost, layers, saved_settings, with_contrast
 from cvcache.errors import CvcacheError, ItemDamaged, NodeReplaced, UsageError
-from cvcache.formats import ItemPath, find_format, item_path
+from cvcache.formats import ItemWrite, find_format, successor
 from cvcache.image import pyramid
 from cvcache.node import address_of, item_io, release_node, snapshot_of
 from cvcache.store import LocalStore
@@ -360,7 +360,7 @@ def test_layers_of_a_committed_image_ask_for_nothing(calls: Calls) -> None:
 def test_a_plane_reads_its_chunks_and_nothing_else(
     calls: Calls, monkeypatch: pytest.MonkeyPatch, shards: Any, value: np.ndarray
 ) -> None:
-    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
+    monkeypatch.setattr(successor, "CHECK_SECONDS", 3600.0)
     how = {"axes": "zyx", "levels": 2, "chunks": (1, 32, 32), "shards": shards}
     node = filled(calls.case.child("n"), ("x.ome.zarr", value, how), **calls.case.options)
     (layer,) = layers(node["x.ome.zarr"])
@@ -466,7 +466,7 @@ def test_importing_the_layers_loads_nothing_heavy() -> None:
 @pytest.fixture
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look at the log of a bucket hold for ever, but for who asks for one after each part."""
-    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
+    monkeypatch.setattr(successor, "CHECK_SECONDS", 3600.0)
 
 
 @pytest.mark.usefixtures("_no_second_look")
@@ -641,7 +641,7 @@ def test_an_item_of_an_attempt_with_a_root_of_its_own_is_that_item(tmp_path: Pat
 
 def test_a_foreign_file_in_a_node_is_not_taken_for_its_result(tmp_path: Path) -> None:
     node = filled(str(tmp_path / "n"), ("a.json", 1, {}))
-    place = ItemPath(LocalStore(), str(tmp_path / "n" / "stray.ome.zarr"))
+    place = ItemWrite(LocalStore(), str(tmp_path / "n" / "stray.ome.zarr"))
     find_format("x.ome.zarr").write(place, STACK[0])
     for source in (place.path, item_row("", snapshot_of(node), "foreign", "stray.ome.zarr", {})):
         (layer,) = layers(source)
@@ -653,7 +653,7 @@ def test_a_foreign_file_in_a_node_is_not_taken_for_its_result(tmp_path: Path) ->
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_image_others_wrote_is_shown(tmp_path: Path, viewer: Any, version: str) -> None:
     path = tmp_path / "data" / "x.ome.zarr"
-    find_format("x.ome.zarr").write(ItemPath(LocalStore(), str(path)), np.stack([STACK] * 2), version=version, **UM)
+    find_format("x.ome.zarr").write(ItemWrite(LocalStore(), str(path)), np.stack([STACK] * 2), version=version, **UM)
     document = path / ("zarr.json" if version == "0.5" else ".zattrs")
     group = json.loads(document.read_text())
     attributes = group["attributes"] if version == "0.5" else group

@@ -12,7 +12,7 @@ import pytest
 from format_cases import FormatTests
 
 from cvcache.errors import ItemDamaged, NotReproducible
-from cvcache.formats import find_format
+from cvcache.formats import ItemPath, find_format
 
 if TYPE_CHECKING:
     from cvcache.formats import ItemPath

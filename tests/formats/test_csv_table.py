@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, NotReproducible
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemPath, ItemWrite, find_format
 
 
 def cells() -> pd.DataFrame:
@@ -76,7 +76,7 @@ class TestCsv(FormatTests):
     )
     def test_more_tables_come_back(self, place: ItemPath, frame: pd.DataFrame) -> None:
         meta = find_format(self.name).write(place, frame)
-        assert_same(frame, find_format(self.name).read(ItemPath(place.store, place.path, meta)))
+        assert_same(frame, find_format(self.name).read(ItemWrite(place.store, place.path, meta)))
 
     def test_a_list_of_rows_is_told_what_to_do(self, place: ItemPath) -> None:
         with pytest.raises(NotReproducible, match=r"pandas\.DataFrame\(rows\)"):
@@ -87,14 +87,14 @@ class TestCsv(FormatTests):
         form = find_format(self.name)
         meta = form.describe(place)
         assert meta == {"kind": "table", "rows": 2, "columns": ["a", "b"], "bytes": 12}
-        assert_same(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), form.read(ItemPath(place.store, place.path, meta)))
+        assert_same(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), form.read(ItemWrite(place.store, place.path, meta)))
 
     def test_a_changed_table_is_damage(self, place: ItemPath) -> None:
         form = find_format(self.name)
         meta = form.write(place, cells())
         place.put(b"id,area,class,ok\nx,y,z,True\n")
         with pytest.raises(ItemDamaged):
-            form.read(ItemPath(place.store, place.path, meta))
+            form.read(ItemWrite(place.store, place.path, meta))
 
 
 def with_attrs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -122,5 +122,5 @@ def test_any_table_comes_back_equal_or_is_refused(columns: list[list[object]]) -
         meta = form.write(place, frame)
     except NotReproducible:
         return
-    assert_same(frame, form.read(ItemPath(place.store, place.path, meta)))
+    assert_same(frame, form.read(ItemWrite(place.store, place.path, meta)))
     place.store.delete([place.path])

@@ -15,7 +15,7 @@ from format_cases import FormatTests, new_place
 
 from cvcache import cdir_init, cdir_query, cdir_remove, cdir_verify
 from cvcache.errors import ItemDamaged, NodeReplaced, NotReproducible, UnknownFormat, UsageError
-from cvcache.formats import Format, ItemPath, find_format, registry
+from cvcache.formats import Format, ItemPath, ItemWrite, find_format, registry
 from cvcache.node import address_of
 from cvcache.store import instrument
 from cvcache.testing import CountingStore, FaultyStore, SimulatedCrash
@@ -241,7 +241,7 @@ def test_a_mapping_that_turns_out_to_hold_no_bytes_leaves_nothing(url: str) -> N
 @pytest.mark.parametrize("step", range(1, 6))
 def test_a_crash_on_the_way_is_never_read_as_a_result(step: int) -> None:
     place = new_place("chips.dir")
-    crashing = ItemPath(FaultyStore(place.store, {step: "crash"}), place.path)
+    crashing = ItemWrite(FaultyStore(place.store, {step: "crash"}), place.path)
     try:
         FORM.write(crashing, CHIPS)
     except SimulatedCrash:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cvcache import NodeReplaced
-from cvcache.formats import ItemPath
+from cvcache.formats import ItemPath, PinnedItem
 from cvcache.store import MemoryCache, open_store, resolve_node
 from cvcache.testing import WrapperStore
 
@@ -43,14 +44,14 @@ def place(s3_case: BucketCase) -> ItemPath:
     store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
     for number in range(16):
         s3_case.put(f"x.zarr/{number}", b"old")
-    return ItemPath(store, f"{path}/x.zarr", pin=f"{path}/successor", strict=True)
+    return PinnedItem(store, f"{path}/x.zarr", successor=f"{path}/successor", strict=True)
 
 
 def test_what_is_strict_notices_a_replacement_of_the_same_second(place: ItemPath, s3_case: BucketCase) -> None:
     assert place.get("0") == b"old"
     s3_case.put("successor", b"{}")
     s3_case.put("x.zarr/1", b"new")
-    lenient = ItemPath(place.store, place.path, pin=place.pin)
+    lenient = PinnedItem(place.store, place.path, successor=place.pin)
     assert lenient.get("1") == b"new"
     with pytest.raises(NodeReplaced):
         place.get("1")
@@ -71,7 +72,7 @@ def test_every_read_has_a_look_that_began_after_it(place: ItemPath) -> None:
 
 
 def test_what_is_in_memory_was_proved_and_asks_for_nothing(place: ItemPath, s3_case: BucketCase) -> None:
-    place.ram = MemoryCache("1MB")
+    place = replace(place, ram=MemoryCache("1MB"))
     assert place.get("0") == b"old"
     before = len(place.store.asked)  # type: ignore[attr-defined]  # the fixture's store
     assert place.get("0") == b"old"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cvcache import cdir_init, cdir_query, cdir_remove
 from cvcache.errors import ItemDamaged, NotReproducible, UsageError
-from cvcache.formats import find_format
+from cvcache.formats import ItemPath, find_format
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, NotReproducible
-from cvcache.formats import find_format
+from cvcache.formats import ItemPath, find_format
 
 if TYPE_CHECKING:
     from cvcache.formats import ItemPath

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemPath, ItemWrite, find_format
 from cvcache.store import LocalStore
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Image:
         self.store = Watched()
         self.version = version
         self.root = folder / "inside" / "x.ome.zarr"
-        self.place = ItemPath(self.store, str(self.root))
+        self.place = ItemWrite(self.store, str(self.root))
         self.array = "0/zarr.json" if version == "0.5" else "0/.zarray"
         self.group = "zarr.json" if version == "0.5" else ".zattrs"
         lazy = da.from_array(PIXELS, chunks=(10, 30))
@@ -80,7 +80,7 @@ class Image:
     def fresh(self) -> ItemPath:
         """Return the place as somebody finds it."""
         self.store = Watched()
-        return ItemPath(self.store, str(self.root))
+        return ItemWrite(self.store, str(self.root))
 
 
 @pytest.fixture
@@ -676,7 +676,7 @@ def test_whatever_the_metadata_says_it_is_read_or_refused(
             (root / key).write_text(json.dumps(mutate(document, data)))
         started = time.monotonic()
         with limited_memory(), contextlib.suppress(ItemDamaged, UsageError, FileNotFoundError):
-            use(ItemPath(LocalStore(), str(root)))
+            use(ItemWrite(LocalStore(), str(root)))
         assert time.monotonic() - started < SECONDS
     finally:
         shutil.rmtree(root.parent)

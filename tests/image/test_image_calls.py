@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cvcache import CacheDir, cdir, cdir_commit, cdir_init, cdir_query, open_image
-from cvcache.formats import item_path
+from cvcache.formats import successor
 from cvcache.testing import CountingStore, instrument
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Calls:
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.server)])
 def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
     # a bucket's log is looked at once in this time: on a slow machine a test may take longer than a second
-    monkeypatch.setattr(item_path, "PIN_CHECK_SECONDS", 3600.0)
+    monkeypatch.setattr(successor, "CHECK_SECONDS", 3600.0)
     calls = Calls(request.getfixturevalue(f"{request.param}_case"))
     with instrument(calls.wrap):
         yield calls

@@ -15,7 +15,7 @@ from format_cases import new_place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemPath, ItemWrite, find_format
 
 FORM = find_format("x.ome.zarr")
 DTYPES = (
@@ -148,10 +148,10 @@ def test_what_was_written_is_read(case: tuple[np.ndarray, dict[str, Any]], data:
         assert json.loads(json.dumps(meta, allow_nan=False)) == meta
         check_objects(place, meta)
         known = {name: value for name, value in meta.items() if name not in {"range", "histogram"}}
-        assert FORM.describe(ItemPath(place.store, place.path)) == known
-        recorded = ItemPath(place.store, place.path, meta)
+        assert FORM.describe(ItemWrite(place.store, place.path)) == known
+        recorded = ItemWrite(place.store, place.path, meta)
         check_pixels(recorded, pixels, chunks, options["downsample"], meta)
-        check_pixels(ItemPath(place.store, place.path), pixels, chunks, options["downsample"], meta)
+        check_pixels(ItemWrite(place.store, place.path), pixels, chunks, options["downsample"], meta)
         level = data.draw(st.integers(0, meta["levels"] - 1))
         whole = np.asarray(FORM.read(recorded, level=level))
         window = tuple(part_of(data.draw, n) for n in whole.shape)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from interop_cases import MISSING, OK, READERS, WRITERS, attempt, equal, facts_of, keep, pixels_of, same
 
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemWrite, find_format
 from cvcache.image.write import downsample
 from cvcache.store import LocalStore
 
@@ -95,7 +95,7 @@ def write_ours(folder: Path) -> None:
     """Write all images, and beside them what they are to hold."""
     for name, (make, options) in IMAGES.items():
         pixels = make()
-        meta = FORM.write(ItemPath(LocalStore(), str(folder / f"{name}.ome.zarr")), pixels, progress=False, **options)
+        meta = FORM.write(ItemWrite(LocalStore(), str(folder / f"{name}.ome.zarr")), pixels, progress=False, **options)
         stored = pixels.reshape(meta["shapes"][0])
         if options.get("kind") == "labels" and pixels.dtype == bool:
             stored = stored.astype("uint8")
@@ -172,7 +172,7 @@ def check_raw(said: str, image: Path) -> None:
 
 def read_by_us(image: Path) -> None:
     """Complain unless we read what another library wrote."""
-    place, facts = ItemPath(LocalStore(), str(image)), facts_of(image)
+    place, facts = ItemWrite(LocalStore(), str(image)), facts_of(image)
     meta = FORM.describe(place)
     equal(meta["axes"], facts["axes"], "axes")
     equal(meta["scales"], facts["scales"], "scale")

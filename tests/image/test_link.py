@@ -17,7 +17,7 @@ import zarr
 
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import InvalidName, ItemDamaged, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, ItemPath, registry
+from cvcache.formats import Format, ItemPath, ItemWrite, registry
 from cvcache.image import ome_zarr, ome_zarr_zip
 from cvcache.image.read import slices as slices_module
 from cvcache.store import LocalStore, MemoryStore, instrument
@@ -36,7 +36,7 @@ needs_open_image = pytest.mark.skipif(
 
 @pytest.fixture
 def place() -> Iterator[ItemPath]:
-    found = ItemPath(MemoryStore(), f"refs/{uuid.uuid4().hex}/raw.ref")
+    found = ItemWrite(MemoryStore(), f"refs/{uuid.uuid4().hex}/raw.ref")
     yield found
     found.store.delete([found.path])
 
@@ -45,9 +45,9 @@ def place() -> Iterator[ItemPath]:
 def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ItemPath]:
     """Give a place for what is linked, which nothing is at yet."""
     if request.param == "local":
-        yield ItemPath(LocalStore(), f"{tmp_path}/else where/raw")
+        yield ItemWrite(LocalStore(), f"{tmp_path}/else where/raw")
         return
-    found = ItemPath(MemoryStore(), f"refs/{uuid.uuid4().hex}/else where/raw")
+    found = ItemWrite(MemoryStore(), f"refs/{uuid.uuid4().hex}/else where/raw")
     yield found
     found.store.delete([found.path, *(found.at(key) for key in found.find())])
 
@@ -68,7 +68,7 @@ class TestReference(FormatTests):
 
 
 def put_image(elsewhere: ItemPath, pixels: np.ndarray = PIXELS, suffix: str = ".ome.zarr", **options: Any) -> ItemPath:
-    there = ItemPath(elsewhere.store, elsewhere.path + suffix)
+    there = ItemWrite(elsewhere.store, elsewhere.path + suffix)
     ome_zarr.write(there, da.from_array(pixels, chunks=(2, 60, 70)), **options)
     return there
 
@@ -83,7 +83,7 @@ def test_a_file_is_its_bytes(place: ItemPath, elsewhere: ItemPath) -> None:
     assert content(place)["url"] == elsewhere.url
     assert content(place)["kind"] == "file"
     assert meta == {"kind": "file", "url": elsewhere.url, "bytes": len(place.get())} == FORM.describe(place)
-    assert FORM.read(ItemPath(place.store, place.path, meta)) == b"raw bytes"
+    assert FORM.read(ItemWrite(place.store, place.path, meta)) == b"raw bytes"
 
 
 def test_a_changed_or_missing_file_is_damage(place: ItemPath, elsewhere: ItemPath) -> None:
@@ -124,7 +124,7 @@ def test_an_image_is_known_by_its_metadata(place: ItemPath, elsewhere: ItemPath,
 
 
 def test_an_image_in_a_zip_is_an_image(place: ItemPath, tmp_path: Path) -> None:
-    there = ItemPath(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
+    there = ItemWrite(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
     ome_zarr_zip.write(there, PIXELS)
     assert FORM.write(place, tmp_path / "raw.ome.zarr.zip")["kind"] == "image"
     assert content(place)["fingerprint"]["size"] == len(there.get())
@@ -255,7 +255,7 @@ def test_few_requests(place: ItemPath, elsewhere: ItemPath) -> None:
 
     there = put_image(elsewhere)
     with instrument(counting):
-        FORM.write(ItemPath(counting(place.store), place.path), there.url)
+        FORM.write(ItemWrite(counting(place.store), place.path), there.url)
     assert sum((store.counts for store in stores), Counter()) == {"stat": 2, "get": 2, "list": 1, "put": 1}
 
 
@@ -303,7 +303,7 @@ class TestImages:
         np.testing.assert_array_equal(pixels.compute(), PIXELS)
 
     def test_a_zip(self, place: ItemPath, tmp_path: Path) -> None:
-        there = ItemPath(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
+        there = ItemWrite(LocalStore(), str(tmp_path / "raw.ome.zarr.zip"))
         ome_zarr_zip.write(there, PIXELS)
         FORM.write(place, there.path)
         pixels: Any = FORM.read(place)

@@ -222,9 +222,9 @@ def test_a_lazy_image_that_was_replaced_is_an_error_not_the_other_result(store_c
     assert int(lazy.max().compute()) == 1
     compute_image(node, 2)
     if store_case.kind in {"s3", "gcs"}:
-        from cvcache.formats import item_path
+        from cvcache.formats import successor
 
-        item_path._checked_at.clear()
+        successor._checked_at.clear()
     with pytest.raises((NodeReplaced, ItemDamaged)):
         lazy.compute()
     assert int(cdir(store_case.url, **store_case.options).read("x.ome.zarr").max().compute()) == 2

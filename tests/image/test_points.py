@@ -13,7 +13,7 @@ from format_cases import FormatTests, assert_same, new_place
 
 from cvcache import cdir, cdir_init, cdir_query, cdir_remove
 from cvcache.errors import UsageError
-from cvcache.formats import find_format
+from cvcache.formats import ItemPath, find_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from child import child
 
 from cvcache import NotReproducible, UsageError, cdir_init, cdir_query
-from cvcache.formats import ItemPath
+from cvcache.formats import ItemWrite
 from cvcache.image import ome_zarr, pyramid
 from cvcache.store import MemoryStore
 
@@ -51,10 +52,11 @@ def test_too_many_files_are_said_with_the_way_out(caplog: pytest.LogCaptureFixtu
     class Enough(Exception):
         pass
 
-    def stop() -> Any:
-        raise Enough
+    class Stopped(ItemWrite):
+        def writing(self) -> AbstractContextManager[None]:
+            raise Enough
 
-    place = ItemPath(MemoryStore(), "many/a.ome.zarr", guard=stop)
+    place = Stopped(MemoryStore(), "many/a.ome.zarr")
     image = da.zeros((400, 16000, 1600), chunks=(400, 1600, 1600), dtype="uint8")
     with pytest.raises(Enough):
         ome_zarr.write(place, image, chunks=(4, 32, 32), shards=False, levels=1)

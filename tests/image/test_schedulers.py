@@ -24,7 +24,7 @@ from resume_worker import BLOCKS, COUNTER, ITEM, NAP
 from servers.missing import unavailable
 
 from cvcache import CvcacheError, cdir, cdir_init, cdir_query
-from cvcache.formats import ItemPath, find_format
+from cvcache.formats import ItemWrite, find_format
 from cvcache.image.write import downsample_mean, levels
 from cvcache.store import LocalStore
 
@@ -173,10 +173,10 @@ def test_misaligned_blocks_give_the_right_pixels(
     above = downsample_mean(pixels, (2, 2))
     seen = set()
     for run in range(runs):
-        place = ItemPath(LocalStore(), str(tmp_path / f"node-{run}" / ITEM))
+        place = ItemWrite(LocalStore(), str(tmp_path / f"node-{run}" / ITEM))
         with computing(scheduler):
             meta = FORM.write(place, lazy(pixels, chunk), levels=2, **options)
-        there = ItemPath(place.store, place.path, meta)
+        there = ItemWrite(place.store, place.path, meta)
         with dask.config.set(scheduler="sync"):
             np.testing.assert_array_equal(np.asarray(FORM.read(there)), pixels)
             np.testing.assert_array_equal(np.asarray(FORM.read(there, level=1)), above)
@@ -212,7 +212,7 @@ def test_the_driver_hears_only_counts(
     with computing(scheduler) as client:
         if scheduler == "distributed":
             _listen(client, gathered, monkeypatch)
-        FORM.write(ItemPath(LocalStore(), str(tmp_path / ITEM)), source, chunks=source.chunksize)
+        FORM.write(ItemWrite(LocalStore(), str(tmp_path / ITEM)), source, chunks=source.chunksize)
     ((_, tally),) = results[0]
     assert tally.objects > 30
     assert tally.histograms
@@ -256,12 +256,12 @@ def test_a_retried_task_writes_the_same_bytes_to_the_same_key(tmp_path: Path, mo
 
     make, options = IMAGES["nan"]
     with dask.config.set(scheduler="threads"):
-        once = FORM.write(ItemPath(LocalStore(), str(tmp_path / "once" / ITEM)), make(), **options)
+        once = FORM.write(ItemWrite(LocalStore(), str(tmp_path / "once" / ITEM)), make(), **options)
     monkeypatch.setattr(LocalStore, "put_parts", spy)
     for name in ("_write_source", "_write_block"):
         monkeypatch.setattr(levels, name, twice(getattr(levels, name)))
     with dask.config.set(scheduler="threads"):
-        again = FORM.write(ItemPath(LocalStore(), str(tmp_path / "twice" / ITEM)), make(), **options)
+        again = FORM.write(ItemWrite(LocalStore(), str(tmp_path / "twice" / ITEM)), make(), **options)
     chunks = {path: marks for path, marks in puts.items() if "/c/" in path}
     assert len(chunks) > 30
     assert all(len(marks) == 2 and len(set(marks)) == 1 for marks in chunks.values())
@@ -335,7 +335,7 @@ def test_progress_rises_to_the_total(scheduler: str, computing: Callable[[str], 
     with computing(scheduler):
         for run in range(1 if scheduler == "processes" else 5):
             before = len(calls)
-            place = ItemPath(LocalStore(), str(tmp_path / str(run) / ITEM))
+            place = ItemWrite(LocalStore(), str(tmp_path / str(run) / ITEM))
             FORM.write(place, lazy(PIXELS, 128), chunks=(128, 128), levels=2, progress=report)
             mine = calls[before:]
             assert {total for _, total in mine} == {72 + 20}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats import ItemPath
+from cvcache.formats import ItemWrite, PinnedItem
 from cvcache.image.arrays import ArraySpec, parse_compressor
 from cvcache.image.read import StoredArray, full_window
 
@@ -30,11 +30,12 @@ def stored(
     codec = parse_compressor("zstd")
     spec = ArraySpec("0", pixels.shape, chunks, shards, pixels.dtype.newbyteorder("<").str, codec)
     path = f"test/{uuid.uuid4().hex}/x.ome.zarr"
-    place = ItemPath(CountingStore(), path, pin=f"{path}/{pin}" if pin else "")
+    place = ItemWrite(CountingStore(), path)
     for index in spec.object_indices():
         region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.object_shape, strict=True))
         place.put_parts(spec.encode(pixels[region]), spec.key(index))
-    return StoredArray(place, spec, full_window(pixels.shape), pixels.dtype, complete=complete)
+    item = PinnedItem(place.store, path, successor=f"{path}/{pin}") if pin else place
+    return StoredArray(item, spec, full_window(pixels.shape), pixels.dtype, complete=complete)
 
 
 def gets(array: StoredArray, index: Any) -> int:

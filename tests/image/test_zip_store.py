@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, ItemPath, registry
+from cvcache.formats import Format, ItemPath, ItemWrite, PinnedItem, registry
 from cvcache.image.arrays import TAIL_BYTES, ZipStore, zip_directory, zip_store, zip_write
 from cvcache.store import LocalStore, MemoryStore
 from cvcache.testing import CountingStore
@@ -404,7 +404,7 @@ def test_a_pin_notices_that_the_zip_was_replaced(put: Any) -> None:
         with pytest.raises(NodeReplaced):
             act()
     with pytest.raises(NodeReplaced):
-        ItemPath(store, "", pin=pin).check_pin(now=True)
+        PinnedItem(store, "", successor=pin).check_pin(now=True)
     outer.store.delete([pin])
 
 
@@ -568,10 +568,10 @@ class TestItem:
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> ItemPath:
-        return ItemPath(CountingStore(LocalStore()), f"{tmp_path}/node/cells.ome.zarr.zip")
+        return ItemWrite(CountingStore(LocalStore()), f"{tmp_path}/node/cells.ome.zarr.zip")
 
     def later(self, place: ItemPath, meta: Any) -> ItemPath:
-        return ItemPath(place.store, place.path, json.loads(json.dumps(meta)))
+        return ItemWrite(place.store, place.path, json.loads(json.dumps(meta)))
 
     def left(self, place: ItemPath) -> list[str]:
         return sorted(place.store.find(place.path.rpartition("/")[0]))
@@ -594,11 +594,11 @@ class TestItem:
         assert self.left(place) == ["cells.ome.zarr.zip"]
         raw = place.store.get(place.path)
         assert (meta["bytes"], meta["size"], meta["sha256"]) == (len(raw), len(raw), hashlib.sha256(raw).hexdigest())
-        for there in (self.later(place, meta), ItemPath(place.store, place.path)):
+        for there in (self.later(place, meta), ItemWrite(place.store, place.path)):
             assert_same(FORM.read(there), make())
         less = {"size", "sha256", "range", "histogram"}
         told = {name: value for name, value in meta.items() if name not in less}
-        assert FORM.describe(ItemPath(place.store, place.path)) == told
+        assert FORM.describe(ItemWrite(place.store, place.path)) == told
 
     def test_levels_and_slices(self, place: ItemPath) -> None:
         meta = FORM.write(place, lazy_pixels(), chunks=(1, 64, 64), shards=(3, 128, 128), levels=2)
@@ -611,7 +611,7 @@ class TestItem:
 
     def test_equal_images_are_equal_zips(self, place: ItemPath) -> None:
         first = FORM.write(place, PIXELS)
-        other = ItemPath(place.store, place.path.replace("/node/", "/other/"))
+        other = ItemWrite(place.store, place.path.replace("/node/", "/other/"))
         assert FORM.write(other, PIXELS) == first
         assert FORM.write(place, PIXELS) == first
 
@@ -629,7 +629,7 @@ class TestItem:
         there = self.later(place, meta)
         store: Any = place.store
         store.reset()
-        pixels: Any = FORM.read(ItemPath(store, place.path, there.meta, pin=f"{place.path}.successor"))
+        pixels: Any = FORM.read(PinnedItem(store, place.path, there.meta, successor=f"{place.path}.successor"))
         assert store.total == 0
         pixels[0, :64, :64].compute(scheduler="sync")
         assert [verb for verb, path in store.log if path == place.path] == ["stat", "get", "get"]
@@ -645,21 +645,21 @@ class TestItem:
         meta = FORM.write(place, lazy_pixels())
         store, path = MemoryStore(), f"zips/{uuid.uuid4().hex}/cells.ome.zarr.zip"
         store.put(path, place.store.get(place.path))
-        assert_same(FORM.read(self.later(ItemPath(store, path), meta)), lazy_pixels())
+        assert_same(FORM.read(self.later(ItemWrite(store, path), meta)), lazy_pixels())
         store.delete([path])
 
     def test_another_zip_in_its_place_is_another_dask_array(self, place: ItemPath) -> None:
         FORM.write(place, lazy_pixels())
-        first: Any = FORM.read(ItemPath(place.store, place.path))
-        assert first.name == FORM.read(ItemPath(place.store, place.path)).name  # type: ignore[attr-defined]
+        first: Any = FORM.read(ItemWrite(place.store, place.path))
+        assert first.name == FORM.read(ItemWrite(place.store, place.path)).name  # type: ignore[attr-defined]
         FORM.write(place, lazy_pixels() + 1)
-        second: Any = FORM.read(ItemPath(place.store, place.path))
+        second: Any = FORM.read(ItemWrite(place.store, place.path))
         assert first.name != second.name
         assert_same(second, lazy_pixels() + 1)
 
     def test_it_is_written_on_a_disk_only(self) -> None:
         with pytest.raises(UsageError, match=r"write 'a\.ome\.zarr' here, or"):
-            FORM.write(ItemPath(MemoryStore(), "bucket/node/a.ome.zarr.zip"), PIXELS)
+            FORM.write(ItemWrite(MemoryStore(), "bucket/node/a.ome.zarr.zip"), PIXELS)
 
     def test_what_cannot_be_written_leaves_nothing(self, place: ItemPath) -> None:
         def fail(block: Any) -> Any:
@@ -677,19 +677,23 @@ class TestItem:
     def test_every_write_is_guarded(self, place: ItemPath) -> None:
         entered: list[int] = []
 
-        @contextlib.contextmanager
-        def guard(last: float = float("inf")) -> Iterator[None]:
-            entered.append(1)
-            if len(entered) > last:
-                raise LeaseLost(place.url)
-            yield
+        class Limited(ItemWrite):
+            last = float("inf")
 
-        before = FORM.write(ItemPath(place.store, place.path, guard=guard), PIXELS)
+            @contextlib.contextmanager
+            def writing(self) -> Iterator[None]:
+                entered.append(1)
+                if len(entered) > self.last:
+                    raise LeaseLost(self.url)
+                yield
+
+        before = FORM.write(Limited(place.store, place.path), PIXELS)
         total = len(entered)
         for last in (0, 1, total - 1):
             entered.clear()
+            Limited.last = last
             with pytest.raises(LeaseLost):
-                FORM.write(ItemPath(place.store, place.path, guard=lambda last=last: guard(last)), PIXELS + 1)
+                FORM.write(Limited(place.store, place.path), PIXELS + 1)
             assert self.left(place) == ["cells.ome.zarr.zip"]
             assert hashlib.sha256(place.store.get(place.path)).hexdigest() == before["sha256"]
 

@@ -121,9 +121,7 @@ class _Image:
 
 def strict_item_path(row: Row) -> ItemPath:
     """Return the path of an item for its pixels; to read those of another attempt raises, also on a bucket."""
-    item = item_path(row)
-    item.strict = True
-    return item
+    return item_path(row, strict=True)
 
 
 def layer_item_path(layer: LayerData) -> ItemPath | None:

@@ -15,7 +15,7 @@ from cvcache.image.read import image_geometry
 from cvcache.image.write.options import is_dask_array
 
 if TYPE_CHECKING:
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemWrite
 
 logger = logging.getLogger("cvcache")
 
@@ -89,7 +89,7 @@ def lineage_digest(array: object) -> str | None:
         return None
 
 
-def inherited_geometry(item: ItemPath, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+def inherited_geometry(item: ItemWrite, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels inherited from an input of the same shape; empty without one.
 
     Candidates are the images that the array was read from, or, if these are not known, those in the node's key; time

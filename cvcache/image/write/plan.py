@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from cvcache.formats import ItemPath
+    from cvcache.formats import ItemWrite
     from cvcache.image.arrays import Codec
     from cvcache.image.pyramid import Level
 
@@ -34,7 +34,7 @@ WARN_ABOVE_FILES = 100_000
 
 
 def make_plan(
-    item: ItemPath,
+    item: ItemWrite,
     image: Array,
     axes: Sequence[str],
     pyramid: Sequence[Level],
@@ -94,7 +94,7 @@ def plan_document(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> di
     return record
 
 
-def log_plan(item: ItemPath, axes: Sequence[str], plan: Plan, present: Mapping[str, int]) -> None:
+def log_plan(item: ItemWrite, axes: Sequence[str], plan: Plan, present: Mapping[str, int]) -> None:
     """Log what will be written, and warn of too many files."""
     from dask.utils import format_bytes
 
@@ -132,7 +132,7 @@ def _format_extents(extents: Sequence[int] | None) -> str:
     return "x".join(map(str, extents or ()))
 
 
-def mark_shared(item: ItemPath, image: Array) -> None:
+def mark_shared(item: ItemWrite, image: Array) -> None:
     """Mark the attempt as shared if other processes will write parts of the item."""
     if is_dask_array(image) and needs_sharing(item, image):
         item.share()
@@ -150,7 +150,7 @@ def compute_and_write(
     return write_pyramid(plan, source, present, scheduler="threads", progress_callback=progress_callback)
 
 
-def put_json(item: ItemPath, key: str, document: Mapping[str, Any]) -> int:
+def put_json(item: ItemWrite, key: str, document: Mapping[str, Any]) -> int:
     """Write one metadata document and return its size."""
     data = json.dumps(document, indent=2).encode()
     item.put(data, key)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvcache.formats import ItemPath
+from cvcache.formats import ItemWrite
 from cvcache.image.arrays import ArraySpec
 from cvcache.image.pyramid import grid_shape
 from cvcache.image.write.histogram import Histogram
@@ -49,7 +49,7 @@ class Plan:
 
     Attributes
     ----------
-    item : ItemPath
+    item : ItemWrite
         In another process without its callables.
     dtype : str
         Of the source's blocks.
@@ -68,7 +68,7 @@ class Plan:
         Topic of the events that distributed workers log for finished tasks; empty for none.
     """
 
-    item: ItemPath
+    item: ItemWrite
     dtype: str
     specs: tuple[ArraySpec, ...]
     steps: tuple[Index, ...]

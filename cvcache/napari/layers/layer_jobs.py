@@ -267,7 +267,7 @@ def _record_url(item_path: ItemPath) -> str:
 
 def owner_url(item_path: ItemPath) -> str:
     """Return the URL of the node that an item belongs to."""
-    return str(item_path.origin.get("node") or item_path.url)
+    return item_path.origin["node"] if item_path.origin else item_path.url
 
 
 def _is_newest(source: Snapshot | ItemPath) -> bool:

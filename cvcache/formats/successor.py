@@ -1,0 +1,43 @@
+"""Checks for the record that would follow another one: of a bucket not more often than needed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cvcache.store import Store
+
+CHECK_SECONDS = 1.0
+"""For how long one check of the log of a bucket is valid while chunks of an image are read."""
+
+MAX_CHECKS = 16_384
+_checked_at: dict[str, float] = {}
+"""Key of the record -> when the last check for it began."""
+_absent_since: dict[str, float] = {}
+"""The same -> when the last check began that did not find it."""
+_check_locks: dict[str, threading.Lock] = {}
+
+
+def record_exists(store: Store, record: str, *, now: bool) -> bool:
+    """Whether a record of the log exists; a check of the last second is reused unless it must be `now`."""
+    asked_at = time.monotonic()
+    if now:
+        # threads that wait for a running check share the next one
+        with _check_locks.setdefault(record, threading.Lock()):
+            return _absent_since.get(record, -1.0) <= asked_at and _stat(store, record)
+    return asked_at - _checked_at.get(record, -CHECK_SECONDS) >= CHECK_SECONDS and _stat(store, record)
+
+
+def _stat(store: Store, record: str) -> bool:
+    for cache in (_checked_at, _absent_since, _check_locks):
+        if len(cache) >= MAX_CHECKS:
+            cache.clear()
+    # set before the answer, so that only one of many threads asks
+    checked_at = _checked_at[record] = time.monotonic()
+    if store.stat(record) is not None:
+        _checked_at.pop(record, None)
+        return True
+    _absent_since[record] = checked_at
+    return False
