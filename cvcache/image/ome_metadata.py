@@ -73,7 +73,6 @@ def ome_metadata(
     kind: str = "image",
     method: str = "mean",
     version: str = "0.5",
-    omero: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the OME-Zarr attributes of the group of an image; level n is at path ``n``.
 
@@ -92,8 +91,6 @@ def ome_metadata(
         How each level was downsampled from the previous one.
     version : str
         "0.5", where this goes under ``ome``, or "0.4".
-    omero : mapping, optional
-        From `omero_metadata`.
     """
     datasets = [
         {
@@ -118,8 +115,6 @@ def ome_metadata(
         metadata = {"version": version, **metadata}
     if kind == "labels":
         metadata["image-label"] = {"version": version}
-    if omero:
-        metadata["omero"] = dict(omero)
     return metadata
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cvcache.errors import UsageError
 from cvcache.formats import drawing_thumbnail
-from cvcache.image.arrays import parse_compressor
-from cvcache.image.ome_metadata import group_attributes, group_documents, ome_metadata, omero_metadata
-from cvcache.image.pyramid import check_axes, check_factors, default_axes, per_axis, plan_levels, storage_axes
+from cvcache.image.ome_metadata import group_attributes, group_documents
 from cvcache.image.read import (
     StoredLevel,
     as_dask_array,
@@ -19,29 +16,16 @@ from cvcache.image.read import (
     read_image_metadata,
 )
 from cvcache.image.write import (
+    VERSIONS,
+    ImageSpec,
     as_array,
-    check_channels,
+    begin_write,
     check_choice,
-    check_chunks,
-    check_contrast,
     check_image_array,
-    check_layer,
-    check_method,
     check_progress,
-    check_unit,
     compute_and_write,
-    contrast_windows,
-    dtype_limits,
-    inherited_geometry,
-    log_plan,
-    make_plan,
-    mark_shared,
-    parse_axes,
+    find_geometry,
     parse_int,
-    parse_ints,
-    parse_numbers,
-    per_storage_axis,
-    plan_document,
     put_json,
     statistics_metadata,
 )
@@ -57,9 +41,6 @@ if TYPE_CHECKING:
     from cvcache.image.write import Plan
 
     Array = np.ndarray | da.Array
-
-
-VERSIONS = ("0.5", "0.4")
 
 
 def write(
@@ -146,73 +127,41 @@ def write(
     """
     check_choice("kind", kind, ("image", "labels"))
     check_choice("version", version, VERSIONS)
-    axes, scale, translation = (
-        parse_axes(axes),
-        parse_numbers("scale", scale),
-        parse_numbers("translation", translation),
-    )
-    chunks, levels = parse_ints("chunks", chunks), None if levels is None else parse_int("levels", levels)
-    array, geometry = as_array(obj)
-    if axes is None and "dims" in geometry:
-        msg = f"{item.url} was not written: its dimensions {geometry['dims']} are none of tczyx; say axes="
-        raise UsageError(msg)
+    array, own_geometry = as_array(obj)
     image = check_image_array(item, array, kind)
-    method = check_method(downsample, kind, image.dtype)
-    options = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
-    geometry = {**geometry, **{name: value for name, value in options.items() if value is not None}}
-    if any(geometry.get(name) is None for name in ("axes", "scale", "translation", "unit")):
-        geometry = {**inherited_geometry(item, image, geometry.get("axes")), **geometry}
-    progress_callback = check_progress(progress)
-    names = check_axes(geometry.get("axes") or default_axes(image.ndim), image.ndim)
-    stored_axes, added = storage_axes(names)
-    stored_image = image[tuple(None if i in added else slice(None) for i in range(len(stored_axes)))]
-    units = check_unit(geometry.get("unit"), names)
-    step_factors = check_factors(factors, names)
-    pyramid = plan_levels(
-        stored_image.shape,
-        stored_axes,
-        image.dtype.itemsize,
-        scale=per_storage_axis(per_axis(geometry.get("scale"), names, 1.0, "scale"), names, stored_axes, 1.0),
-        translation=per_storage_axis(
-            per_axis(geometry.get("translation"), names, 0.0, "translation"), names, stored_axes, 0.0
-        ),
+    given = {"axes": axes, "scale": scale, "translation": translation, "unit": unit, "channels": channels}
+    spec = ImageSpec.of(
+        image.shape,
+        image.dtype,
+        find_geometry(item, image, own_geometry, given),
         levels=levels,
-        factors=None
-        if step_factors is None
-        else [per_storage_axis(step, names, stored_axes, 1) for step in step_factors],
-        chunks=None if chunks is None else per_storage_axis(check_chunks(chunks, names), names, stored_axes, 1),
-        shards=_check_shards(shards, names, stored_axes, version),
+        factors=factors,
+        downsample=downsample,
+        chunks=chunks,
+        shards=shards,
+        compressor=compressor,
+        version=version,
+        kind=kind,
+        contrast=contrast,
+        layer=layer,
     )
-    channel_count = stored_image.shape[stored_axes.index("c")] if "c" in stored_axes else 1
-    channel_fields, windows = (
-        check_channels(geometry.get("channels"), channel_count),
-        check_contrast(contrast, channel_count),
-    )
-    codec = parse_compressor(compressor)
-    plan = make_plan(item, stored_image, stored_axes, pyramid, codec=codec, version=version, kind=kind, method=method)
-    multiscale = ome_metadata(
-        item.name.partition(".")[0], stored_axes, pyramid, units=units, kind=kind, method=method, version=version
-    )
-    cvcache = {**cvcache_attributes(image, added), **({"layer": check_layer(layer)} if layer else {})}
-    present = item.begin(plan_document(plan, stored_image, {"ome": multiscale, "cvcache": cvcache}))
-    log_plan(item, names, plan, present)
-    mark_shared(item, stored_image)
-    documents = {spec.document_key: spec.document() for spec in plan.specs}
-    sizes = gather(lambda pair: put_json(item, *pair), documents.items(), remote=item.remote)
+    progress_callback = check_progress(progress)
+    stored_image = image[spec.selection]
+    plan = spec.plan(item, getattr(stored_image, "chunks", None))
+    multiscale = spec.multiscale(item.name.partition(".")[0])
+    cvcache = {**cvcache_attributes(image, spec.added), **({"layer": spec.layer} if spec.layer else {})}
+    present = begin_write(plan, stored_image, {"ome": multiscale, "cvcache": cvcache})
+    arrays = {array_spec.document_key: array_spec.document() for array_spec in plan.specs}
+    sizes = gather(lambda pair: put_json(item, *pair), arrays.items(), remote=item.remote)
     counts = compute_and_write(plan, stored_image, present, progress_callback)
-    omero = None
-    if plan.statistics:
-        limits = dtype_limits(image.dtype)
-        omero = omero_metadata(channel_fields, windows or contrast_windows(counts, channel_count, limits), limits)
-    stored_levels = [StoredLevel(spec.path, spec.document(), spec) for spec in plan.specs]
+    omero = spec.omero(counts)
     attributes = group_attributes(multiscale, cvcache, omero, version)
-    sizes += [
-        put_json(item, key, document) for key, document in group_documents(attributes, plan.specs, version).items()
-    ]
-    meta = build_metadata(attributes, stored_levels)
-    statistics = statistics_metadata(counts, channel_count) if plan.statistics else {}
+    group = group_documents(attributes, plan.specs, version)
+    sizes += [put_json(item, key, document) for key, document in group.items()]
+    meta = build_metadata(attributes, [StoredLevel(one.path, one.document(), one) for one in plan.specs])
     if stored_image.size:
-        _add_thumbnail(plan, meta, omero)
+        _draw_thumbnail(plan, meta, omero)
+    statistics = statistics_metadata(counts, len(spec.channels)) if plan.statistics else {}
     return {**meta, **statistics, "objects": counts.objects + len(sizes), "bytes": counts.bytes + sum(sizes)}
 
 
@@ -259,26 +208,7 @@ def describe(item: ItemPath) -> dict[str, Any]:
     return {**meta, "objects": len(sizes), "bytes": sum(sizes)}
 
 
-def _check_shards(
-    shards: Any, axes: Sequence[str], stored_axes: Sequence[str], version: str
-) -> Sequence[int] | Literal[False] | None:
-    if not (shards is None or shards is False or isinstance(shards, Sequence)):
-        msg = f"shards={shards!r} must be one extent in pixels for each of the axes {list(axes)}, or False for none"
-        raise UsageError(msg)
-    if version == "0.4":
-        if shards is None or shards is False:
-            return False
-        msg = "OME-Zarr 0.4 has no shards; leave shards= away, or write version='0.5'"
-        raise UsageError(msg)
-    if shards is None or shards is False:
-        return shards
-    if len(shards) != len(axes):
-        msg = f"shards={list(shards)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
-        raise UsageError(msg)
-    return per_storage_axis(shards, axes, stored_axes, 1)
-
-
-def _add_thumbnail(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
+def _draw_thumbnail(plan: Plan, meta: Mapping[str, Any], omero: Mapping[str, Any] | None) -> None:
     """Store a thumbnail of the image, rendered from its last level."""
     from cvcache.image.read import StoredArray, full_window
     from cvcache.image.write import render_thumbnail

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ __all__ = [
     "default_chunks",
     "default_shards",
     "grid_shape",
+    "level_steps",
     "next_factors",
     "per_axis",
     "plan_levels",
@@ -136,20 +137,20 @@ def per_axis(
     UsageError
         A wrong number of values, an unknown axis, or a value that is not finite.
     """
-    if isinstance(values, Mapping):
-        unknown = [name for name in values if name not in axes]
-        result = tuple(float(values.get(name, default)) for name in axes)
-    else:
-        numbers = [float(value) for value in values] if values is not None else []
-        space = [i for i, name in enumerate(axes) if AXIS_TYPES.get(name) == "space"]
-        indices = list(range(len(axes))) if len(numbers) == len(axes) else space
-        unknown = [] if values is None or len(numbers) == len(indices) else [f"{len(numbers)} values"]
-        by_index = dict(zip(indices, numbers, strict=False))
-        result = tuple(by_index.get(i, default) for i in range(len(axes)))
-    if unknown or not all(math.isfinite(value) for value in result):
+    by_axis = values if isinstance(values, Mapping) else _by_axis(values, axes)
+    numbers = [float(by_axis.get(name, default)) for name in axes]
+    if not by_axis.keys() <= set(axes) or not all(map(math.isfinite, numbers)):
         msg = f"{label} {values!r} does not fit the axes {list(axes)}: give one finite number per axis, or a mapping"
         raise UsageError(msg)
-    return result
+    return tuple(numbers)
+
+
+def _by_axis(values: Sequence[float] | None, axes: Sequence[str]) -> Mapping[str, float]:
+    """Return axis -> value, and with too many or too few values the position of each instead of an axis."""
+    space = [name for name in axes if AXIS_TYPES.get(name) == "space"]
+    numbers = list(values) if values is not None else []
+    names = next((names for names in (axes, space) if len(names) == len(numbers)), None)
+    return dict(zip(names or map(str, range(len(numbers))), numbers, strict=True))
 
 
 def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
@@ -296,35 +297,42 @@ def plan_levels(
         )
         raise UsageError(msg)
     _check_shards(shards, chunks)
+    pyramid = []
+    for level_shape, spans in _level_shapes(shape, axes, scale, levels, factors):
+        level_chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, level_shape, strict=True))
+        level = Level(
+            shape=level_shape,
+            chunks=level_chunks,
+            factors=spans,
+            scale=tuple(s * f for s, f in zip(scale, spans, strict=True)),
+            translation=tuple(t + (f - 1) / 2 * s for t, f, s in zip(translation, spans, scale, strict=True)),
+            shards=_shards(level_shape, axes, level_chunks, chunks, shards, itemsize),
+        )
+        pyramid.append(level)
+    return tuple(pyramid)
+
+
+def _level_shapes(
+    shape: Sequence[int],
+    axes: Sequence[str],
+    scale: Sequence[float],
+    levels: int | None,
+    factors: Sequence[Sequence[int]] | None,
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield the shape of each level, and how many pixels of level 0 one of its pixels spans."""
     if factors is not None and len(factors) > 1:
         levels = min(levels or MAX_LEVELS, len(factors) + 1)
-    level_shape, level_factors = tuple(shape), (1,) * len(shape)
-    pyramid: list[Level] = []
-    while True:
-        level_scale = tuple(s * f for s, f in zip(scale, level_factors, strict=True))
-        level_translation = tuple(
-            t + (f - 1) / 2 * s for t, f, s in zip(translation, level_factors, scale, strict=True)
-        )
-        level_chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, level_shape, strict=True))
-        pyramid.append(
-            Level(
-                level_shape,
-                level_chunks,
-                level_factors,
-                level_scale,
-                level_translation,
-                _shards(level_shape, axes, level_chunks, chunks, shards, itemsize),
-            )
-        )
-        wanted = (
-            factors[min(len(pyramid), len(factors)) - 1] if factors else next_factors(level_shape, axes, level_scale)
-        )
+    level_shape, spans = tuple(shape), (1,) * len(shape)
+    for count in itertools.count(1):
+        yield level_shape, spans
+        voxels = [s * f for s, f in zip(scale, spans, strict=True)]
+        wanted = factors[min(count, len(factors)) - 1] if factors else next_factors(level_shape, axes, voxels)
         step = tuple(1 if n <= 1 else f for n, f in zip(level_shape, wanted, strict=True))
-        last = max(step) == 1 or 0 in level_shape or (levels is None and _is_last(level_shape, axes, len(pyramid)))
-        if len(pyramid) == levels or last:
-            return tuple(pyramid)
+        is_last = count == levels if levels is not None else _is_last(level_shape, axes, count)
+        if is_last or max(step) == 1 or 0 in level_shape:
+            return
         level_shape = tuple(-(-n // f) for n, f in zip(level_shape, step, strict=True))
-        level_factors = tuple(a * b for a, b in zip(level_factors, step, strict=True))
+        spans = tuple(a * b for a, b in zip(spans, step, strict=True))
 
 
 def _check_shards(shards: Sequence[int] | Literal[False] | None, chunks: Sequence[int]) -> None:
@@ -377,7 +385,7 @@ def block_shapes(
     itemsize : int
         Bytes per pixel.
     """
-    steps = [_step_factors(a, b) for a, b in itertools.pairwise(levels)] + [(1,) * len(levels[0].shape)]
+    steps = level_steps(levels)
     shapes: list[tuple[int, ...]] = []
     for level, step in zip(levels, steps, strict=True):
         base = [math.lcm(u, f) for u, f in zip(level.object_shape, step, strict=True)]
@@ -389,8 +397,13 @@ def block_shapes(
     return tuple(shapes)
 
 
-def _step_factors(level: Level, following: Level) -> tuple[int, ...]:
-    return tuple(b // a for a, b in zip(level.factors, following.factors, strict=True))
+def level_steps(levels: Sequence[Level]) -> tuple[tuple[int, ...], ...]:
+    """Return the downsampling factors from each level to the next; ones for the last."""
+    following = [*levels[1:], levels[-1]]
+    return tuple(
+        tuple(b // a for a, b in zip(level.factors, coarser.factors, strict=True))
+        for level, coarser in zip(levels, following, strict=True)
+    )
 
 
 def _first_block_shape(

@@ -15,13 +15,11 @@ from cvcache.image.read import StoredLevel, build_metadata, cvcache_attributes
 from cvcache.image.write import (
     Plan,
     as_array,
+    begin_write,
     check_numeric_array,
     check_progress,
     compute_and_write,
-    log_plan,
-    mark_shared,
     parse_ints,
-    plan_document,
     put_json,
 )
 
@@ -83,9 +81,7 @@ def write(
     extents = block_shapes([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(item, str(array.dtype), (spec,), (ones,), extents, "nearest", statistics=dtype.kind != "c")
     attributes = {"cvcache": cvcache_attributes(array, ())}
-    present = item.begin(plan_document(plan, array, attributes))
-    log_plan(item, (), plan, present)
-    mark_shared(item, array)
+    present = begin_write(plan, array, attributes)
     counts = compute_and_write(plan, array, present, progress_callback)
     document = {**spec.document(), "attributes": attributes}
     size = put_json(item, "zarr.json", document)

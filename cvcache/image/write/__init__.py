@@ -8,11 +8,10 @@ if TYPE_CHECKING:
     from cvcache.image.write import levels
     from cvcache.image.write.downsample import downsample, downsample_mean, downsample_mode, downsample_nearest
     from cvcache.image.write.histogram import MAX_ABS_VALUE, MAX_BINS, MAX_RECORDED_BINS, Histogram, compute_histogram
-    from cvcache.image.write.inputs import as_array, inherited_geometry
+    from cvcache.image.write.inputs import as_array, find_geometry
     from cvcache.image.write.options import (
         check_channels,
         check_choice,
-        check_chunks,
         check_contrast,
         check_image_array,
         check_layer,
@@ -24,19 +23,12 @@ if TYPE_CHECKING:
         parse_int,
         parse_ints,
         parse_numbers,
-        per_storage_axis,
     )
-    from cvcache.image.write.plan import (
-        compute_and_write,
-        log_plan,
-        make_plan,
-        mark_shared,
-        plan_document,
-        put_json,
-    )
+    from cvcache.image.write.plan import begin_write, compute_and_write, put_json
     from cvcache.image.write.progress import check_progress
+    from cvcache.image.write.spec import VERSIONS, ImageSpec
     from cvcache.image.write.statistics import contrast_windows, statistics_metadata
-    from cvcache.image.write.task import Plan
+    from cvcache.image.write.task import Plan, WriteCounts
     from cvcache.image.write.thumbnail import encode_png, render_thumbnail
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -45,11 +37,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "downsample": ["downsample", "downsample_mean", "downsample_mode", "downsample_nearest"],
         "histogram": ["Histogram", "MAX_ABS_VALUE", "MAX_BINS", "MAX_RECORDED_BINS", "compute_histogram"],
-        "inputs": ["as_array", "inherited_geometry"],
+        "inputs": ["as_array", "find_geometry"],
         "options": [
             "check_channels",
             "check_choice",
-            "check_chunks",
             "check_contrast",
             "check_image_array",
             "check_layer",
@@ -61,12 +52,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "parse_int",
             "parse_ints",
             "parse_numbers",
-            "per_storage_axis",
         ],
-        "plan": ["compute_and_write", "log_plan", "make_plan", "mark_shared", "plan_document", "put_json"],
+        "plan": ["begin_write", "compute_and_write", "put_json"],
         "progress": ["check_progress"],
+        "spec": ["ImageSpec", "VERSIONS"],
         "statistics": ["contrast_windows", "statistics_metadata"],
-        "task": ["Plan"],
+        "task": ["Plan", "WriteCounts"],
         "thumbnail": ["encode_png", "render_thumbnail"],
     },
 )

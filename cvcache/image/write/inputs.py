@@ -12,7 +12,7 @@ from cvcache.errors import UnkeyableValue, UsageError
 from cvcache.formats import type_name
 from cvcache.image.pyramid import AXIS_TYPES
 from cvcache.image.read import image_geometry
-from cvcache.image.write.options import is_dask_array
+from cvcache.image.write.options import is_dask_array, parse_axes, parse_numbers
 
 if TYPE_CHECKING:
     from cvcache.formats import ItemWrite
@@ -22,6 +22,8 @@ logger = logging.getLogger("cvcache")
 INHERITED_FIELDS = ("scale", "translation", "unit")
 DIMENSION_AXES = {"time": "t", "channel": "c", "channels": "c"}
 """Name of a dimension in xarray -> axis."""
+NUMBER_KINDS, TEXT_KINDS = ("i", "u", "f"), ("U", "O")
+"""Kinds of numpy's dtypes."""
 UNNAMED_DIMENSION = re.compile(r"dim_\d+")
 GRID_TOLERANCE = 1e-3
 """Tolerance, in pixels, for coordinates on an even grid."""
@@ -49,28 +51,33 @@ def _from_xarray(obj: Any) -> tuple[object, dict[str, Any]]:
     axes = tuple(DIMENSION_AXES.get(dim.lower(), dim.lower()) for dim in dims)
     if all(UNNAMED_DIMENSION.fullmatch(dim) for dim in dims):
         return obj.data, {}
-    if not all(axis in AXIS_TYPES for axis in axes):
+    if not set(axes) <= AXIS_TYPES.keys():
         return obj.data, {"dims": dims}
-    scale, translation, unit = {}, {}, {}
-    for axis in axes:
-        dim = dims[axes.index(axis)]
-        if dim not in obj.coords or obj.coords[dim].dtype.kind not in "iuf":
-            continue
-        values = [float(value) for value in obj.coords[dim].values]
-        step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
-        if any(
-            not math.isclose(v, values[0] + i * step, abs_tol=GRID_TOLERANCE * abs(step)) for i, v in enumerate(values)
-        ):
-            msg = f"the coordinates along {axis!r} are not even; OME-Zarr has one scale an axis; drop or resample them"
-            raise UsageError(msg)
-        scale[axis], translation[axis] = step or 1.0, values[0]
-        if unit_name := obj.coords[dim].attrs.get("units"):
-            unit[axis] = str(unit_name)
+    scale: dict[str, float] = {}
+    translation: dict[str, float] = {}
+    unit: dict[str, str] = {}
     geometry: dict[str, Any] = {"axes": axes, "scale": scale, "translation": translation, "unit": unit}
-    channel = dims[axes.index("c")] if "c" in axes else None
-    if channel in obj.coords and obj.coords[channel].dtype.kind in "UO":
-        geometry["channels"] = [str(value) for value in obj.coords[channel].values]
+    for axis, dim in zip(axes, dims, strict=True):
+        coordinate = obj.coords.get(dim)
+        values = [] if coordinate is None else list(coordinate.values)
+        kind = coordinate.dtype.kind if values else None
+        if kind in NUMBER_KINDS:
+            scale[axis], translation[axis] = _even_step(axis, list(map(float, values))), float(values[0])
+            if unit_name := coordinate.attrs.get("units"):
+                unit[axis] = str(unit_name)
+        elif kind in TEXT_KINDS and axis == "c":
+            geometry["channels"] = list(map(str, values))
     return obj.data, geometry
+
+
+def _even_step(axis: str, values: Sequence[float]) -> float:
+    """Return the distance of coordinates, or raise `UsageError` unless they are even."""
+    step = (values[-1] - values[0]) / (len(values) - 1) if len(values) > 1 else 1.0
+    tolerance = GRID_TOLERANCE * abs(step)
+    if not all(math.isclose(value, values[0] + i * step, abs_tol=tolerance) for i, value in enumerate(values)):
+        msg = f"the coordinates along {axis!r} are not even; OME-Zarr has one scale an axis; drop or resample them"
+        raise UsageError(msg)
+    return step or 1.0
 
 
 def lineage_digest(array: object) -> str | None:
@@ -89,7 +96,37 @@ def lineage_digest(array: object) -> str | None:
         return None
 
 
-def inherited_geometry(item: ItemWrite, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
+def find_geometry(item: ItemWrite, array: Any, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return axes, scale, translation, unit and channels of an image: as given, its own, or those of an input.
+
+    Parameters
+    ----------
+    item : ItemWrite
+    array : numpy.ndarray or dask.array.Array
+    own, given : mapping
+        From `as_array`, and the options; None for what is not given.
+
+    Raises
+    ------
+    UsageError
+        An option is not valid, or the dimensions have other names than axes.
+    """
+    parsed = {
+        **given,
+        "axes": parse_axes(given["axes"]),
+        "scale": parse_numbers("scale", given["scale"]),
+        "translation": parse_numbers("translation", given["translation"]),
+    }
+    if parsed["axes"] is None and "dims" in own:
+        msg = f"{item.url} was not written: its dimensions {own['dims']} are none of tczyx; say axes="
+        raise UsageError(msg)
+    known = {**own, **{name: value for name, value in parsed.items() if value is not None}}
+    if all(known.get(name) is not None for name in ("axes", *INHERITED_FIELDS)):
+        return known
+    return {**_inherited_geometry(item, array, known.get("axes")), **known}
+
+
+def _inherited_geometry(item: ItemWrite, array: Any, axes: Sequence[str] | None) -> dict[str, Any]:
     """Return axes, scale, translation, unit and channels inherited from an input of the same shape; empty without one.
 
     Candidates are the images that the array was read from, or, if these are not known, those in the node's key; time
@@ -136,23 +173,22 @@ def _match_geometry(
     candidate: Mapping[str, Any], shape: tuple[int, ...], axes: Sequence[str] | None
 ) -> dict[str, Any] | None:
     """Return the geometry that an image of `shape` inherits from `candidate`; None if they do not match."""
-    axis_names = list(candidate["axes"])
-    indices = list(range(len(axis_names)))
-    droppable = {"t", "c"} if tuple(candidate["shape"]) != shape else set()
-    for dropped in ([], ["c"], ["t"], ["t", "c"]):
-        kept = [i for i in indices if axis_names[i] not in dropped]
-        is_same = tuple(candidate["shape"][i] for i in kept) == shape and set(dropped) <= droppable
-        if is_same and (axes is None or [axis_names[i] for i in kept] == list(axes)):
-            break
-    else:
-        return None
-    if not all(axis_names[i] in AXIS_TYPES for i in kept):
-        return None
-    geometry = {
-        "axes": tuple(axis_names[i] for i in kept),
-        "scale": tuple(candidate["scale"][i] for i in kept),
-        "translation": tuple(candidate["translation"][i] for i in kept),
-        "unit": {name: unit for name, unit in candidate["unit"].items() if name in {axis_names[i] for i in kept}},
+    names, extents = candidate["axes"], candidate["shape"]
+    for dropped in ((), ("c",), ("t",), ("t", "c")):
+        kept = [i for i, name in enumerate(names) if name not in dropped]
+        kept_axes = [names[i] for i in kept]
+        if tuple(extents[i] for i in kept) == shape and (axes is None or kept_axes == list(axes)):
+            return _geometry_along(candidate, kept) if set(kept_axes) <= AXIS_TYPES.keys() else None
+    return None
+
+
+def _geometry_along(geometry: Mapping[str, Any], indices: Sequence[int]) -> dict[str, Any]:
+    """Return the geometry along some of the axes."""
+    axes = tuple(geometry["axes"][i] for i in indices)
+    channels = geometry.get("channels") if "c" in axes else None
+    return {
+        "axes": axes,
+        **{name: tuple(geometry[name][i] for i in indices) for name in ("scale", "translation")},
+        "unit": {name: unit for name, unit in geometry["unit"].items() if name in axes},
+        **({"channels": channels} if channels else {}),
     }
-    channels = candidate.get("channels") if "c" in geometry["axes"] else None
-    return {**geometry, **({"channels": channels} if channels else {})}

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from cvcache.errors import UsageError, did_you_mean
 from cvcache.formats import not_reproducible, type_name
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray | da.Array
 
-T = TypeVar("T")
 MAX_AXES = 5
 ITEMSIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 
@@ -191,20 +190,6 @@ def check_unit(unit: Any, axes: Sequence[str]) -> Mapping[str, str]:
         msg = f"unit names the axes {unknown}, the image has {list(axes)}"
         raise UsageError(msg)
     return unit or {}
-
-
-def check_chunks(chunks: Sequence[int], axes: Sequence[str]) -> Sequence[int]:
-    """Return `chunks` if there is one extent per axis."""
-    if len(chunks) != len(axes):
-        msg = f"chunks={list(chunks)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
-        raise UsageError(msg)
-    return chunks
-
-
-def per_storage_axis(values: Sequence[T], axes: Sequence[str], stored_axes: Sequence[str], default: T) -> list[T]:
-    """Return one value for each of `stored_axes`: that of `axes`, or `default` for an added axis."""
-    by_axis = dict(zip(axes, values, strict=True))
-    return [by_axis.get(name, default) for name in stored_axes]
 
 
 def check_channels(channels: Sequence[str | Mapping[str, Any]] | None, count: int) -> Sequence[str | Mapping[str, Any]]:
