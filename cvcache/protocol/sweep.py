@@ -36,35 +36,39 @@ def sweep_leftovers(
     set of str
         With `keep_images`: the unfinished images, which are kept so that `resume_item` can continue them.
     """
-    announcements = [
-        pair
-        for name in sorted(store.find(layout.announcements_dir(path)))
-        if (pair := _parse_checked_announcement(name))
-    ]
-    if announcements:
-        past = _in_place_attempts(past_attempts(store.list(layout.log_dir(path)).files, record), record)
-        announcements = [(attempt, item) for attempt, item in announcements if attempt in past]
-    resumable = {item for _, item in announcements if keep_images and is_item_dir(item)}
-    announcements = [(attempt, item) for attempt, item in announcements if item not in resumable]
-    if not announcements and not resumable:
-        return resumable
+    announcements = _announced_in_place(store, path, record)
+    if not announcements:
+        return set()
     if settle is not None and store.scheme not in {"file", "memory"}:
         settle.sleep(settle.request_timeout)
+    resumable = {item for _, item in announcements if keep_images and is_item_dir(item)}
+    leftovers = [(attempt, item) for attempt, item in announcements if item not in resumable]
     if keep_logs:
-        _archive_logs(store, path, [(attempt, item) for attempt, item in announcements if not is_item_dir(item)])
+        _archive_logs(store, path, [(attempt, item) for attempt, item in leftovers if not is_item_dir(item)])
+    _delete_announced(store, path, leftovers)
+    return resumable
+
+
+def _announced_in_place(store: Store, path: str, record: Record) -> list[tuple[str, str]]:
+    """Return (attempt, item) of all that attempts before `record` announced in place."""
+    names = sorted(store.find(layout.announcements_dir(path)))
+    announcements = [pair for name in names if (pair := _parse_checked_announcement(name))]
+    if not announcements:
+        return []
+    in_place = _in_place_attempts(past_attempts(store.list(layout.log_dir(path)).files, record), record)
+    return [(attempt, item) for attempt, item in announcements if attempt in in_place]
+
+
+def _delete_announced(store: Store, path: str, announcements: list[tuple[str, str]]) -> None:
+    """Delete the items with all that their attempts left beside them, and last the announcements."""
     for _, item in announcements:
         delete_item(store, f"{path}/{item}")
     attempts = {attempt for attempt, _ in announcements}
-    paths = [
-        name
-        for attempt in attempts
-        for name in (layout.inventory_path(path, attempt), layout.heartbeat_path(path, attempt))
-    ]
+    paths = [at(path, attempt) for attempt in attempts for at in (layout.inventory_path, layout.heartbeat_path)]
     store.delete([*paths, *(layout.thumbnail_path(path, *pair) for pair in announcements)])
     store.delete(
         [layout.announcement_path(path, *pair) for pair in announcements], within=layout.announcements_dir(path)
     )
-    return resumable
 
 
 def _parse_checked_announcement(name: str) -> tuple[str, str] | None:
