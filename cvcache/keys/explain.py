@@ -2,13 +2,13 @@
 
 A key is canonical JSON, so each value has a tag instead of a type. Code, items, dask graphs and files have a line of
 their own kind; tags in `NESTED_TAGS` and plain containers are compared part by part; all others are shown whole. That
-is why the cases in `_differences` depend on the tags that `cvcache.keys.canonical` and its neighbours write.
+is why the functions in `_COMPARE` depend on the tags that `cvcache.keys.canonical` and its neighbours write.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cvcache.keys.canonical import NESTED_TAGS
@@ -43,45 +43,49 @@ def key_differences(old: CanonicalJson, new: CanonicalJson) -> list[str]:
 def _differences(path: str, old: CanonicalJson, new: CanonicalJson) -> Iterator[str]:
     if dumps(old) == dumps(new):
         return
-    old_children, new_children = _children(old), _children(new)
-    if isinstance(old, dict) and isinstance(new, dict) and "uses" in old and "uses" in new:
-        yield from (f"{path}: changed ({what})" for what in _code_differences(old, new))
-    elif isinstance(old, dict) and isinstance(new, dict) and "$item" in old and old["$item"] == new.get("$item"):
-        old_version, new_version = _short_versions(str(old["version"]), str(new["version"]))
-        yield f"{path}: {old['$item']}: version {old_version} -> {new_version}"
-    elif isinstance(old, dict) and isinstance(new, dict) and "$dask" in old and "$dask" in new:
-        yield f"{path}: {_layer_difference(old['layers'], new['layers'])}"
-    elif stat_difference := _stat_difference(old, new):
-        yield f"{path}: {stat_difference}"
-    elif old_children is None or new_children is None or old_children[0] != new_children[0]:
+    compare = next((_COMPARE[tag] for tag in _COMPARE if _has_tag(old, tag) and _has_tag(new, tag)), _stat_differences)
+    if lines := compare(old, new):
+        yield from (f"{path}: {line}" for line in lines)
+        return
+    (old_tag, old_parts), (new_tag, new_parts) = _parts(old), _parts(new)
+    if old_tag != new_tag or not old_tag:
         yield f"{path or 'key'}: {_short_text(old)} -> {_short_text(new)}"
-    else:
-        for name in old_children[1] | new_children[1]:
-            if name in old_children[1] and name in new_children[1]:
-                yield from _differences(path + name, old_children[1][name], new_children[1][name])
-            else:
-                yield f"{path}{name}: {'added' if name in new_children[1] else 'removed'}"
+        return
+    for name in old_parts | new_parts:
+        if name in old_parts and name in new_parts:
+            yield from _differences(path + name, old_parts[name], new_parts[name])
+        else:
+            yield f"{path}{name}: {'added' if name in new_parts else 'removed'}"
 
 
-def _layer_difference(old: Any, new: Any) -> str:
+def _item_differences(old: Any, new: Any) -> list[str]:
+    """Return the versions of one item; nothing for two items."""
+    if old["$item"] != new["$item"]:
+        return []
+    old_version, new_version = _short_versions(str(old["version"]), str(new["version"]))
+    return [f"{old['$item']}: version {old_version} -> {new_version}"]
+
+
+def _layer_differences(old: Any, new: Any) -> list[str]:
     """Return the first layer of a dask graph that differs; layers are in the order of their dependencies."""
-    new_rows, old_rows = [row for row in new if row not in old], [row for row in old if row not in new]
+    new_rows = [row for row in new["layers"] if row not in old["layers"]]
+    old_rows = [row for row in old["layers"] if row not in new["layers"]]
     if not new_rows and not old_rows:
-        return "chunks, dtype or the order of its parts"
+        return ["chunks, dtype or the order of its parts"]
     label = (new_rows or old_rows)[0][0]
     what = "added" if label not in {row[0] for row in old_rows} else "changed"
-    return f"layer {label!r} {what if new_rows else 'removed'}"
+    return [f"layer {label!r} {what if new_rows else 'removed'}"]
 
 
-def _stat_difference(old: CanonicalJson, new: CanonicalJson) -> str:
-    """Return what differs in the stat fields of one path or URL; an empty text for anything else."""
+def _stat_differences(old: CanonicalJson, new: CanonicalJson) -> list[str]:
+    """Return what differs in the stat fields of one path or URL; nothing for anything else."""
     tag = next((tag for tag in ("$file", "$path", "$url") for value in (old, new) if _has_tag(value, tag)), "")
     before, after = (value if isinstance(value, dict) and tag in value else {tag: value} for value in (old, new))
     if not tag or before[tag] != after[tag]:
-        return ""
+        return []
     names = [name for name in STAT_FIELDS if name in before and name in after and before[name] != after[name]]
     lines = [f"{name} {before[name]} -> {after[name]}" for name in names]
-    return f"{before[tag]}: {', '.join(lines) or f'{_stat_text(before)} -> {_stat_text(after)}'}"
+    return [f"{before[tag]}: {', '.join(lines) or f'{_stat_text(before)} -> {_stat_text(after)}'}"]
 
 
 def _stat_text(value: dict[str, CanonicalJson]) -> str:
@@ -105,18 +109,18 @@ def _short_versions(old: str, new: str) -> tuple[str, str]:
     return old_version, new_version
 
 
-def _children(value: Any) -> tuple[str, dict[str, CanonicalJson]] | None:
-    """Return the tag of a value and its parts by their accessors; None if the value is shown whole."""
+def _parts(value: Any) -> tuple[str, dict[str, CanonicalJson]]:
+    """Return the tag of a value and its parts by their accessors; no tag if the value is shown whole."""
     if isinstance(value, list):
         return "list", {f"[{i}]": part for i, part in enumerate(value)}
     if not isinstance(value, dict):
-        return None
+        return "", {}
     tag = next((name for name in value if name.startswith("$")), "")
     if tag in {"$dict", "$OrderedDict", "$Counter"}:
         return tag, {f"[{_short_text(pair[0])}]": pair[1] for pair in value[tag]}
     if tag in NESTED_TAGS:
         return tag, {"" if name == tag else f" {name}": part for name, part in value.items()}
-    return None if tag else ("dict", {f".{name}": part for name, part in sorted(value.items())})
+    return ("", {}) if tag else ("dict", {f".{name}": part for name, part in sorted(value.items())})
 
 
 def _code_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
@@ -157,3 +161,11 @@ def _short_text(value: CanonicalJson) -> str:
         value = value if isinstance(inner, (dict, list)) or not tag.startswith("$") else inner
     text = _DIGEST.sub(r"\1", value if isinstance(value, str) and _DIGEST.fullmatch(value) else dumps(value))
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
+
+
+_COMPARE: dict[str, Callable[[Any, Any], list[str]]] = {
+    "uses": lambda old, new: [f"changed ({what})" for what in _code_differences(old, new)],
+    "$item": _item_differences,
+    "$dask": _layer_differences,
+}
+"""Tag that two values have in common -> function that returns their differences."""
