@@ -132,18 +132,23 @@ def _code_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]
     if old["ast"] != new["ast"]:
         yield "body"
     for label in sorted(old["uses"].keys() | new["uses"].keys()):
-        module, _, name = label.rpartition(":")
-        old_use, new_use = old["uses"].get(label), new["uses"].get(label)
-        used_name = f"{name} in {module}" if module else name
-        kind = "constant" if isinstance(old_use or new_use, dict) else "helper"
-        if old_use is None or new_use is None:
-            yield f"{kind} {used_name} {'added' if old_use is None else 'removed'}"
-        elif isinstance(old_use, dict) and isinstance(new_use, dict):
-            yield from (f"{kind} {line}" for line in _differences(used_name, old_use["value"], new_use["value"]))
-        elif isinstance(old_use, dict) or isinstance(new_use, dict):
-            yield f"{used_name} is now a {'constant' if isinstance(new_use, dict) else 'helper'}"
-        elif old_use != new_use:
-            yield f"{kind} {used_name}"
+        yield from _use_differences(label, old["uses"].get(label), new["uses"].get(label))
+
+
+def _use_differences(label: str, old: Any, new: Any) -> list[str]:
+    """Return what differs between two uses of one name; None for a use that is not there."""
+    module, _, name = label.rpartition(":")
+    used_name = f"{name} in {module}" if module else name
+    old_kind, new_kind = ("constant" if isinstance(use, dict) else "helper" for use in (old, new))
+    if old is None:
+        return [f"{new_kind} {used_name} added"]
+    if new is None:
+        return [f"{old_kind} {used_name} removed"]
+    if old_kind != new_kind:
+        return [f"{used_name} is now a {new_kind}"]
+    if new_kind == "constant":
+        return [f"constant {line}" for line in _differences(used_name, old["value"], new["value"])]
+    return [f"helper {used_name}"] if old != new else []
 
 
 def _short_text(value: CanonicalJson) -> str:
