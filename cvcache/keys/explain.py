@@ -153,19 +153,22 @@ def _use_differences(label: str, old: Any, new: Any) -> list[str]:
 
 def _short_text(value: CanonicalJson) -> str:
     """Return a short text for a value: digests cut to 8 characters, arrays and tuples without their tags."""
-    if isinstance(value, dict) and "$long" in value:
-        return f"{value['$long']} of {value['len']} ({str(value['sha256'])[:8]})"
-    if isinstance(value, dict) and "$ndarray" in value and "dtype" in value:
-        return f"array {value['dtype']} {value['shape']} ({str(value['$ndarray'])[:8]})"
-    if isinstance(value, dict) and len(value) == 1:
-        ((tag, inner),) = value.items()
-        if tag == "$tuple" and isinstance(inner, list):
-            items = ", ".join(map(_short_text, inner))
-            if len(items) < MAX_VALUE_LENGTH:
-                return f"({items}{',' * (len(inner) == 1)})"
-        value = value if isinstance(inner, (dict, list)) or not tag.startswith("$") else inner
+    match value:
+        case {"$long": kind, "len": length, "sha256": content}:
+            return f"{kind} of {length} ({str(content)[:8]})"
+        case {"$ndarray": content, "dtype": dtype, "shape": shape}:
+            return f"array {dtype} {shape} ({str(content)[:8]})"
+        case {"$tuple": [*parts]} if len(items := ", ".join(map(_short_text, parts))) < MAX_VALUE_LENGTH:
+            return f"({items}{',' * (len(parts) == 1)})"
+    value = _without_tag(value)
     text = _DIGEST.sub(r"\1", value if isinstance(value, str) and _DIGEST.fullmatch(value) else dumps(value))
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
+
+
+def _without_tag(value: CanonicalJson) -> CanonicalJson:
+    """Return the text or number in an object that has nothing but a tag and it; any other value as it is."""
+    tag, content = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else ("", value)
+    return content if tag.startswith("$") and not isinstance(content, (dict, list)) else value
 
 
 _COMPARE: dict[str, Callable[[Any, Any], list[str]]] = {
