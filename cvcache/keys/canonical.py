@@ -177,6 +177,11 @@ class CanonicalEncoder:
         way_out = f"pass a plain value, leave the argument out with ignore=, or register_key({name}, function)"
         return UnkeyableValue(f"{self.value_path} ({name}) cannot be part of a key: {why}; {way_out}")
 
+    def nesting_error(self, value: object) -> UnkeyableValue:
+        """Return the error for a value that is inside of itself, or too deep inside of others."""
+        contains_itself = id(value) in self.ancestor_ids
+        return self.unkeyable_error(value, "it contains itself" if contains_itself else "it is nested too deeply")
+
     def encode(self, value: Any, accessor: str = "") -> CanonicalJson:
         """Return the JSON of a value; `accessor` leads to it from the value around it."""
         kind = type(value)
@@ -197,20 +202,10 @@ class CanonicalEncoder:
             return plain
         self.accessors.append(accessor)
         if id(value) in self.ancestor_ids or len(self.accessors) > MAX_DEPTH:
-            raise self.unkeyable_error(
-                value, "it contains itself" if id(value) in self.ancestor_ids else "it is nested too deeply"
-            )
+            raise self.nesting_error(value)
         self.ancestor_ids.add(id(value))
-        encode_container = _CONTAINERS.get(kind) if kind not in _hooks else None
-        if encode_container:
-            encoded = encode_container(self, value)
-        elif kind is Canonical:
-            encoded, size = value.copy()
-            self.max_bytes += size
-        else:
-            before = self.max_bytes
-            encoded = self.encode_object(value, kind)
-            self.max_bytes = before + len(dumps(encoded).encode())
+        encode = _encode_object if kind in _hooks else _ENCODE_FUNCTIONS.get(kind, _encode_object)
+        encoded = encode(self, value)
         self.ancestor_ids.discard(id(value))
         self.accessors.pop()
         return encoded
@@ -329,7 +324,21 @@ def _untagged_length(names: tuple[str, ...]) -> int | None:
     return sum(map(len, names)) if untagged else None
 
 
-_CONTAINERS: dict[type, Callable[[CanonicalEncoder, Any], CanonicalJson]] = {
+def _encode_copy(encoder: CanonicalEncoder, value: Canonical) -> CanonicalJson:
+    encoded, size = value.copy()
+    encoder.max_bytes += size
+    return encoded
+
+
+def _encode_object(encoder: CanonicalEncoder, value: object) -> CanonicalJson:
+    before = encoder.max_bytes
+    encoded = encoder.encode_object(value, type(value))
+    encoder.max_bytes = before + len(dumps(encoded).encode())
+    return encoded
+
+
+_ENCODE_FUNCTIONS: dict[type, EncodeFunction] = {
+    Canonical: _encode_copy,
     list: lambda encoder, v: encoder.encode_sequence("list", v),
     tuple: lambda encoder, v: encoder.encode_sequence("tuple", v),
     dict: lambda encoder, v: encoder.encode_mapping("dict", v),
