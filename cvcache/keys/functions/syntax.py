@@ -93,36 +93,39 @@ def find_written_names(node: ast.AST) -> set[str]:
     Local names of a function do not count.
     """
     written_names, declared, stored = set(), set(), set()
-    used_ids = {
-        id(value)
-        for part in _scope_nodes(node)
-        if isinstance(part, _VALUE_USERS)
-        for value in ast.iter_child_nodes(part)
-    }
-    for part in _scope_nodes(node):
+    for parent, part in _scope_nodes(node):
         if isinstance(part, _FUNCTIONS):
             written_names |= find_written_names(part)
-        elif isinstance(part, (ast.Attribute, ast.Subscript)) and not isinstance(part.ctx, ast.Load):
-            written_names.add(dotted_name(part))
-        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in MUTATORS:
-            if part.func.attr not in _MUTATORS_WITHOUT_RESULT or id(part) not in used_ids:
-                written_names.add(dotted_name(part.func.value))
         elif isinstance(part, (ast.Global, ast.Nonlocal)):
             declared.update(part.names)
         elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             stored.add(part.id)
+        else:
+            written_names.add(_changed_name(part, parent))
     local_names = stored - declared if isinstance(node, _FUNCTIONS) else set()
     return {name for name in written_names if name.partition(".")[0] not in local_names} | (declared & stored)
 
 
-def _scope_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below one, without the nodes inside of functions."""
-    pending = list(ast.iter_child_nodes(node))
+def _changed_name(node: ast.AST, parent: ast.AST) -> str:
+    """Return the dotted name of what a node assigns a part of, or mutates by a call; an empty string if nothing."""
+    match node:
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            return dotted_name(node)
+        case ast.Call(func=ast.Attribute(attr=method, value=owner)) if method in MUTATORS:
+            is_used = isinstance(parent, _VALUE_USERS)
+            return "" if is_used and method in _MUTATORS_WITHOUT_RESULT else dotted_name(owner)
+    return ""
+
+
+def _scope_nodes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Yield the nodes below one, each after the node around it, without the nodes inside of functions."""
+    pending = [node]
     while pending:
-        part = pending.pop()
-        yield part
-        if not isinstance(part, _FUNCTIONS):
-            pending += ast.iter_child_nodes(part)
+        parent = pending.pop()
+        for part in ast.iter_child_nodes(parent):
+            yield parent, part
+            if not isinstance(part, _FUNCTIONS):
+                pending.append(part)
 
 
 def dotted_name(node: ast.AST) -> str:
