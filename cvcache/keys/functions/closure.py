@@ -162,37 +162,36 @@ class _CodeEncoder:
 
     def encode_reference(self, value: Any) -> CanonicalJson:
         """Return the label of a callable of the project, or the name of an installed one; None for other values."""
-        is_project_code = self.in_project(module_of(value)) or self.in_project(
-            getattr(value, "__module__", None) or "builtins"
-        )
-        public, state = public_name(value), getattr(value, "__dict__", {})
-        if isinstance(value, (FunctionType, type)) and (is_project_code or not (public or isinstance(value, type))):
-            return {"$use": self.label(value)}
+        modules = (module_of(value), getattr(value, "__module__", None) or "builtins")
+        public, is_project_code = public_name(value), any(map(self.in_project, modules))
         if not is_project_code and (public or isinstance(value, type)):
             return {"$name": public or type_name(value)}
+        if isinstance(value, (FunctionType, type)):
+            return {"$use": self.label(value)}
         if isinstance(value, MethodType):
             return None  # canonical() encodes its function and its object
-        if hasattr(type(value), "__cvcache_code__"):
-            self.dependencies.add_namespace(state)
-            inside = self.encode_value(value.__cvcache_code__(), qualified_name(value))
-            return {"$around": inside, "type": type_name(type(value))}
-        if "__wrapped__" in state:
-            self.dependencies.add_namespace(state)
-            type_in_project = self.in_project(type(value).__module__)
-            parts = {
-                name: part
-                for name, part in state.items()
-                if name == "__wrapped__" or (type_in_project and name[:2] != "__")
-            }
-            return {
-                "$around": self.encode_value(parts, qualified_name(value)),
-                "type": self.encode_reference(type(value)),
-            }
+        if hasattr(type(value), "__cvcache_code__") or "__wrapped__" in getattr(value, "__dict__", {}):
+            return self.encode_wrapper(value)
         if type(value).__module__ == "builtins" and hasattr(value, "__qualname__"):  # such as the `append` of one list
             bound = getattr(value, "__self__", None)
             bound = None if isinstance(bound, ModuleType) else self.encode_value(bound, qualified_name(value))
             return {"$name": f"{module_of(value)}:{qualified_name(value)}", "self": bound}
         return {"$name": public} if public else None
+
+    def encode_wrapper(self, value: Any) -> CanonicalJson:
+        """Return the JSON of an object around a function: what is inside of it, and its type."""
+        kind, state = type(value), getattr(value, "__dict__", {})
+        self.dependencies.add_namespace(state)
+        if hasattr(kind, "__cvcache_code__"):
+            inside = self.encode_value(value.__cvcache_code__(), qualified_name(value))
+            return {"$around": inside, "type": type_name(kind)}
+        type_in_project = self.in_project(kind.__module__)
+        parts = {
+            name: part
+            for name, part in state.items()
+            if name == "__wrapped__" or (type_in_project and name[:2] != "__")
+        }
+        return {"$around": self.encode_value(parts, qualified_name(value)), "type": self.encode_reference(kind)}
 
     def label(self, value: Any) -> str:
         if id(value) not in self.labels:
