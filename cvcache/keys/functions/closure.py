@@ -227,45 +227,55 @@ class _CodeEncoder:
         """Return the code of one function or class, and the meaning of each name in it."""
         functions, free_variables = functions_of(value), cast("Any", FreeVariables(value))
         self.add_dependencies(value, functions)
-        if not self.in_project(module_of(value)):  # made by an installed package: its name, and what it was made with
-            made_with = {"__wrapped__": value.__wrapped__} if "__wrapped__" in vars(value) else free_variables
-            if isinstance(registry := vars(value).get("registry"), Mapping):  # of functools.singledispatch
-                self.dependencies.add_namespace(registry)
-                made_with = {**made_with, **{f"for {type_name(kind)}": part for kind, part in registry.items()}}
-            for name in free_variables.cells:
-                self.dependencies.add_lookup(free_variables, name)
-            parts: dict[str, CanonicalJson] = {
-                name: self.encode_value(part, f"{label}.{name}") for name, part in made_with.items()
-            }
-            return {"name": label, "cells": parts}
+        if not self.in_project(module_of(value)):
+            made_with = self.made_with(value, free_variables)
+            cells = {name: self.encode_value(part, f"{label}.{name}") for name, part in made_with.items()}
+            return {"name": label, "cells": cells}
         module = functions[0].__globals__ if functions else vars(sys.modules.get(value.__module__, builtins))
         node, code = find_source(value, functions, module)
-        analysis = (
-            analyze_bytecode(code, value.__doc__)
-            if node is None
-            else analyze_tree(node, code, ChainMap(free_variables, module))
-        )
         if node is None:
             self.sourceless.add(label)
+            analysis = analyze_bytecode(code, value.__doc__)
+        else:
+            analysis = analyze_tree(node, code, ChainMap(free_variables, module))
         scope = ChainMap(self.imported_names(node, module), free_variables, module)
-        names: dict[str, CanonicalJson] = {}
-        for root in sorted(analysis.loaded_names | {"__class__"} & free_variables.keys() | scope.maps[0].keys()):
-            for chain in sorted(analysis.attribute_chains.get(root, {()} if root == "__class__" else ())):
-                name, target = self.resolve_chain(root, chain, scope, analysis.written_names)
-                if root not in _MODULE_ATTRIBUTES and not (target is MISSING and hasattr(builtins, root)):
-                    names[name] = self.encode_name(label, name, target, analysis)
-        encoded: dict[str, CanonicalJson] = {"code": analysis.encoded, "names": names}
-        encoded["defaults"] = [
-            {"$state": type_name(type(part))}
-            if name in analysis.written_names
-            else self.encode_value(part, f"{label}: default of {name}")
-            for function in functions
-            for name, part in default_values(function)
-        ]
+        encoded: dict[str, CanonicalJson] = {
+            "code": analysis.encoded,
+            "names": self.encode_names(label, analysis, scope),
+            "defaults": [
+                {"$state": type_name(type(part))}
+                if name in analysis.written_names
+                else self.encode_value(part, f"{label}: default of {name}")
+                for function in functions
+                for name, part in default_values(function)
+            ],
+        }
         if isinstance(value, type):
             encoded["bases"] = [self.encode_value(base, f"a base of {label}") for base in value.__bases__]
         encoded["live"] = self.encode_members(value, label, all_of_it=node is None and isinstance(value, type))
         return encoded
+
+    def made_with(self, value: Any, free_variables: Any) -> dict[str, Any]:
+        """Return what an installed package made a function with, as its own code says nothing about it."""
+        for name in free_variables.cells:
+            self.dependencies.add_lookup(free_variables, name)
+        attributes = vars(value)
+        parts = {"__wrapped__": value.__wrapped__} if "__wrapped__" in attributes else dict(free_variables)
+        if isinstance(registry := attributes.get("registry"), Mapping):  # of functools.singledispatch
+            self.dependencies.add_namespace(registry)
+            parts |= {f"for {type_name(kind)}": part for kind, part in registry.items()}
+        return parts
+
+    def encode_names(self, label: str, analysis: CodeAnalysis, scope: ChainMap[str, Any]) -> CanonicalJson:
+        """Return the meaning of each name in a piece of code, with the attributes that lead through modules."""
+        imports, free_variables, _ = scope.maps
+        names: dict[str, CanonicalJson] = {}
+        for root in sorted(analysis.loaded_names | {"__class__"} & free_variables.keys() | imports.keys()):
+            for chain in sorted(analysis.attribute_chains.get(root, {()} if root == "__class__" else ())):
+                name, target = self.resolve_chain(root, chain, scope, analysis.written_names)
+                if root not in _MODULE_ATTRIBUTES and not (target is MISSING and hasattr(builtins, root)):
+                    names[name] = self.encode_name(label, name, target, analysis)
+        return names
 
     def add_dependencies(self, value: Any, functions: list[FunctionType]) -> None:
         for function in functions:
