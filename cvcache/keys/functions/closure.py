@@ -348,22 +348,22 @@ class _CodeEncoder:
         for statement in ast.walk(node) if node else ():
             if isinstance(statement, ast.Import):
                 for alias in statement.names:
-                    target = self.import_project_module(alias.name)
-                    bound[alias.asname or alias.name.partition(".")[0]] = (
-                        target if alias.asname or target is MISSING else sys.modules[alias.name.partition(".")[0]]
-                    )
+                    name, target = alias.asname or alias.name.partition(".")[0], self.import_project_module(alias.name)
+                    bound[name] = target if alias.asname or target is MISSING else sys.modules[name]
             elif isinstance(statement, ast.ImportFrom):
                 package = "." * statement.level + (statement.module or "")
                 with contextlib.suppress(ImportError):  # no known parent package: the function cannot import it either
                     package = importlib.util.resolve_name(package, module.get("__package__") or "")
                 for alias in statement.names:
-                    part = getattr(self.import_project_module(package), alias.name, MISSING)
-                    if package in sys.modules:
-                        self.dependencies.add_lookup(sys.modules[package], alias.name)
-                    bound[alias.asname or alias.name] = (
-                        part if part is not MISSING else self.import_project_module(f"{package}.{alias.name}")
-                    )
+                    bound[alias.asname or alias.name] = self.import_from(package, alias.name)
         return {name: target for name, target in bound.items() if target is not MISSING}
+
+    def import_from(self, package: str, name: str) -> Any:
+        """Return the object or module that one name in a ``from package import`` binds."""
+        part = getattr(self.import_project_module(package), name, MISSING)
+        if package in sys.modules:
+            self.dependencies.add_lookup(sys.modules[package], name)
+        return part if part is not MISSING else self.import_project_module(f"{package}.{name}")
 
     def import_project_module(self, name: str) -> Any:
         if not self.in_project(name):
