@@ -59,6 +59,7 @@ T = TypeVar("T")
 MAX_MAPPING_BYTES = 16 * 1024  # a mapping with more bytes of JSON is replaced by its digest
 MAX_DEPTH = 60  # a deeper value is refused before json or the stack of the interpreter gives up
 MAX_NUMBER_BYTES, MAX_CHARACTER_BYTES = 26, 6  # in JSON
+MAX_PLAIN_LENGTH = MAX_SEQUENCE_BYTES // MAX_CHARACTER_BYTES  # a shorter text is not too long, whatever is in it
 MAX_PATH_LENGTH = 4096
 
 NESTED_TAGS = {f"${tag}" for tag in ("around", "code", "defaultdict", "deque", "fields", "mappingproxy", "method")}
@@ -186,12 +187,7 @@ class CanonicalEncoder:
         """Return the JSON of a value; `accessor` leads to it from the value around it."""
         kind = type(value)
         plain: CanonicalJson = value
-        if (
-            kind is str
-            and len(value) < MAX_SEQUENCE_BYTES // MAX_CHARACTER_BYTES
-            and value.isascii()
-            and not self._may_be_path(value)
-        ):
+        if kind is str and len(value) < MAX_PLAIN_LENGTH and value.isascii() and not self._may_be_path(value):
             self.max_bytes += MAX_CHARACTER_BYTES * len(value) + 2
             return plain
         if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
@@ -275,23 +271,18 @@ class CanonicalEncoder:
         encode = self.encode
         parts = [encode(value, f"[{i}]") for i, value in enumerate(values)]
         parts = parts if ordered else sorted(parts, key=dumps)
-        return self.digest_if_long(
-            before, tag, len(parts), parts if tag == "list" else {f"${tag}": parts}, MAX_SEQUENCE_BYTES
-        )
+        encoded: CanonicalJson = parts if tag == "list" else {f"${tag}": parts}
+        return self.digest_if_long(before, tag, len(parts), encoded, MAX_SEQUENCE_BYTES)
 
     def encode_mapping(self, tag: str, value: Mapping[Any, object], *, ordered: bool = False) -> CanonicalJson:
         """Return the JSON of a dict."""
         limit = MAX_MAPPING_BYTES if len(self.accessors) > 2 else 3 * MAX_MAPPING_BYTES  # noqa: PLR2004 - 2: the name, and the accessor of this dict
         before, encode = self.max_bytes, self.encode
-        if (
-            tag == "dict"
-            and {*map(type, value)} <= _STR_ONLY
-            and (length := _untagged_length(tuple(value))) is not None
-        ):
+        length = _untagged_length(tuple(value)) if tag == "dict" and {*map(type, value)} <= _STR_ONLY else None
+        if length is not None:
             self.max_bytes += length * MAX_CHARACTER_BYTES
-            return self.digest_if_long(
-                before, tag, len(value), {k: encode(v, f".{k}") for k, v in value.items()}, limit
-            )
+            fields: CanonicalJson = {k: encode(v, f".{k}") for k, v in value.items()}
+            return self.digest_if_long(before, tag, len(value), fields, limit)
         pairs: list[CanonicalJson] = [
             [self.encode_paths_as_text(k, f"[key {k!r}]"), encode(v, f"[{k!r}]")] for k, v in value.items()
         ]

@@ -55,12 +55,8 @@ DEMO_MODULES = {"cvcache.cli.demo", "cvcache.cli.demo_image"}  # modules of cvca
 _MODULE_ATTRIBUTES = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__", "__package__", "__spec__"}
 _PLAIN_TYPES = {bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
 _ENCODED_BY_TYPE = {"_contextvars", "_thread", "contextvars", "logging", "threading", "types", "typing"}
-_GENERATED_MEMBERS = {
-    "_field_defaults",
-    "_fields",
-    "_member_map_",
-    "__annotations__",
-}  # of a class that was made by a call, such as a named tuple
+_GENERATED_MEMBERS = {"_field_defaults", "_fields", "_member_map_", "__annotations__"}
+"""Of a class that was made by a call, such as a named tuple."""
 
 
 def canonical_code(function: Any) -> dict[str, CanonicalJson]:
@@ -216,12 +212,8 @@ class _CodeEncoder:
             sentinel = type(value).__new__ is object.__new__ and type(value).__basicsize__ == _EmptyObject.__basicsize__
             if sentinel and getattr(value, "__dict__", None) == {}:
                 return {"$type": self.encode_reference(type(value))}
-            msg = (
-                f"the code uses {use} ({name}), which has no canonical form; "
-                f"give the step a version= (and depends=), "
-                f"make it an argument, or register_key({name}, function)"
-            )
-            raise UnkeyableValue(msg) from error
+            way_out = f"give the step a version= (and depends=), make it an argument, or register_key({name}, function)"
+            raise UnkeyableValue(f"the code uses {use} ({name}), which has no canonical form; {way_out}") from error
 
     def encode_definition(self, label: str, value: Any) -> CanonicalJson:
         """Return the code of one function or class, and the meaning of each name in it."""
@@ -322,14 +314,12 @@ class _CodeEncoder:
             return {"$type": type_name(type(target))}
         if isinstance(encoded, dict) and encoded.keys() & {"$around", "$name", "$type", "$use"}:
             return encoded
-        use = (
-            f"{label}.{name}"
-            if name in analysis.free_names
-            else ":".join(filter(None, [label.rpartition(":")[0], name]))
-        )
-        if self.uses.get(use, {"value": encoded}) != {"value": encoded}:  # two functions use one name for two things
+        module = label.rpartition(":")[0]
+        use, constant = f"{module}:{name}" if module else name, {"value": encoded}
+        # two functions can use one name for two things
+        if name in analysis.free_names or self.uses.get(use, constant) != constant:
             use = f"{label}.{name}"
-        self.uses[use] = {"value": encoded}
+        self.uses[use] = constant
         return {"$use": use}
 
     def encode_module(self, module: ModuleType) -> CanonicalJson:
