@@ -124,6 +124,8 @@ def _parts(value: Any) -> tuple[str, dict[str, CanonicalJson]]:
 
 
 def _code_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    if not {"ast", "uses"} <= old.keys() & new.keys():
+        return  # a mapping with `uses` among its names
     yield from (
         f"{name} {_short_text(old.get(name))} -> {_short_text(new.get(name))}"
         for name in ("name", "source")

@@ -126,6 +126,10 @@ def test_a_difference_is_always_told(a: object, b: object) -> None:
     assert all(line.startswith("args") and "\n" not in line for line in lines)
 
 
+def test_a_mapping_with_uses_is_not_taken_for_code() -> None:
+    assert key_differences({"args": {"uses": 1}}, {"args": {"uses": 2}}) == ["args.uses: 1 -> 2"]
+
+
 @settings(deadline=None)
 @given(VALUES)
 def test_the_form_of_a_value_is_never_mistaken_for_it(value: object) -> None:
