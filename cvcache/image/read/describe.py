@@ -43,6 +43,8 @@ SAFE_CODECS = {
 }
 """Codecs that only convert bytes to numbers; ``pickle`` and the like can run code."""
 _COLOR = re.compile("[0-9A-Fa-f]{6}")
+Transform = tuple[list[float], list[float]]
+"""Scale and translation of one level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,62 +235,69 @@ def build_metadata(attributes: Mapping[str, Any], levels: Sequence[StoredLevel])
     cvcache = attributes.get("cvcache") or {}
     ome = attributes.get("ome", attributes)
     multiscale = _multiscale(attributes) or {"datasets": [{"path": ""}]}
-    ndim = len(levels[0].shape)
-    if any(len(level.shape) != ndim for level in levels):
+    shape = levels[0].shape
+    if any(len(level.shape) != len(shape) for level in levels):
         raise ValueError(f"levels of different ranks: {[level.shape for level in levels]}")
     added = [int(i) for i in cvcache.get("added", ())]
-    visible = [i for i in range(ndim) if i not in added]
-    axes = _axes(multiscale, levels[0])
-    transforms = [_scale_and_translation(multiscale, row, ndim) for row in multiscale["datasets"]]
-    _check_cvcache_attributes(cvcache, levels)
-    complete = "stored_as" in cvcache
-    meta: dict[str, Any] = {
-        "kind": "labels" if "image-label" in ome else "image" if "multiscales" in ome else "array",
-        "shape": [levels[0].shape[i] for i in visible],
-        "dtype": cvcache.get("dtype") or str(_dtype(levels[0].document).newbyteorder("=")),
-        "axes": [axes[i]["name"] for i in visible],
-        "scale": [transforms[0][0][i] for i in visible],
-        "translation": [transforms[0][1][i] for i in visible],
-        "unit": {axis["name"]: axis["unit"] for axis in axes if axis.get("unit")},
-        "levels": len(levels),
-        "shapes": [list(level.shape) for level in levels],
-        "scales": [list(scale) for scale, _ in transforms],
-        "translations": [list(translation) for _, translation in transforms],
-        "chunks": [list(level.chunks) for level in levels],
-        "paths": [level.path for level in levels],
+    names, units = _axes(multiscale, levels[0])
+    transforms = [_scale_and_translation(multiscale, row, len(shape)) for row in multiscale["datasets"]]
+    _check_cvcache_attributes(cvcache, levels[0])
+    visible = [i for i in range(len(shape)) if i not in added]
+    return {
+        "kind": _kind(ome),
+        "shape": _pick(shape, visible),
+        "dtype": cvcache.get("dtype") or str(levels[0].dtype.newbyteorder("=")),
+        "axes": _pick(names, visible),
+        "scale": _pick(transforms[0][0], visible),
+        "translation": _pick(transforms[0][1], visible),
+        "unit": units,
+        **_levels_metadata(levels, transforms),
         "stored_as": cvcache.get("stored_as", "dask"),
         "added": added,
-        "complete": complete,
+        "complete": "stored_as" in cvcache,
+        **_encoding_metadata(cvcache, levels),
+        **_channel_metadata(ome.get("omero") or {}),
     }
-    if any(level.shards for level in levels):
-        meta["shards"] = [list(level.shards or ()) for level in levels]
-    if complete and (spec := levels[0].spec) is not None:
-        meta["stored"] = _recorded_encoding(spec)
-    for name in ("source_chunks", "layer"):
-        if name in cvcache:
-            meta[name] = cvcache[name]
-    return {**meta, **_channel_metadata(ome.get("omero") or {})}
 
 
-def _check_cvcache_attributes(cvcache: Mapping[str, Any], levels: Sequence[StoredLevel]) -> None:
-    """Raise if cvcache cannot have written these attributes for these levels."""
-    shape, stored_dtype = levels[0].shape, _dtype(levels[0].document).newbyteorder("=")
-    dtype, added, source_chunks = (
-        cvcache.get("dtype", str(stored_dtype)),
-        cvcache.get("added", ()),
-        cvcache.get("source_chunks", ()),
+def _kind(ome: Mapping[str, Any]) -> str:
+    return "labels" if "image-label" in ome else "image" if "multiscales" in ome else "array"
+
+
+def _pick(values: Sequence[Any], indices: Sequence[int]) -> list[Any]:
+    return [values[i] for i in indices]
+
+
+def _levels_metadata(levels: Sequence[StoredLevel], transforms: Sequence[Transform]) -> dict[str, Any]:
+    return {
+        "levels": len(levels),
+        "shapes": [list(level.shape) for level in levels],
+        "scales": [scale for scale, _ in transforms],
+        "translations": [translation for _, translation in transforms],
+        "chunks": [list(level.chunks) for level in levels],
+        "paths": [level.path for level in levels],
+    }
+
+
+def _check_cvcache_attributes(cvcache: Mapping[str, Any], level: StoredLevel) -> None:
+    """Raise if cvcache cannot have written these attributes for an image with this level 0."""
+    shape, stored_dtype = level.shape, level.dtype.newbyteorder("=")
+    dtype, added = cvcache.get("dtype", str(stored_dtype)), cvcache.get("added", ())
+    fits = (
+        _dtype({"dtype": dtype}).newbyteorder("=") == stored_dtype or (dtype == "bool" and stored_dtype == "uint8"),
+        all(0 <= i < len(shape) and shape[i] == 1 for i in added),
+        _chunks_fit(cvcache.get("source_chunks", ()), [n for i, n in enumerate(shape) if i not in added]),
+        cvcache.get("stored_as", "dask") in ("numpy", "dask"),
     )
-    dtype_fits = _dtype({"dtype": dtype}).newbyteorder("=") == stored_dtype or (
-        dtype == "bool" and stored_dtype == "uint8"
-    )
-    added_fit = all(0 <= i < len(shape) and shape[i] == 1 for i in added)
-    runs = _extents([number for axis in source_chunks for run in axis for number in run])
-    extents = [sum(extent * count for extent, count in axis) for axis in source_chunks]
-    chunks_fit = not source_chunks or (
-        extents == [n for i, n in enumerate(shape) if i not in added] and sum(runs[1::2]) < MAX_CHUNK_COUNT
-    )
-    if not (dtype_fits and added_fit and chunks_fit) or cvcache.get("stored_as", "dask") not in ("numpy", "dask"):
+    if not all(fits):
         raise ValueError("attributes of cvcache's own that do not fit the image")
+
+
+def _chunks_fit(packed: Sequence[Any], shape: list[int]) -> bool:
+    """Whether `packed` is a result of `pack_chunks` for an array of this shape, or empty."""
+    runs = _extents([number for axis in packed for run in axis for number in run])
+    extents = [sum(extent * count for extent, count in axis) for axis in packed]
+    return not packed or (extents == shape and sum(runs[1::2]) < MAX_CHUNK_COUNT)
 
 
 def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,31 +306,41 @@ def planned_metadata(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {**build_metadata(plan["attributes"], levels), "complete": False, "planned": True}
 
 
-def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> list[Mapping[str, Any]]:
-    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in multiscale.get("axes") or ()]
-    if axes and len({str(axis["name"]) for axis in axes}) != len(level.shape):
-        raise ValueError(f"{len(axes)} axes for {len(level.shape)} dimensions, or one of them twice")
-    if not all(isinstance(axis["name"], str) and isinstance(axis.get("unit") or "", str) for axis in axes):
+def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the names of the stored axes, and name -> unit."""
+    rows, ndim = multiscale.get("axes"), len(level.shape)
+    if not rows:
+        return _dimension_names(level.document, ndim), {}
+    axes = [row if isinstance(row, Mapping) else {"name": row} for row in rows]
+    names, units = [axis["name"] for axis in axes], [axis.get("unit") or "" for axis in axes]
+    if len(set(map(str, names))) != ndim:
+        raise ValueError(f"{len(axes)} axes for {ndim} dimensions, or one of them twice")
+    if not all(isinstance(text, str) for text in (*names, *units)):
         raise TypeError("axes whose names or units are no text")
-    if axes:
-        return axes
-    names = level.document.get("dimension_names") or ()
+    return names, {name: unit for name, unit in zip(names, units, strict=True) if unit}
+
+
+def _dimension_names(document: Mapping[str, Any], ndim: int) -> Sequence[str]:
+    """Return the names of an array's dimensions if all are axes of OME-Zarr, else names by its rank."""
+    names = list(document.get("dimension_names") or ())
     if names and all(name in AXIS_TYPES for name in names) and len(set(names)) == len(names):
-        return [{"name": name} for name in names]
-    ndim = len(level.shape)
-    return [
-        {"name": n} for n in (default_axes(ndim) if 0 < ndim <= len(AXIS_TYPES) else [f"dim_{i}" for i in range(ndim)])
-    ]
+        return names
+    return default_axes(ndim) if 0 < ndim <= len(AXIS_TYPES) else [f"dim_{i}" for i in range(ndim)]
 
 
-def _recorded_encoding(spec: ArraySpec) -> dict[str, Any]:
-    """Return the encoding that all levels of an image have in common, to be recorded; see `recorded_spec`."""
-    return {
-        "zarr_format": spec.zarr_format,
-        "dtype": spec.dtype,
-        "compressor": {"name": spec.codec.name, "configuration": dict(spec.codec.options)},
-        "checksum": spec.checksum,
-    }
+def _encoding_metadata(cvcache: Mapping[str, Any], levels: Sequence[StoredLevel]) -> dict[str, Any]:
+    """Return shards, the encoding that all levels of a complete image share, source chunks and layer, if known."""
+    metadata: dict[str, Any] = {}
+    if any(level.shards for level in levels):
+        metadata["shards"] = [list(level.shards or ()) for level in levels]
+    if "stored_as" in cvcache and (spec := levels[0].spec) is not None:
+        metadata["stored"] = {
+            "zarr_format": spec.zarr_format,
+            "dtype": spec.dtype,
+            "compressor": {"name": spec.codec.name, "configuration": dict(spec.codec.options)},
+            "checksum": spec.checksum,
+        }
+    return metadata | {name: cvcache[name] for name in ("source_chunks", "layer") if name in cvcache}
 
 
 def recorded_spec(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
@@ -344,9 +363,7 @@ def recorded_spec(meta: Mapping[str, Any], level: int) -> ArraySpec | None:
     )
 
 
-def _scale_and_translation(
-    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int
-) -> tuple[list[float], list[float]]:
+def _scale_and_translation(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], ndim: int) -> Transform:
     """Return scale and translation of one level; transformations of the multiscale are applied last."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
     for owner in (dataset, multiscale):
@@ -386,20 +403,28 @@ def _extents(values: Sequence[object]) -> tuple[int, ...]:
 
 
 def _channel_metadata(omero: Mapping[str, Any]) -> dict[str, Any]:
-    rows = omero.get("channels", [])
-    metadata: dict[str, Any] = {}
-    if rows and all("label" in row for row in rows):
-        metadata["channels"] = [row["label"] for row in rows]
+    """Return names, limits and colours, each only if all channels have one, and which are active unless all are."""
+    rows = list(omero.get("channels", []))
+    labels = [row["label"] for row in rows] if all("label" in row for row in rows) else []
     windows = [row.get("window", {}) for row in rows]
     limits = [[window.get("start"), window.get("end")] for window in windows]
-    if rows and all(isinstance(value, (int, float)) and math.isfinite(value) for pair in limits for value in pair):
-        metadata["contrast"] = limits
     colors = [row.get("color") for row in rows]
-    if rows and all(isinstance(color, str) and _COLOR.fullmatch(color) for color in colors):
-        metadata["colors"] = colors
-    if any(row.get("active") is False for row in rows):
-        metadata["active"] = [row.get("active") is not False for row in rows]
-    return metadata
+    active = [row.get("active") is not False for row in rows]
+    columns = {
+        "channels": labels,
+        "contrast": limits if all(map(_is_finite, itertools.chain(*limits))) else [],
+        "colors": colors if all(map(_is_color, colors)) else [],
+        "active": [] if all(active) else active,
+    }
+    return {name: values for name, values in columns.items() if values}
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, str) and _COLOR.fullmatch(value) is not None
 
 
 def cvcache_attributes(array: Any, added: Sequence[int]) -> dict[str, Any]:
