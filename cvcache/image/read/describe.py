@@ -282,7 +282,7 @@ def _levels_metadata(levels: Sequence[StoredLevel], transforms: Sequence[Transfo
 def _check_cvcache_attributes(cvcache: Mapping[str, Any], level: StoredLevel) -> None:
     """Raise if cvcache cannot have written these attributes for an image with this level 0."""
     shape, stored_dtype = level.shape, level.dtype.newbyteorder("=")
-    dtype, added = cvcache.get("dtype", str(stored_dtype)), cvcache.get("added", ())
+    dtype, added = cvcache.get("dtype", stored_dtype), cvcache.get("added", ())
     fits = (
         _dtype({"dtype": dtype}).newbyteorder("=") == stored_dtype or (dtype == "bool" and stored_dtype == "uint8"),
         all(0 <= i < len(shape) and shape[i] == 1 for i in added),
