@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Window = tuple[int | slice, ...]
 """One per stored axis: the index of a dropped axis, or a slice with start, stop and a positive step."""
+_FORWARD, _BACKWARD = slice(None), slice(None, None, -1)
 MAX_CACHED_INDEXES = 1024
 METADATA_NAMES = ("zarr.json", ".zattrs", ".zarray", "")
 """Objects of an image that are written last, in any format; the empty name is the zip itself."""
@@ -306,37 +307,45 @@ def full_window(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
     return tuple(0 if i in added else slice(0, n, 1) for i, n in enumerate(shape))
 
 
+def visible_axes(window: Window) -> list[int]:
+    """Return the stored axes that a window does not drop."""
+    return [i for i, part in enumerate(window) if isinstance(part, slice)]
+
+
 def index_window(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
     """Return the window of `index` in `window`, and the index to apply in numpy afterwards (fancy or backward)."""
-    indices = list(index) if isinstance(index, tuple) else [index]
-    axes = [i for i, part in enumerate(window) if isinstance(part, slice)]
-    if any(part is Ellipsis for part in indices):
-        position = next(i for i, part in enumerate(indices) if part is Ellipsis)
-        indices[position : position + 1] = [slice(None)] * (len(axes) - len(indices) + 1)
-    indices += [slice(None)] * (len(axes) - len(indices))
-    if len(indices) > len(axes):
-        msg = f"too many indices: {len(indices)} for {len(axes)} axes"
-        raise IndexError(msg)
-    result = list(window)
+    axes = visible_axes(window)
+    result: list[Any] = list(window)
     numpy_index: list[Any] = []
-    for axis, part in zip(axes, indices, strict=True):
-        current: Any = window[axis]
-        extent = slice_length(current)
+    for axis, part in zip(axes, _expand_index(index, len(axes)), strict=True):
+        current = result[axis]
         if isinstance(part, slice):
-            forward = range(*part.indices(extent))
-            backward = forward.step < 0
-            forward = forward[::-1] if backward else forward
-            numpy_index.append(slice(None, None, -1 if backward else None))
-            result[axis] = slice(
-                current.start + forward.start * current.step,
-                current.start + (forward.start + len(forward) * forward.step) * current.step,
-                current.step * forward.step,
-            )
+            result[axis], direction = _index_slice(current, part)
+            numpy_index.append(direction)
         elif hasattr(part, "__index__") and not getattr(part, "ndim", 0):
-            plane = range(extent)[part.__index__()]
+            plane = range(slice_length(current))[part.__index__()]
             result[axis] = current.start + plane * current.step
         else:
             numpy_index.append(part)
-    return tuple(result), tuple(numpy_index) if any(
-        not isinstance(part, slice) or part != slice(None) for part in numpy_index
-    ) else None
+    return tuple(result), None if all(part is _FORWARD for part in numpy_index) else tuple(numpy_index)
+
+
+def _expand_index(index: Any, ndim: int) -> list[Any]:
+    """Return one part per axis; all axes that `index` does not name are taken whole."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    position = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    before, after = parts[:position], parts[position + 1 :]
+    missing = ndim - len(before) - len(after)
+    if missing < 0:
+        msg = f"too many indices: {ndim - missing} for {ndim} axes"
+        raise IndexError(msg)
+    return [*before, *[slice(None)] * missing, *after]
+
+
+def _index_slice(current: slice, part: slice) -> tuple[slice, slice]:
+    """Return the slice `part` of the slice `current`, read forward, and the slice that gives it its direction."""
+    pixels = range(current.start, current.stop, current.step)[part]
+    direction = _FORWARD
+    if pixels.step < 0:
+        pixels, direction = pixels[::-1], _BACKWARD
+    return slice(pixels.start, pixels.start + len(pixels) * pixels.step, pixels.step), direction
