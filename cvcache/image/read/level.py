@@ -13,7 +13,15 @@ from cvcache.errors import UsageError
 from cvcache.image.pyramid import grid_shape
 from cvcache.image.read.describe import read_image_metadata, recorded_spec, unpack_chunks
 from cvcache.image.read.slices import parse_slices, resolve_slices
-from cvcache.image.read.stored_array import METADATA_NAMES, StoredArray, Window, full_window, index_window, slice_length
+from cvcache.image.read.stored_array import (
+    METADATA_NAMES,
+    StoredArray,
+    Window,
+    full_window,
+    index_window,
+    slice_length,
+    visible_parts,
+)
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -109,26 +117,28 @@ def _version(item: ItemPath, levels: Sequence[StoredLevel], *, fresh: bool) -> s
 
 def window_geometry(meta: Mapping[str, Any], level: int, window: Window) -> dict[str, Any]:
     """Return shape, axes, scale, translation and unit of a window of a level, and if they are known (``placed``)."""
-    visible = [i for i, part in enumerate(window) if isinstance(part, slice)]
+    visible = visible_parts(window)
     stored_axes = [i for i in range(len(window)) if i not in meta["added"]]
     scales, translations = meta["scales"][level], meta["translations"][level]
-    parts: list[Any] = [window[i] for i in visible]
-    axes = [meta["axes"][stored_axes.index(i)] for i in visible]
-    channels = meta.get("channels")
-    if channels and "c" in axes:
-        part = parts[axes.index("c")]
-        channels = (
-            [channels[i] for i in range(part.start, part.stop, part.step)] if part.stop <= len(channels) else None
-        )
+    axes = [meta["axes"][stored_axes.index(i)] for i, _ in visible]
+    channels = _window_channels(meta.get("channels") or (), axes, visible)
     return {
-        "shape": [slice_length(part) for part in parts],
+        "shape": [slice_length(part) for _, part in visible],
         "axes": axes,
-        "scale": [scales[i] * part.step for i, part in zip(visible, parts, strict=True)],
-        "translation": [translations[i] + part.start * scales[i] for i, part in zip(visible, parts, strict=True)],
+        "scale": [scales[i] * part.step for i, part in visible],
+        "translation": [translations[i] + part.start * scales[i] for i, part in visible],
         "unit": {name: unit for name, unit in meta["unit"].items() if name in axes},
         "placed": meta["kind"] != "array",
-        **({"channels": list(channels)} if channels and "c" in axes else {}),
+        **({"channels": channels} if channels else {}),
     }
+
+
+def _window_channels(names: Sequence[str], axes: Sequence[str], visible: Sequence[tuple[int, slice]]) -> list[str]:
+    """Return the names of the channels in a window; empty if it has no axis of them, or not all have a name."""
+    if "c" not in axes:
+        return []
+    _, part = visible[axes.index("c")]
+    return list(names[part]) if part.stop <= len(names) else []
 
 
 def image_geometry(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +162,8 @@ def as_dask_array(
     added : sequence of int
         The stored axes that `source_chunks` does not have.
     """
-    axes = [i for i, part in enumerate(stored.window) if isinstance(part, slice)]
-    parts: list[Any] = [stored.window[i] for i in axes]
+    visible = visible_parts(stored.window)
+    axes, parts = [i for i, _ in visible], [part for _, part in visible]
     object_extents = [stored.spec.object_shape[i] for i in axes]
     level_chunks = None
     if source_chunks is not None:

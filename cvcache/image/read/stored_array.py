@@ -307,18 +307,17 @@ def full_window(shape: Sequence[int], added: Sequence[int] = ()) -> Window:
     return tuple(0 if i in added else slice(0, n, 1) for i, n in enumerate(shape))
 
 
-def visible_axes(window: Window) -> list[int]:
-    """Return the stored axes that a window does not drop."""
-    return [i for i, part in enumerate(window) if isinstance(part, slice)]
+def visible_parts(window: Window) -> list[tuple[int, slice]]:
+    """Return the stored axes that a window does not drop, each with its slice."""
+    return [(i, part) for i, part in enumerate(window) if isinstance(part, slice)]
 
 
 def index_window(window: Window, index: Any) -> tuple[Window, tuple[Any, ...] | None]:
     """Return the window of `index` in `window`, and the index to apply in numpy afterwards (fancy or backward)."""
-    axes = visible_axes(window)
-    result: list[Any] = list(window)
+    visible = visible_parts(window)
+    result = list(window)
     numpy_index: list[Any] = []
-    for axis, part in zip(axes, _expand_index(index, len(axes)), strict=True):
-        current = result[axis]
+    for (axis, current), part in zip(visible, _expand_index(index, len(visible)), strict=True):
         if isinstance(part, slice):
             result[axis], direction = _index_slice(current, part)
             numpy_index.append(direction)
