@@ -25,6 +25,9 @@ ABSENT = 2**64 - 1
 INDEX_ENTRY_BYTES = 16
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _COMPLEX_PARTS = 2
+_NUMBER = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
+_NamedCodec = tuple[str, Mapping[str, Any]]
+"""Name and configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,50 +260,69 @@ def parse_document(document: Mapping[str, Any], path: str) -> ArraySpec | None:
 
 
 def _parse3(document: Mapping[str, Any], path: str) -> ArraySpec | None:
-    grid = document["chunk_grid"]
-    object_shape = _parse_extents(grid["configuration"]["chunk_shape"])
-    codecs = [_name_and_configuration(codec) for codec in document["codecs"]]
-    key_encoding = _name_and_configuration(document.get("chunk_key_encoding", "default"))
-    separator = key_encoding[1].get("separator", "/" if key_encoding[0] == "default" else ".")
-    shards, chunks, at_end = None, object_shape, True
-    if [name for name, _ in codecs] == ["sharding_indexed"]:
-        sharding = codecs[0][1]
-        shards, chunks = object_shape, _parse_extents(sharding["chunk_shape"])
-        codecs = [_name_and_configuration(codec) for codec in sharding["codecs"]]
-        at_end = sharding.get("index_location", "end") == "end"
-        index_codecs = [_name_and_configuration(codec) for codec in sharding["index_codecs"]]
-        is_plain_index = [name for name, _ in index_codecs] == ["bytes", "crc32c"]
-        is_plain_index &= all(configuration.get("endian") != "big" for _, configuration in index_codecs)
-        if not is_plain_index or any(a % b for a, b in zip(shards, chunks, strict=True)):
-            return None
-    order, compressor, checksum = _parse_codecs(codecs)
-    known_dtype = isinstance(document["data_type"], str) and re.fullmatch(
-        r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)", document["data_type"]
-    )
+    object_shape = _parse_extents(document["chunk_grid"]["configuration"]["chunk_shape"])
+    codecs = list(map(_name_and_configuration, document["codecs"]))
+    encoding, options = _name_and_configuration(document.get("chunk_key_encoding", "default"))
+    separator = options.get("separator", "/" if encoding == "default" else ".")
+    layout = _parse_layout(object_shape, codecs)
+    if layout is None:
+        return None
+    order, compressor, checksum = _parse_codecs(layout.codecs)
     _check_separator(separator)
-    supported = (
-        grid["name"] == "regular"
-        and key_encoding[0] in {"default", "v2"}
-        and known_dtype
-        and document["shape"]
-        and not document.get("storage_transformers")
-    )
-    if not supported or compressor is None:
+    if not _is_supported3(document, encoding) or compressor is None:
         return None
     return ArraySpec(
         path=path,
         shape=_parse_extents(document["shape"]),
-        chunks=chunks,
-        shards=shards,
+        chunks=layout.chunks,
+        shards=layout.shards,
         dtype=_stored_dtype(document["data_type"], order),
         codec=compressor,
         checksum=checksum,
         names=tuple(str(name) for name in document.get("dimension_names") or ()),
-        prefix=f"c{separator}" if key_encoding[0] == "default" else "",
+        prefix=f"c{separator}" if encoding == "default" else "",
         separator=separator,
         fill=_parse_fill_value(document.get("fill_value"), document["data_type"]),
-        index_at_end=at_end,
+        index_at_end=layout.index_at_end,
     )
+
+
+def _is_supported3(document: Mapping[str, Any], encoding: str) -> bool:
+    dtype = document["data_type"]
+    return bool(
+        document["chunk_grid"]["name"] == "regular"
+        and encoding in {"default", "v2"}
+        and isinstance(dtype, str)
+        and _NUMBER.fullmatch(dtype)
+        and document["shape"]
+        and not document.get("storage_transformers")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the objects of an array are cut into chunks, and the codecs of a chunk."""
+
+    shards: tuple[int, ...] | None
+    chunks: tuple[int, ...]
+    codecs: Sequence[_NamedCodec]
+    index_at_end: bool = True
+
+
+def _parse_layout(object_shape: tuple[int, ...], codecs: Sequence[_NamedCodec]) -> _Layout | None:
+    """Return the layout of objects with these codecs; None if only the zarr library can read their shards."""
+    if [name for name, _ in codecs] != ["sharding_indexed"]:
+        return _Layout(None, object_shape, codecs)
+    _, sharding = codecs[0]
+    chunks = _parse_extents(sharding["chunk_shape"])
+    chunk_codecs = list(map(_name_and_configuration, sharding["codecs"]))
+    index_at_end = sharding.get("index_location", "end") == "end"
+    index_codecs = list(map(_name_and_configuration, sharding["index_codecs"]))
+    has_big_endian = any(configuration.get("endian") == "big" for _, configuration in index_codecs)
+    if [name for name, _ in index_codecs] != ["bytes", "crc32c"] or has_big_endian:
+        return None
+    is_divided = not any(a % b for a, b in zip(object_shape, chunks, strict=True))
+    return _Layout(object_shape, chunks, chunk_codecs, index_at_end) if is_divided else None
 
 
 def _parse2(document: Mapping[str, Any], path: str) -> ArraySpec | None:
@@ -334,7 +356,7 @@ def _stored_dtype(name: str, order: str) -> str:
     return dtype.str if dtype.itemsize == 1 else dtype.newbyteorder(">" if order == ">" else "<").str
 
 
-def _parse_codecs(codecs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Codec | None, bool]:
+def _parse_codecs(codecs: Sequence[_NamedCodec]) -> tuple[str, Codec | None, bool]:
     """Return byte order, compressor (None if not supported) and whether there is a checksum."""
     names = [name for name, _ in codecs]
     checksum = names[-1:] == ["crc32c"]
@@ -355,7 +377,7 @@ def _decoder_options(configuration: Mapping[str, Any]) -> tuple[tuple[str, Any],
     return tuple(sorted(options.items()))
 
 
-def _name_and_configuration(codec: Any) -> tuple[str, Mapping[str, Any]]:
+def _name_and_configuration(codec: Any) -> _NamedCodec:
     if isinstance(codec, str):
         return codec, {}
     return codec["name"], codec.get("configuration") or {}
