@@ -94,21 +94,7 @@ def parse_compressor(compressor: object) -> Codec:
     """Return the codec for the option ``compressor``: a name, None, or a configuration of zarr or numcodecs."""
     if compressor is None:
         return Codec("none")
-    if isinstance(compressor, str):
-        compressor = {"name": compressor}
-    if hasattr(compressor, "get_config"):
-        compressor = compressor.get_config()
-    elif hasattr(compressor, "to_dict"):
-        compressor = compressor.to_dict()
-    known = ", ".join(COMPRESSOR_DEFAULTS)
-    if not isinstance(compressor, Mapping):
-        msg = f"compressor={compressor!r} must be one of {known}, None, or a codec of zarr or numcodecs"
-        raise UsageError(msg)
-    name = str(compressor.get("name", compressor.get("id")))
-    if name not in COMPRESSOR_DEFAULTS:
-        msg = f"compressor {name!r}{did_you_mean(name, list(COMPRESSOR_DEFAULTS))} is not one of {known}"
-        raise UsageError(msg)
-    configuration = compressor.get("configuration") or {k: v for k, v in compressor.items() if k not in {"name", "id"}}
+    name, configuration = _name_and_configuration(compressor)
     options = {k: v for k, v in dict(configuration).items() if k not in {"typesize", "checksum"} and v is not None}
     if isinstance(options.get("shuffle"), int):
         options["shuffle"] = SHUFFLES[options["shuffle"]]
@@ -120,6 +106,24 @@ def parse_compressor(compressor: object) -> Codec:
     codec = Codec(name, tuple(sorted({**COMPRESSOR_DEFAULTS[name], **options}.items())))
     _check_works(codec)
     return codec
+
+
+def _name_and_configuration(compressor: Any) -> tuple[str, Any]:
+    """Return the name of a compressor that can be written, and its configuration as given."""
+    document = {"name": compressor} if isinstance(compressor, str) else compressor
+    if hasattr(document, "get_config"):
+        document = document.get_config()
+    elif hasattr(document, "to_dict"):
+        document = document.to_dict()
+    known = ", ".join(COMPRESSOR_DEFAULTS)
+    if not isinstance(document, Mapping):
+        msg = f"compressor={document!r} must be one of {known}, None, or a codec of zarr or numcodecs"
+        raise UsageError(msg)
+    name = str(document.get("name", document.get("id")))
+    if name not in COMPRESSOR_DEFAULTS:
+        msg = f"compressor {name!r}{did_you_mean(name, list(COMPRESSOR_DEFAULTS))} is not one of {known}"
+        raise UsageError(msg)
+    return name, document.get("configuration") or {k: v for k, v in document.items() if k not in {"name", "id"}}
 
 
 def _check_works(codec: Codec) -> None:
