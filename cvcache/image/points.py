@@ -129,30 +129,40 @@ def _restore(frame: pd.DataFrame, points: Mapping[str, Any]) -> pd.DataFrame | n
 
 def _axis_columns(item: ItemPath, obj: Any, axes: Any, *, is_array: bool) -> dict[str, str | int]:
     """Return axis -> column, checked."""
-    if is_array:
-        count = obj.shape[1] if obj.ndim == 2 else 0  # noqa: PLR2004 - points by axes
-        if not 0 < count <= len(AXES):
-            reason = f"shape {obj.shape} is not (points, axes) with 1 to 4 axes"
-            raise not_reproducible(item, reason, "pass a DataFrame with features")
-        letters = () if isinstance(axes, Mapping) else parse_axes(axes) or tuple(AXES[-count:])
-        columns: dict[str, str | int] = {letter: letter for letter in letters}
-        fits = len(letters) == count
-    else:
-        present = obj.columns.tolist()
-        given = parse_axes(list(axes) if isinstance(axes, Mapping) else axes)
-        letters = tuple(letter for letter in AXES if letter in present) if given is None else given
-        columns = dict(axes) if isinstance(axes, Mapping) else {letter: letter for letter in letters}
-        fits = bool(columns) and all(column in present for column in columns.values())
-        fits = fits and all(obj[column].dtype.kind in "iuf" for column in columns.values())
-    fits = fits and len(columns) == len(set(columns.values())) == len(letters)
-    if not fits or not set(columns) <= set(AXES):
-        description = f"an array of shape {obj.shape}" if is_array else f"a table with the columns {present[:20]}"
+    pairs = _array_columns(item, obj, axes) if is_array else _table_columns(obj, axes)
+    columns = dict(pairs)
+    is_one_to_one = 0 < len(pairs) == len(columns) == len(set(columns.values()))
+    if not is_one_to_one or not set(columns) <= set(AXES):
+        description = f"an array of shape {obj.shape}"
+        if not is_array:
+            description = f"a table with the columns {obj.columns.tolist()[:20]}"
         msg = (
             f"{item.url} was not written: axes={axes!r} does not fit {description}; give one letter of tzyx for each "
             "column of numbers that is a coordinate, or a mapping as in {'y': 'row', 'x': 'col'}"
         )
         raise UsageError(msg)
     return columns
+
+
+def _array_columns(item: ItemPath, array: np.ndarray, axes: Any) -> list[tuple[str, str | int]]:
+    """Return each axis with its column in the table made of `array`; empty if `axes` are not as many."""
+    count = array.shape[1] if array.ndim == 2 else 0  # noqa: PLR2004 - points by axes
+    if not 0 < count <= len(AXES):
+        reason = f"shape {array.shape} is not (points, axes) with 1 to 4 axes"
+        raise not_reproducible(item, reason, "pass a DataFrame with features")
+    letters = () if isinstance(axes, Mapping) else parse_axes(axes) or AXES[-count:]
+    return [(letter, letter) for letter in letters] if len(letters) == count else []
+
+
+def _table_columns(frame: pd.DataFrame, axes: Any) -> list[tuple[str, str | int]]:
+    """Return each axis with its column; empty if one of them is no column of numbers."""
+    present = frame.columns.tolist()
+    letters = parse_axes(list(axes) if isinstance(axes, Mapping) else axes)
+    if letters is None:
+        letters = tuple(letter for letter in AXES if letter in present)
+    pairs = list(axes.items() if isinstance(axes, Mapping) else zip(letters, letters, strict=True))
+    is_numeric = all(column in present and frame[column].dtype.kind in "iuf" for _, column in pairs)
+    return pairs if is_numeric else []
 
 
 def _check_coordinates(item: ItemPath, array: np.ndarray) -> np.ndarray:
