@@ -35,29 +35,11 @@ def render_thumbnail(level: Any, meta: Mapping[str, Any], colors: list[str]) -> 
     """
     import numpy as np
 
-    axes = meta["axes"]
-    index = next(
-        (
-            candidate
-            for candidate in _candidate_indices(axes, level.shape)
-            if _chunk_count(candidate, level) <= MAX_CHUNKS
-        ),
-        None,
-    )
+    index = _shown_index(meta["axes"], level)
     if index is None:
         return None
-    pixels = np.asarray(level[index])
-    remaining = [axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice)]
-    if pixels.dtype.kind == "c":
-        pixels = np.abs(pixels)
-    if "z" in remaining and {"y", "x"} <= set(remaining):
-        pixels = pixels.max(axis=remaining.index("z"))
-        remaining.remove("z")
-    planes = pixels if remaining[:1] == ["c"] else pixels[None]
-    while planes.ndim < 3:  # noqa: PLR2004 - channel, rows, columns
-        planes = planes[:, None]
-    step = max(1, -(-max(planes.shape[1:]) // THUMBNAIL_SIDE))
-    planes = planes[:, ::step, ::step]
+    axes = [axis for axis, part in zip(meta["axes"], index, strict=True) if isinstance(part, slice)]
+    planes = _project(np.asarray(level[index]), axes)
     if meta["kind"] == "labels":
         return encode_png(_label_colors(planes[0]))
     windows = meta.get("contrast") or [[0, 1]] * len(planes)
@@ -70,12 +52,14 @@ def render_thumbnail(level: Any, meta: Mapping[str, Any], colors: list[str]) -> 
     return encode_png(np.clip(total, 0, 255).astype("uint8"))
 
 
-def _candidate_indices(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[int | slice, ...]]:
-    """Return the indices to try: all of z, then its middle plane."""
-    return [
-        tuple(_axis_index(axis, extent, whole_z=whole_z) for axis, extent in zip(axes, shape, strict=True))
-        for whole_z in (True, False)
-    ]
+def _shown_index(axes: Sequence[str], level: Any) -> tuple[int | slice, ...] | None:
+    """Return the index of all of z, or of its middle plane if that has too many chunks; None if both have."""
+    for whole_z in (True, False):
+        pairs = zip(axes, level.shape, strict=True)
+        index = tuple(_axis_index(axis, extent, whole_z=whole_z) for axis, extent in pairs)
+        if _chunk_count(index, level) <= MAX_CHUNKS:
+            return index
+    return None
 
 
 def _axis_index(axis: str, extent: int, *, whole_z: bool) -> int | slice:
@@ -87,6 +71,23 @@ def _axis_index(axis: str, extent: int, *, whole_z: bool) -> int | slice:
 def _chunk_count(index: Sequence[int | slice], level: Any) -> int:
     pairs = zip(index, level.chunks, strict=True)
     return math.prod(-(-part.stop // chunk) for part, chunk in pairs if isinstance(part, slice))
+
+
+def _project(pixels: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Return (channel, rows, columns) of pixels with these axes, small enough for a thumbnail."""
+    import numpy as np
+
+    remaining = list(axes)
+    if pixels.dtype.kind == "c":
+        pixels = np.abs(pixels)
+    if {"z", "y", "x"} <= set(remaining):
+        pixels = pixels.max(axis=remaining.index("z"))
+        remaining.remove("z")
+    planes = pixels if remaining[:1] == ["c"] else pixels[None]
+    while planes.ndim < 3:  # noqa: PLR2004 - channel, rows, columns
+        planes = planes[:, None]
+    step = max(1, -(-max(planes.shape[1:]) // THUMBNAIL_SIDE))
+    return planes[:, ::step, ::step]
 
 
 def _shade(plane: np.ndarray, low: float, high: float) -> np.ndarray:
