@@ -19,7 +19,7 @@ from cvcache.formats.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
@@ -117,25 +117,30 @@ def _to_csv(item: ItemPath, frame: pd.DataFrame) -> bytes:
 
 def _find_problem(pandas: Any, frame: pd.DataFrame) -> tuple[str, str] | None:
     """Return the reason why CSV cannot store `frame`, and a hint; None if no reason is known."""
-    for axis, label in ((frame.index, "index"), (frame.columns, "columns")):
-        if isinstance(axis, pandas.MultiIndex):
-            return f"its {label} has several levels", "flatten it first (reset_index, or join the names)"
-        if type(axis.name) not in (str, int, type(None)):
-            return f"the {label} is named {axis.name!r}", "give it a str as a name"
+    if problem := _axis_problem(pandas, frame.index, "index") or _axis_problem(pandas, frame.columns, "columns"):
+        return problem
     bad_label = next((name for name in frame.columns.tolist() if type(name) not in (str, int)), None)
     if bad_label is not None:
         return f"the column {bad_label!r} has a {type_name(bad_label)} as its name", "rename it to a str"
     if frame.attrs:
         return "its .attrs would be lost", "clear them with frame.attrs = {}, or write them as .json"
-    series = {
-        "index": frame.index,
-        **{f"column {name!r}": frame[name] for name in frame.columns if _is_unique(frame, name)},
-    }
-    for label, values in series.items():
-        bad_value = next((x for x in values if type(x) is not str), None) if values.dtype == object else None
-        if bad_value is not None or (values.dtype == object and values.isna().any()):
-            return f"the {label} holds a {type_name(bad_value)} among objects", HINT
+    series = {f"column {name!r}": frame[name] for name in frame.columns if _is_unique(frame, name)}
+    for label, values in {"index": frame.index, **series}.items():
+        if values.dtype == object and (bad_type := _type_beside_str(values)):
+            return f"the {label} holds a {bad_type} among objects", HINT
     return None if frame.columns.is_unique else ("two columns have the same name", "rename one of them")
+
+
+def _axis_problem(pandas: Any, axis: pd.Index, label: str) -> tuple[str, str] | None:
+    if isinstance(axis, pandas.MultiIndex):
+        return f"its {label} has several levels", "flatten it first (reset_index, or join the names)"
+    if type(axis.name) not in (str, int, type(None)):
+        return f"the {label} is named {axis.name!r}", "give it a str as a name"
+    return None
+
+
+def _type_beside_str(values: Iterable[object]) -> str | None:
+    return next((type_name(value) for value in values if type(value) is not str), None)
 
 
 def _is_unique(frame: pd.DataFrame, name: object) -> bool:
