@@ -97,19 +97,23 @@ def json_difference(obj: object, decoded: object, path: str = "$") -> str:
         outcome = "has no form in JSON" if decoded is None else f"would come back as {type_name(decoded)}"
         return f"{path} is a {type_name(obj)}, which {outcome}"
     if isinstance(obj, dict) and isinstance(decoded, dict):
-        bad_key = next((key for key in obj if type(key) is not str), None)
-        if bad_key is not None:
-            return f"{path} has the key {bad_key!r}, a {type_name(bad_key)}, which would come back as str or not at all"
-        if list(obj) != list(decoded):
-            return f"{path} has keys that JSON cannot tell apart"
-        pairs = ((value, decoded[key], f"{path}{_path_step(key)}") for key, value in obj.items())
-        return next(filter(None, (json_difference(*pair) for pair in pairs)), "")
-    if isinstance(obj, list) and isinstance(decoded, list):
-        triples = ((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(obj, decoded, strict=True)))
-        return next(filter(None, (json_difference(*triple) for triple in triples)), "")
-    # repr tells NaN from numbers and 0.0 from -0.0, where == does not.
-    same = repr(obj) == repr(decoded) if isinstance(obj, float) else obj == decoded
-    return "" if same else f"{path} is {obj!r}, which would come back as {decoded!r}"
+        if problem := _key_difference(obj, decoded, path):
+            return problem
+        parts = ((value, decoded[key], f"{path}{_path_step(key)}") for key, value in obj.items())
+    elif isinstance(obj, list) and isinstance(decoded, list):
+        parts = ((a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(obj, decoded, strict=True)))
+    else:
+        # repr tells NaN from numbers and 0.0 from -0.0, where == does not.
+        same = repr(obj) == repr(decoded) if isinstance(obj, float) else obj == decoded
+        return "" if same else f"{path} is {obj!r}, which would come back as {decoded!r}"
+    return next(filter(None, (json_difference(*part) for part in parts)), "")
+
+
+def _key_difference(obj: dict[Any, Any], decoded: dict[str, Any], path: str) -> str:
+    bad_key = next((key for key in obj if type(key) is not str), None)
+    if bad_key is not None:
+        return f"{path} has the key {bad_key!r}, a {type_name(bad_key)}, which would come back as str or not at all"
+    return "" if list(obj) == list(decoded) else f"{path} has keys that JSON cannot tell apart"
 
 
 def _path_step(key: str) -> str:
