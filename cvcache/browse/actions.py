@@ -11,6 +11,7 @@ from cvcache.browse.rows import Row
 from cvcache.browse.text import recorded_size, size_text, strip_controls
 from cvcache.browse.tree import Tree
 from cvcache.errors import UsageError
+from cvcache.formats import kind_of
 from cvcache.protocol import check_removal, remove_node
 from cvcache.tree import cdir_remove, read_tree
 
@@ -27,7 +28,7 @@ def as_python(rows: Iterable[Row]) -> str:
     nodes: dict[str, str] = {}
     for row in chosen:
         if row.is_item and row.state == "foreign":
-            image = row.name.endswith((".zarr", ".zarr.zip")) and "?" not in row.url
+            image = kind_of(row.name) == "image" and "?" not in row.url
             verbs |= {"open_image"} if image else set()
             lines.append(f"{_variable(row.name, taken)} = {f'open_image({row.url!r})' if image else repr(row.url)}")
             continue

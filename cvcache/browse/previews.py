@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.item_bytes import READ_ERRORS, RawBytes, error_line, head, tail
+from cvcache.browse.rows import Row, item_row
 from cvcache.browse.text import (
     plain_text,
     recorded_count,
@@ -21,13 +22,13 @@ from cvcache.browse.text import (
     size_text,
     value_text,
 )
+from cvcache.formats import kind_of
 from cvcache.image import CHANNEL_COLORS
 from cvcache.logs import Tail, read_log_end
 from cvcache.node import item_io
 from cvcache.store import check_item_name, is_item_dir, redact_url
 
 if TYPE_CHECKING:
-    from cvcache.browse.rows import Row
     from cvcache.node import Snapshot
 
 MAX_TEXT_BYTES = 64 << 10
@@ -100,7 +101,8 @@ def text_head(row: Row, limit: int = MAX_TEXT_BYTES) -> str:
     if is_item_dir(row.name):
         return "A directory of many objects; there is no text in it to show."
     size = recorded_size(row.meta)
-    notebook = row.name.endswith(".ipynb") and (size is None or size <= MAX_NOTEBOOK_BYTES)
+    kind = kind_of(row.name)
+    notebook = kind == "notebook" and (size is None or size <= MAX_NOTEBOOK_BYTES)
     try:
         raw = head(row, MAX_NOTEBOOK_BYTES if notebook else limit)
     except READ_ERRORS as error:
@@ -110,8 +112,8 @@ def text_head(row: Row, limit: int = MAX_TEXT_BYTES) -> str:
         return f"Not a text: {shown} of another kind, to be opened with a program for it."
     if notebook and (cells := _notebook_text(raw, limit)):
         return cells
-    if row.name.endswith((".json", ".ref")):
-        raw = _indented(raw, link=row.name.endswith(".ref"))
+    if kind in {"json", "link"}:
+        raw = _indented(raw, link=kind == "link")
     text = plain_text(raw.data[:limit].decode(errors="replace"))
     return text if raw.whole and len(raw.data) <= limit else f"{text}\n[… the rest is left out]"
 
@@ -177,17 +179,11 @@ def _log_end(row: Row, name: str, limit: int) -> RawBytes | None:
     if recorded is None:
         recorded = item_io.read_rows(row.node).get(name) if record is not None else None
     if recorded is not None:
-        return tail(_log_row(row, name, recorded), limit)
+        return tail(row if row.is_item else item_row(row.path, row.node, row.state, name, recorded), limit)
     if record is None or not record.attempt:
         return None
     data, whole = read_log_end(row.node.store, row.node.path, record.attempt, name, limit)
     return RawBytes(data[-limit:], whole and len(data) <= limit) if data else None
-
-
-def _log_row(row: Row, name: str, recorded: Mapping[str, Any]) -> Row:
-    from dataclasses import replace
-
-    return row if row.is_item else replace(row, name=name, is_item=True, kind="log", meta=recorded)
 
 
 def follow_log(node: Snapshot, name: str = "run.log") -> Tail:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.text import recorded_size
+from cvcache.formats import kind_of
 from cvcache.node import Commit, item_io
 from cvcache.protocol import describe_owner
 from cvcache.store import is_item_dir, layout
@@ -186,7 +187,7 @@ def with_meta(row: Row, meta: Mapping[str, Any]) -> Row:
     """Return the row of an item with this metadata."""
     kind, shape, dtype, size = _meta_fields(meta)
     if kind == "file" and is_item_dir(row.name):
-        kind = "image" if row.name.endswith(".zarr") else "directory"
+        kind = kind_of(row.name)
     return replace(row, kind=kind, shape=shape, dtype=dtype, size=size, meta=meta)
 
 

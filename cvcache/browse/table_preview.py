@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cvcache.browse.item_bytes import READ_ERRORS, error_line, head, item_path
 from cvcache.browse.text import plain_line, recorded_count, size_text, value_text
 from cvcache.errors import DataError
+from cvcache.formats import find_suffix
 from cvcache.store import RangeReader
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class TableHead:
     note: str = ""
 
 
+def has_table(name: str) -> bool:
+    """Whether `table_head` returns something for items of this name."""
+    return find_suffix(name, _HEADS) is not None
+
+
 def table_head(row: Row, rows: int = 200) -> TableHead | None:
     """Return the first rows of a CSV or Parquet item; None for every other item.
 
@@ -58,10 +64,11 @@ def table_head(row: Row, rows: int = 200) -> TableHead | None:
     Of a CSV one GET of at most 256 KiB, and one STAT unless that is the whole file. Of a Parquet file one STAT, one GET
     of its end, one or a few GET of each shown column, 64 MiB at most, and one STAT at the end.
     """
-    if not row.is_item or not row.name.endswith((".csv", ".parquet")):
+    read_head = find_suffix(row.name, _HEADS) if row.is_item else None
+    if read_head is None:
         return None
     try:
-        return _csv_head(row, rows) if row.name.endswith(".csv") else _parquet_head(row, rows)
+        return read_head(row, rows)
     except ImportError:
         return TableHead(note="Parquet is read with pyarrow: pip install 'cvcache[tables]'")
     except (*READ_ERRORS, *_PARSE_ERRORS) as error:
@@ -176,3 +183,6 @@ def _cells(column: Any) -> Iterator[str]:
         except (ValueError, OverflowError, TypeError, ImportError):
             value = str(scalar)
         yield "" if value is None else value_text(value, MAX_CELL_LENGTH)
+
+
+_HEADS = {"csv": _csv_head, "parquet": _parquet_head}

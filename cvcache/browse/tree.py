@@ -22,6 +22,7 @@ from cvcache.browse.rows import (
 )
 from cvcache.browse.staleness import StalenessTracker
 from cvcache.errors import CvcacheError, NodeReplaced
+from cvcache.formats import ItemPath, kind_of
 from cvcache.node import Address, Snapshot, item_io, read_snapshot
 from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
 from cvcache.tree import resolve_address
@@ -223,13 +224,16 @@ class Tree:
 
     def _read_item(self, row: Row) -> Row:
         """Read the metadata of an uncommitted image."""
-        if row.state not in {"running", "failed", "foreign"} or not row.name.endswith(".zarr"):
+        if (
+            row.state not in {"running", "failed", "foreign"}
+            or not is_item_dir(row.name)
+            or kind_of(row.name) != "image"
+        ):
             return row
         record = row.record
         if record is not None:
             meta = item_io.announced_metadata(row.node, row.name)
         else:
-            from cvcache.formats import ItemPath
             from cvcache.image import read_image_metadata
 
             meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.path}/{row.name}"))

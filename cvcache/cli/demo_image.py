@@ -7,7 +7,7 @@ from typing import Any
 
 from cvcache.errors import UsageError
 from cvcache.node import Handle, address_of
-from cvcache.store import Store, open_store, open_store_from, parse_url
+from cvcache.store import Store, is_item_dir, open_store, open_store_from, parse_url
 
 RGB_DISPLAY: dict[str, Any] = {
     "channels": [
@@ -64,7 +64,7 @@ def _locate(image: str, node: Handle) -> tuple[Store, str] | None:
 
 
 def _is_zarr(image: str) -> bool:
-    return image.rstrip("/").endswith(".zarr")
+    return is_item_dir(image.rstrip("/"))
 
 
 def read_image(image: str | None, node: Handle) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
         stored_size,
         type_name,
     )
-    from cvcache.formats.registry import KINDS, Format, FormatModule, find_format, register_format
+    from cvcache.formats.registry import (
+        KINDS,
+        Format,
+        FormatModule,
+        find_format,
+        find_suffix,
+        kind_of,
+        register_format,
+        registered_format,
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -40,6 +49,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "stored_size",
             "type_name",
         ],
-        "registry": ["Format", "FormatModule", "KINDS", "find_format", "register_format"],
+        "registry": [
+            "Format",
+            "FormatModule",
+            "KINDS",
+            "find_format",
+            "find_suffix",
+            "kind_of",
+            "register_format",
+            "registered_format",
+        ],
     },
 )

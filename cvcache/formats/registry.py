@@ -1,6 +1,6 @@
-"""Registry of formats: the suffix of an item's name selects the module that writes and reads it.
+"""Registry of formats: the suffix of an item's name selects the module that writes and reads it, and tells its kind.
 
-A format is a module with three functions (`FormatModule`). Built-in ones are listed here by dotted
+A format is a module with three functions (`FormatModule`). Built-in ones are listed at the end by dotted
 name and imported at their first use; `register_format` adds one to this process, an entry point in
 the group ``cvcache.formats`` (name: the suffix, value: the module) adds one with an installed package.
 """
@@ -12,7 +12,7 @@ import importlib
 import inspect
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from cvcache.errors import InvalidName, UnknownFormat, check_options, did_you_mean
 from cvcache.store import is_item_dir
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
     from cvcache.formats.item_write import ItemWrite
 
-__all__ = ["KINDS", "Format", "FormatModule", "find_format", "register_format"]
+__all__ = [
+    "KINDS",
+    "Format",
+    "FormatModule",
+    "find_format",
+    "find_suffix",
+    "kind_of",
+    "register_format",
+    "registered_format",
+]
+
+T = TypeVar("T")
 
 KINDS = ("image", "labels", "points", "table", "plot", "notebook", "log", "text", "json", "array", "file")
 """Kinds of items that a browser shows; the metadata of each item has one as ``kind``."""
@@ -64,6 +75,10 @@ class Format:
     def directory(self) -> bool:
         """Whether an item of this format is a directory."""
         return is_item_dir(f".{self.suffix}")
+
+    def stem(self, name: str) -> str:
+        """Return the name of an item of this format without the suffix."""
+        return name.removesuffix(self.suffix).rstrip(".") or name
 
     @functools.cached_property
     def module(self) -> FormatModule:
@@ -169,18 +184,12 @@ def register_format(suffix: str, module: str | ModuleType | FormatModule, *, dir
 def find_format(name: str) -> Format:
     """Return the format of an item by the longest registered suffix of its name.
 
-    Entry points are used only for a name that matches no registered suffix, so a plugin cannot take over
-    the names of built-in formats; for ``name.fmt.dir`` an entry point goes before plain ``.dir``.
-
     Raises
     ------
     UnknownFormat
         No format has a suffix of `name`.
     """
-    fmt = _find_suffix(name, _formats)
-    if fmt is None or (fmt.suffix == "dir" and name.count(".") > 1):
-        fmt = _find_suffix(name, _plugin_formats()) or fmt
-    if fmt:
+    if fmt := registered_format(name):
         return fmt
     known = sorted({*_formats, *_plugin_formats()})
     suffix = name.partition(".")[2]
@@ -196,10 +205,32 @@ def find_format(name: str) -> Format:
     raise UnknownFormat(msg)
 
 
-def _find_suffix(name: str, formats: Mapping[str, Format]) -> Format | None:
+def registered_format(name: str) -> Format | None:
+    """Return what `find_format` does, or None where that raises.
+
+    Entry points are used only for a name that matches no registered suffix, so a plugin cannot take over
+    the names of built-in formats; for ``name.fmt.dir`` an entry point goes before plain ``.dir``.
+    """
+    fmt = find_suffix(name, _formats)
+    if fmt is None or (fmt.suffix == "dir" and name.count(".") > 1):
+        fmt = find_suffix(name, _plugin_formats()) or fmt
+    return fmt
+
+
+def kind_of(name: str) -> str:
+    """Return the kind that the suffix of a name, path or URL tells; empty if it tells none.
+
+    One of `KINDS`, or "directory", "link", or "picture": a PNG, which is an image or a plot.
+    """
+    kind, _ = find_suffix(name, _SUFFIXES) or ("", "")
+    return kind
+
+
+def find_suffix(name: str, table: Mapping[str, T]) -> T | None:
+    """Return the value in `table` of the longest suffix that a name has there, or None."""
     dot = name.find(".", 1)
     while dot > 0:
-        if found := formats.get(name[dot + 1 :]):
+        if found := table.get(name[dot + 1 :]):
             return found
         dot = name.find(".", dot + 1)
     return None
@@ -213,30 +244,36 @@ def _plugin_formats() -> dict[str, Format]:
     return {point.name.removeprefix("."): Format(point.name.removeprefix("."), point.value) for point in points}
 
 
-_formats: dict[str, Format] = {
-    suffix: Format(suffix, module)
-    for suffix, module in {
-        "bin": "cvcache.formats.binary",
-        "csv": "cvcache.formats.csv_table",
-        "dir": "cvcache.formats.directory",
-        "html": "cvcache.formats.text",
-        "ipynb": "cvcache.formats.notebook",
-        "json": "cvcache.formats.json_value",
-        "log": "cvcache.formats.text",
-        "md": "cvcache.formats.text",
-        "npy": "cvcache.formats.npy",
-        "npz": "cvcache.formats.npz",
-        "ome.zarr": "cvcache.image.ome_zarr",
-        "ome.zarr.zip": "cvcache.image.ome_zarr_zip",
-        "parquet": "cvcache.formats.parquet",
-        "pdf": "cvcache.formats.figure",
-        "png": "cvcache.formats.png",
-        "points.csv": "cvcache.image.points",
-        "points.parquet": "cvcache.image.points",
-        "ref": "cvcache.image.link",
-        "svg": "cvcache.formats.figure",
-        "txt": "cvcache.formats.text",
-        "yaml": "cvcache.formats.text",
-        "zarr": "cvcache.image.zarr_array",
-    }.items()
+_SUFFIXES = {
+    "bin": ("file", "cvcache.formats.binary"),
+    "csv": ("table", "cvcache.formats.csv_table"),
+    "dir": ("directory", "cvcache.formats.directory"),
+    "htm": ("text", ""),
+    "html": ("text", "cvcache.formats.text"),
+    "ipynb": ("notebook", "cvcache.formats.notebook"),
+    "json": ("json", "cvcache.formats.json_value"),
+    "log": ("log", "cvcache.formats.text"),
+    "md": ("text", "cvcache.formats.text"),
+    "npy": ("array", "cvcache.formats.npy"),
+    "npz": ("array", "cvcache.formats.npz"),
+    "ome.zarr": ("image", "cvcache.image.ome_zarr"),
+    "ome.zarr.zip": ("image", "cvcache.image.ome_zarr_zip"),
+    "parquet": ("table", "cvcache.formats.parquet"),
+    "pdf": ("plot", "cvcache.formats.figure"),
+    "png": ("picture", "cvcache.formats.png"),
+    "points.csv": ("points", "cvcache.image.points"),
+    "points.parquet": ("points", "cvcache.image.points"),
+    "ref": ("link", "cvcache.image.link"),
+    "svg": ("plot", "cvcache.formats.figure"),
+    "text": ("text", ""),
+    "toml": ("text", ""),
+    "txt": ("text", "cvcache.formats.text"),
+    "xml": ("text", ""),
+    "yaml": ("text", "cvcache.formats.text"),
+    "yml": ("text", ""),
+    "zarr": ("image", "cvcache.image.zarr_array"),
+    "zarr.zip": ("image", ""),
 }
+"""The kind that a suffix tells, and the module of its format; none for what is shown but not written."""
+
+_formats = {suffix: Format(suffix, module) for suffix, (_, module) in _SUFFIXES.items() if module}

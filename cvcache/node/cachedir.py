@@ -248,7 +248,7 @@ class CacheDir:
         """
         from cvcache.node.step import write_value  # few nodes need steps
 
-        stem = name.removesuffix(formats.find_format(name).suffix).rstrip(".")
+        stem = formats.find_format(name).stem(name)
         unkeyed = {option: options.pop(option) for option in ("progress",) if option in options}
         node: CacheDir = write_value(self / stem, name, fn, options, unkeyed)
         return node.read(name)

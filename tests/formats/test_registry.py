@@ -10,7 +10,16 @@ import types
 import pytest
 
 from cvcache.errors import InvalidName, UnknownFormat
-from cvcache.formats import Format, find_format, register_format, registry
+from cvcache.formats import (
+    KINDS,
+    Format,
+    find_format,
+    find_suffix,
+    kind_of,
+    register_format,
+    registered_format,
+    registry,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +62,36 @@ def test_every_built_in_format_is_whole() -> None:
     for form in registry._formats.values():
         assert form.module
         assert form.directory == f".{form.suffix}".endswith((".zarr", ".dir"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.ome.zarr", "image"),
+        ("s3://bucket/a.zarr.zip", "image"),
+        ("x.png", "picture"),
+        ("x.svg", "plot"),
+        ("a.b.points.csv", "points"),
+        ("a.b.csv", "table"),
+        ("x.ref", "link"),
+        ("parts.dir", "directory"),
+        ("x.toml", "text"),
+        *[(name, "") for name in ("", ".", "x", ".json", "x.tif", "x.", "x.csv/y")],
+    ],
+)
+def test_a_suffix_tells_a_kind(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
+
+
+def test_each_built_in_format_has_a_kind_and_an_own_one_that_of_a_shorter_suffix() -> None:
+    kinds = {kind_of(f"x.{suffix}") for suffix in registry._formats}
+    assert kinds <= {*KINDS, "directory", "link", "picture"}
+    register_format("spots.csv", "some.module")
+    register_format("spots", "some.module")
+    assert [kind_of(f"a.spots{end}") for end in ("", ".csv")] == ["", "table"]
+    assert registered_format("a.spots") == Format("spots", "some.module")
+    assert registered_format("a.spot") is None
+    assert find_suffix("a.spots.csv", {"csv": 1, "spots": 2}) == 1
 
 
 @pytest.mark.parametrize("name", ["x.jsn", "x.omezarr", "x.tiff", "x", ".json"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cvcache.browse.item_bytes import READ_ERRORS, error_line, head, item_path
 from cvcache.browse.pictures.png import MAX_BYTES, Picture, Refused, check_png
 from cvcache.browse.text import recorded_size, size_text
+from cvcache.formats import find_format, kind_of
 from cvcache.node import item_io
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["Picture", "Refused", "check_png", "picture", "thumbnail"]
 
 def has_picture(name: str) -> bool:
     """Whether `picture` returns something for items of this name: a picture, or why there is none."""
-    return name.endswith((".png", ".svg", ".pdf"))
+    return kind_of(name) in {"picture", "plot"}
 
 
 def picture(row: Row) -> Picture | Refused | None:
@@ -32,7 +33,7 @@ def picture(row: Row) -> Picture | Refused | None:
     if not row.is_item or not has_picture(row.name):
         return None
     try:
-        return _png(row) if row.name.endswith(".png") else _figure(row)
+        return _png(row) if kind_of(row.name) == "picture" else _figure(row)
     except READ_ERRORS as error:
         return Refused(error_line(error))
 
@@ -73,5 +74,5 @@ def _figure(row: Row) -> Picture | Refused:
         return check_png(data)
     item = item_path(row)
     item.check_pin(now=True)
-    suffix = row.name.rpartition(".")[2].upper()
+    suffix = find_format(row.name).suffix.upper()
     return Refused(f"only a figure given to write() has a picture; open this {suffix} elsewhere: {item.url}")

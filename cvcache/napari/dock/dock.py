@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QPoint, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication, QSplitter, QWidget
 
-from cvcache.browse import OpenedUrl, Row, Tree, as_python, plain_line
+from cvcache.browse import OpenedUrl, Row, Tree, as_python, has_table, plain_line
 from cvcache.napari.dock.actions import Commands
 from cvcache.napari.dock.address_bar import AddressBar, UrlOpener
 from cvcache.napari.dock.confirm import Remover
@@ -132,7 +132,7 @@ class CacheTree(QWidget):
     def _without_layer(self, row: Row) -> None:
         """Show the page of a row that has no layer, such as a table without coordinates."""
         if [one.path for one in self.selected_rows()] == [row.path]:
-            title = "Table" if row.kind == "table" or row.name.endswith((".csv", ".parquet")) else "Preview"
+            title = "Table" if row.kind == "table" or has_table(row.name) else "Preview"
             self.status.show_message(f"there is no layer of {plain_line(row.name)}; its page {title} is shown")
             self._show_page(title)
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from cvcache.browse import READ_ERRORS, error_line, error_text, follow_log, log_tail, plain_line
+from cvcache.formats import kind_of
 from cvcache.logs import MAX_POLL_SECONDS, MIN_POLL_SECONDS, Tail
 from cvcache.napari.panel.page import Page, Selection, has_record, items_of
 from cvcache.napari.panel.text_view import FindBar, TextView, readable_text
@@ -257,7 +258,7 @@ class LogPage(Page):
 def _log_names(node: Row) -> tuple[tuple[str, ...], str]:
     """Return the names of the logs of a node, ``run.log`` first; and the error of the read, if any."""
     try:
-        names = [item.name for item in items_of(node) if item.kind == "log" or item.name.endswith(".log")]
+        names = [item.name for item in items_of(node) if item.kind == "log" or kind_of(item.name) == "log"]
     except READ_ERRORS as error:
         return (RUN_LOG,), f"[{error_line(error)}]"
     first = [RUN_LOG] if RUN_LOG in names or node.state in {"running", "failed"} or not names else []

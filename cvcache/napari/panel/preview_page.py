@@ -24,6 +24,7 @@ from cvcache.browse import (
     text_head,
     thumbnail,
 )
+from cvcache.formats import kind_of
 from cvcache.napari.decode import decode_picture
 from cvcache.napari.panel.facts_view import FactsView
 from cvcache.napari.panel.histogram_view import HistogramView
@@ -36,8 +37,7 @@ MAX_HEIGHT, MAX_HEIGHT_NARROW = 300, 190
 WIDE_LAYOUT = 560
 """Width in pixels from which on the picture is beside the facts."""
 MAX_LISTED = 50
-_TEXTS = (".json", ".yaml", ".yml", ".txt", ".text", ".md", ".log", ".html", ".htm", ".ipynb", ".ref", ".toml", ".xml")
-_TEXT_KINDS = {"json", "text", "log", "html", "notebook", "yaml"}
+_TEXT_KINDS = {"json", "text", "log", "html", "notebook", "yaml", "link"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _of_one(row: Row) -> Preview:
         (row_picture,) if row_picture is not None and (row_picture.image is not None or row_picture.refused) else ()
     )
     histograms = () if image_row is None else histogram(image_row)
-    text = text_head(row) if row.is_item and (row.kind in _TEXT_KINDS or row.name.endswith(_TEXTS)) else ""
+    text = text_head(row) if row.is_item and _TEXT_KINDS & {row.kind, kind_of(row.name)} else ""
     return Preview(pictures, facts(row), histograms=histograms, text=text)
 
 

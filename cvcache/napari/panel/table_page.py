@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QTableView, QWidget
 
-from cvcache.browse import READ_ERRORS, Row, TableHead, error_line, plain_line, table_head, tooltip_html
+from cvcache.browse import READ_ERRORS, Row, TableHead, error_line, has_table, plain_line, table_head, tooltip_html
 from cvcache.napari.panel.page import Page, Selection, items_of, may_have_item
 from cvcache.napari.panel.widgets import MARGIN, MessageLabel, column_layout
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 200
 MAX_TABLES = 200
-_SUFFIXES = (".csv", ".parquet")
 _FITTED_COLUMNS = 40
 """Columns whose width is fitted to their cells."""
 _MAX_COLUMN_WIDTH = 260
@@ -142,7 +141,7 @@ class TablePage(Page):
 
     def has_content(self, selection: Selection) -> bool:
         """Whether the row is a table, or its node has or may have one."""
-        return may_have_item(selection, lambda name, _: name.endswith(_SUFFIXES))
+        return may_have_item(selection, lambda name, _: has_table(name))
 
     def empty_text(self, selection: Selection) -> str:
         """Return why there is no table."""
@@ -153,10 +152,10 @@ class TablePage(Page):
         row, node = selection.single, selection.node
         if row is None or node is None:
             return self.empty_text(selection)
-        if row.is_item and row.name.endswith(_SUFFIXES):
+        if row.is_item and has_table(row.name):
             return TableContent((row.name,), row.name, table_head(row, MAX_ROWS) or TableHead())
         try:
-            tables = {item.name: item for item in items_of(node) if item.name.endswith(_SUFFIXES)}
+            tables = {item.name: item for item in items_of(node) if has_table(item.name)}
         except READ_ERRORS as error:
             return error_line(error)
         if not tables:

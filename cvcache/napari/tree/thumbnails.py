@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 
 from cvcache.browse import Row, thumbnail
+from cvcache.formats import kind_of
 from cvcache.napari.decode import decode_picture
 from cvcache.napari.jobs import Jobs
 
@@ -105,7 +106,7 @@ def _undyed_icon(pixmap: QPixmap) -> QIcon:
 def _may_have_thumbnail(row: Row) -> bool:
     if not row.is_item or row.state not in {"committed", "stale"} or row.kind not in {"image", "labels"}:
         return False
-    return not row.name.endswith(".png") or (row.size is not None and row.size <= MAX_PNG_BYTES)
+    return kind_of(row.name) != "picture" or (row.size is not None and row.size <= MAX_PNG_BYTES)
 
 
 def _key(row: Row) -> IconKey:
