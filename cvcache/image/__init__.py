@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         storage_axes,
     )
     from cvcache.image.read import (
-        ZIP_SUFFIX,
         Location,
         Slices,
         StoredArray,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         damaged_chunks,
         image_geometry,
         image_metadata,
+        is_zip,
         level_array,
         open_image,
         parse_image_url,
@@ -58,11 +58,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Slices",
             "StoredArray",
             "StoredLevel",
-            "ZIP_SUFFIX",
             "as_dask_array",
             "damaged_chunks",
             "image_geometry",
             "image_metadata",
+            "is_zip",
             "level_array",
             "open_image",
             "parse_image_url",

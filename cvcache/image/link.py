@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import item_damaged, not_reproducible, type_name
-from cvcache.image.read import ZIP_SUFFIX, Location, parse_image_url
+from cvcache.image.read import Location, is_zip, parse_image_url
 from cvcache.store import layout, node_of, redact_url, url_and_options
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
     """Return the kind of the target and a fingerprint of its current content; None if nothing exists there."""
     info = target.store.stat(target.path)
     if info is not None:
-        kind = "image" if target.path.endswith(ZIP_SUFFIX) else "file"
+        kind = "image" if is_zip(target.path) else "file"
         return kind, {"size": info.size, "etag": info.etag}
     digest, exists = hashlib.sha256(), False
     for name in _METADATA_NAMES:

@@ -9,7 +9,7 @@ from cvcache.errors import UnknownOption
 from cvcache.formats import ItemPath
 from cvcache.image.read.level import as_dask_array, open_level
 from cvcache.image.read.stored_array import StoredArray
-from cvcache.image.read.url import ZIP_SUFFIX, Location, parse_image_url
+from cvcache.image.read.url import Location, is_zip, parse_image_url
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -78,7 +78,7 @@ def open_location(
 ) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
     item = ItemPath(target.store, target.path)
-    if target.path.endswith(ZIP_SUFFIX) and target.store.stat(target.path) is not None:
+    if is_zip(target.path) and target.store.stat(target.path) is not None:
         from cvcache.image.arrays import ZipStore
 
         item = ItemPath(ZipStore(target.store, target.path), "")

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
+from cvcache.formats import kind_of, registered_format
 from cvcache.image.read.slices import Slices, format_slices, split_slices
-from cvcache.store import Place, Store, merge_options, open_store_from, parse_url, url_and_options
+from cvcache.store import Place, Store, is_item_dir, merge_options, open_store_from, parse_url, url_and_options
 
-ZIP_SUFFIX = ".zarr.zip"
-"""Suffix of files that are images."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -23,6 +22,16 @@ class Location(NamedTuple):
     path: str
     url: str
     slices: Slices | None
+
+    @property
+    def kind(self) -> str:
+        """The kind that its name tells: "image" for a name without a format, as images of any program have."""
+        return kind_of(self.path) or ("file" if registered_format(self.path) else "image")
+
+
+def is_zip(path: str) -> bool:
+    """Whether a path or URL has the suffix of an image in one zip file."""
+    return kind_of(path) == "image" and not is_item_dir(path)
 
 
 def parse_image_url(url: object, options: Mapping[str, Any] | None = None, near: Place | None = None) -> Location:
