@@ -1,20 +1,177 @@
-"""Open a URL that a user typed: a tree, an item in a tree, or nothing, with the nearest directory that exists."""
+"""Say what a URL, a row or an item is: a tree, an item of a node, an image or file of another program, or nothing."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
-from cvcache.errors import CvcacheError, InvalidName, ItemNotFound
-from cvcache.store import check_scheme, is_item_dir, parse_url, redact_url, strip_control
+from cvcache.errors import CvcacheError, InvalidName, ItemNotFound, UsageError
+from cvcache.formats import ItemPath, kind_of, registered_format
+from cvcache.image import Location, parse_image_url
+from cvcache.node import Item, item_io, read_snapshot, snapshot_of
+from cvcache.store import (
+    Store,
+    check_scheme,
+    is_control,
+    is_item_dir,
+    layout,
+    node_of,
+    parse_url,
+    redact_url,
+    strip_control,
+)
+from cvcache.tree import resolve_address
+
+if TYPE_CHECKING:
+    from cvcache.image import Slices
+    from cvcache.node import Snapshot
 
 MAX_PARENTS = 4
 """Directories above an empty URL that are searched for the nearest one that exists."""
 _PAGE_SIZE = 1000
 _QUOTES = "\"'"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What layers are made from: an item of a node, or an image or file of another program.
+
+    Attributes
+    ----------
+    item : ItemPath
+        Its path, with its recorded metadata.
+    kind : str
+        What its suffix tells, or "points" if that is recorded; "image" for a foreign one whose suffix tells nothing.
+    name : str
+        Of the item or file.
+    title : str
+        Name of its layers.
+    origin : mapping
+        ``metadata["cvcache"]`` of its layers: URL, node, item, path, state and commit.
+    node : Snapshot or None
+        The node that it is an item of; None for a foreign one.
+    slices : tuple, optional
+        The part that is shown.
+    """
+
+    item: ItemPath
+    kind: str
+    name: str
+    title: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    node: Snapshot | None = None
+    slices: Slices | None = None
+
+    def metadata(self, **more: Any) -> dict[str, Any]:
+        """Return the metadata of a layer."""
+        return {"cvcache": {**self.origin, "channel": None, **more}}
+
+
+def locate(where: object, *, title: str | None = None, **storage_options: Any) -> Subject:
+    """Return what is at a URL or path, or what an item or the row of one is.
+
+    Raises
+    ------
+    UsageError
+        It is a node, or options are given for what is no URL.
+
+    Notes
+    -----
+    One LIST and one GET for a URL, one LIST more if the item is uncommitted; else one GET of the inventory if the item
+    is new, one of the plan of an image that is being written.
+    """
+    is_url = isinstance(where, (str, os.PathLike)) and not hasattr(where, "__cvcache_input__")  # no node, no item
+    if is_url or hasattr(where, "storage_options"):
+        target = parse_image_url(where, storage_options)
+        return locate_target(target, title, {**getattr(where, "storage_options", {}), **storage_options})
+    if storage_options:
+        msg = f"storage options ({', '.join(storage_options)}) belong to a URL; {where!r} has those of its tree"
+        raise UsageError(msg)
+    if isinstance(where, Item):
+        return locate_item(snapshot_of(where.node), where.name, where.meta, title)
+    if isinstance(where, Row) and where.is_item:
+        return _locate_row(where, title)
+    msg = f"{where!r} is no item; give node[name], the row of an item, or the URL of an image"
+    raise UsageError(msg)
+
+
+def locate_target(target: Location, title: str | None = None, options: Mapping[str, Any] | None = None) -> Subject:
+    """Return the item at a location, or the foreign image or file; see `locate`."""
+    found = _item_at(target, options or {})
+    if found is not None:
+        return replace(locate_item(*found, title), slices=target.slices)
+    return _foreign(target.store, target.path, target.kind, title, slices=target.slices)
+
+
+def locate_item(
+    node: Snapshot, name: str, meta: Mapping[str, Any], title: str | None = None, *, state: str = "", path: str = ""
+) -> Subject:
+    """Return the item `name` of a node as it was read; `state` and `path` are those of its row in a tree."""
+    item = item_io.item_path(node, name, meta, strict=True)
+    kind = kind_of(name)
+    if kind not in {"image", "link"} and item.meta.get("kind") == "points":
+        kind = "points"
+    origin = {
+        "url": item_io.item_url(node, name),
+        "node": node.url,
+        "item": name,
+        "path": path,
+        "state": state or node.state,
+        "commit": node.record.attempt if node.record is not None else "",
+    }
+    return Subject(item, kind, name, title or f"{node.address.name}/{_stem(name)}", origin, node)
+
+
+def _locate_row(row: Row, title: str | None) -> Subject:
+    node, name = row.node, row.name
+    if row.state == "foreign":
+        return _foreign(node.store, f"{node.path}/{name}", kind_of(name), title, node=node.url, path=row.path)
+    return locate_item(node, name, row.meta, title, state=row.state, path=row.path)
+
+
+def _foreign(
+    store: Store,
+    key: str,
+    kind: str,
+    title: str | None,
+    *,
+    node: str = "",
+    path: str = "",
+    slices: Slices | None = None,
+) -> Subject:
+    """Return an image or file of another program."""
+    *above, name = key.split("/")
+    origin = {"url": store.url(key), "node": node, "item": name, "path": path, "state": "foreign", "commit": ""}
+    title = title or "/".join([*above[-1:], _stem(name)]).lstrip("/")
+    return Subject(ItemPath(store, key), kind, name, title, origin, slices=slices)
+
+
+def _item_at(target: Location, options: Mapping[str, Any]) -> tuple[Snapshot, str, Mapping[str, Any]] | None:
+    """Return node, name and metadata of the item at a location; None for a foreign image or file."""
+    path = node_of(target.path)
+    inside = target.path.removeprefix(f"{path}/").split("/")
+    if len(inside) > 1 and not is_control(inside[0]):
+        return None
+    try:
+        node = read_snapshot(resolve_address(target.store.url(path), **options))
+        record, rows = node.record, item_io.read_rows(node)
+    except (CvcacheError, OSError):
+        return None
+    name = inside[-1]
+    if record is None or f"{layout.data_root(path, record)}/{name}" != target.path or name not in rows:
+        return None
+    return node, name, rows[name]
+
+
+def _stem(name: str) -> str:
+    """Return the name of an item without the suffix of its format."""
+    fmt = registered_format(name)
+    return fmt.stem(name) if fmt else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,8 @@ def read_item(node: Snapshot, name: str, options: dict[str, Any], *, lazily: boo
 def item_path(node: Snapshot, name: str, row: Mapping[str, Any], *, strict: bool = False) -> formats.ItemPath:
     """Return the path of the item `name` with the metadata `row`, pinned to the record of the node if it has one.
 
+    With `strict` to read the pixels of another attempt raises, also on a bucket.
+
     No store call, but one GET for the plan of an image that is being written.
     """
     record, store, path = node.record, node.store, node.path

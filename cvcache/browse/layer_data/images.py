@@ -5,28 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.item_bytes import item_path
 from cvcache.browse.layer_data.settings import colormap, geometry, is_range, safe_label, saved_settings
 from cvcache.errors import UsageError
-from cvcache.formats import ItemPath
 from cvcache.image import (
     CHANNEL_COLORS,
-    ZIP_SUFFIX,
-    Slices,
     StoredArray,
     StoredLevel,
     as_dask_array,
     image_metadata,
+    is_zip,
     level_array,
 )
 
 if TYPE_CHECKING:
     import dask.array as da
 
-    from cvcache.browse.rows import Row
+    from cvcache.browse.locate import Subject
+    from cvcache.formats import ItemPath
 
 MAX_CHANNELS = 64
 """An image with more channels becomes one layer with a slider."""
@@ -40,56 +38,24 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSource:
-    """The item or foreign image that layers are made from.
-
-    Attributes
-    ----------
-    item : ItemPath
-        Its path, with its recorded metadata.
-    name : str
-        Of the item or file; its suffix says the format.
-    title : str
-        Name of its layers.
-    origin : mapping
-        ``metadata["cvcache"]`` of its layers: URL, node, item, path, state and commit.
-    row : Row or None
-        Its row, if it is an item of a node.
-    slices : tuple, optional
-        The part that is shown.
-    """
-
-    item: ItemPath
-    name: str
-    title: str
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    row: Row | None = None
-    slices: Slices | None = None
-
-    def metadata(self, **more: Any) -> dict[str, Any]:
-        """Return the metadata of a layer."""
-        return {"cvcache": {**self.origin, "channel": None, **more}}
-
-
-@dataclass(frozen=True, slots=True)
 class _Image:
     """An image whose metadata was read."""
 
-    source: LayerSource
+    subject: Subject
     meta: Mapping[str, Any]
     levels: Sequence[StoredLevel]
 
     def level(self, number: int, *parts: Sequence[Any]) -> StoredArray:
-        selections: list[Sequence[Any]] = [] if self.source.slices is None else [self.source.slices]
+        selections: list[Sequence[Any]] = [] if self.subject.slices is None else [self.subject.slices]
         selections += [self._trim(number)] if number else []
-        return level_array(self.source.item, self.meta, self.levels, number, *selections, *parts, fresh=True)
+        return level_array(self.subject.item, self.meta, self.levels, number, *selections, *parts, fresh=True)
 
     def pyramid(self, *parts: Sequence[Any]) -> list[StoredArray]:
         """Return all levels, or a part of each; with slices, which count pixels of the finest level, only that level.
 
         A viewer stretches every level to the extent of the first: a level that does not cover the image is left out.
         """
-        count = self.meta["levels"] if self.source.slices is None else 1
+        count = self.meta["levels"] if self.subject.slices is None else 1
         levels = [self.level(number, *parts) for number in range(count) if not number or self._covers_image(number)]
         return [levels[0], *(level for level in levels[1:] if 0 not in level.shape)]
 
@@ -119,11 +85,6 @@ class _Image:
         return [slice(0, end) for i, end in enumerate(ends) if i not in self.meta["added"]]
 
 
-def strict_item_path(row: Row) -> ItemPath:
-    """Return the path of an item for its pixels; to read those of another attempt raises, also on a bucket."""
-    return item_path(row, strict=True)
-
-
 def layer_item_path(layer: LayerData) -> ItemPath | None:
     """Return the path of the item whose pixels a layer reads; None if they are in memory."""
     data, attributes, _ = layer
@@ -133,7 +94,7 @@ def layer_item_path(layer: LayerData) -> ItemPath | None:
     return next((one.item for one in stored), None)
 
 
-def image_layers(source: LayerSource) -> list[LayerData]:
+def image_layers(subject: Subject) -> list[LayerData]:
     """Return the layers of an image or labels in zarr: OME-Zarr, plain zarr, or one of them in a zip.
 
     Raises
@@ -148,15 +109,15 @@ def image_layers(source: LayerSource) -> list[LayerData]:
     No store call if the metadata is recorded; else those of `cvcache.image.read_image_metadata`. For a zip see
     `cvcache.image.ome_zarr_zip.read`.
     """
-    item = source.item
-    if source.name.endswith(ZIP_SUFFIX) and (item.pin or item.store.stat(item.path) is not None):
+    item = subject.item
+    if is_zip(subject.name) and (item.pin or item.store.stat(item.path) is not None):
         from cvcache.image import image_in_zip
 
-        source = replace(source, item=image_in_zip(item))
-    image = _Image(source, *image_metadata(source.item))
+        subject = replace(subject, item=image_in_zip(item))
+    image = _Image(subject, *image_metadata(subject.item))
     first = image.level(0)
     if 0 in first.shape:
-        msg = f"{source.item.url} has the shape {first.shape}, so there is nothing to show"
+        msg = f"{subject.item.url} has the shape {first.shape}, so there is nothing to show"
         raise UsageError(msg)
     kind = "labels" if image.meta["kind"] == "labels" and first.dtype.kind in "biu" else "image"
     if image.meta["kind"] == "array" and first.ndim < PLANE_NDIM:
@@ -198,7 +159,7 @@ def _layer(
     image: _Image, kind: str, pyramid: list[StoredArray], numbers: Sequence[int], channel: int | None = None
 ) -> LayerData:
     """Return the layer of these levels: of the channel ``numbers[channel]``, or of all `numbers`."""
-    first, source = pyramid[0], image.source
+    first = pyramid[0]
     rgb = kind == "image" and _is_rgb(first)
     arrays = [_numeric(one) for one in pyramid]
     meta: Any = first.meta
@@ -211,7 +172,7 @@ def _layer(
         axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
     attributes: dict[str, Any] = {
         "name": _name(image, numbers, channel),
-        "metadata": source.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE_NDIM + rgb)),
+        "metadata": image.subject.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE_NDIM + rgb)),
         **geometry(axes, scale, translation, unit),
     }
     if kind == "image":
@@ -222,14 +183,14 @@ def _layer(
 
 
 def _name(image: _Image, numbers: Sequence[int], channel: int | None) -> str:
-    title = safe_label(image.source.title)
+    title = safe_label(image.subject.title)
     names = image.meta.get("channels")
     if channel is not None and isinstance(names, list) and numbers[channel] < len(names):
         if len(numbers) > 1 or str(names[numbers[channel]]) != str(numbers[channel]):
             title = f"{title}: {safe_label(names[numbers[channel]])}"
     elif channel is not None and len(numbers) > 1:
         title = f"{title}: {numbers[channel]}"
-    return f"{title} (uncommitted)" if image.source.origin.get("state") in {"running", "failed"} else title
+    return f"{title} (uncommitted)" if image.subject.origin.get("state") in {"running", "failed"} else title
 
 
 def _channel_settings(image: _Image, first: StoredArray, numbers: Sequence[int], channel: int | None) -> dict[str, Any]:

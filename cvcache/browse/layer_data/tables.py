@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.layer_data.images import PLANE_NDIM, RGB, LayerData, LayerSource, image_layers, strict_item_path
+from cvcache.browse.layer_data.images import PLANE_NDIM, RGB, LayerData, image_layers
 from cvcache.browse.layer_data.settings import geometry, safe_label, saved_settings
-from cvcache.browse.rows import item_row
+from cvcache.browse.locate import Subject, locate_item
 from cvcache.errors import UsageError
 from cvcache.formats import find_format
 from cvcache.image import image_geometry
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cvcache.browse.rows import Row
 
 MAX_ROWS = 1_000_000
 MAX_BYTES = 256 << 20
@@ -32,22 +32,22 @@ NUMBERS = "iuf"
 GRAY_ALPHA = 2
 
 
-def points_layers(source: LayerSource) -> list[LayerData]:
+def points_layers(subject: Subject) -> list[LayerData]:
     """Return the layer of a points item, with the other columns as features; reads the item, one GET."""
-    meta = source.item.meta
+    meta = subject.item.meta
     if "coordinates" not in meta:
-        meta = {**meta, **find_format(source.name).describe(source.item)}
-    frame = _read_frame(source, meta)
+        meta = {**meta, **find_format(subject.name).describe(subject.item)}
+    frame = _read_frame(subject, meta)
     if "coordinates" not in meta:
-        return _coordinates(source, frame, None)
+        return _coordinates(subject, frame, None)
     columns = list(meta["coordinates"])
     if meta.get("array"):
         frame = frame.set_axis(columns, axis=1)
     placement = {name: meta[name] for name in ("axes", "scale", "translation", "unit")}
-    return [_points(source, frame, columns, placement)]
+    return [_points(subject, frame, columns, placement)]
 
 
-def table_layers(source: LayerSource) -> list[LayerData]:
+def table_layers(subject: Subject) -> list[LayerData]:
     """Return points for a table with coordinates, and the labels in its node's key that its rows describe.
 
     Empty for any other table.
@@ -56,41 +56,40 @@ def table_layers(source: LayerSource) -> list[LayerData]:
     -----
     One GET of the table, and if it has such columns one LIST and one GET for each node in its node's key.
     """
-    names = source.item.meta.get("columns")
+    names = subject.item.meta.get("columns")
     if isinstance(names, list) and not _coordinate_columns(names) and not set(LABEL_COLUMNS) & set(map(str, names)):
         return []
-    frame = _read_frame(source, source.item.meta)
-    upstream = list(_upstream_images(source))
-    found = _coordinates(source, frame, upstream)
-    return [*_labels_with_features(source, frame, upstream, visible=not found), *found]
+    frame = _read_frame(subject, subject.item.meta)
+    upstream = list(_upstream_images(subject))
+    found = _coordinates(subject, frame, upstream)
+    return [*_labels_with_features(subject, frame, upstream, visible=not found), *found]
 
 
-def array_layers(source: LayerSource) -> list[LayerData]:
+def array_layers(subject: Subject) -> list[LayerData]:
     """Return image layers of numeric arrays of two or more axes in a small file; one GET."""
-    meta = source.item.meta
-    if source.row is None or not (meta.get("shape") or meta.get("arrays")):
-        meta = find_format(source.name).describe(source.item)
+    meta = subject.item.meta
+    if not (meta.get("shape") or meta.get("arrays")):
+        meta = find_format(subject.name).describe(subject.item)
     kind = meta.get("kind")
     rows = meta.get("arrays", {"": meta})
     if not all("shape" in row for row in rows.values()):  # the number of pixels is unknown
-        msg = f"{source.item.url} is too large to show; open it with another program, or write it as .ome.zarr"
+        msg = f"{subject.item.url} is too large to show; open it with another program, or write it as .ome.zarr"
         raise UsageError(msg)
     wanted = [name for name, row in rows.items() if len(row["shape"]) >= PLANE_NDIM][:MAX_ARRAYS]
     if not wanted:
         return []
-    _check_bytes(source, meta, sum(_bytes_of(row) for row in rows.values()))
-    value = _read_value(source)
+    _check_bytes(subject, meta, sum(_bytes_of(row) for row in rows.values()))
+    value = _read_value(subject)
     arrays = value if isinstance(value, Mapping) else {"": value}
-    found = [_array_layer(source, arrays[name], name, kind) for name in wanted if hasattr(arrays.get(name), "dtype")]
+    found = [_array_layer(subject, arrays[name], name, kind) for name in wanted if hasattr(arrays.get(name), "dtype")]
     return [layer for layer in found if layer is not None]
 
 
-def _read_value(source: LayerSource) -> Any:
+def _read_value(subject: Subject) -> Any:
     """Return the value of an item or file, as its format reads it."""
-    row = source.row
-    if row is not None and row.state != "foreign":
-        return item_io.read_item(row.node, source.name, {})
-    return find_format(source.name).read(source.item)
+    if subject.node is not None:
+        return item_io.read_item(subject.node, subject.name, {})
+    return find_format(subject.name).read(subject.item)
 
 
 def _bytes_of(row: Mapping[str, Any]) -> int:
@@ -100,27 +99,27 @@ def _bytes_of(row: Mapping[str, Any]) -> int:
     return size
 
 
-def _check_bytes(source: LayerSource, meta: Mapping[str, Any], size: int) -> None:
+def _check_bytes(subject: Subject, meta: Mapping[str, Any], size: int) -> None:
     """Raise for an item that is too large to be read as a whole."""
     stored = meta.get("size", meta.get("bytes"))
     size = max(size, stored if isinstance(stored, int) else 0)
     if size > MAX_BYTES:
-        msg = f"{source.item.url} has {size:,} bytes and is read whole, which is done up to {MAX_BYTES:,}; write it"
+        msg = f"{subject.item.url} has {size:,} bytes and is read whole, which is done up to {MAX_BYTES:,}; write it"
         raise UsageError(f"{msg} as .ome.zarr or .zarr to look at parts of it, or read it in a script")
 
 
-def _read_frame(source: LayerSource, meta: Mapping[str, Any]) -> pd.DataFrame:
+def _read_frame(subject: Subject, meta: Mapping[str, Any]) -> pd.DataFrame:
     """Return a table or array of points as a DataFrame; raise if it has too many rows for a viewer."""
-    _check_bytes(source, meta, 0)
+    _check_bytes(subject, meta, 0)
     if "rows" not in meta:
-        meta = find_format(source.name).describe(source.item)
+        meta = find_format(subject.name).describe(subject.item)
     rows = meta.get("rows")
     if isinstance(rows, int) and rows > MAX_ROWS:
-        msg = f"{source.item.url} has {rows:,} rows, and a viewer is given {MAX_ROWS:,} at most; read it in a script"
+        msg = f"{subject.item.url} has {rows:,} rows, and a viewer is given {MAX_ROWS:,} at most; read it in a script"
         raise UsageError(f"{msg} and show a part of it")
     import pandas as pd
 
-    value = _read_value(source)
+    value = _read_value(subject)
     if hasattr(value, "to_pandas"):
         value = value.to_pandas()
     return value if isinstance(value, pd.DataFrame) else pd.DataFrame(value)
@@ -139,21 +138,21 @@ def _coordinate_columns(names: list[Any]) -> tuple[str, list[Any]] | None:
 
 
 def _coordinates(
-    source: LayerSource, frame: pd.DataFrame, upstream: Sequence[tuple[Row, str | None]] | None
+    subject: Subject, frame: pd.DataFrame, upstream: Sequence[tuple[Subject, bool]] | None
 ) -> list[LayerData]:
     """Return the points of a table that has columns of coordinates."""
     found = _coordinate_columns(frame.columns.tolist())
     if found is None or any(frame[column].dtype.kind not in NUMBERS for column in found[1]):
         return []
     axes, columns = found
-    count, images = len(columns), [row.meta for row, _ in upstream or ()]
+    count, images = len(columns), [image.item.meta for image, _ in upstream or ()]
     candidates = ((meta, part) for part in (False, True) for meta in images)
     placement = next((item for meta, part in candidates if (item := _placement_in(meta, axes, count, part=part))), None)
     if placement is None:
         axes = axes or ("tzyx"[-count:] if count <= len("tzyx") else "")
         names = list(axes) or [f"axis {i}" for i in range(count)]
         placement = {"axes": names, "scale": [1.0] * count, "translation": [0.0] * count, "unit": {}}
-    return [_points(source, frame, columns, placement)]
+    return [_points(subject, frame, columns, placement)]
 
 
 def _placement_in(meta: Mapping[str, Any], axes: str, count: int, *, part: bool) -> dict[str, Any] | None:
@@ -178,9 +177,7 @@ def _placement_in(meta: Mapping[str, Any], axes: str, count: int, *, part: bool)
     return {"axes": wanted, **picked, "unit": image["unit"]}
 
 
-def _points(
-    source: LayerSource, frame: pd.DataFrame, columns: Sequence[Any], placement: Mapping[str, Any]
-) -> LayerData:
+def _points(subject: Subject, frame: pd.DataFrame, columns: Sequence[Any], placement: Mapping[str, Any]) -> LayerData:
     """Return the points layer of a table; rows with missing coordinates are left out."""
     import numpy as np
 
@@ -193,19 +190,19 @@ def _points(
         axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
     span = float(np.ptp(data[:, -PLANE_NDIM:], axis=0).max()) if len(data) else 0.0
     attributes = {
-        "name": _title(source),
-        "metadata": source.metadata(plane_bytes=data.nbytes),
+        "name": _title(subject),
+        "metadata": subject.metadata(plane_bytes=data.nbytes),
         "features": features,
         "size": min(span / 100, 1e6) or 1.0,
         **geometry(axes, scale, translation, placement["unit"]),
-        **saved_settings(source.item.meta.get("layer"), "points"),
+        **saved_settings(subject.item.meta.get("layer"), "points"),
     }
     return data, attributes, "points"
 
 
-def _title(source: LayerSource) -> str:
-    running = source.origin.get("state") in {"running", "failed"}
-    return f"{safe_label(source.title)}{' (uncommitted)' if running else ''}"
+def _title(subject: Subject) -> str:
+    running = subject.origin.get("state") in {"running", "failed"}
+    return f"{safe_label(subject.title)}{' (uncommitted)' if running else ''}"
 
 
 def _features(frame: pd.DataFrame, without: Sequence[Any] = ()) -> pd.DataFrame:
@@ -223,42 +220,32 @@ def _features(frame: pd.DataFrame, without: Sequence[Any] = ()) -> pd.DataFrame:
     return pd.DataFrame(parts)
 
 
-def _upstream_images(source: LayerSource) -> Iterator[tuple[Row, str | None]]:
-    """Yield the committed images and labels in the key of a table's node, and the version of each in the key."""
-    row = source.row
-    if row is None or row.state == "foreign":
-        return
-    for address, recorded in row.node.inputs()[:MAX_UPSTREAM_NODES]:
+def _upstream_images(subject: Subject) -> Iterator[tuple[Subject, bool]]:
+    """Yield the committed images and labels in the key of a table's node, and whether it is this version of each."""
+    for address, recorded in (subject.node.inputs() if subject.node is not None else ())[:MAX_UPSTREAM_NODES]:
         upstream = read_snapshot(address)
         if not upstream.committed:
             continue
         rows = item_io.read_rows(upstream)
         for name in [recorded["item"]] if recorded.get("item") in rows else sorted(rows):
             if rows[name].get("kind") in {"image", "labels"} and rows[name].get("stored"):
-                yield item_row("", upstream, "committed", name, rows[name]), recorded.get("version")
+                yield locate_item(upstream, name, rows[name]), upstream.version == recorded.get("version")
 
 
 def _labels_with_features(
-    source: LayerSource, frame: pd.DataFrame, upstream: Sequence[tuple[Row, str | None]], *, visible: bool
+    subject: Subject, frame: pd.DataFrame, upstream: Sequence[tuple[Subject, bool]], *, visible: bool
 ) -> list[LayerData]:
     """Return the labels that the rows of a table describe, of the version in its key, with the rows as features."""
     column = next((name for name in LABEL_COLUMNS if name in frame.columns), None)
     if column is None or not _are_whole_numbers(frame[column]):
         return []
-    row = next((r for r, version in upstream if r.meta.get("kind") == "labels" and r.node.version == version), None)
-    if row is None:
+    labels = next((image for image, same in upstream if same and image.item.meta.get("kind") == "labels"), None)
+    if labels is None:
         return []
     features = _features(frame.drop(columns=["index"] if column != "index" and "index" in frame.columns else []))
     features = features.rename(columns={column: "index"}).astype({"index": "int64"})
-    origin = {
-        **source.origin,
-        "url": row.url,
-        "node": row.node.url,
-        "item": row.name,
-        "path": "",
-        "commit": attempt_of(row),
-    }
-    labels = LayerSource(strict_item_path(row), row.name, f"{source.title} labels", origin, row)
+    origin = {**labels.origin, "state": subject.origin["state"]}
+    labels = replace(labels, title=f"{subject.title} labels", origin=origin)
     return [
         (data, {**attributes, "features": features, "visible": visible}, kind)
         for data, attributes, kind in image_layers(labels)
@@ -270,28 +257,22 @@ def _are_whole_numbers(values: pd.Series) -> bool:
     return values.dtype.kind in NUMBERS and bool((values.notna() & (values % 1 == 0)).all())
 
 
-def attempt_of(row: Row) -> str:
-    """Return the attempt that wrote an item; empty if there is none."""
-    record = row.node.record if row.state != "foreign" else None
-    return record.attempt if record is not None else ""
-
-
-def _array_layer(source: LayerSource, array: np.ndarray, key: str, kind: object) -> LayerData | None:
+def _array_layer(subject: Subject, array: np.ndarray, key: str, kind: object) -> LayerData | None:
     """Return the image layer of an array in memory; None if it has no pixels."""
     if array.ndim < PLANE_NDIM or array.dtype.kind not in "biufc":
         return None
     if 0 in array.shape:
-        msg = f"{source.item.url} has the shape {array.shape}, so there is nothing to show"
+        msg = f"{subject.item.url} has the shape {array.shape}, so there is nothing to show"
         raise UsageError(msg)
-    if source.name.endswith(".png") and array.ndim == PLANE_NDIM + 1 and array.shape[-1] == GRAY_ALPHA:
+    if subject.kind == "picture" and array.ndim == PLANE_NDIM + 1 and array.shape[-1] == GRAY_ALPHA:
         array = array[..., [0, 0, 0, 1]]
     rgb = array.ndim == PLANE_NDIM + 1 and array.shape[-1] in RGB and array.dtype == "uint8"
     data = array.astype("uint8") if array.dtype.kind == "b" else abs(array) if array.dtype.kind == "c" else array
     data = data.astype("float64") if data.dtype.itemsize > 8 else data  # noqa: PLR2004 - bytes
     attributes: dict[str, Any] = {
-        "name": f"{_title(source)}{f'/{safe_label(key)}' if key else ''}",
-        "metadata": source.metadata(plane_bytes=data.nbytes, kind=str(kind or "array")),
+        "name": f"{_title(subject)}{f'/{safe_label(key)}' if key else ''}",
+        "metadata": subject.metadata(plane_bytes=data.nbytes, kind=str(kind or "array")),
         "rgb": rgb,
         **({"contrast_limits": (0, 1)} if array.dtype.kind == "b" else {}),
     }
-    return data, {**attributes, **saved_settings(source.item.meta.get("layer"), "image")}, "image"
+    return data, {**attributes, **saved_settings(subject.item.meta.get("layer"), "image")}, "image"
