@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cvcache.browse.pictures import MAX_PIXELS, Picture, Refused, has_picture, picture, thumbnail
     from cvcache.browse.previews import Histogram, follow_log, histogram, log_tail, text_head
     from cvcache.browse.row_facts import error_text, facts, key_text, stale_because, why
-    from cvcache.browse.rows import Level, Row, item_row, node_row, unread_row
+    from cvcache.browse.rows import Level, Row, directory_of, item_row, node_row, unread_row
     from cvcache.browse.table_preview import TableHead, has_table, table_head
     from cvcache.browse.text import (
         MAX_TOOLTIP_LINE,
@@ -44,7 +44,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pictures": ["MAX_PIXELS", "Picture", "Refused", "has_picture", "picture", "thumbnail"],
         "previews": ["Histogram", "follow_log", "histogram", "log_tail", "text_head"],
         "row_facts": ["error_text", "facts", "key_text", "stale_because", "why"],
-        "rows": ["Level", "Row", "item_row", "node_row", "unread_row"],
+        "rows": ["Level", "Row", "directory_of", "item_row", "node_row", "unread_row"],
         "table_preview": ["TableHead", "has_table", "table_head"],
         "text": [
             "MAX_TOOLTIP_LINE",

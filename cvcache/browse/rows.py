@@ -177,6 +177,15 @@ def foreign_directory_row(path: str, node: Snapshot, name: str) -> Row:
     return Row(child_path(path, name), name, "directory", "foreign", node, is_item=True, meta={"kind": "directory"})
 
 
+def directory_of(item: Row) -> Row:
+    """Return the row of the directory of an item, from the node of the item; no store call.
+
+    The tree may have a newer row by now, to which this item does not belong.
+    """
+    path = item.path.rpartition("/")[0]
+    return Row(path, item.node.address.name, "foreign" if item.state == "foreign" else "node", item.state, item.node)
+
+
 def item_row(path: str, node: Snapshot, state: str, name: str, meta: Mapping[str, Any]) -> Row:
     """Return the row of one item from its recorded metadata."""
     note = "uncommitted" if state in {"running", "failed"} else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cvcache.errors import ItemNotFound
@@ -54,36 +54,43 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     ItemNotFound
         There is nothing at `url`.
     """
-    from cvcache.napari import is_image_url, show_tree
+    from cvcache.napari import is_image_url
 
     check_window(url)
-    image = is_image_url(url)
-    layers = _read_layers(url, options) if image else []
-    if not image:
-        _check_exists(url, options)
+    show = _read_image(url, options) if is_image_url(url) else _find_tree(url, options)
     import napari
-    from napari.layers import Layer
 
-    viewer = napari.Viewer()
-    for data, attributes, kind in layers:
-        viewer.add_layer(Layer.create(data, attributes, kind))
-    if not image:
-        show_tree(url, options)
+    show(napari.Viewer())
     napari.run()
 
 
-def _read_layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _read_image(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
+    """Return the function that adds the layers of an image, whose first planes are read, to a viewer."""
     from cvcache.napari import layers_of_url
 
     try:
-        return layers_of_url(url, options)
+        layers = layers_of_url(url, options)
     except FileNotFoundError as error:
-        raise _not_found(url) from error
+        raise ItemNotFound(f"there is nothing at {url}") from error
+
+    def add(viewer: Any) -> None:
+        from napari.layers import Layer
+
+        for data, attributes, kind in layers:
+            viewer.add_layer(Layer.create(data, attributes, kind))
+
+    return add
 
 
-def _check_exists(url: str, options: Mapping[str, Any]) -> None:
-    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
+def _find_tree(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
+    """Return the function that opens a tree in a viewer, or raise if no node, no item and no other data is there.
+
+    Notes
+    -----
+    The cost of `cvcache.browse.locate.open_url`.
+    """
     from cvcache.browse import not_found_text, open_url
+    from cvcache.napari import show_tree
 
     target = open_url(url, **options)
     try:
@@ -91,7 +98,4 @@ def _check_exists(url: str, options: Mapping[str, Any]) -> None:
             raise ItemNotFound(not_found_text(target.tree.url, target.nearest))
     finally:
         target.tree.close()
-
-
-def _not_found(url: str) -> ItemNotFound:
-    return ItemNotFound(f"there is nothing at {url}")
+    return lambda _viewer: show_tree(url, options)

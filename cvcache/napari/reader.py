@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cvcache.formats import kind_of
 from cvcache.napari.sample import demo
-from cvcache.store import control_dir, parse_url
+from cvcache.store import control_dir, is_item_dir, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 DEMO_URL = "cvcache://demo"
 """URL of the sample data in the manifest."""
 REMOTE_SCHEMES = ("s3", "gs", "memory")
-IMAGE_SUFFIXES = (".zarr", ".zarr.zip")
 _METADATA = ("zarr.json", ".zattrs", ".zarray")
 _MAX_DIRECTORIES = 100
 """Child directories that are checked for a node."""
@@ -87,7 +87,7 @@ def current_viewer() -> Any:
 
 def is_image_url(path: str) -> bool:
     """Whether a path or URL has the suffix of an image."""
-    return strip_slices(path).endswith(IMAGE_SUFFIXES)
+    return kind_of(strip_slices(path)) == "image"
 
 
 def strip_slices(path: str) -> str:
@@ -107,7 +107,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _is_image_here(path: str) -> bool:
-    if path.endswith(".zip"):
+    if not is_item_dir(path):
         return os.path.isfile(path)
     return any(os.path.isfile(os.path.join(path, name)) for name in _METADATA)
 

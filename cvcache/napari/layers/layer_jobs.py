@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from cvcache.browse import plain_line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
-from cvcache.node import CacheDir, Snapshot, item_io, read_snapshot
+from cvcache.formats import kind_of
+from cvcache.node import CacheDir, Snapshot, item_io, read_snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from cvcache.browse import LayerData, Row
@@ -107,8 +108,8 @@ def make_layers(request: LayerRequest) -> list[LayerResult]:
     """
     _warm_up()
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        parts = [part for row in request.rows for part in _shown_items(row)]
-        tried = list(pool.map(lambda part: _make_item(request, *part), parts))
+        shown = [(row, item) for row in request.rows for item in _shown_items(row)]
+        tried = list(pool.map(lambda part: _make_item(request, *part), shown))
     results = [one for one in tried if one.row.is_item or one.layers or one.error is not None]
     used = {one.row.path for one in results}
     return [*results, *(_no_layers(request, row) for row in request.rows if row.path not in used)]
@@ -160,38 +161,36 @@ def _first_layer() -> None:
     Layer.create(np.zeros((2, 2), "u1"), {"units": ("micrometer", "micrometer")}, "image")
 
 
-def _shown_items(row: Row) -> Iterator[tuple[Row, Row | Item, Snapshot, str]]:
-    """Yield the items of a row that may have layers."""
+def _shown_items(row: Row) -> Sequence[Row | Item]:
+    """Return the row of an item, or the items of a node that may have layers."""
     if row.is_item:
-        yield row, row, row.node, row.name
-        return
-    for name, meta in sorted(item_io.read_rows(row.node).items()):
-        if meta.get("kind") in SHOWN_KINDS or (not meta and name.endswith(".zarr")):
-            yield row, _item(row.node, name), row.node, name
+        return [row]
+    kinds = {name: meta.get("kind") if meta else kind_of(name) for name, meta in item_io.read_rows(row.node).items()}
+    return [_item(row.node, name) for name in sorted(kinds) if kinds[name] in SHOWN_KINDS]
 
 
 def _item(node: Snapshot, name: str) -> Item:
     return CacheDir(node.address, node)[name]
 
 
-def _make_item(request: LayerRequest, row: Row, item: Row | Item, node: Snapshot, name: str) -> LayerResult:
+def _make_item(request: LayerRequest, row: Row, item: Row | Item) -> LayerResult:
     """Return the layers of an item; if it was replaced since the tree read it, those of the new result."""
-    result = _make_item_once(request, row, item, node, name)
+    result = _make_item_once(request, row, item)
     if not isinstance(result.error, NodeReplaced):
         return result
-    fresh = read_snapshot(node.address)
-    return _make_item_once(request, row, _item(fresh, name), fresh, name) if fresh.state != "absent" else result
+    fresh = read_snapshot(result.node.address)
+    return _make_item_once(request, row, _item(fresh, result.item)) if fresh.state != "absent" else result
 
 
-def _make_item_once(request: LayerRequest, row: Row, item: Row | Item, node: Snapshot, name: str) -> LayerResult:
+def _make_item_once(request: LayerRequest, row: Row, item: Row | Item) -> LayerResult:
     from cvcache.browse import cost, layers
 
-    result = LayerResult(request, row, node, name)
+    result = LayerResult(request, row, snapshot_of(item.node), item.name)
     try:
-        found = [(data, dict(attributes), kind) for data, attributes, kind in layers(item)]
+        found = layers(item)
     except (OSError, CvcacheError, ValueError, ImportError) as error:
         return dataclasses.replace(result, error=error)
-    upstream = tuple(_upstream_items(found, node))
+    upstream = tuple(_upstream_items(found, result.node))
     result = dataclasses.replace(
         result, layers=_with_origin(found, result.key), cost=sum(map(cost, found)), upstream=upstream
     )
@@ -238,7 +237,7 @@ def remake_layers(result: LayerResult, view: Viewport) -> LayerResult | None:
         return result  # a dead attempt writes no more
     row = result.row if not result.row.is_item else dataclasses.replace(result.row, node=node)
     request = dataclasses.replace(result.request, view=view)
-    new = _make_item(request, row, _item(node, result.item), node, result.item)
+    new = _make_item(request, row, _item(node, result.item))
     return new if new.prefetched or new.error else prefetch_result(new)
 
 

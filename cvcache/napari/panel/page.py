@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QStackedLayout, QWidget
 
-from cvcache.browse import Row, error_line, item_row, plain_line
+from cvcache.browse import Row, directory_of, error_line, item_row, plain_line
 from cvcache.napari.panel.widgets import MessageLabel
 from cvcache.node import item_io
 
@@ -52,15 +52,6 @@ class Selection:
     def paths(self) -> tuple[str, ...]:
         """Paths of the rows in the tree."""
         return tuple(row.path for row in self.rows)
-
-
-def directory_of(item: Row) -> Row:
-    """Return the row of the directory of an item, from the node of the item; no store call.
-
-    The tree may have a newer row by now, to which this item does not belong.
-    """
-    path = item.path.rpartition("/")[0]
-    return Row(path, item.node.address.name, "foreign" if item.state == "foreign" else "node", item.state, item.node)
 
 
 def page_title_for(row: Row) -> str | None:
