@@ -22,7 +22,8 @@ from cvcache.browse.rows import (
 )
 from cvcache.browse.staleness import StalenessTracker
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.formats import ItemPath, kind_of
+from cvcache.formats import ItemPath
+from cvcache.image import is_zarr
 from cvcache.node import Address, Snapshot, item_io, read_snapshot
 from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
 from cvcache.tree import resolve_address
@@ -224,11 +225,7 @@ class Tree:
 
     def _read_item(self, row: Row) -> Row:
         """Read the metadata of an uncommitted image."""
-        if (
-            row.state not in {"running", "failed", "foreign"}
-            or not is_item_dir(row.name)
-            or kind_of(row.name) != "image"
-        ):
+        if row.state not in {"running", "failed", "foreign"} or not is_zarr(row.name):
             return row
         record = row.record
         if record is not None:

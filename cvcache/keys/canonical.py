@@ -36,8 +36,6 @@ from cvcache.keys.digest import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cvcache.store import Place
-
 __all__ = [
     "Canonical",
     "CanonicalEncoder",
@@ -54,6 +52,7 @@ __all__ = [
 ]
 
 PathMode: TypeAlias = Literal["text", "local", "all"]
+Resolve: TypeAlias = "Callable[[str, Mapping[str, Any]], Mapping[str, CanonicalJson] | None]"
 T = TypeVar("T")
 
 MAX_MAPPING_BYTES = 16 * 1024  # a mapping with more bytes of JSON is replaced by its digest
@@ -156,13 +155,13 @@ class CanonicalEncoder:
         name: str,
         encode_callable: Callable[[Any], CanonicalJson],
         paths: PathMode,
-        near: Place | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         self.accessors = [name]  # such as ["args", ".sigma", "[0]"]
         self.ancestor_ids: set[int] = set()
         self.encode_callable = encode_callable
         self.paths = paths
-        self.near = near  # whose store a URL in its bucket is in
+        self.resolve = resolve  # what lies at a URL, given its storage options
         self.encoded_types: dict[type, CanonicalJson] = {}
         self.inputs: list[Any] = []
         self.max_bytes = 0  # upper bound for the JSON so far

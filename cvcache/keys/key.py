@@ -6,19 +6,16 @@ value that needs it, like dask's ``Dispatch.register_lazy``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cvcache.keys.canonical import CanonicalEncoder, EncodeFunction, PathMode, register_package
+from cvcache.keys.canonical import CanonicalEncoder, EncodeFunction, PathMode, Resolve, register_package
 from cvcache.keys.digest import CanonicalJson
-
-if TYPE_CHECKING:
-    from cvcache.store import Place
 
 __all__ = ["canonical_key", "canonical_key_with_inputs"]
 
 
 def canonical_key(
-    value: object, name: str = "", *, paths: PathMode = "all", near: Place | None = None
+    value: object, name: str = "", *, paths: PathMode = "all", resolve: Resolve | None = None
 ) -> CanonicalJson:
     """Return a key, or a part of one, as canonical JSON.
 
@@ -32,8 +29,9 @@ def canonical_key(
         Name of the value in error messages, such as ``"args"``.
     paths : {"all", "local", "text"}
         Which paths and URLs are encoded with size and time, or etag, of the file; the others as text only.
-    near : Place, optional
-        Whose store is asked for a URL without options of its own, if it is in the same bucket.
+    resolve : callable, optional
+        Called with a URL and its storage options; returns what changes with what lies there, as
+        `cvcache.image.identity` does, or None. By default a URL that is no file counts by its text.
 
     Returns
     -------
@@ -47,15 +45,14 @@ def canonical_key(
 
     Notes
     -----
-    Every byte of an array is read (up to 8 GB/s). One HEAD a URL (up to 4 for one that ends in ``.zarr``); no other
-    store call. Safe in threads.
+    Every byte of an array is read (up to 8 GB/s). No store call but those of `resolve`. Safe in threads.
     """
-    return CanonicalEncoder(name, _encode_callable, paths, near).encode(value)
+    return CanonicalEncoder(name, _encode_callable, paths, resolve).encode(value)
 
 
-def canonical_key_with_inputs(value: object, near: Place | None = None) -> tuple[CanonicalJson, list[Any]]:
+def canonical_key_with_inputs(value: object, resolve: Resolve | None = None) -> tuple[CanonicalJson, list[Any]]:
     """Return a key as canonical JSON, and its inputs: the items, nodes, stored images and dask collections in it."""
-    encoder = CanonicalEncoder("", _encode_callable, "all", near)
+    encoder = CanonicalEncoder("", _encode_callable, "all", resolve)
     return encoder.encode(value), encoder.inputs
 
 

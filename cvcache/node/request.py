@@ -32,7 +32,7 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
         canonical, key_digest = _open_ancestor_key(address) or address.context.inherited_key or (None, None)
         items: list[Any] = []
     else:
-        canonical, items = keys.canonical_key_with_inputs(key, address)
+        canonical, items = keys.canonical_key_with_inputs(key, functools.partial(_identity, address))
         key_digest = keys.digest(canonical)
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
@@ -45,6 +45,12 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
         keep_version=force == "alone",
         explain=_explain,
     )
+
+
+def _identity(near: Address, url: str, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    from cvcache.image import identity  # few keys have URLs
+
+    return identity(url, options, near)
 
 
 def _explain(before: Any, now: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import os
 import pathlib
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import cvcache
-from cvcache import cdir
+from cvcache import cdir, keys
 from cvcache.errors import UnkeyableValue
-from cvcache.keys import canonical_key, digest, dumps, key_differences
-from cvcache.keys.values import paths
+from cvcache.image import identity
+from cvcache.image.read import identify
+from cvcache.keys import digest, dumps, key_differences
 from cvcache.node import address_of
 from cvcache.store import instrument
 from cvcache.testing import CountingStore
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 
     from servers.store_cases import StoreCase
 
+    from cvcache.node import Address
+
 CANARY = "canary7Rf3kQ9zW"
+
+
+def canonical_key(value: object, *, paths: Any = "all", near: Address | None = None) -> Any:
+    return keys.canonical_key(value, paths=paths, resolve=functools.partial(identity, near=near))
 
 
 @pytest.fixture
@@ -236,7 +244,7 @@ def test_a_url_that_cannot_be_asked_counts_by_its_text(url: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    paths._unreachable_until.clear()
+    identify._unreachable_until.clear()
     forms = [canonical_key([f"http://127.0.0.1:1/{name}.tif"]) for name in "ab"]
     assert forms == [["http://127.0.0.1:1/a.tif"], ["http://127.0.0.1:1/b.tif"]]
     assert [record.getMessage().partition(":1/")[2] for record in caplog.records] == [

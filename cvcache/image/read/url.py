@@ -34,6 +34,11 @@ def is_zip(path: str) -> bool:
     return kind_of(path) == "image" and not is_item_dir(path)
 
 
+def is_zarr(path: str) -> bool:
+    """Whether a path or URL has the suffix of an image that is a directory."""
+    return kind_of(path) == "image" and is_item_dir(path)
+
+
 def parse_image_url(url: object, options: Mapping[str, Any] | None = None, near: Place | None = None) -> Location:
     """Return the location of `url`, with the URL normalized; no store call.
 
