@@ -5,26 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cvcache.browse.item_bytes import item_path
 from cvcache.browse.rows import Row
 from cvcache.browse.tree import Tree
 from cvcache.errors import CvcacheError, InvalidName, ItemNotFound, UsageError
 from cvcache.formats import ItemPath, kind_of, registered_format
 from cvcache.image import Location, parse_image_url
 from cvcache.node import Item, item_io, read_snapshot, snapshot_of
-from cvcache.store import (
-    Store,
-    check_scheme,
-    is_control,
-    is_item_dir,
-    layout,
-    node_of,
-    parse_url,
-    redact_url,
-    strip_control,
-)
+from cvcache.store import check_scheme, is_control, is_item_dir, layout, node_of, parse_url, redact_url, strip_control
 from cvcache.tree import resolve_address
 
 if TYPE_CHECKING:
@@ -63,7 +54,7 @@ class Subject:
     kind: str
     name: str
     title: str
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any]
     node: Snapshot | None = None
     slices: Slices | None = None
 
@@ -102,10 +93,9 @@ def locate(where: object, *, title: str | None = None, **storage_options: Any) -
 
 def locate_target(target: Location, title: str | None = None, options: Mapping[str, Any] | None = None) -> Subject:
     """Return the item at a location, or the foreign image or file; see `locate`."""
-    found = _item_at(target, options or {})
-    if found is not None:
-        return replace(locate_item(*found, title), slices=target.slices)
-    return _foreign(target.store, target.path, target.kind, title, slices=target.slices)
+    item = ItemPath(target.store, target.path)
+    subject = _item_at(target, title, options or {}) or _foreign(item, target.kind, title)
+    return replace(subject, slices=target.slices)
 
 
 def locate_item(
@@ -130,29 +120,19 @@ def locate_item(
 def _locate_row(row: Row, title: str | None) -> Subject:
     node, name = row.node, row.name
     if row.state == "foreign":
-        return _foreign(node.store, f"{node.path}/{name}", kind_of(name), title, node=node.url, path=row.path)
+        return _foreign(item_path(row), kind_of(name), title, node=node.url, path=row.path)
     return locate_item(node, name, row.meta, title, state=row.state, path=row.path)
 
 
-def _foreign(
-    store: Store,
-    key: str,
-    kind: str,
-    title: str | None,
-    *,
-    node: str = "",
-    path: str = "",
-    slices: Slices | None = None,
-) -> Subject:
-    """Return an image or file of another program."""
-    *above, name = key.split("/")
-    origin = {"url": store.url(key), "node": node, "item": name, "path": path, "state": "foreign", "commit": ""}
-    title = title or "/".join([*above[-1:], _stem(name)]).lstrip("/")
-    return Subject(ItemPath(store, key), kind, name, title, origin, slices=slices)
+def _foreign(item: ItemPath, kind: str, title: str | None, **row: str) -> Subject:
+    """Return an image or file of another program; `row` has the directory and path of its row in a tree."""
+    *above, name = item.path.split("/")
+    origin = {"url": item.url, "node": "", "item": name, "path": "", "state": "foreign", "commit": "", **row}
+    return Subject(item, kind, name, title or "/".join([*above[-1:], _stem(name)]).lstrip("/"), origin)
 
 
-def _item_at(target: Location, options: Mapping[str, Any]) -> tuple[Snapshot, str, Mapping[str, Any]] | None:
-    """Return node, name and metadata of the item at a location; None for a foreign image or file."""
+def _item_at(target: Location, title: str | None, options: Mapping[str, Any]) -> Subject | None:
+    """Return the item at a location; None for a foreign image or file."""
     path = node_of(target.path)
     inside = target.path.removeprefix(f"{path}/").split("/")
     if len(inside) > 1 and not is_control(inside[0]):
@@ -165,7 +145,7 @@ def _item_at(target: Location, options: Mapping[str, Any]) -> tuple[Snapshot, st
     name = inside[-1]
     if record is None or f"{layout.data_root(path, record)}/{name}" != target.path or name not in rows:
         return None
-    return node, name, rows[name]
+    return locate_item(node, name, rows[name], title)
 
 
 def _stem(name: str) -> str:

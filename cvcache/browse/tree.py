@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from cvcache.browse.item_bytes import item_path
 from cvcache.browse.rows import (
     NON_NODE_STATES,
     Level,
@@ -22,7 +23,6 @@ from cvcache.browse.rows import (
 )
 from cvcache.browse.staleness import StalenessTracker
 from cvcache.errors import CvcacheError, NodeReplaced
-from cvcache.formats import ItemPath
 from cvcache.image import is_zarr
 from cvcache.node import Address, Snapshot, item_io, read_snapshot
 from cvcache.store import CONCURRENCY, Listing, child_names, is_control, is_item_dir
@@ -233,7 +233,7 @@ class Tree:
         else:
             from cvcache.image import read_image_metadata
 
-            meta, _ = read_image_metadata(ItemPath(row.node.store, f"{row.node.path}/{row.name}"))
+            meta, _ = read_image_metadata(item_path(row))
         return dataclasses.replace(with_meta(row, meta or {"kind": row.kind}), path=row.path)
 
     def _has_changed(self, row: Row) -> bool:

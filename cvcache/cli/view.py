@@ -83,12 +83,7 @@ def _read_image(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]
 
 
 def _find_tree(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
-    """Return the function that opens a tree in a viewer, or raise if no node, no item and no other data is there.
-
-    Notes
-    -----
-    The cost of `cvcache.browse.locate.open_url`.
-    """
+    """Return the function that opens a tree in a viewer, or raise if nothing is there; costs what `open_url` does."""
     from cvcache.browse import not_found_text, open_url
     from cvcache.napari import show_tree
 

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from cvcache.formats.item_path import ItemPath
     from cvcache.formats.item_write import ItemWrite
 
-__all__ = [
-    "KINDS",
-    "Format",
-    "FormatModule",
-    "find_format",
-    "find_suffix",
-    "kind_of",
-    "register_format",
-    "registered_format",
-]
-
 T = TypeVar("T")
 
 KINDS = ("image", "labels", "points", "table", "plot", "notebook", "log", "text", "json", "array", "file")

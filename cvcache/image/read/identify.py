@@ -1,8 +1,4 @@
-"""What lies at a URL now: an image, a file or a node, by what changes with its content.
-
-An object in a bucket or on a web server has its etag, or size and time; a directory that is an image or array, those of
-its metadata file; a node, its newest record.
-"""
+"""What lies at a URL now: by the etag of an object or of the metadata of an image, or the newest record of a node."""
 
 from __future__ import annotations
 
@@ -30,14 +26,8 @@ logger = logging.getLogger("cvcache")
 def identity(url: str, options: Mapping[str, Any], near: Place | None = None) -> Mapping[str, Any] | None:
     """Return etag, or size and time, of the object at a URL, or that it is absent; None if that cannot be found.
 
-    Parameters
-    ----------
-    url : str
-        In a bucket or on a web server; a secret in it is used for the request alone.
-    options : mapping
-        Storage options for its store.
-    near : Place, optional
-        Whose store it is without options, if it is in the same bucket.
+    A secret in the URL is used for the request alone. Without options the store is that of `near`, if that is in the
+    same bucket.
 
     Notes
     -----
