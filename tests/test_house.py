@@ -13,7 +13,7 @@ from pathlib import Path
 import house
 import pytest
 
-from cvcache.formats import registry
+from cvcache.formats import kind_of, registry
 
 PROJECT = house.PACKAGE.parent
 LINT_IMPORTS = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
@@ -154,6 +154,20 @@ def test_the_table_of_formats_names_modules_that_are_there() -> None:
     verbs = ("write", "read", "describe")
     formats = {name for name in there if all(hasattr(importlib.import_module(name), verb) for verb in verbs)}
     assert named == formats, "each module with the three verbs has a suffix"
+
+
+SUFFIX_READERS = {"cvcache.image.ome_zarr_zip", "cvcache.image.points", "cvcache.protocol.sweep"}
+"""Formats look at their own suffixes; the protocol knows no formats."""
+
+
+@pytest.mark.parametrize("name", sorted(house.modules()))
+def test_the_registry_alone_reads_the_suffixes_of_formats(name: str) -> None:
+    if name.startswith(("cvcache.formats.", "cvcache.store.")) or name in SUFFIX_READERS:
+        return
+    calls = [node for node in ast.walk(house.modules()[name]) if isinstance(node, ast.Call)]
+    asked = [call for call in calls if ast.unparse(call.func).endswith((".endswith", ".removesuffix"))]
+    texts = [part.value for call in asked for part in ast.walk(call) if isinstance(part, ast.Constant)]
+    assert not [text for text in texts if isinstance(text, str) and kind_of(f"x{text}")]
 
 
 # -- faces ------------------------------------------------------------------------------------------

@@ -93,9 +93,9 @@ def locate(where: object, *, title: str | None = None, **storage_options: Any) -
 
 def locate_target(target: Location, title: str | None = None, options: Mapping[str, Any] | None = None) -> Subject:
     """Return the item at a location, or the foreign image or file; see `locate`."""
-    item = ItemPath(target.store, target.path)
-    subject = _item_at(target, title, options or {}) or _foreign(item, target.kind, title)
-    return replace(subject, slices=target.slices)
+    found = _item_at(target, title, options or {})
+    subject = found or _foreign(ItemPath(target.store, target.path), target.kind, title)
+    return subject if target.slices is None else replace(subject, slices=target.slices)
 
 
 def locate_item(
