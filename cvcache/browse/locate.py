@@ -58,10 +58,6 @@ class Subject:
     node: Snapshot | None = None
     slices: Slices | None = None
 
-    def metadata(self, **more: Any) -> dict[str, Any]:
-        """Return the metadata of a layer."""
-        return {"cvcache": {**self.origin, "channel": None, **more}}
-
 
 def locate(where: object, *, title: str | None = None, **storage_options: Any) -> Subject:
     """Return what is at a URL or path, or what an item or the row of one is.
@@ -107,7 +103,7 @@ def locate_item(
     if kind not in {"image", "link"} and item.meta.get("kind") == "points":
         kind = "points"
     origin = {
-        "url": item_io.item_url(node, name),
+        "url": item.url,
         "node": node.url,
         "item": name,
         "path": path,

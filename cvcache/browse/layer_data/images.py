@@ -85,6 +85,11 @@ class _Image:
         return [slice(0, end) for i, end in enumerate(ends) if i not in self.meta["added"]]
 
 
+def layer_metadata(subject: Subject, **more: Any) -> dict[str, Any]:
+    """Return the metadata of a layer."""
+    return {"cvcache": {**subject.origin, "channel": None, **more}}
+
+
 def layer_item_path(layer: LayerData) -> ItemPath | None:
     """Return the path of the item whose pixels a layer reads; None if they are in memory."""
     data, attributes, _ = layer
@@ -170,9 +175,10 @@ def _layer(
         arrays = [array[None] for array in arrays]
         unit = dict.fromkeys("yx", next(iter(unit.values()), ""))
         axes, scale, translation = ["y", "x"], scale * 2, [0.0, *translation]
+    plane_bytes = _plane_bytes(pyramid[-1], PLANE_NDIM + rgb)
     attributes: dict[str, Any] = {
         "name": _name(image, numbers, channel),
-        "metadata": image.subject.metadata(channel=channel, plane_bytes=_plane_bytes(pyramid[-1], PLANE_NDIM + rgb)),
+        "metadata": layer_metadata(image.subject, channel=channel, plane_bytes=plane_bytes),
         **geometry(axes, scale, translation, unit),
     }
     if kind == "image":

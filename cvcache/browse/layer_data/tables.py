@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cvcache.browse.layer_data.images import PLANE_NDIM, RGB, LayerData, image_layers
+from cvcache.browse.layer_data.images import PLANE_NDIM, RGB, LayerData, image_layers, layer_metadata
 from cvcache.browse.layer_data.settings import geometry, safe_label, saved_settings
 from cvcache.browse.locate import Subject, locate_item
 from cvcache.errors import UsageError
@@ -191,7 +191,7 @@ def _points(subject: Subject, frame: pd.DataFrame, columns: Sequence[Any], place
     span = float(np.ptp(data[:, -PLANE_NDIM:], axis=0).max()) if len(data) else 0.0
     attributes = {
         "name": _title(subject),
-        "metadata": subject.metadata(plane_bytes=data.nbytes),
+        "metadata": layer_metadata(subject, plane_bytes=data.nbytes),
         "features": features,
         "size": min(span / 100, 1e6) or 1.0,
         **geometry(axes, scale, translation, placement["unit"]),
@@ -271,7 +271,7 @@ def _array_layer(subject: Subject, array: np.ndarray, key: str, kind: object) ->
     data = data.astype("float64") if data.dtype.itemsize > 8 else data  # noqa: PLR2004 - bytes
     attributes: dict[str, Any] = {
         "name": f"{_title(subject)}{f'/{safe_label(key)}' if key else ''}",
-        "metadata": subject.metadata(plane_bytes=data.nbytes, kind=str(kind or "array")),
+        "metadata": layer_metadata(subject, plane_bytes=data.nbytes, kind=str(kind or "array")),
         "rgb": rgb,
         **({"contrast_limits": (0, 1)} if array.dtype.kind == "b" else {}),
     }
