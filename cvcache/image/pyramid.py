@@ -325,11 +325,12 @@ def _level_shapes(
     level_shape, spans = tuple(shape), (1,) * len(shape)
     for count in itertools.count(1):
         yield level_shape, spans
+        if count == levels or 0 in level_shape or (levels is None and _is_last(level_shape, axes, count)):
+            return
         voxels = [s * f for s, f in zip(scale, spans, strict=True)]
         wanted = factors[min(count, len(factors)) - 1] if factors else next_factors(level_shape, axes, voxels)
         step = tuple(1 if n <= 1 else f for n, f in zip(level_shape, wanted, strict=True))
-        is_last = count == levels if levels is not None else _is_last(level_shape, axes, count)
-        if is_last or max(step) == 1 or 0 in level_shape:
+        if max(step) == 1:
             return
         level_shape = tuple(-(-n // f) for n, f in zip(level_shape, step, strict=True))
         spans = tuple(a * b for a, b in zip(spans, step, strict=True))

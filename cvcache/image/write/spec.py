@@ -222,11 +222,8 @@ def _check_extents(name: str, extents: Sequence[int] | None, axes: Sequence[str]
 
 
 def _check_shards(shards: Any, axes: Sequence[str], version: str) -> Sequence[int] | Literal[False] | None:
-    if not (shards is None or shards is False or isinstance(shards, Sequence)):
-        msg = f"shards={shards!r} must be one extent in pixels for each of the axes {list(axes)}, or False for none"
-        raise UsageError(msg)
     if version == "0.5":
-        return shards if shards is False else _check_extents("shards", shards, axes)
+        return shards if shards is False else _check_extents("shards", parse_ints("shards", shards), axes)
     if shards:
         msg = "OME-Zarr 0.4 has no shards; leave shards= away, or write version='0.5'"
         raise UsageError(msg)
