@@ -26,10 +26,10 @@ from cvcache.image.write import (
     compute_and_write,
     find_geometry,
     parse_int,
+    put_array_documents,
     put_json,
     statistics_metadata,
 )
-from cvcache.store import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,8 +151,7 @@ def write(
     multiscale = spec.multiscale(item.name.partition(".")[0])
     cvcache = {**cvcache_attributes(image, spec.added), **({"layer": spec.layer} if spec.layer else {})}
     present = begin_write(plan, stored_image, {"ome": multiscale, "cvcache": cvcache})
-    arrays = {array_spec.document_key: array_spec.document() for array_spec in plan.specs}
-    sizes = gather(lambda pair: put_json(item, *pair), arrays.items(), remote=item.remote)
+    sizes = put_array_documents(plan)
     counts = compute_and_write(plan, stored_image, present, progress_callback)
     omero = spec.omero(counts)
     attributes = group_attributes(multiscale, cvcache, omero, version)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cvcache import cdir_init, cdir_query, register_format
 from cvcache.errors import LeaseLost, UsageError
 from cvcache.formats import ItemWrite
 from cvcache.node import item_io, snapshot_of
+from cvcache.store import MemoryStore
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
@@ -115,6 +118,28 @@ def test_a_worker_writes_until_the_attempt_has_ended(tmp_path: Path, parts: Part
     for write in (worker, pickle.loads(pickle.dumps(worker))):  # noqa: S301 - the line wrote it
         with pytest.raises(LeaseLost, match="is discarded"):
             write.put_parts([b"3"], "y")
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.npy", "a.parts.dir"])
+def test_from_the_line_of_a_user_to_the_store_there_are_named_functions_only(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[list[str]] = []
+    put = MemoryStore.put
+
+    def watching(store: MemoryStore, path: str, data: bytes) -> None:
+        codes = [frame.f_code for frame, _ in traceback.walk_stack(None) if "cvcache" in frame.f_globals["__name__"]]
+        ways.append([code.co_qualname for code in codes])
+        put(store, path, data)
+
+    values = {".json": 1, ".csv": pd.DataFrame({"x": [1]}), ".npy": np.ones(3), ".dir": {"x": b"1"}}
+    with cdir_init(f"memory://item-write/{uuid.uuid4().hex}") as node:
+        monkeypatch.setattr(MemoryStore, "put", watching)
+        node.write(name, values[Path(name).suffix])
+        monkeypatch.undo()
+    announcement, item = ways
+    assert announcement[-1] == item[-1] == "CacheDir.write"
+    assert not [function for function in announcement + item if "<" in function]
 
 
 def figure() -> Figure:

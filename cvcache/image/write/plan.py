@@ -13,6 +13,7 @@ from cvcache.image.write.inputs import lineage_digest
 from cvcache.image.write.levels import needs_sharing, write_pyramid
 from cvcache.image.write.options import is_dask_array
 from cvcache.image.write.task import Plan, WriteCounts
+from cvcache.store import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,12 @@ def compute_and_write(
 
     source = da.from_array(cast("Any", image), chunks=plan.blocks[0], name=False)
     return write_pyramid(plan, source, present, scheduler="threads", progress_callback=progress_callback)
+
+
+def put_array_documents(plan: Plan) -> list[int]:
+    """Write the metadata document of each level and return their sizes."""
+    item = plan.item
+    return gather(lambda spec: put_json(item, spec.document_key, spec.document()), plan.specs, remote=item.remote)
 
 
 def put_json(item: ItemWrite, key: str, document: Mapping[str, Any]) -> int:
