@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -321,6 +322,7 @@ OME: dict[str, Callable[[dict[str, Any]], object]] = {
     "three axes": lambda one: one["axes"].insert(0, {"name": "z", "type": "space"}),
     "one axis": lambda one: one["axes"].pop(),
     "an axis twice": lambda one: one.update(axes=[{"name": "x"}, {"name": "x"}]),
+    "an axis twice, one too many": lambda one: one.update(axes=[*one["axes"], one["axes"][0]]),
     "axis without a name": lambda one: one.update(axes=[{"type": "space"}, {"name": "x"}]),
     "axis of a list": lambda one: one.update(axes=[{"name": ["y"]}, {"name": "x"}]),
     "axis of a number": lambda one: one.update(axes=[{"name": 5}, {"name": "x"}]),
@@ -680,3 +682,14 @@ def test_whatever_the_metadata_says_it_is_read_or_refused(
         assert time.monotonic() - started < SECONDS
     finally:
         shutil.rmtree(root.parent)
+
+
+@pytest.mark.parametrize("names", [["y"], ["c", "y", "x"], ["x", "x"], [None, "x"], ["rows", "columns"]])
+def test_dimension_names_that_are_no_axes_of_the_array_are_left(tmp_path: Path, names: list[str | None]) -> None:
+    pixels = np.arange(12, dtype="uint8").reshape(3, 4)
+    zarr.create_array(tmp_path / "a.zarr", data=pixels)
+    document = json.loads((tmp_path / "a.zarr" / "zarr.json").read_bytes())
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps({**document, "dimension_names": names}))
+    item = ItemWrite(LocalStore(), str(tmp_path / "a.zarr"))
+    assert find_format("a.zarr").describe(item)["axes"] == ["y", "x"]
+    np.testing.assert_array_equal(np.asarray(find_format("a.zarr").read(item)), pixels)

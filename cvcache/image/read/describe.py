@@ -313,7 +313,7 @@ def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> tuple[Sequence[s
         return _dimension_names(level.document, ndim), {}
     axes = [row if isinstance(row, Mapping) else {"name": row} for row in rows]
     names, units = [axis["name"] for axis in axes], [axis.get("unit") or "" for axis in axes]
-    if len(set(map(str, names))) != ndim:
+    if not len(axes) == len(set(map(str, names))) == ndim:
         raise ValueError(f"{len(axes)} axes for {ndim} dimensions, or one of them twice")
     if not all(isinstance(text, str) for text in (*names, *units)):
         raise TypeError("axes whose names or units are no text")
@@ -323,7 +323,7 @@ def _axes(multiscale: Mapping[str, Any], level: StoredLevel) -> tuple[Sequence[s
 def _dimension_names(document: Mapping[str, Any], ndim: int) -> Sequence[str]:
     """Return the names of an array's dimensions if all are axes of OME-Zarr, else names by its rank."""
     names = list(document.get("dimension_names") or ())
-    if names and all(name in AXIS_TYPES for name in names) and len(set(names)) == len(names):
+    if len(names) == len(set(names) & AXIS_TYPES.keys()) == ndim:
         return names
     return default_axes(ndim) if 0 < ndim <= len(AXIS_TYPES) else [f"dim_{i}" for i in range(ndim)]
 

@@ -42,7 +42,7 @@ class ItemPathStore(Store):
         return hash(self.item.url)
 
     def __repr__(self) -> str:
-        return f"PlaceStore({self.item.url!r})"
+        return f"ItemPathStore({self.item.url!r})"
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Return the object `key` or a range of it; None if it does not exist."""
