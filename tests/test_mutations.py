@@ -286,11 +286,10 @@ def check_large_commits(world: World) -> None:
         with world.process() as process:
             out = cdir_init(case.url, {"key": 1}, policy=world.policy)
             fill(out, (FILE,))
-            assert snapshot_of(out).attempt is not None
-            snapshot_of(out).attempt.rows.update(
-                {f"row{number:04}.json": {"kind": "x" * 200} for number in range(MANY)}
-            )
-        attempt = snapshot_of(out).attempt
+            attempt = snapshot_of(out).attempt
+            assert attempt is not None
+            for number in range(MANY):
+                attempt.item(f"row{number:04}.json").row = {"kind": "x" * 200}
         for step in range(1, 6):
             attempt.store = FaultyStore(quiet_store(case.url), {step: "crash"})
             with process:
