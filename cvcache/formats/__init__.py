@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cvcache.formats import csv_table, parquet, registry, successor
     from cvcache.formats.directory import damaged_files
     from cvcache.formats.frame import cvcache_metadata, dataframe_difference
-    from cvcache.formats.item_path import ItemPath, PinnedItem, sha256
+    from cvcache.formats.item_path import ItemPath, sha256
     from cvcache.formats.item_write import ItemWrite
     from cvcache.formats.json_value import json_exact
     from cvcache.formats.messages import (
@@ -37,7 +37,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "directory": ["damaged_files"],
         "frame": ["cvcache_metadata", "dataframe_difference"],
-        "item_path": ["ItemPath", "PinnedItem", "sha256"],
+        "item_path": ["ItemPath", "sha256"],
         "item_write": ["ItemWrite"],
         "json_value": ["json_exact"],
         "messages": [

@@ -1,11 +1,11 @@
-"""The path of one item in its store, as a format gets it to read: at a place, or as a record left it."""
+"""The path of one item in its store, as a format gets it to read: at a place, or as the attempt of a record left it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 from cvcache.errors import ItemDamaged, NodeReplaced
 from cvcache.formats.successor import record_exists
@@ -23,11 +23,28 @@ class ItemPath:
         Full key of the item, without a scheme.
     meta : mapping
         Metadata that the format's ``write`` returned, from the record; empty if there is none.
+    successor : str
+        Full key of the record that would follow that of the item's attempt: it would replace the commit, or end the
+        attempt. Empty for an item of no node.
+    committed : bool
+        Whether the record is a commit, which the item is pinned to: what another attempt wrote is never returned.
+    strict : bool
+        Look for the successor after each part that was read, in a bucket and of an unfinished item too. Else it is
+        looked for of a commit only, in a bucket at most once a second, and a part from the memory cache needs no look.
+    origin : mapping or None
+        ``node`` (URL), ``item`` (name) and ``version`` of a commit; None without one.
+    ram : MemoryCache or None
+        Memory cache for what is read of a commit; a pickle loses it.
     """
 
     store: Store
     path: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    successor: str = ""
+    committed: bool = False
+    strict: bool = False
+    origin: Mapping[str, str] | None = None
+    ram: MemoryCache | None = None
 
     @property
     def remote(self) -> bool:
@@ -45,48 +62,58 @@ class ItemPath:
         return self.store.url(self.path)
 
     @property
-    def of_node(self) -> bool:
-        """Whether a node has it, which can be computed again."""
-        return False
-
-    @property
     def pin(self) -> str:
         """Full key of the record that would replace the commit of this item; empty without a commit."""
-        return ""
+        return self.successor if self.committed else ""
 
     @property
     def next_record(self) -> str:
         """Full key of the record after which the bytes may be another attempt's; empty if none is looked for."""
-        return ""
-
-    @property
-    def origin(self) -> Mapping[str, str] | None:
-        """``node`` (URL), ``item`` (name) and ``version`` of a commit; None without one."""
-        return None
-
-    @property
-    def strict(self) -> bool:
-        """Whether `next_record` is looked for after each part that is read, also in a bucket."""
-        return False
-
-    @property
-    def ram(self) -> MemoryCache | None:
-        """Memory cache for what is read of a commit; None without one."""
-        return None
+        return self.successor if self.committed or self.strict else ""
 
     def at(self, key: str) -> str:
         """Return the full key of the part `key`; the item itself for an empty one."""
         return f"{self.path}/{key}" if self.path and key else self.path or key
 
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
-        """Return the bytes of the item, or of its part `key`; a whole file has its recorded size and digest."""
-        data = self.store.get(self.at(key), start, end)
-        if not key and start is None and end is None:
+        """Return the bytes of the item, or of its part `key`, as its attempt left them.
+
+        A whole file is compared with its recorded size and digest. After a part was read, the log is checked for a
+        newer record: each time on disk, in memory and if `strict`, else at most once a second.
+
+        Raises
+        ------
+        NodeReplaced
+            There is a newer record, so the bytes may be another attempt's.
+        """
+        if self.ram is None or not self.committed:
+            return self._get_checked(key, start, end)
+        memory_key = (self.successor, self.path, key, start, end)
+        data = self.ram.get(memory_key)
+        if data is None:
+            data = self._get_checked(key, start, end)
+            self.ram.put(memory_key, data)
+        elif key and not self.strict:
+            self.check_pin(now=not self.remote)
+        return data
+
+    def _get_checked(self, key: str, start: int | None, end: int | None) -> bytes:
+        try:
+            data = self.store.get(self.at(key), start, end)
+        except FileNotFoundError:
+            self.check_pin(now=True)
+            raise
+        if key:
+            self.check_pin(now=self.strict or not self.remote)
+        elif start is None and end is None:
             self.check_content(data)
         return data
 
     def check_pin(self, *, now: bool) -> None:
         """Raise `NodeReplaced` if `next_record` exists; a check of the last second serves unless it must be `now`."""
+        if self.next_record and record_exists(self.store, self.next_record, now=now):
+            msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
+            raise NodeReplaced(msg)
 
     def check_content(self, data: bytes) -> None:
         """Raise `ItemDamaged` unless a whole file has its recorded size and digest."""
@@ -113,110 +140,14 @@ class ItemPath:
         info = next((info for info in infos if info is not None), None)
         return "" if info is None else f"{info.size} {info.etag} {info.modified}".rstrip()
 
-    def inside(self, store: Store, meta: Mapping[str, Any]) -> Self:
-        """Return the item that is the whole of `store`, which is in this one; without a memory cache."""
-        return replace(self, store=store, path="", meta=meta)
-
-    def _fields(self) -> dict[str, Any]:
-        """Return what a pickle keeps beside store, path and metadata."""
-        return {}
-
     def __reduce__(self) -> tuple[Any, ...]:
-        # a zip store pickles itself; other stores are opened again
-        store = self.store if self.store.scheme == "zip" else self.store.reopen_arguments(self.path)
-        return unpickle, (type(self), store, self.path, dict(self.meta), self._fields())
+        fields = {name: getattr(self, name) for name in ("successor", "committed", "strict", "origin")}
+        return unpickle, (ItemPath, reopen_arguments(self), self.path, dict(self.meta), fields)
 
 
-@dataclass(frozen=True)
-class PinnedItem(ItemPath):
-    """An item as the attempt of a record wrote it, or writes it: what another attempt wrote is never returned.
-
-    Attributes
-    ----------
-    successor : str
-        Full key of the record that would follow: it would replace the commit, or end the attempt.
-    committed : bool
-        Whether the record is a commit. Of an unfinished item the log is checked only if `strict`.
-    strict : bool
-        Check the log after each part that was read from a bucket, as is always done on disk and in memory; otherwise
-        one check a second is enough. A part from the memory cache needs no check then.
-    origin : mapping or None
-        ``node`` (URL), ``item`` (name) and ``version`` of a commit; None without one.
-    ram : MemoryCache or None
-        Memory cache for what is read of a commit; a pickle loses it.
-    """
-
-    successor: str = ""
-    committed: bool = True
-    strict: bool = False
-    origin: Mapping[str, str] | None = None
-    ram: MemoryCache | None = None
-
-    @property
-    def of_node(self) -> bool:
-        """Whether a node has it, which can be computed again."""
-        return True
-
-    @property
-    def pin(self) -> str:
-        """Full key of the record that would replace the commit of this item; empty without a commit."""
-        return self.successor if self.committed else ""
-
-    @property
-    def next_record(self) -> str:
-        """Full key of the record after which the bytes may be another attempt's; empty if none is looked for."""
-        return self.successor if self.committed or self.strict else ""
-
-    def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
-        """Return the bytes of the item, or of its part `key`, as its attempt left them.
-
-        A whole file is compared with its recorded size and digest. After a part was read, the log is checked for a
-        newer record: each time on disk, in memory and if `strict`, else at most once a second.
-
-        Raises
-        ------
-        NodeReplaced
-            There is a newer record, so the bytes may be another attempt's.
-        """
-        if self.ram is None or not self.committed:
-            return self._get_checked(key, start, end)
-        memory_key = (self.successor, self.path, key, start, end)
-        data = self.ram.get(memory_key)
-        if data is None:
-            data = self._get_checked(key, start, end)
-            self.ram.put(memory_key, data)
-        elif key and not self.strict:
-            self.check_pin(now=not self.remote)
-        return data
-
-    def _get_checked(self, key: str, start: int | None, end: int | None) -> bytes:
-        try:
-            data = super().get(key, start, end)
-        except FileNotFoundError:
-            self.check_pin(now=True)
-            raise
-        if key:
-            self.check_pin(now=self.strict or not self.remote)
-        return data
-
-    def check_pin(self, *, now: bool) -> None:
-        """Raise `NodeReplaced` if `next_record` exists; a check of the last second serves unless it must be `now`."""
-        if self.next_record and record_exists(self.store, self.next_record, now=now):
-            msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
-            raise NodeReplaced(msg)
-
-    def inside(self, store: Store, meta: Mapping[str, Any]) -> Self:
-        """Return the item that is the whole of `store`, which is in this one; without a memory cache."""
-        # the keys of the memory cache would be equal for two zips of one commit
-        return replace(self, store=store, path="", meta=meta, ram=None)
-
-    def _fields(self) -> dict[str, Any]:
-        return {
-            "successor": self.successor,
-            "committed": self.committed,
-            "strict": self.strict,
-            "origin": self.origin,
-        }
+def reopen_arguments(item: ItemPath) -> Store | tuple[Any, ...]:
+    """Return what a pickle has of the store: a zip store pickles itself, other ones are opened again."""
+    return item.store if item.store.scheme == "zip" else item.store.reopen_arguments(item.path)
 
 
 def unpickle(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any
 
 from cvcache.errors import LeaseLost
-from cvcache.formats.item_path import ItemPath, unpickle
+from cvcache.formats.item_path import ItemPath, reopen_arguments, unpickle
 from cvcache.formats.successor import record_exists
 
 
@@ -16,24 +16,16 @@ from cvcache.formats.successor import record_exists
 class ItemWrite(ItemPath):
     """An item that is being written: into a store, or by another process for the attempt that owns it.
 
-    The process that holds the attempt has a subclass with the right to write, and a pickle of that is one of these.
+    The process that holds the attempt has a subclass with the right to write, and a pickle of that is one of these:
+    before each write it looks for the `successor`, so that it does not write into a later result.
 
     Attributes
     ----------
     inputs : tuple of mapping
         Recorded metadata of the images that the object is made from.
-    end_record : str
-        Full key of the record that would end the attempt; empty for none. It is looked for before each write, so that
-        no other process writes into a later result.
     """
 
     inputs: tuple[Mapping[str, Any], ...] = ()
-    end_record: str = field(default="", repr=False)
-
-    @property
-    def of_node(self) -> bool:
-        """Whether a node has it, which can be computed again."""
-        return bool(self.end_record)
 
     def writing(self) -> AbstractContextManager[None]:
         """Return the context of each write.
@@ -43,7 +35,7 @@ class ItemWrite(ItemPath):
         LeaseLost
             The attempt has ended.
         """
-        if self.end_record and record_exists(self.store, self.end_record, now=not self.remote):
+        if self.successor and record_exists(self.store, self.successor, now=not self.remote):
             msg = f"{self.url} is no longer this attempt's; what other processes still write for it is discarded"
             raise LeaseLost(msg)
         return nullcontext()
@@ -62,7 +54,7 @@ class ItemWrite(ItemPath):
         """Say that another process will get a part of the write."""
 
     def thumbnail(self, png: bytes) -> None:
-        """Store a small PNG of the item."""
+        """Store a small PNG of the item; without a lease, nothing."""
 
     def put(self, data: bytes, key: str = "") -> None:
         """Write the item, or its part `key`, as one object."""
@@ -79,5 +71,4 @@ class ItemWrite(ItemPath):
         return self.store.open(self.path, "wb", self.writing)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        _, (_, store, path, meta, _) = super().__reduce__()
-        return unpickle, (ItemWrite, store, path, meta, {"end_record": self.end_record})
+        return unpickle, (ItemWrite, reopen_arguments(self), self.path, dict(self.meta), {"successor": self.successor})

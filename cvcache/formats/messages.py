@@ -34,7 +34,7 @@ def not_reproducible(item: ItemPath, why: str, hint: str) -> NotReproducible:
 def item_damaged(item: ItemPath, error: object) -> ItemDamaged:
     """Return the error for an item whose bytes its format cannot read."""
     hint = "compute it again with cdir_init(..., force=True), or look at its bytes with open(name, 'rb')"
-    if not item.of_node:
+    if not item.successor:
         hint = "no commit vouches for it: look at its bytes, and bring a good copy"
     return ItemDamaged(f"{item.url} cannot be read as what its name says ({error}); {hint}")
 

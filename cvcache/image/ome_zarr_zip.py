@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import UsageError
@@ -25,7 +26,7 @@ class _Scratch(ItemWrite):
 
     def __init__(self, zip_item: ItemWrite) -> None:
         path = f"{temporary_dir(node_of(zip_item.path))}/{os.urandom(8).hex()}.ome.zarr"
-        super().__init__(zip_item.store, path, inputs=zip_item.inputs, end_record=zip_item.end_record)
+        super().__init__(zip_item.store, path, successor=zip_item.successor, inputs=zip_item.inputs)
         self.zip_item = zip_item
 
     @property
@@ -136,7 +137,9 @@ def image_in_zip(item: ItemPath) -> ItemPath:
     meta = dict(item.meta)
     if not item.pin and (info := item.store.stat(item.path)) is not None:
         meta["etag"] = info.etag  # without a commit the etag identifies the zip
-    return item.inside(ZipStore(item.store, item.path, item.next_record), meta)
+    store = ZipStore(item.store, item.path, item.next_record)
+    # no memory cache: its keys would be equal for two zips of one commit
+    return replace(item, store=store, path="", meta=meta, ram=None)
 
 
 def _single_object_metadata(meta: dict[str, Any], size: int) -> dict[str, Any]:

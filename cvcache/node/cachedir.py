@@ -234,11 +234,9 @@ class CacheDir:
         row = user if track else {**user, "track": False}
         uncached = self.__cvcache_snapshot__().uncached
         if uncached is None or not uncached.keep(name, obj, options, row):
-            from cvcache.node.item_write import LeasedWrite  # who reads a node needs none
+            from cvcache.node.item_write import write_item  # who reads a node needs none
 
-            item_format = formats.find_format(name)
-            with LeasedWrite(attempt, name, images, row) as item:
-                item.row = item_format.write(item, obj, **options)
+            write_item(attempt, name, obj, options, images, row)
         return Item(self, name)
 
     def cached(self, name: str, fn: Callable[[], Any], /, **options: Any) -> Any:
@@ -505,7 +503,8 @@ class Item:
 
     def __cvcache_key__(self) -> keys.Canonical:
         snapshot = self._node.__cvcache_snapshot__()
-        writes = snapshot.attempt.item(self._name).writes if snapshot.attempt is not None else 0
+        item = snapshot.attempt.items.get(self._name) if snapshot.attempt is not None else None
+        writes = item.writes if item is not None else 0
         again = {"written_again": writes - 1} if writes > 1 else {}
         return keys.Canonical({"$item": self._name, "version": snapshot.version, **again})
 

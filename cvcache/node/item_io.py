@@ -149,18 +149,12 @@ def item_path(node: Snapshot, name: str, row: Mapping[str, Any], *, strict: bool
     full_key = f"{layout.data_root(path, record)}/{name}"
     if record is None or node.uncached is not None:
         return formats.ItemPath(store, full_key, row)
-    committed = record.state == "committed"
-    version = record.version or record.attempt
-    return formats.PinnedItem(
-        store,
-        full_key,
-        row or announced_metadata(node, name),
-        successor=successor_path(path, record),
-        committed=committed,
-        strict=strict,
-        origin={"node": store.url(path), "item": name, "version": version} if committed else None,
-        ram=node.address.context.ram,
-    )
+    meta, successor = row or announced_metadata(node, name), successor_path(path, record)
+    if record.state != "committed":
+        return formats.ItemPath(store, full_key, meta, successor, strict=strict)
+    origin = {"node": store.url(path), "item": name, "version": record.version or record.attempt}
+    ram = node.address.context.ram
+    return formats.ItemPath(store, full_key, meta, successor, committed=True, strict=strict, origin=origin, ram=ram)
 
 
 def announced_metadata(node: Snapshot, name: str) -> Mapping[str, Any]:

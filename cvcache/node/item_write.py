@@ -19,40 +19,44 @@ MAX_THUMBNAIL_BYTES = 4 << 20
 """No larger thumbnail is stored; of a larger one no more is read."""
 
 
+def write_item(
+    attempt: protocol.Attempt,
+    name: str,
+    obj: object,
+    options: dict[str, Any],
+    images: tuple[Mapping[str, Any], ...] = (),
+    user: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one item of an open attempt and note its row for the commit.
+
+    `images` is the metadata of the images that `obj` is read from; `user` goes into the row with that of the format.
+    """
+    item_format = formats.find_format(name)
+    with LeasedWrite(attempt, name, images) as item:
+        item.row = {**item_format.write(item, obj, **options), **item.whole_file, **(user or {})}
+
+
 class LeasedWrite(formats.ItemWrite):
     """One write of one item by the process that holds the lease of its attempt; safe in several threads.
 
-    A context manager: its `row` is in the commit if no exception leaves it. After its end no thread can write to the
-    item any more: dask's threads go on with other chunks when one chunk has failed.
+    A context manager: the commit has its `row` if no exception leaves it. After its end no thread can write to the item
+    any more: dask's threads go on with other chunks when one chunk has failed.
 
-    Parameters
+    Attributes
     ----------
-    attempt : Attempt
-    name : str
-        Of the item.
-    images : tuple of mapping
-        Recorded metadata of the images that the object is read from.
-    user : mapping, optional
-        What goes into the row with the metadata of the format.
+    row : mapping
+        The metadata of the item in the record, to be set.
+    whole_file : mapping
+        Size and digest of an item that is one object.
     """
 
-    row: Mapping[str, Any]
-
-    def __init__(
-        self,
-        attempt: protocol.Attempt,
-        name: str,
-        images: tuple[Mapping[str, Any], ...] = (),
-        user: Mapping[str, Any] | None = None,
-    ) -> None:
-        end_record = successor_path(attempt.path, attempt.record)
-        super().__init__(
-            attempt.store, f"{attempt.root}/{name}", inputs=(*images, *attempt.images), end_record=end_record
-        )
-        self.row = {}
+    def __init__(self, attempt: protocol.Attempt, name: str, images: tuple[Mapping[str, Any], ...]) -> None:
+        successor = successor_path(attempt.path, attempt.record)
+        inputs = (*images, *attempt.images)
+        super().__init__(attempt.store, f"{attempt.root}/{name}", successor=successor, inputs=inputs)
+        self.row: Mapping[str, Any] = {}
+        self.whole_file: Mapping[str, Any] = {}
         self._attempt, self._item_name = attempt, name
-        self._user = user or {}
-        self._whole_file: dict[str, Any] = {}
         self._has_begun = self._has_ended = False
         self._active_writes = 0
         self._condition = threading.Condition()
@@ -64,13 +68,12 @@ class LeasedWrite(formats.ItemWrite):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._condition:
-            self._has_ended = True
-            self._condition.wait_for(lambda: self._active_writes == 0)
         try:
+            with self._condition:
+                self._has_ended = True
+                self._condition.wait_for(lambda: self._active_writes == 0)
             if kind is None:
-                self._item.row = {**self.row, **self._whole_file, **self._user}
-                self._item.own_file = False
+                self._item.row, self._item.own_file = dict(self.row), False
             elif self._has_begun:
                 self._fail()
         finally:
@@ -139,7 +142,7 @@ class LeasedWrite(formats.ItemWrite):
         """Write the item, or its part `key`, as one object."""
         super().put(data, key)
         if not key:
-            self._whole_file = {"size": len(data), "sha256": formats.sha256(data)}
+            self.whole_file = {"size": len(data), "sha256": formats.sha256(data)}
 
     def thumbnail(self, png: bytes) -> None:
         """Store a small PNG of the item."""
@@ -170,7 +173,8 @@ def declare_own_file(attempt: protocol.Attempt, name: str) -> None:
 
 def own_file_rows(attempt: protocol.Attempt) -> dict[str, Mapping[str, Any]]:
     """Return rows for the files written through ``open()`` and ``path()``; one LIST, and one more for a directory."""
-    names = sorted(name for name, item in attempt.items.items() if item.own_file and item.row is None)
+    items = list(attempt.items.items())  # other threads may still begin to write
+    names = sorted(name for name, item in items if item.own_file and item.row is None)
     if not names:
         return {}
     listing = attempt.store.list(attempt.root)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvcache import formats, protocol
-from cvcache.node.item_write import LeasedWrite
+from cvcache.node.item_write import write_item
 from cvcache.store import Store, open_store
 
 
@@ -106,8 +106,7 @@ class Uncached:
         for name in names or list(self._arrays):
             if name in self._arrays and name not in self._written:
                 array, options = self._arrays[name]
-                with LeasedWrite(self.attempt, name, user=self.attempt.rows[name]) as item:
-                    item.row = formats.find_format(name).write(item, array, **options)
+                write_item(self.attempt, name, array, options, user=self.attempt.item(name).row)
                 self._written.add(name)
 
     def __reduce__(self) -> tuple[Any, ...]:

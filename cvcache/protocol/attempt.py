@@ -113,7 +113,7 @@ class Attempt:
         return {name for name, item in list(self.items.items()) if item.plan is not None}
 
     def item(self, name: str) -> AttemptItem:
-        """Return what is known of the item `name`."""
+        """Return what is known of the item `name`, from now on noted."""
         return self.items.get(name) or self.items.setdefault(name, AttemptItem())
 
     def belongs_to_caller(self) -> bool:

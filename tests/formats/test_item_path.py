@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cvcache import NodeReplaced
-from cvcache.formats import ItemPath, PinnedItem
+from cvcache.formats import ItemPath
 from cvcache.store import MemoryCache, open_store, resolve_node
 from cvcache.testing import WrapperStore
 
@@ -44,14 +44,14 @@ def place(s3_case: BucketCase) -> ItemPath:
     store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
     for number in range(16):
         s3_case.put(f"x.zarr/{number}", b"old")
-    return PinnedItem(store, f"{path}/x.zarr", successor=f"{path}/successor", strict=True)
+    return ItemPath(store, f"{path}/x.zarr", successor=f"{path}/successor", committed=True, strict=True)
 
 
 def test_what_is_strict_notices_a_replacement_of_the_same_second(place: ItemPath, s3_case: BucketCase) -> None:
     assert place.get("0") == b"old"
     s3_case.put("successor", b"{}")
     s3_case.put("x.zarr/1", b"new")
-    lenient = PinnedItem(place.store, place.path, successor=place.pin)
+    lenient = ItemPath(place.store, place.path, successor=place.pin, committed=True)
     assert lenient.get("1") == b"new"
     with pytest.raises(NodeReplaced):
         place.get("1")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvcache.errors import ItemDamaged
-from cvcache.formats import ItemWrite, PinnedItem
+from cvcache.formats import ItemPath, ItemWrite
 from cvcache.image.arrays import ArraySpec, parse_compressor
 from cvcache.image.read import StoredArray, full_window
 
@@ -34,7 +34,7 @@ def stored(
     for index in spec.object_indices():
         region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, spec.object_shape, strict=True))
         place.put_parts(spec.encode(pixels[region]), spec.key(index))
-    item = PinnedItem(place.store, path, successor=f"{path}/{pin}") if pin else place
+    item = ItemPath(place.store, path, successor=f"{path}/{pin}", committed=True) if pin else place
     return StoredArray(item, spec, full_window(pixels.shape), pixels.dtype, complete=complete)
 
 

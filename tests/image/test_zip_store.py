@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cvcache import cdir_init, cdir_query
 from cvcache.errors import ItemDamaged, LeaseLost, NodeReplaced, NotReproducible, UnknownOption, UsageError
-from cvcache.formats import Format, ItemPath, ItemWrite, PinnedItem, registry
+from cvcache.formats import Format, ItemPath, ItemWrite, registry
 from cvcache.image.arrays import TAIL_BYTES, ZipStore, zip_directory, zip_store, zip_write
 from cvcache.store import LocalStore, MemoryStore
 from cvcache.testing import CountingStore
@@ -404,7 +404,7 @@ def test_a_pin_notices_that_the_zip_was_replaced(put: Any) -> None:
         with pytest.raises(NodeReplaced):
             act()
     with pytest.raises(NodeReplaced):
-        PinnedItem(store, "", successor=pin).check_pin(now=True)
+        ItemPath(store, "", successor=pin, committed=True).check_pin(now=True)
     outer.store.delete([pin])
 
 
@@ -629,7 +629,7 @@ class TestItem:
         there = self.later(place, meta)
         store: Any = place.store
         store.reset()
-        pixels: Any = FORM.read(PinnedItem(store, place.path, there.meta, successor=f"{place.path}.successor"))
+        pixels: Any = FORM.read(ItemPath(store, place.path, there.meta, f"{place.path}.successor", committed=True))
         assert store.total == 0
         pixels[0, :64, :64].compute(scheduler="sync")
         assert [verb for verb, path in store.log if path == place.path] == ["stat", "get", "get"]

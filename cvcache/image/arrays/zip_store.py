@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
 from cvcache.errors import ItemDamaged, UsageError
-from cvcache.formats import ItemPath, PinnedItem, item_damaged
+from cvcache.formats import ItemPath, item_damaged
 from cvcache.store import Guard, Listing, ObjectInfo, RangeReader, Store, reopen_store
 
 TAIL_BYTES = (1 << 16) + 128
@@ -118,7 +118,7 @@ class ZipStore(Store):
 
     def __init__(self, store: Store, path: str, pin: str = "") -> None:
         self.shared = store.shared
-        self._zip_item = PinnedItem(store, path, successor=pin) if pin else ItemPath(store, path)
+        self._zip_item = ItemPath(store, path, successor=pin, committed=bool(pin))
         self._members_by_name: dict[str, _Member] | None = None
         self._data_offsets: dict[str, int] = {}
         self._lock = threading.Lock()

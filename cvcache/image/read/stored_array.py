@@ -239,7 +239,7 @@ def missing_chunk_error(item: ItemPath, key: str) -> ItemDamaged:
 
 
 def _damage_error(item: ItemPath, problem: str) -> ItemDamaged:
-    hint = "compute the item again" if item.of_node else "no commit vouches for it, so bring a good copy"
+    hint = "compute the item again" if item.successor else "no commit vouches for it, so bring a good copy"
     return ItemDamaged(f"{item.url} is damaged: {problem}; {hint}")
 
 
