@@ -90,7 +90,7 @@ def locate(where: object, *, title: str | None = None, **storage_options: Any) -
 def locate_target(target: Location, title: str | None = None, options: Mapping[str, Any] | None = None) -> Subject:
     """Return the item at a location, or the foreign image or file; see `locate`."""
     found = _item_at(target, title, options or {})
-    subject = found or _foreign(ItemPath(target.store, target.path), target.kind, title)
+    subject = found or _foreign(ItemPath(target.store, target.path), _foreign_kind(target.path), title)
     return subject if target.slices is None else replace(subject, slices=target.slices)
 
 
@@ -125,6 +125,12 @@ def _foreign(item: ItemPath, kind: str, title: str | None, **row: str) -> Subjec
     *above, name = item.path.split("/")
     origin = {"url": item.url, "node": "", "item": name, "path": "", "state": "foreign", "commit": "", **row}
     return Subject(item, kind, name, title or "/".join([*above[-1:], _stem(name)]).lstrip("/"), origin)
+
+
+def _foreign_kind(path: str) -> str:
+    """Return the kind of an image or file by its name: "image" without a format, as images of any program may be."""
+    name = path.rpartition("/")[2]
+    return "image" if registered_format(name) is None else kind_of(name) or "file"
 
 
 def _item_at(target: Location, title: str | None, options: Mapping[str, Any]) -> Subject | None:

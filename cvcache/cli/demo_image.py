@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from cvcache.errors import UsageError
+from cvcache.image import is_zarr
 from cvcache.node import Handle, address_of
-from cvcache.store import Store, is_item_dir, open_store, open_store_from, parse_url
+from cvcache.store import Store, open_store, open_store_from, parse_url
 
 RGB_DISPLAY: dict[str, Any] = {
     "channels": [
@@ -33,7 +34,7 @@ def image_version(image: str | None, node: Handle) -> str | None:
     """
     if image is None:
         return None
-    parts = ("zarr.json", ".zattrs") if _is_zarr(image) else ("",)
+    parts = ("zarr.json", ".zattrs") if is_zarr(image.rstrip("/")) else ("",)
     for part in parts:
         if version := _object_version(f"{image.rstrip('/')}/{part}".rstrip("/"), node):
             return version
@@ -63,10 +64,6 @@ def _locate(image: str, node: Handle) -> tuple[Store, str] | None:
     return (open_store_from(address_of(node), scheme, path, {}), path) if scheme in STORE_SCHEMES else None
 
 
-def _is_zarr(image: str) -> bool:
-    return is_item_dir(image.rstrip("/"))
-
-
 def read_image(image: str | None, node: Handle) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:
     """Return pixels, axes and scale of a TIFF, PNG, JPEG or OME-Zarr at a path or URL, and how to show them.
 
@@ -88,7 +85,7 @@ def read_image(image: str | None, node: Handle) -> tuple[Any, str, tuple[float, 
         from skimage import data
 
         return np.moveaxis(data.immunohistochemistry(), -1, 0), "cyx", (1.0, 1.0, 1.0), RGB_DISPLAY
-    pixels, scale = _read_ome_zarr(image, node) if _is_zarr(image) else (_read_file(image, node), (1.0, 1.0))
+    pixels, scale = _read_ome_zarr(image, node) if is_zarr(image.rstrip("/")) else (_read_file(image, node), (1.0, 1.0))
     while pixels.ndim > 2 and pixels.shape[0] == 1:  # noqa: PLR2004 - rows and columns
         pixels = pixels[0]
     if pixels.ndim == 3 and pixels.shape[-1] in RGB_CHANNEL_COUNTS:  # noqa: PLR2004 - rows, columns, colours

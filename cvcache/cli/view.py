@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cvcache.errors import ItemNotFound
@@ -54,38 +54,35 @@ def view(url: str, options: Mapping[str, Any]) -> None:
     ItemNotFound
         There is nothing at `url`.
     """
-    from cvcache.napari import is_image_url
+    from cvcache.napari import is_image_url, show_tree
 
     check_window(url)
-    show = _read_image(url, options) if is_image_url(url) else _find_tree(url, options)
+    layers = _read_layers(url, options) if is_image_url(url) else None
+    if layers is None:
+        _check_exists(url, options)
     import napari
+    from napari.layers import Layer
 
-    show(napari.Viewer())
+    viewer = napari.Viewer()
+    for data, attributes, kind in layers or ():
+        viewer.add_layer(Layer.create(data, attributes, kind))
+    if layers is None:
+        show_tree(url, options)
     napari.run()
 
 
-def _read_image(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
-    """Return the function that adds the layers of an image, whose first planes are read, to a viewer."""
+def _read_layers(url: str, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     from cvcache.napari import layers_of_url
 
     try:
-        layers = layers_of_url(url, options)
+        return layers_of_url(url, options)
     except FileNotFoundError as error:
         raise ItemNotFound(f"there is nothing at {url}") from error
 
-    def add(viewer: Any) -> None:
-        from napari.layers import Layer
 
-        for data, attributes, kind in layers:
-            viewer.add_layer(Layer.create(data, attributes, kind))
-
-    return add
-
-
-def _find_tree(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
-    """Return the function that opens a tree in a viewer, or raise if nothing is there; costs what `open_url` does."""
+def _check_exists(url: str, options: Mapping[str, Any]) -> None:
+    """Raise if no node, no item and no other data is at `url`; costs what `cvcache.browse.locate.open_url` does."""
     from cvcache.browse import not_found_text, open_url
-    from cvcache.napari import show_tree
 
     target = open_url(url, **options)
     try:
@@ -93,4 +90,3 @@ def _find_tree(url: str, options: Mapping[str, Any]) -> Callable[[Any], object]:
             raise ItemNotFound(not_found_text(target.tree.url, target.nearest))
     finally:
         target.tree.close()
-    return lambda _viewer: show_tree(url, options)

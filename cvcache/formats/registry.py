@@ -211,7 +211,8 @@ def kind_of(name: str) -> str:
 
     One of `KINDS`, or "directory", "link", or "picture": a PNG, which is an image or a plot.
     """
-    kind, _ = find_suffix(name, _SUFFIXES) or ("", "")
+    hidden_too = f"_{name.rpartition('/')[2]}"
+    kind, _ = find_suffix(hidden_too, _SUFFIXES) or ("", "")
     return kind
 
 

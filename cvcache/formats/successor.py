@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cvcache.store import Store
 
 CHECK_SECONDS = 1.0
-"""For how long one check of the log of a bucket is valid while chunks of an image are read."""
+"""For how long one check of the log of a bucket is valid while parts of an item are read, or written by a worker."""
 
 MAX_CHECKS = 16_384
 _checked_at: dict[str, float] = {}

@@ -148,12 +148,12 @@ def write(
     progress_callback = check_progress(progress)
     stored_image = image[spec.selection]
     plan = spec.plan(item, getattr(stored_image, "chunks", None))
-    multiscale = spec.multiscale(item.name.partition(".")[0])
+    multiscale = spec.ome_attributes(item.name.partition(".")[0])
     cvcache = {**cvcache_attributes(image, spec.added), **({"layer": spec.layer} if spec.layer else {})}
     present = begin_write(plan, stored_image, {"ome": multiscale, "cvcache": cvcache})
     sizes = put_array_documents(plan)
     counts = compute_and_write(plan, stored_image, present, progress_callback)
-    omero = spec.omero(counts)
+    omero = spec.omero_attributes(counts)
     attributes = group_attributes(multiscale, cvcache, omero, version)
     group = group_documents(attributes, plan.specs, version)
     sizes += [put_json(item, key, document) for key, document in group.items()]

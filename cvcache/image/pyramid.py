@@ -138,19 +138,19 @@ def per_axis(
         A wrong number of values, an unknown axis, or a value that is not finite.
     """
     by_axis = values if isinstance(values, Mapping) else _by_axis(values, axes)
-    numbers = [float(by_axis.get(name, default)) for name in axes]
-    if not by_axis.keys() <= set(axes) or not all(map(math.isfinite, numbers)):
+    if by_axis is None or not by_axis.keys() <= set(axes) or not all(map(math.isfinite, by_axis.values())):
         msg = f"{label} {values!r} does not fit the axes {list(axes)}: give one finite number per axis, or a mapping"
         raise UsageError(msg)
-    return tuple(numbers)
+    return tuple(float(by_axis.get(name, default)) for name in axes)
 
 
-def _by_axis(values: Sequence[float] | None, axes: Sequence[str]) -> Mapping[str, float]:
-    """Return axis -> value, and with too many or too few values the position of each instead of an axis."""
+def _by_axis(values: Sequence[float] | None, axes: Sequence[str]) -> Mapping[str, float] | None:
+    """Return axis -> value, for all axes or those of space; None for another number of values."""
+    if values is None:
+        return {}
     space = [name for name in axes if AXIS_TYPES.get(name) == "space"]
-    numbers = list(values) if values is not None else []
-    names = next((names for names in (axes, space) if len(names) == len(numbers)), None)
-    return dict(zip(names or map(str, range(len(numbers))), numbers, strict=True))
+    names = axes if len(values) == len(axes) else space
+    return dict(zip(names, map(float, values), strict=True)) if len(values) == len(names) else None
 
 
 def grid_shape(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:

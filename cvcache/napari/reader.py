@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.formats import kind_of
 from cvcache.napari.sample import demo
-from cvcache.store import control_dir, is_item_dir, parse_url
+from cvcache.store import ZARR_METADATA, control_dir, is_item_dir, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 DEMO_URL = "cvcache://demo"
 """URL of the sample data in the manifest."""
 REMOTE_SCHEMES = ("s3", "gs", "memory")
-_METADATA = ("zarr.json", ".zattrs", ".zarray")
 _MAX_DIRECTORIES = 100
 """Child directories that are checked for a node."""
 
@@ -109,7 +108,7 @@ def _is_ours(path: str) -> bool:
 def _is_image_here(path: str) -> bool:
     if not is_item_dir(path):
         return os.path.isfile(path)
-    return any(os.path.isfile(os.path.join(path, name)) for name in _METADATA)
+    return any(os.path.isfile(os.path.join(path, name)) for name in ZARR_METADATA)
 
 
 def _is_tree(path: str) -> bool:

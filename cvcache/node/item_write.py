@@ -173,8 +173,7 @@ def declare_own_file(attempt: protocol.Attempt, name: str) -> None:
 
 def own_file_rows(attempt: protocol.Attempt) -> dict[str, Mapping[str, Any]]:
     """Return rows for the files written through ``open()`` and ``path()``; one LIST, and one more for a directory."""
-    items = list(attempt.items.items())  # other threads may still begin to write
-    names = sorted(name for name, item in items if item.own_file and item.row is None)
+    names = attempt.own_files
     if not names:
         return {}
     listing = attempt.store.list(attempt.root)

@@ -112,6 +112,11 @@ class Attempt:
         """Names of the items that are announced."""
         return {name for name, item in list(self.items.items()) if item.plan is not None}
 
+    @property
+    def own_files(self) -> list[str]:
+        """Sorted names of the items that the user writes, and not cvcache."""
+        return sorted(name for name, item in list(self.items.items()) if item.own_file and item.row is None)
+
     def item(self, name: str) -> AttemptItem:
         """Return what is known of the item `name`, from now on noted."""
         return self.items.get(name) or self.items.setdefault(name, AttemptItem())

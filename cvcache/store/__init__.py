@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cvcache.store.layout import (
         DIRECTORY_INDEX,
         IN_PLACE,
+        ZARR_METADATA,
         attempt_root,
         control_dir,
         data_root,
@@ -91,6 +92,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layout": [
             "DIRECTORY_INDEX",
             "IN_PLACE",
+            "ZARR_METADATA",
             "attempt_root",
             "control_dir",
             "data_root",

@@ -17,6 +17,9 @@ RESERVED = "_cvcache"
 ITEM_DIR_SUFFIXES = (".zarr", ".dir")
 """A directory with such a suffix is an item, any other a child node. The set is fixed, so all machines agree."""
 
+ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Metadata files of a directory that is an image or array; the one that is written last comes first."""
+
 IN_PLACE = "."
 """The data root of an attempt that writes in place: directly in the directory of its node."""
 

@@ -982,3 +982,14 @@ def test_a_handle_of_elsewhere_shows_what_it_found_there(tmp_path: Path) -> None
     node = (cdir(str(tmp_path / "here"), also=[str(tmp_path / "there")]) / "n").refresh()
     (layer,) = layers(node["x.ome.zarr"])
     assert np.array_equal(np.asarray(layer[0]), STACK)
+
+
+@pytest.mark.parametrize("name", ["g.toml", "g.xml", ".csv", "no suffix", "g.zarr", ".zarr"])
+def test_an_image_of_another_program_may_have_any_name(tmp_path: Path, name: str) -> None:
+    place = ItemWrite(LocalStore(), str(tmp_path / name))
+    with pytest.raises(FileNotFoundError):
+        layers(place.path)
+    find_format("a.ome.zarr").write(place, STACK, progress=False)
+    ((data, _, kind),) = layers(place.path)
+    assert kind == "image"
+    np.testing.assert_array_equal(np.asarray(data[0] if isinstance(data, list) else data), STACK)

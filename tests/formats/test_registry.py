@@ -76,7 +76,9 @@ def test_every_built_in_format_is_whole() -> None:
         ("x.ref", "link"),
         ("parts.dir", "directory"),
         ("x.toml", "text"),
-        *[(name, "") for name in ("", ".", "x", ".json", "x.tif", "x.", "x.csv/y")],
+        ("/data.csv/.zarr", "image"),
+        (".json", "json"),
+        *[(name, "") for name in ("", ".", "x", "x.tif", "x.", "x.csv/y")],
     ],
 )
 def test_a_suffix_tells_a_kind(name: str, kind: str) -> None:

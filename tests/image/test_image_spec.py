@@ -59,6 +59,13 @@ def test_geometry_and_chunks_are_those_of_the_array_and_one_along_an_added_axis(
         ({"layer": {"x": object()}}, "layer="),
         ({"geometry": {"axes": ("y", "y")}}, "axes"),
         ({"geometry": {"scale": [1.0, 2.0, 3.0]}}, "scale"),
+        ({"geometry": {"scale": []}}, "scale"),
+        ({"geometry": {"translation": ()}}, "translation"),
+        ({"factors": []}, "factors"),
+        ({"factors": [[]]}, "factors"),
+        ({"shards": [], "version": "0.4"}, "shards"),
+        ({"shards": 0, "version": "0.4"}, "shards=0"),
+        ({"shards": np.array([64, 64]), "version": "0.4"}, "0.4 has no shards"),
         ({"geometry": {"unit": {"z": "um"}}}, "unit names the axes"),
         ({"geometry": {"axes": ("c", "x"), "channels": ["a", "b"]}}, "channels="),
     ],
@@ -83,27 +90,27 @@ def test_a_version_of_ome_zarr_has_its_version_of_zarr(version: str, zarr_format
     image = spec((600, 600), version=version)
     plan = image.plan(ItemWrite(MemoryStore(), "a.ome.zarr"), None)
     assert {(one.zarr_format, one.checksum) for one in plan.specs} == {(zarr_format, checksum)}
-    datasets = image.multiscale("a")["multiscales"][0]["datasets"]
+    datasets = image.ome_attributes("a")["multiscales"][0]["datasets"]
     assert [one.path for one in plan.specs] == [row["path"] for row in datasets]
 
 
 def test_contrast_is_as_given_or_as_the_pixels_say() -> None:
     pixels = np.arange(1000, dtype="uint16")
-    window = spec((64, 64)).omero(counts_of(pixels))["channels"][0]["window"]
+    window = spec((64, 64)).omero_attributes(counts_of(pixels))["channels"][0]["window"]
     assert (window["min"], window["max"]) == (0, 65535)
     assert window["start"] in range(10)
     assert window["end"] in range(990, 1001)
-    given = spec((64, 64), contrast=(3, 700)).omero(counts_of(pixels))["channels"][0]["window"]
+    given = spec((64, 64), contrast=(3, 700)).omero_attributes(counts_of(pixels))["channels"][0]["window"]
     assert (given["start"], given["end"]) == (3, 700)
 
 
 @pytest.mark.parametrize("options", [{"kind": "labels"}, {"dtype": "complex64"}])
 def test_labels_and_complex_numbers_have_no_contrast(options: dict[str, Any]) -> None:
-    assert spec((64, 64), **options).omero(WriteCounts()) is None
+    assert spec((64, 64), **options).omero_attributes(WriteCounts()) is None
 
 
 def test_nothing_that_is_stored_names_a_module() -> None:
     image = spec((64, 64), geometry={"unit": "um"})
-    text = json.dumps([image.multiscale("a"), image.omero(WriteCounts())])
+    text = json.dumps([image.ome_attributes("a"), image.omero_attributes(WriteCounts())])
     assert "cvcache." not in text
     assert "micrometer" in text

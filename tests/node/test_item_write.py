@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import pickle
+import signal
+import sys
+import threading
+import time
 import traceback
 import uuid
 from pathlib import Path
@@ -13,7 +19,7 @@ import pandas as pd
 import pytest
 
 from cvcache import cdir_init, cdir_query, register_format
-from cvcache.errors import LeaseLost, UsageError
+from cvcache.errors import CvcacheError, LeaseLost, UsageError
 from cvcache.formats import ItemWrite
 from cvcache.node import item_io, snapshot_of
 from cvcache.store import MemoryStore
@@ -79,6 +85,57 @@ def test_a_failed_write_leaves_nothing_and_can_be_repeated(url: str, parts: Part
         assert node.items() == []
         node.write("a.parts.dir", {"third": b"3"})
     assert cdir_query(url).read("a.parts.dir") == {"third": b"3"}
+
+
+def test_ctrl_c_while_a_failed_write_ends_leaves_the_item_free(url: str, parts: Parts) -> None:
+    class Slow(Parts):
+        def write(self, item: ItemWrite, _: Any, /) -> dict[str, Any]:
+            begun = threading.Event()
+
+            def put() -> None:
+                with item.writing():
+                    begun.set()
+                    time.sleep(1)
+
+            threading.Thread(target=put).start()
+            begun.wait()
+            threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
+            raise ValueError
+
+    register_format("slow.dir", Slow())
+    with cdir_init(url) as node:
+        with pytest.raises(KeyboardInterrupt):
+            node.write("a.slow.dir", 1)
+        register_format("slow.dir", parts)
+        time.sleep(1)
+        node.write("a.slow.dir", {"x": b"1"})
+    assert cdir_query(url).read("a.slow.dir") == {"x": b"1"}
+
+
+def test_what_an_attempt_has_is_told_while_another_thread_writes(url: str) -> None:
+    node, done = cdir_init(url), threading.Event()
+
+    def write() -> None:
+        for i in itertools.count():
+            if done.is_set():
+                return
+            with contextlib.suppress(CvcacheError):
+                node.write(f"n{i}.json", i)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    writer = threading.Thread(target=write)
+    try:
+        writer.start()
+        attempt = snapshot_of(node).attempt
+        for _ in range(200):
+            assert attempt is not None
+            assert attempt.own_files == []
+            assert attempt.rows.keys() <= attempt.announced
+    finally:
+        done.set()
+        writer.join()
+        sys.setswitchinterval(interval)
 
 
 def test_a_refused_object_leaves_the_earlier_write(url: str) -> None:

@@ -9,10 +9,8 @@ from typing import Any
 
 from cvcache.errors import InvalidName
 from cvcache.image.read.url import is_zarr
-from cvcache.store import Location, Place, Store, log_dir, open_store_from, parse_url
+from cvcache.store import ZARR_METADATA, Location, Place, Store, log_dir, open_store_from, parse_url
 
-METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-"""Metadata files of a directory that is an image or array; the one that is written last comes first."""
 WEB_TIMEOUT_SECONDS = 10
 """Timeout of a request to a web server."""
 RETRY_AFTER_SECONDS = 60.0
@@ -64,7 +62,7 @@ def _open_store(location: Location, options: Mapping[str, Any], near: Place | No
 
 
 def _store_stat(store: Store, path: str) -> dict[str, Any]:
-    for name in METADATA_FILES if is_zarr(path) else ("",):
+    for name in ZARR_METADATA if is_zarr(path) else ("",):
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
             return {"etag": info.etag.strip('"')} if info.etag else {"size": info.size, "modified": info.modified}

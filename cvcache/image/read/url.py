@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cvcache.errors import InvalidName
-from cvcache.formats import kind_of, registered_format
+from cvcache.formats import kind_of
 from cvcache.image.read.slices import Slices, format_slices, split_slices
 from cvcache.store import Place, Store, is_item_dir, merge_options, open_store_from, parse_url, url_and_options
 
@@ -22,11 +22,6 @@ class Location(NamedTuple):
     path: str
     url: str
     slices: Slices | None
-
-    @property
-    def kind(self) -> str:
-        """The kind that its name tells: "image" for a name without a format, as images of any program have."""
-        return kind_of(self.path) or ("file" if registered_format(self.path) else "image")
 
 
 def is_zip(path: str) -> bool:

@@ -115,15 +115,16 @@ class ImageSpec:
         axes = check_axes(geometry.get("axes") or default_axes(len(shape)), len(shape))
         stored_axes, added = storage_axes(axes)
 
-        def stored(values: Sequence[T] | None, default: T) -> list[T] | None:
+        def stored(values: Sequence[T], default: T) -> list[T]:
             """Return one value for each stored axis."""
-            by_axis = None if values is None else dict(zip(axes, values, strict=True))
-            return None if by_axis is None else [by_axis.get(name, default) for name in stored_axes]
+            by_axis = dict(zip(axes, values, strict=True))
+            return [by_axis.get(name, default) for name in stored_axes]
 
-        stored_shape = stored(shape, 1) or []
+        stored_shape = stored(shape, 1)
         units = check_unit(geometry.get("unit"), axes)
         steps = check_factors(factors, axes)
-        objects = _check_shards(shards, axes, version)
+        objects = _parse_shards(shards, axes, version)
+        chunk_shape = _parse_extents("chunks", chunks, axes)
         pyramid = plan_levels(
             stored_shape,
             stored_axes,
@@ -131,9 +132,9 @@ class ImageSpec:
             scale=stored(per_axis(geometry.get("scale"), axes, 1.0, "scale"), 1.0),
             translation=stored(per_axis(geometry.get("translation"), axes, 0.0, "translation"), 0.0),
             levels=None if levels is None else parse_int("levels", levels),
-            factors=None if steps is None else [stored(step, 1) or [] for step in steps],
-            chunks=stored(_check_extents("chunks", parse_ints("chunks", chunks), axes), 1),
-            shards=objects if objects is False else stored(objects, 1),
+            factors=None if steps is None else [stored(step, 1) for step in steps],
+            chunks=None if chunk_shape is None else stored(chunk_shape, 1),
+            shards=stored(objects, 1) if objects else objects,
         )
         channel_count = stored_shape[stored_axes.index("c")] if "c" in stored_axes else 1
         return cls(
@@ -192,7 +193,7 @@ class ImageSpec:
             prefix="c/" if is_new else "",
         )
 
-    def multiscale(self, name: str) -> dict[str, Any]:
+    def ome_attributes(self, name: str) -> dict[str, Any]:
         """Return the attributes of OME-Zarr, without ``omero``."""
         return ome_metadata(
             name,
@@ -204,7 +205,7 @@ class ImageSpec:
             version=self.version,
         )
 
-    def omero(self, counts: WriteCounts) -> dict[str, Any] | None:
+    def omero_attributes(self, counts: WriteCounts) -> dict[str, Any] | None:
         """Return the attribute ``omero`` of an image with these pixels; None for labels and complex numbers."""
         if not self.has_statistics:
             return None
@@ -213,18 +214,20 @@ class ImageSpec:
         return omero_metadata(self.channels, windows, limits)
 
 
-def _check_extents(name: str, extents: Sequence[int] | None, axes: Sequence[str]) -> Sequence[int] | None:
-    """Return `extents` if there is one for each axis."""
+def _parse_extents(name: str, value: Any, axes: Sequence[str]) -> tuple[int, ...] | None:
+    """Return an option that has one extent for each axis."""
+    extents = parse_ints(name, value)
     if extents is not None and len(extents) != len(axes):
         msg = f"{name}={list(extents)} must be {len(axes)} extents in pixels, one for each of the axes {list(axes)}"
         raise UsageError(msg)
     return extents
 
 
-def _check_shards(shards: Any, axes: Sequence[str], version: str) -> Sequence[int] | Literal[False] | None:
-    if version == "0.5":
-        return shards if shards is False else _check_extents("shards", parse_ints("shards", shards), axes)
-    if shards:
+def _parse_shards(shards: Any, axes: Sequence[str], version: str) -> tuple[int, ...] | Literal[False] | None:
+    if shards is False or (shards is None and version == "0.4"):
+        return False
+    extents = _parse_extents("shards", shards, axes)
+    if extents is not None and version == "0.4":
         msg = "OME-Zarr 0.4 has no shards; leave shards= away, or write version='0.5'"
         raise UsageError(msg)
-    return False
+    return extents

@@ -50,7 +50,7 @@ class Plan:
     Attributes
     ----------
     item : ItemWrite
-        In another process without its callables.
+        In another process without its lease.
     dtype : str
         Of the source's blocks.
     specs : tuple of ArraySpec

@@ -100,8 +100,8 @@ def find_written_names(node: ast.AST) -> set[str]:
             declared.update(part.names)
         elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             stored.add(part.id)
-        else:
-            written_names.add(_changed_name(part, parent))
+        elif name := _changed_name(part, parent):
+            written_names.add(name)
     local_names = stored - declared if isinstance(node, _FUNCTIONS) else set()
     return {name for name in written_names if name.partition(".")[0] not in local_names} | (declared & stored)
 

@@ -19,12 +19,10 @@ from typing import Any
 from cvcache.errors import UnkeyableValue
 from cvcache.keys.canonical import CanonicalEncoder, canonical_text, type_name
 from cvcache.keys.digest import CanonicalJson
-from cvcache.store import log_dir, parse_url, redact_url
+from cvcache.store import ZARR_METADATA, log_dir, parse_url, redact_url
 
 __all__ = ["canonical_local_path", "canonical_path"]
 
-METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-"""Metadata files of a directory that is an image or array; the one that is written last comes first."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
 _SLICES = re.compile(r"[?&]slices=[^&]*")
 
@@ -72,7 +70,7 @@ def _local_stat(path: str, *, any_directory: bool = False) -> dict[str, Canonica
             return None
     except (OSError, ValueError):  # no such file, or not a valid name
         return None
-    for name in METADATA_FILES:
+    for name in ZARR_METADATA:
         if file_state := _local_stat(f"{path}/{name}"):
             return file_state
     with contextlib.suppress(OSError):

@@ -37,7 +37,7 @@ MAX_HEIGHT, MAX_HEIGHT_NARROW = 300, 190
 WIDE_LAYOUT = 560
 """Width in pixels from which on the picture is beside the facts."""
 MAX_LISTED = 50
-_TEXT_KINDS = {"json", "text", "log", "html", "notebook", "yaml", "link"}
+_TEXT_KINDS = {"json", "text", "log", "notebook", "link"}
 
 
 @dataclass(frozen=True, slots=True)
