@@ -86,7 +86,8 @@ def test_a_suffix_tells_a_kind(name: str, kind: str) -> None:
 
 
 def test_each_built_in_format_has_a_kind_and_an_own_one_that_of_a_shorter_suffix() -> None:
-    kinds = {kind_of(f"x.{suffix}") for suffix in registry._formats}
+    built_in = [form for form in registry._formats.values() if str(form.target).startswith("cvcache.")]
+    kinds = {kind_of(f"x.{form.suffix}") for form in built_in}
     assert kinds <= {*KINDS, "directory", "link", "picture"}
     register_format("spots.csv", "some.module")
     register_format("spots", "some.module")
