@@ -21,7 +21,7 @@ LINT_IMPORTS = shutil.which("lint-imports", path=str(Path(sys.executable).parent
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the contracts of pyproject.toml on the package in a folder."""
-    assert LINT_IMPORTS is not None, "pip install import-linter"
+    assert LINT_IMPORTS is not None, "pip install --group lint"
     return subprocess.run([LINT_IMPORTS, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
 
 

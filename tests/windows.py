@@ -15,7 +15,7 @@ def missing(*more: str) -> str:
     if not any(map(_installed, BINDINGS)):
         absent.append("PyQt6")
     if absent:
-        return f"{', '.join(absent)} is not installed; this brings it: pip install '.[test-napari]'"
+        return f"{', '.join(absent)} is not installed; this brings it: pip install '.[napari]' --group test-napari"
     return ""
 
 

@@ -59,7 +59,7 @@ def local_cluster() -> Iterator[Any]:
 
 def check_distributed() -> None:
     if importlib.util.find_spec("distributed") is None:
-        unavailable("distributed", "pip install 'cvcache[distributed]'")
+        unavailable("distributed", "pip install '.[distributed]'")
 
 
 @pytest.fixture(scope="module")

