@@ -45,8 +45,8 @@ def test_what_the_hook_of_mypy_installs_is_what_the_project_asks_for() -> None:
     assert set(hooks["mypy"]["additional_dependencies"]) <= requirements()
 
 
-def test_ci_and_the_guide_run_what_hatch_calls_lint() -> None:
-    commands = set(PYPROJECT["tool"]["hatch"]["envs"]["default"]["scripts"]["lint"])
+def test_ci_and_the_guide_run_what_tox_calls_lint() -> None:
+    commands = {" ".join(command) for command in PYPROJECT["tool"]["tox"]["env"]["lint"]["commands"]}
     for page in (".ci/run", "CONTRIBUTING.md"):
         assert commands <= set((TOP / page).read_text().splitlines()), page
 
