@@ -77,6 +77,7 @@ KernelManager.transport_encryption.default_value = "auto"
 
 default_role = "py:obj"
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -96,5 +97,5 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = dict.fromkeys(["*", "docs/README", "docs/tutorial/*"], [])
+html_sidebars = {alone: [] for alone in ("*", "docs/README", "docs/tutorial/*")}
 copybutton_exclude = ".linenos, .gp, .go"

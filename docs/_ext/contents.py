@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sphinx.errors import ConfigError
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -37,6 +39,9 @@ def copy_first_page(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Say to Sphinx what is here."""
+    if Path(app.srcdir) != Path(app.confdir).parent:
+        msg = "the pages are found from the top of the repository: sphinx-build -c docs . docs/_build/html"
+        raise ConfigError(msg)
     app.add_config_value("sections", [], "env")
     app.connect("source-read", add_contents)
     app.connect("build-finished", copy_first_page)

@@ -27,10 +27,11 @@ class LinkedNames(SphinxPostTransform):
         python = self.env.domains["py"]
         for literal in list(self.document.findall(nodes.literal)):
             found = NAME.fullmatch(literal.astext())
-            if not found or found[1] not in cvcache.__all__ or isinstance(literal.parent, (nodes.reference, nodes.title)):
+            if not found or isinstance(literal.parent, (nodes.reference, nodes.title)):
                 continue
-            place = python.objects.get(f"cvcache.{found[1]}")
-            if place and place.docname != self.env.docname:
+            if found[1] not in cvcache.__all__ or ("xref" in literal["classes"] and found[1].islower()):
+                continue  # in a docstring `plan` may be a parameter
+            if place := python.objects.get(f"cvcache.{found[1]}"):
                 link = make_refnode(
                     self.app.builder, self.env.docname, place.docname, place.node_id, literal.deepcopy(), found[1]
                 )
