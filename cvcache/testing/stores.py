@@ -23,6 +23,7 @@ T = TypeVar("T")
 VERBS = ("get", "put", "copy", "put_new", "list", "find", "stat", "delete", "open")
 WRITES = frozenset({"put", "copy", "put_new", "delete"})
 FAULTS = ("crash", "crash_after", "torn", "lost", "error")
+"""The faults that `FaultyStore` injects."""
 
 
 class WrapperStore(Store):
