@@ -109,16 +109,16 @@ def test_a_bucket_that_cannot_be_reached_is_one_sentence(
 def test_what_is_there_is_found(tmp_path: Path) -> None:
     with cdir_init(tmp_path / "step", {}) as node:
         node.write("x.ome.zarr", np.ones((9, 9), "u2"), axes="yx")
-    view._find_tree(str(tmp_path), {})
-    view._find_tree(str(tmp_path / "step"), {})
+    view._check_exists(str(tmp_path), {})
+    view._check_exists(str(tmp_path / "step"), {})
 
 
 def test_an_item_is_there_and_beside_it_is_not(tmp_path: Path) -> None:
     with cdir_init(tmp_path / "step", {}) as node:
         node.write("cells.csv", pd.DataFrame({"cell": [1]}))
-    view._find_tree(str(tmp_path / "step" / "cells.csv"), {})
+    view._check_exists(str(tmp_path / "step" / "cells.csv"), {})
     with pytest.raises(ItemNotFound, match=r"the nearest that exists is .*step$"):
-        view._find_tree(str(tmp_path / "step" / "cels.csv"), {})
+        view._check_exists(str(tmp_path / "step" / "cels.csv"), {})
 
 
 def test_its_help_loads_no_window(tmp_path: Path) -> None:

@@ -104,8 +104,12 @@ def test_ctrl_c_while_a_failed_write_ends_leaves_the_item_free(url: str, parts: 
 
     register_format("slow.dir", Slow())
     with cdir_init(url) as node:
-        with pytest.raises(KeyboardInterrupt):
-            node.write("a.slow.dir", 1)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                node.write("a.slow.dir", 1)
+        finally:
+            signal.signal(signal.SIGINT, handler)
         register_format("slow.dir", parts)
         time.sleep(1)
         node.write("a.slow.dir", {"x": b"1"})
