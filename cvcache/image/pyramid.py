@@ -325,15 +325,20 @@ def _level_shapes(
     level_shape, spans = tuple(shape), (1,) * len(shape)
     for count in itertools.count(1):
         yield level_shape, spans
-        if count == levels or 0 in level_shape or (levels is None and _is_last(level_shape, axes, count)):
+        if count == levels or (levels is None and _is_last(level_shape, axes, count)):
             return
         voxels = [s * f for s, f in zip(scale, spans, strict=True)]
         wanted = factors[min(count, len(factors)) - 1] if factors else next_factors(level_shape, axes, voxels)
-        step = tuple(1 if n <= 1 else f for n, f in zip(level_shape, wanted, strict=True))
+        step = _possible_factors(level_shape, wanted)
         if max(step) == 1:
             return
         level_shape = tuple(-(-n // f) for n, f in zip(level_shape, step, strict=True))
         spans = tuple(a * b for a, b in zip(spans, step, strict=True))
+
+
+def _possible_factors(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
+    """Return the factors that shrink a level: 1 along an axis of one pixel, and for an empty one."""
+    return tuple(1 if n <= 1 or 0 in shape else f for n, f in zip(shape, wanted, strict=True))
 
 
 def _check_shards(shards: Sequence[int] | Literal[False] | None, chunks: Sequence[int]) -> None:
