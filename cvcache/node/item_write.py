@@ -69,19 +69,19 @@ class LeasedWrite(formats.ItemWrite):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            self._item.failed = kind is not None and self._has_begun and self._attempt.shared
             with self._condition:
                 self._has_ended = True
                 self._condition.wait_for(lambda: self._active_writes == 0)
             if kind is None:
                 self._item.row, self._item.own_file = dict(self.row), False
             elif self._has_begun:
-                self._fail()
+                self._delete_failed_write()
         finally:
             self._item.being_written = False
 
-    def _fail(self) -> None:
+    def _delete_failed_write(self) -> None:
         """Delete what this write left, but for an announced plan, whose parts may be resumed."""
-        self._item.failed = self._attempt.shared
         if self._item.plan is not None and not self._item.plan and not self._attempt.lost:
             # an error here must not hide the one being raised
             with contextlib.suppress(Exception), self._attempt.writing():
