@@ -18,8 +18,8 @@ from cvcache.image.read import (
 from cvcache.image.write import (
     VERSIONS,
     ImageSpec,
+    announce_plan,
     as_array,
-    begin_write,
     check_choice,
     check_image_array,
     check_progress,
@@ -150,7 +150,7 @@ def write(
     plan = spec.plan(item, getattr(stored_image, "chunks", None))
     multiscale = spec.ome_attributes(item.name.partition(".")[0])
     cvcache = {**cvcache_attributes(image, spec.added), **({"layer": spec.layer} if spec.layer else {})}
-    present = begin_write(plan, stored_image, {"ome": multiscale, "cvcache": cvcache})
+    present = announce_plan(plan, stored_image, {"ome": multiscale, "cvcache": cvcache})
     sizes = put_array_documents(plan)
     counts = compute_and_write(plan, stored_image, present, progress_callback)
     omero = spec.omero_attributes(counts)

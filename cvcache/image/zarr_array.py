@@ -14,8 +14,8 @@ from cvcache.image.pyramid import CHUNK_BYTES, block_shapes, level_steps, plan_l
 from cvcache.image.read import StoredLevel, build_metadata, cvcache_attributes
 from cvcache.image.write import (
     Plan,
+    announce_plan,
     as_array,
-    begin_write,
     check_numeric_array,
     check_progress,
     compute_and_write,
@@ -87,7 +87,7 @@ def write(
     blocks = block_shapes([level], getattr(array, "chunks", None), dtype.itemsize)
     plan = Plan(item, str(array.dtype), (spec,), level_steps([level]), blocks, "nearest", statistics=dtype.kind != "c")
     attributes = {"cvcache": cvcache_attributes(array, ())}
-    present = begin_write(plan, array, attributes)
+    present = announce_plan(plan, array, attributes)
     counts = compute_and_write(plan, array, present, progress_callback)
     document = {**spec.document(), "attributes": attributes}
     size = put_json(item, "zarr.json", document)

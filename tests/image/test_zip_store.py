@@ -651,7 +651,7 @@ class TestItem:
     def test_another_zip_in_its_place_is_another_dask_array(self, place: ItemPath) -> None:
         FORM.write(place, lazy_pixels())
         first: Any = FORM.read(ItemWrite(place.store, place.path))
-        assert first.name == FORM.read(ItemWrite(place.store, place.path)).name  # type: ignore[attr-defined]
+        assert first.name == FORM.read(ItemWrite(place.store, place.path)).name  # type: ignore[attr-defined]  # a dask array
         FORM.write(place, lazy_pixels() + 1)
         second: Any = FORM.read(ItemWrite(place.store, place.path))
         assert first.name != second.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import pickle
 import signal
@@ -19,7 +18,7 @@ import pandas as pd
 import pytest
 
 from cvcache import cdir_init, cdir_query, register_format
-from cvcache.errors import CvcacheError, LeaseLost, UsageError
+from cvcache.errors import LeaseLost, UsageError
 from cvcache.formats import ItemWrite
 from cvcache.node import item_io, snapshot_of
 from cvcache.store import MemoryStore
@@ -117,25 +116,25 @@ def test_ctrl_c_while_a_failed_write_ends_leaves_the_item_free(url: str, parts: 
 
 
 def test_what_an_attempt_has_is_told_while_another_thread_writes(url: str) -> None:
-    node, done = cdir_init(url), threading.Event()
+    attempt, done = snapshot_of(cdir_init(url)).attempt, threading.Event()
+    assert attempt is not None
+    names = [f"n{i}.json" for i in range(2000)]
 
     def write() -> None:
-        for i in itertools.count():
-            if done.is_set():
-                return
-            with contextlib.suppress(CvcacheError):
-                node.write(f"n{i}.json", i)
+        for i in itertools.takewhile(lambda _: not done.is_set(), itertools.count()):
+            attempt.items.pop(f"new{i - 1}", None)
+            attempt.item(f"new{i}").own_file = False
 
-    interval = sys.getswitchinterval()
+    for name in names:
+        attempt.item(name).own_file = True
+    interval, writer = sys.getswitchinterval(), threading.Thread(target=write)
     sys.setswitchinterval(1e-6)
-    writer = threading.Thread(target=write)
     try:
         writer.start()
-        attempt = snapshot_of(node).attempt
-        for _ in range(200):
-            assert attempt is not None
-            assert attempt.own_files == []
-            assert attempt.rows.keys() <= attempt.announced
+        for _ in range(50):
+            assert attempt.own_files == sorted(names)
+            assert attempt.rows == {}
+            assert attempt.announced == set()
     finally:
         done.set()
         writer.join()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         parse_ints,
         parse_numbers,
     )
-    from cvcache.image.write.plan import begin_write, compute_and_write, put_array_documents, put_json
+    from cvcache.image.write.plan import announce_plan, compute_and_write, put_array_documents, put_json
     from cvcache.image.write.progress import check_progress
     from cvcache.image.write.spec import VERSIONS, ImageSpec
     from cvcache.image.write.statistics import contrast_windows, statistics_metadata
@@ -53,7 +53,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "parse_ints",
             "parse_numbers",
         ],
-        "plan": ["begin_write", "compute_and_write", "put_array_documents", "put_json"],
+        "plan": ["announce_plan", "compute_and_write", "put_array_documents", "put_json"],
         "progress": ["check_progress"],
         "spec": ["ImageSpec", "VERSIONS"],
         "statistics": ["contrast_windows", "statistics_metadata"],

@@ -45,7 +45,7 @@ def plan_document(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> di
     return record
 
 
-def begin_write(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> Mapping[str, int]:
+def announce_plan(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> Mapping[str, int]:
     """Announce the plan, log it, and share the write if other processes will take part in it.
 
     Returns
