@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -44,7 +45,6 @@ class TestCsv(FormatTests):
         "same name twice": lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
         "float as name": lambda: pd.DataFrame({1.5: [1]}),
         "attrs": lambda: cells().assign(a=1).pipe(with_attrs),
-        "carriage return": lambda: pd.DataFrame({"a": ["\r"]}),
         "surrogate": lambda: pd.DataFrame({"a": pd.Series(["\ud800"], dtype=object)}),
         "freq": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.date_range("2026-01-01", periods=2)),
     }
@@ -77,6 +77,15 @@ class TestCsv(FormatTests):
     def test_more_tables_come_back(self, place: ItemPath, frame: pd.DataFrame) -> None:
         meta = find_format(self.name).write(place, frame)
         assert_same(frame, find_format(self.name).read(ItemWrite(place.store, place.path, meta)))
+
+    def test_a_carriage_return_is_quoted_or_refused(self, place: ItemPath) -> None:
+        frame = pd.DataFrame({"a": ["\r"]})  # Python's csv, which pandas writes with, quotes it from 3.13 on
+        if sys.version_info < (3, 13):
+            with pytest.raises(NotReproducible, match="a"):
+                find_format(self.name).write(place, frame)
+        else:
+            meta = find_format(self.name).write(place, frame)
+            assert_same(frame, find_format(self.name).read(ItemWrite(place.store, place.path, meta)))
 
     def test_a_list_of_rows_is_told_what_to_do(self, place: ItemPath) -> None:
         with pytest.raises(NotReproducible, match=r"pandas\.DataFrame\(rows\)"):

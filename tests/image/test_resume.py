@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     import numpy as np
     from servers.store_cases import StoreCase
 
-KILLS = 4
+TRIALS, KILLS = 1, 2
+LONG_TRIALS, LONG_KILLS = 5, 4
 MOST = 45
-"""Blocks a run may compute before it is killed: after four of them some are always left."""
+"""Blocks a run may compute before it is killed: after `LONG_KILLS` of them some are always left."""
 WORKERS = 2
 BATCH = 6
 """Tasks that dask hands to a process at once."""
@@ -75,8 +76,6 @@ class Way:
         Where the node lies.
     prefix
         What the program is started with.
-    trials
-        How many in a normal run.
     """
 
     arguments: dict[str, Any]
@@ -84,7 +83,6 @@ class Way:
     plain: bool = True
     store: str = "local"
     prefix: tuple[str, ...] = ()
-    trials: int = 2
 
 
 WAYS = {
@@ -92,12 +90,10 @@ WAYS = {
     "four objects a block": Way({"chunk": [2, 128, 128]}, WORKERS),
     "shards": Way({"write": SHARDS}, WORKERS * 4 + 3),
     # as delivered: a task gathers blocks until it holds 8 MiB, here 32 of them
-    "large tasks": Way({"chunk": [2, 256, 256], "block_bytes": None}, WORKERS * 32 + 31, trials=1),
-    "processes": Way({"scheduler": "processes"}, WORKERS * BATCH, plain=False, trials=1),
-    "s3": Way({}, WORKERS, store="s3", trials=1),
-    "another machine": Way(
-        {"policy": {"ttl": 1.5, "request_timeout": 0.5}}, WORKERS, plain=False, prefix=UNSHARE, trials=1
-    ),
+    "large tasks": Way({"chunk": [2, 256, 256], "block_bytes": None}, WORKERS * 32 + 31),
+    "processes": Way({"scheduler": "processes"}, WORKERS * BATCH, plain=False),
+    "s3": Way({}, WORKERS, store="s3"),
+    "another machine": Way({"policy": {"ttl": 1.5, "request_timeout": 0.5}}, WORKERS, plain=False, prefix=UNSHARE),
 }
 SERVER = {"s3": [pytest.mark.server]}
 
@@ -105,14 +101,21 @@ SERVER = {"s3": [pytest.mark.server]}
 def _cases() -> Iterator[Any]:
     for name, way in WAYS.items():
         marks = SERVER.get(way.store, [])
-        yield pytest.param(way, way.trials, marks=marks, id=name)
-        yield pytest.param(way, 5, marks=[*marks, pytest.mark.long, pytest.mark.timeout(1800)], id=f"{name}, 5 trials")
+        yield pytest.param(way, TRIALS, KILLS, marks=marks, id=name)
+        yield pytest.param(
+            way,
+            LONG_TRIALS,
+            LONG_KILLS,
+            marks=[*marks, pytest.mark.long, pytest.mark.timeout(1800)],
+            id=f"{name}, {LONG_TRIALS} trials",
+        )
 
 
-@pytest.mark.parametrize(("way", "trials"), list(_cases()))
+@pytest.mark.parametrize(("way", "trials", "kills"), list(_cases()))
 def test_what_is_killed_is_gone_on_with(
     way: Way,
     trials: int,
+    kills: int,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
@@ -126,16 +129,16 @@ def test_what_is_killed_is_gone_on_with(
     for number in range(trials):
         name, counter = f"node-{number}", Counter(tmp_path / f"count-{number}")
         with contextlib.ExitStack() as runs:
-            for _ in range(KILLS):
+            for _ in range(kills):
                 run = runs.enter_context(_run(case, name, way, counter))
                 _kill(run, counter, chance)
             last = runs.enter_context(_run(case, name, way, counter))
             assert last.wait(PATIENCE) == 0, last.stderr_text()
-        figures.add("trials").add("kills", KILLS).add("computed twice", counter.count() - BLOCKS)
+        figures.add("trials").add("kills", kills).add("computed twice", counter.count() - BLOCKS)
         assert set(counter.blocks()) == set(reference.blocks)
-        assert counter.count() <= BLOCKS + KILLS * way.lost
-        _check_result(case, name, way, reference)
-    figures.add("allowed to be computed twice", trials * KILLS * way.lost).tell()
+        assert counter.count() <= BLOCKS + kills * way.lost
+        _check_result(case, name, way, reference, kills)
+    figures.add("allowed to be computed twice", trials * kills * way.lost).tell()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,11 +167,11 @@ def _kill(run: Run, counter: Counter, chance: random.Random) -> None:
     run.kill()
 
 
-def _check_result(case: StoreCase, name: str, way: Way, reference: Reference) -> None:
+def _check_result(case: StoreCase, name: str, way: Way, reference: Reference, kills: int) -> None:
     url = case.child(name)
     records = _records(case, name)
-    assert [record.state for record in records] == ["claimed"] * (KILLS + 1) + ["committed"]
-    assert [record.root == IN_PLACE for record in records[:-1]] == [way.plain or not n for n in range(KILLS + 1)]
+    assert [record.state for record in records] == ["claimed"] * (kills + 1) + ["committed"]
+    assert [record.root == IN_PLACE for record in records[:-1]] == [way.plain or not n for n in range(kills + 1)]
     root = records[-2].root
     path = ITEM if root == IN_PLACE else f"{root}/{ITEM}"
     assert _objects(case, f"{name}/{path}") == reference.objects

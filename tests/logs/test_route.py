@@ -22,6 +22,7 @@ from cvcache.logs import route_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from servers.store_cases import MemoryCase
 
@@ -354,16 +355,18 @@ node = work(cvcache.cdir(sys.argv[1]))
 """
 
 
-def test_a_script_that_sets_nothing_has_all_in_its_log_and_no_more_on_the_terminal(tmp_path: object) -> None:
-    command = [sys.executable, "-c", _SCRIPT, f"{tmp_path}/node"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_a_script_that_sets_nothing_has_all_in_its_log_and_no_more_on_the_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "node")], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "a print\nfrom a thread\n"
-    assert done.stderr == "a record\n<string>:11: UserWarning: mind the gap\n"
-    with open(f"{tmp_path}/node/run.log") as file:  # noqa: PTH123 - a path is a string here
-        text = file.read()
+    assert done.stderr == f'a record\n{script}:11: UserWarning: mind the gap\n  warnings.warn("mind the gap")\n'
+    text = (tmp_path / "node" / "run.log").read_text()
     kept = ("INFO script: an info", "a print", "from a thread", "WARNING script: a record", "UserWarning: mind the gap")
     assert [word for word in kept if word not in text] == []
-    assert len(text.splitlines()) == 6
+    assert len(text.splitlines()) == 7
 
 
 PRINTS_ON = """
