@@ -67,7 +67,7 @@ def _made_by_dask(block_id: Block, calls: str) -> np.ndarray:
 
 def counted(block: Block, calls: str) -> np.ndarray:
     """Make a block and note it in the file `calls`, in one append that no other process tears apart."""
-    file = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    file = os.open(calls or os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{block}\n".encode())
     os.close(file)
     return make(block)
@@ -82,7 +82,8 @@ class Volume:
     shape : tuple of int
         Whole blocks of `SOURCE`.
     calls : str
-        The file that gets a line for each block made.
+        The file that gets a line for each block made; empty for the one that CALLS in the environment names. A file
+        that a task is given by name is a part of its source, and this one is another each time.
     """
 
     shape: Block
