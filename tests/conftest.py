@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +53,20 @@ if TYPE_CHECKING:
     from servers.store_cases import StoreCase
 
 _SERVER_FIXTURES = {"s3_server", "gcs_server", "rclone_server"}
+
+
+def pytest_report_header() -> str:
+    """Name what the tests run with, so that a report says which end of the supported versions it is of."""
+    names = ("zarr", "numpy", "dask", "pandas", "fsspec", "s3fs", "gcsfs", "pyarrow", "ome-zarr", "napari")
+    found = {"Python": platform.python_version()} | {name: version for name in names if (version := _installed(name))}
+    return "versions: " + ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ TOP = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+TOX = PYPROJECT["tool"]["tox"]
 GROUPS = PYPROJECT["dependency-groups"]
 HOOKS = yaml.safe_load((TOP / ".pre-commit-config.yaml").read_text())["repos"]
 CHANGELOG = (TOP / "CHANGELOG.md").read_text()
@@ -46,10 +47,24 @@ def test_what_the_hook_of_mypy_installs_is_what_the_project_asks_for() -> None:
     assert set(hooks["mypy"]["additional_dependencies"]) <= requirements()
 
 
-def test_ci_and_the_guide_run_what_tox_calls_lint() -> None:
-    commands = {" ".join(command) for command in PYPROJECT["tool"]["tox"]["env"]["lint"]["commands"]}
-    for page in (".ci/run", "CONTRIBUTING.md"):
-        assert commands <= set((TOP / page).read_text().splitlines()), page
+def test_the_guide_names_what_tox_calls_lint() -> None:
+    commands = {" ".join(command) for command in TOX["env"]["lint"]["commands"]}
+    assert commands <= set((TOP / "CONTRIBUTING.md").read_text().splitlines())
+
+
+def test_ci_runs_every_environment_of_tox() -> None:
+    run = re.findall(r"\btox run.* -e ([\w,-]+)", (TOP / ".ci/run").read_text())
+    assert {name for names in run for name in names.split(",")} == set(TOX["env"])
+    assert set(TOX["env_list"]) <= set(TOX["env"])
+
+
+def test_both_ends_are_those_of_the_classifiers() -> None:
+    minors = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    assert TOX["env"]["lowest"]["base_python"] == minors
+    assert TOX["env_run_base"]["base_python"] == minors[::-1]
+    loop = re.search(r"for version in (.*); do", (TOP / ".ci/run").read_text())
+    assert loop is not None
+    assert loop[1].split() == [minors[-1], minors[0]]
 
 
 def test_the_citation_is_of_this_project_and_version() -> None:
