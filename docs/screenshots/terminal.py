@@ -44,8 +44,10 @@ def main() -> None:
 
 @contextmanager
 def lab() -> Iterator[Path]:
-    """Yield an empty folder for the time of a ``with``; its name in a picture is short, and the same on any machine."""
+    """Yield an empty folder for the time of a ``with``; its name is short, unless somebody has that one."""
     place = Path(tempfile.gettempdir(), "lab")
+    if place.exists():
+        place = Path(tempfile.mkdtemp(), "lab")
     place.mkdir()
     try:
         yield place

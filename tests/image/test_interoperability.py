@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from interop_cases import MISSING, OK, READERS, WRITERS, attempt, equal, facts_of, keep, pixels_of, same
+from servers.missing import unavailable
 
 from cvcache.formats import ItemWrite, find_format
 from cvcache.image.write import downsample
@@ -248,7 +249,7 @@ def test_the_page_names_every_image_and_reader() -> None:
 def test_others_read_what_the_page_says(reads: dict[str, dict[str, str]], reader: str) -> None:
     cells = reads[reader]
     if MISSING in cells.values():
-        pytest.skip(f"{reader} is not installed")
+        unavailable(reader, "tox -e peers brings it, and CVCACHE_PEERS_PYTHON names its Python; zarrita needs npm")
     known = known_reads()
     worse = {name: cell for name, cell in cells.items() if cell != OK and known[reader, name] == OK}
     assert not worse
@@ -259,7 +260,7 @@ def test_others_read_what_the_page_says(reads: dict[str, dict[str, str]], reader
 def test_we_read_what_the_page_says(writes: dict[str, str], library: str) -> None:
     cells = {name: cell for name, cell in writes.items() if name.partition(":")[0] == library}
     if not cells:
-        pytest.skip(f"{library} is not installed")
+        unavailable(library, "tox -e peers brings it, and CVCACHE_PEERS_PYTHON names its Python")
     known = known_writes()
     assert not {name: cell for name, cell in cells.items() if cell != OK and known.get(name, OK) == OK}
 
