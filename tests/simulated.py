@@ -19,7 +19,7 @@ import pytest
 from servers.store_cases import LocalCase, MemoryCase
 
 from cvcache import CvcacheError, Policy, cdir_commit, cdir_init, cdir_query, protocol, register_format
-from cvcache.protocol import Owner, attempt, claim, heartbeat, observe
+from cvcache.protocol import Owner, attempt, claim, heartbeat, observe, sweep
 from cvcache.store import LocalStore, open_store, resolve_node
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
 
@@ -125,6 +125,7 @@ class World:
         patch.setattr("cvcache.protocol.remove.this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "owner_is_dead", self._is_dead)
+        patch.setattr(sweep, "owner_is_dead", self._is_dead)
         patch.setattr(protocol, "owner_is_dead", self._is_dead)
         patch.setattr(heartbeat, "_heartbeat_thread", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk

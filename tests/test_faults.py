@@ -164,6 +164,7 @@ class Stage:
             assert self.case.read(name) == b"mine: " + name.encode(), f"{name} was touched"
         with self.world.process():
             newest = check_newest(self.url, self.world.policy)
+            assert newest.committed == _stands(records), "what stood is gone, or what was removed is back"
             assert read_mark(cdir_query(f"{self.url}/{CHILD}", policy=self.world.policy)) == self._child_mark
             for handle, items in self.pinned:
                 _check_pinned(handle, items, newest)
@@ -182,6 +183,12 @@ class Stage:
             assert done.committed
             assert read_mark(done) == read_mark(cdir_query(self.url, policy=self.world.policy))
         assert len(self.world.slept) == slept, "a healthy process waited for a dead one"
+
+
+def _stands(records: list[dict[str, object]]) -> bool:
+    """Whether there is a result by the states of a log alone: nothing but a removal ends one."""
+    states = [record["state"] for record in records if record["state"] in {"committed", "removing"}]
+    return states[-1:] == ["committed"]
 
 
 def _check_pinned(handle: CacheDir, items: dict[str, str], newest: CacheDir) -> None:

@@ -52,6 +52,8 @@ class Model:
         self.state = "absent"
         self.holder: Process | None = None
         self.key: str | None = None
+        self.stands = False
+        self.standing_key: str | None = None
         self.mark = ""
 
     def beating(self, but: Process) -> bool:
@@ -70,13 +72,15 @@ class Model:
         return holder.alive or holder.machine != but.machine
 
     def hit(self, key: str | None, *, force: bool) -> bool:
-        return self.state == "committed" and not force and key in {None, self.key}
+        return self.stands and not force and key in {None, self.standing_key}
 
     def opened(self, by: Process, key: str | None) -> None:
         self.state, self.holder, self.key = "claimed", by, key
 
     def ended(self, state: str, mark: str = "") -> None:
-        self.state, self.holder, self.mark = state, None, mark
+        self.state, self.holder = state, None
+        if state in {"committed", "removed"}:
+            self.stands, self.standing_key, self.mark = state == "committed", self.key, mark
 
 
 def _somebody_runs(self: Clients) -> bool:
@@ -131,7 +135,7 @@ class Clients(RuleBasedStateMachine):
         with client:
             wait = model.silent(client)
             opening = functools.partial(cdir_init, self.case.url, key, force=force, wait=wait, policy=self.world.policy)
-            if model.beating(client):
+            if model.beating(client) and not model.hit(key, force=force):
                 with pytest.raises(NodeBusy):
                     opening()
                 return
@@ -231,7 +235,7 @@ class Clients(RuleBasedStateMachine):
         """Read the node afresh, and through every handle that was pinned to an older result."""
         with self.reader:
             found = cdir_query(self.case.url, policy=self.world.policy)
-            assert found.committed == (self.model.state == "committed")
+            assert found.committed == self.model.stands
             if found.committed:
                 assert read_mark(found) == self.model.mark
             for handle, mark in self.pinned[-3:]:

@@ -145,7 +145,8 @@ def _item_at(target: Location, title: str | None, options: Mapping[str, Any]) ->
     except (CvcacheError, OSError):
         return None
     name = inside[-1]
-    if record is None or f"{layout.data_root(path, record)}/{name}" != target.path or name not in rows:
+    paths = {f"{path}/{name}", f"{layout.data_root(path, record)}/{name}"}
+    if record is None or target.path not in paths or name not in rows:
         return None
     return locate_item(node, name, rows[name], title)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cvcache.errors import ItemDamaged, NodeReplaced
-from cvcache.formats.successor import record_exists
+from cvcache.formats.successor import has_been_replaced, record_exists
 from cvcache.store import MemoryCache, ObjectInfo, Store, reopen_store
 
 
@@ -27,10 +27,9 @@ class ItemPath:
         Full key of the record that would follow that of the item's attempt: it would replace the commit, or end the
         attempt. Empty for an item of no node.
     committed : bool
-        Whether the record is a commit, which the item is pinned to: what another attempt wrote is never returned.
+        Whether the record is a commit: its bytes are never overwritten, so nothing is looked for until one is missing.
     strict : bool
-        Look for the successor after each part that was read, in a bucket and of an unfinished item too. Else it is
-        looked for of a commit only, in a bucket at most once a second, and a part from the memory cache needs no look.
+        Of an unfinished item, look for the successor after each part that was read.
     origin : mapping or None
         ``node`` (URL), ``item`` (name) and ``version`` of a commit; None without one.
     ram : MemoryCache or None
@@ -63,13 +62,13 @@ class ItemPath:
 
     @property
     def pin(self) -> str:
-        """Full key of the record that would replace the commit of this item; empty without a commit."""
+        """Full key of the record that would follow the commit of this item; empty without a commit."""
         return self.successor if self.committed else ""
 
     @property
     def next_record(self) -> str:
         """Full key of the record after which the bytes may be another attempt's; empty if none is looked for."""
-        return self.successor if self.committed or self.strict else ""
+        return self.successor if self.strict and not self.committed else ""
 
     def at(self, key: str) -> str:
         """Return the full key of the part `key`; the item itself for an empty one."""
@@ -78,13 +77,15 @@ class ItemPath:
     def get(self, key: str = "", start: int | None = None, end: int | None = None) -> bytes:
         """Return the bytes of the item, or of its part `key`, as its attempt left them.
 
-        A whole file is compared with its recorded size and digest. After a part was read, the log is checked for a
-        newer record: each time on disk, in memory and if `strict`, else at most once a second.
+        A whole file is compared with its recorded size and digest.
 
         Raises
         ------
+        FileNotFoundError
+            It is missing although its commit stands, or no commit vouched for it.
         NodeReplaced
-            There is a newer record, so the bytes may be another attempt's.
+            It is missing, for its commit was replaced or removed; or, of a `strict` unfinished item, it may be another
+            attempt's.
         """
         if self.ram is None or not self.committed:
             return self._get_checked(key, start, end)
@@ -93,27 +94,33 @@ class ItemPath:
         if data is None:
             data = self._get_checked(key, start, end)
             self.ram.put(memory_key, data)
-        elif key and not self.strict:
-            self.check_pin(now=not self.remote)
         return data
 
     def _get_checked(self, key: str, start: int | None, end: int | None) -> bytes:
         try:
             data = self.store.get(self.at(key), start, end)
         except FileNotFoundError:
-            self.check_pin(now=True)
+            self.raise_if_replaced()
             raise
         if key:
-            self.check_pin(now=self.strict or not self.remote)
+            self.check_pin(now=self.strict)
         elif start is None and end is None:
             self.check_content(data)
         return data
 
+    def raise_if_replaced(self) -> None:
+        """Raise `NodeReplaced` if the commit of this item does not stand any more; for a part that is missing."""
+        if self.committed and has_been_replaced(self.store, self.successor):
+            raise NodeReplaced(self._replaced_message())
+        self.check_pin(now=True)
+
     def check_pin(self, *, now: bool) -> None:
         """Raise `NodeReplaced` if `next_record` exists; a check of the last second serves unless it must be `now`."""
         if self.next_record and record_exists(self.store, self.next_record, now=now):
-            msg = f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
-            raise NodeReplaced(msg)
+            raise NodeReplaced(self._replaced_message())
+
+    def _replaced_message(self) -> str:
+        return f"{self.url} was replaced or removed while it was read; open its node again to read the newer result"
 
     def check_content(self, data: bytes) -> None:
         """Raise `ItemDamaged` unless a whole file has its recorded size and digest."""

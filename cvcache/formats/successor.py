@@ -1,10 +1,13 @@
-"""Checks for the record that would follow another one: of a bucket not more often than needed."""
+"""Checks for the records that follow another one: of a bucket not more often than needed."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import TYPE_CHECKING
+
+from cvcache.store import record_name
 
 if TYPE_CHECKING:
     from cvcache.store import Store
@@ -13,6 +16,8 @@ CHECK_SECONDS = 1.0
 """For how long one check of the log of a bucket is valid while parts of an item are read, or written by a worker."""
 
 MAX_CHECKS = 16_384
+_MAX_RECORD_BYTES = 64 * 1024
+_ENDING = ("committed", "removing", "removed")
 _checked_at: dict[str, float] = {}
 """Key of the record -> when the last check for it began."""
 _absent_since: dict[str, float] = {}
@@ -28,6 +33,21 @@ def record_exists(store: Store, record: str, *, now: bool) -> bool:
         with _check_locks.setdefault(record, threading.Lock()):
             return _absent_since.get(record, -1.0) <= asked_at and _stat(store, record)
     return asked_at - _checked_at.get(record, -CHECK_SECONDS) >= CHECK_SECONDS and _stat(store, record)
+
+
+def has_been_replaced(store: Store, successor: str) -> bool:
+    """Whether a commit stands no more, by the records from `successor` on; one GET each, and one at the end."""
+    log = successor.rpartition("/")[0]
+    while True:
+        try:
+            record = json.loads(store.get(successor, 0, _MAX_RECORD_BYTES))
+            if record["state"] in _ENDING or "standing" not in record:
+                return True
+            successor = f"{log}/{record_name(record['seq'] + 1, record['attempt'])}"
+        except FileNotFoundError:
+            return False
+        except (ValueError, LookupError, TypeError):
+            return True
 
 
 def _stat(store: Store, record: str) -> bool:

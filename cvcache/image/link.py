@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cvcache.errors import ItemDamaged, UsageError
 from cvcache.formats import item_damaged, not_reproducible, type_name
-from cvcache.image.read import Location, is_zip, parse_image_url
-from cvcache.store import layout, node_of, redact_url, url_and_options
+from cvcache.image.read import Location, is_zip, parse_image_url, standing_location
+from cvcache.protocol import read_newest_record
+from cvcache.store import node_of, redact_url, url_and_options
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -48,8 +49,8 @@ def write(item: ItemWrite, obj: object, /) -> dict[str, Any]:
     options are not accepted and not stored: a target in the bucket of the link is read with the options of its tree,
     another one with the environment.
     """
-    target = parse_image_url(_url_text(item, obj), near=item)
-    kind, fingerprint = _fingerprint(target) or (None, None)
+    target, found = _look_at(parse_image_url(_url_text(item, obj), near=item))
+    kind, fingerprint = found or (None, None)
     if kind is None:
         msg = f"{item.url} was not written: there is no zarr and no file at {redact_url(target.url)!r}; correct the URL"
         raise UsageError(msg)
@@ -106,10 +107,16 @@ def resolve_link(item: ItemPath) -> tuple[str, Location]:
     """
     link = _parse(item, item.get())
     try:
-        target = parse_image_url(link["url"], near=item)
+        target, found = _look_at(parse_image_url(link["url"], near=item))
     except UsageError as error:
         raise item_damaged(item, error) from error
-    _check_fingerprint(item, target, link)
+    if found != (link["kind"], link["fingerprint"]):
+        change = "is gone" if found is None else "changed after the link was written"
+        msg = (
+            f"{item.url} leads to {redact_url(target.url)!r}, which {change}; bring that back, or link what is there "
+            "now by computing this node again with cdir_init(..., force=True)"
+        )
+        raise ItemDamaged(msg)
     return link["kind"], target
 
 
@@ -149,6 +156,14 @@ def _url_text(item: ItemPath, obj: object) -> str:
     return text
 
 
+def _look_at(target: Location) -> tuple[Location, tuple[str, dict[str, Any]] | None]:
+    """Return where the target lies, and its kind and fingerprint; None if nothing exists there."""
+    found = _fingerprint(target)
+    if found is None and (standing := standing_location(target)) != target:
+        return standing, _fingerprint(standing)
+    return target, found
+
+
 def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
     """Return the kind of the target and a fingerprint of its current content; None if nothing exists there."""
     info = target.store.stat(target.path)
@@ -167,8 +182,9 @@ def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:
             break
     if not exists:
         return None
-    log = target.store.list(layout.log_dir(node_of(target.path))).files
-    return "image", {"sha256": digest.hexdigest(), **({"log": max(log)} if log else {})}
+    newest = read_newest_record(target.store, node_of(target.path))
+    commit = newest.result.attempt if newest is not None and newest.result is not None else ""
+    return "image", {"sha256": digest.hexdigest(), **({"commit": commit} if commit else {})}
 
 
 def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
@@ -183,16 +199,3 @@ def _parse(item: ItemPath, data: bytes) -> Mapping[str, Any]:
     if link["kind"] not in {"image", "file"}:
         raise item_damaged(item, f"it leads to a {link['kind'][:80]!r}, not to an image or a file")
     return link
-
-
-def _check_fingerprint(item: ItemPath, target: Location, link: Mapping[str, Any]) -> None:
-    """Raise `ItemDamaged` unless the target has the fingerprint recorded in the link."""
-    current = _fingerprint(target)
-    if current == (link["kind"], link["fingerprint"]):
-        return
-    change = "is gone" if current is None else "changed after the link was written"
-    msg = (
-        f"{item.url} leads to {redact_url(target.url)!r}, which {change}; bring that back, or link what is there now "
-        "by computing this node again with cdir_init(..., force=True)"
-    )
-    raise ItemDamaged(msg)

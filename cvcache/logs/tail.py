@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from cvcache.errors import ItemNotFound
 from cvcache.logs.parts import read_log_parts
 from cvcache.protocol import Record, describe_owner, owner_is_dead, read_newest_record
-from cvcache.store import Store, attempt_root, check_item_name, data_root, successor_path
+from cvcache.store import Store, check_item_name, data_root, failed_log_path, successor_path
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
 """Seconds between two requests for new text: right after new text, and after a long time without."""
@@ -122,12 +122,11 @@ class Tail:
 
     def _unread_rest(self, record: Record) -> bytes:
         """Return the text of the whole log that was not in the parts."""
-        attempt_folder = f"{self._path}/{attempt_root(record.attempt)}"
-        for folder in dict.fromkeys(
-            [attempt_folder if record.state == "claimed" else data_root(self._path, record), attempt_folder]
-        ):
+        kept = failed_log_path(self._path, record.attempt, self._name)
+        own = f"{data_root(self._path, record)}/{self._name}"
+        for path in (kept,) if record.state == "claimed" else (own, kept):
             try:
-                return log_bytes_after(self._store.get(f"{folder}/{self._name}"), self._byte_count)
+                return log_bytes_after(self._store.get(path), self._byte_count)
             except FileNotFoundError:
                 continue
         return self._new_parts()

@@ -42,13 +42,16 @@ def current_planner() -> Planner | None:
 
 
 def read_snapshot(address: Address) -> Snapshot:
-    """Return the node as it is now; one LIST and one GET, for each tree of its context that has no result."""
+    """Return the node as it is now; one LIST and one GET, for each tree of its context that has no result.
+
+    One GET more where an attempt followed the commit that stands.
+    """
     context = address.context
     if context.uncached is not None:
         return _uncached_snapshot(address, context.uncached.get(address.path))
     if (current := current_planner()) is not None and (stand_in := current.planned(address)) is not None:
         return stand_in
-    node = Snapshot(address, protocol.read_newest_record(address.store, address.path))
+    node = Snapshot.of(address, protocol.read_node_records(address.store, address.path))
     if context.also and node.state == "absent":
         return find_in_other_trees(address, None) or node
     return node
@@ -70,7 +73,7 @@ def find_in_other_trees(address: Address, digest: str | None) -> Snapshot | None
         except OSError as error:  # a tree that cannot be read counts as empty
             logger.warning("%s cannot be looked at (%s); going on without it", other.url, error)
             continue
-        if node.state == "committed" and node.record is not None and digest in {None, node.record.digest}:
+        if node.committed and node.record is not None and digest in {None, node.record.digest}:
             return node._replace(address=address, other=node.other or other)
     return None
 
@@ -107,8 +110,8 @@ def open_node(
 
 def read_sibling(address: Address, node_request: protocol.NodeRequest) -> Address:
     """Return the sibling that holds the result for the key of `node_request`; one LIST and one GET."""
-    newest = protocol.read_newest_record(address.store, address.path)
-    return sibling_of(address, newest.key if newest else None, node_request)
+    standing = protocol.read_node_records(address.store, address.path).standing
+    return sibling_of(address, standing.key if standing else None, node_request)
 
 
 def _uncached_snapshot(address: Address, uncached: Uncached | None) -> Snapshot:
@@ -132,7 +135,8 @@ def _obtain(address: Address, node_request: protocol.NodeRequest) -> Snapshot | 
             if isinstance(result, protocol.Attempt):
                 from cvcache.node.copy_node import copy_items_into  # few trees look into others
 
-                result = copy_items_into(result, other)
+                copied = copy_items_into(result, other)
+                result = protocol.NodeRecords(copied, copied)
             elif isinstance(result, protocol.Sibling):  # the result in this tree has another key and stays
                 result = other
         if isinstance(result, Snapshot):
@@ -140,10 +144,10 @@ def _obtain(address: Address, node_request: protocol.NodeRequest) -> Snapshot | 
             return result
     if isinstance(result, protocol.Attempt):
         return Snapshot(address, result.record, result)
-    if isinstance(result, protocol.Record):
-        if logger.isEnabledFor(logging.INFO):  # a hit counts its microseconds
-            logger.info("%s: read, computed %s", address.url, result.time)
-        return Snapshot(address, result)
+    if isinstance(result, protocol.NodeRecords):
+        if logger.isEnabledFor(logging.INFO) and result.standing is not None:  # a hit counts its microseconds
+            logger.info("%s: read, computed %s", address.url, result.standing.time)
+        return Snapshot.of(address, result)
     return result
 
 

@@ -126,8 +126,6 @@ def read_item(node: Snapshot, name: str, options: dict[str, Any], *, lazily: boo
     item = item_path(node, name, row)
     try:
         obj = formats.find_format(name).read(item, **options)
-        if "sha256" not in row and row.get("stored_as") != "dask":
-            item.check_pin(now=True)
     except (FileNotFoundError, ItemDamaged, NodeReplaced) as error:
         if node.record is not None:
             protocol.raise_if_replaced(node.store, node.path, node.record)
@@ -210,8 +208,8 @@ def read_thumbnail(node: Snapshot, name: str) -> bytes | None:
 
 
 def is_newest(node: Snapshot) -> bool:
-    """Whether no record follows that of the snapshot; one STAT."""
-    return node.record is None or node.store.stat(layout.successor_path(node.path, node.record)) is None
+    """Whether no record follows the newest one of the snapshot; one STAT."""
+    return node.newest is None or node.store.stat(layout.successor_path(node.path, node.newest)) is None
 
 
 def is_recorded(node: Snapshot) -> bool:

@@ -17,6 +17,7 @@ from cvcache.node.request import sibling_of
 from cvcache.node.snapshot import Snapshot
 from cvcache.protocol import (
     LeaseWatch,
+    NodeRecords,
     NodeRequest,
     OnStale,
     Record,
@@ -27,9 +28,11 @@ from cvcache.protocol import (
     claim_reasons,
     decide,
     describe_owner,
+    differences_from,
     new_id,
     observe_node,
     refusal_message,
+    standing_record,
     utc_timestamp,
     version_of,
 )
@@ -121,22 +124,27 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
             return self._open_again(planned, node_request)
         if address.context.uncached is not None:
             return self._compute(address, node_request, "compute", ["nothing is kept without a cache"], None)
-        observation = observe_node(address.store, address.path, LeaseWatch(address.context.policy))
+        watch = LeaseWatch(address.context.policy)
+        observation = observe_node(address.store, address.path, watch, node_request.request)
         decision = decide(observation, node_request.request._replace(wait=True))
         record = observation.record
+        standing = standing_record(address.store, address.path, record)
         match decision:
             case Use():
-                return self._read(Snapshot(address, record))
+                return self._read(Snapshot.of(address, NodeRecords(record, standing)))
             case Sibling():
                 return self.open_node(read_sibling(address, node_request), node_request)
             case Refuse():
-                raise decision.error(refusal_message(address.url, observation, decision.error, node_request))
+                differences = differences_from(standing, node_request)
+                raise decision.error(refusal_message(address.url, observation, decision.error, differences))
             case Wait():
                 reason = [describe_owner(record)] if record else []
-                return self._compute(address, node_request, "wait", reason, record)
+                return self._compute(address, node_request, "wait", reason, standing)
         if (other := find_result_for(address, node_request.request)) is not None:
             return self._read(other)
-        return self._compute(address, node_request, "compute", claim_reasons(observation, node_request), record)
+        return self._compute(
+            address, node_request, "compute", claim_reasons(observation, node_request, standing), standing
+        )
 
     def planned(self, address: Address) -> Snapshot | None:
         """Return what stands in for the result of this node, or None."""
@@ -158,16 +166,16 @@ class plan:  # noqa: N801 - used like a function: ``with cvcache.plan() as p:``
         return self._compute(address, node_request, "compute", reason, None)
 
     def _compute(
-        self, address: Address, node_request: NodeRequest, action: str, reason: list[str], previous: Record | None
+        self, address: Address, node_request: NodeRequest, action: str, reason: list[str], standing: Record | None
     ) -> Snapshot:
-        seconds = previous.duration if previous is not None and previous.state == "committed" else None
+        seconds = standing.duration if standing is not None else None
         self.rows.append(Planned(address.url, action, tuple(reason), seconds))
-        planned = self._planned[address] = _planned_snapshot(address, node_request, tuple(reason), previous)
+        planned = self._planned[address] = _planned_snapshot(address, node_request, tuple(reason), standing)
         return planned
 
 
 def _planned_snapshot(
-    address: Address, node_request: NodeRequest, reason: tuple[str, ...], previous: Record | None
+    address: Address, node_request: NodeRequest, reason: tuple[str, ...], standing: Record | None
 ) -> Snapshot:
     """Return what stands in for the result: it has a version for the keys of other nodes, and no items."""
     attempt = new_id()
@@ -180,7 +188,7 @@ def _planned_snapshot(
         time=utc_timestamp(),
         key=node_request.key,
         digest=node_request.request.digest,
-        version=version_of(node_request, attempt, previous),
+        version=version_of(node_request, attempt, standing),
         inputs=node_request.sources().inputs,
         reason=reason,
     )

@@ -29,14 +29,15 @@ def snapshot_of(node: Readable) -> Snapshot:
 
 
 class Snapshot(NamedTuple):
-    """The newest record of a node, and where it was found.
+    """The records of a node, and where they were found.
 
     Attributes
     ----------
     address : Address
         Of the node that was asked for.
     record : Record or None
-        None for a node never computed. Its state is "planned" for a node that a plan would compute.
+        That whose items are shown: the commit that stands, else the newest record; None for a node never computed. Its
+        state is "planned" for a node that a plan would compute.
     attempt : Attempt or None
         Of a node that this process has open for writing.
     computed : bool
@@ -45,6 +46,8 @@ class Snapshot(NamedTuple):
         What a node without a cache holds.
     other : Address or None
         The same node in another tree, if the record was found there.
+    later : Record or None
+        The newest record, where an attempt followed the commit that stands.
     """
 
     address: Address
@@ -53,6 +56,20 @@ class Snapshot(NamedTuple):
     computed: bool = False
     uncached: Uncached | None = None
     other: Address | None = None
+    later: protocol.Record | None = None
+
+    @classmethod
+    def of(cls, address: Address, records: protocol.NodeRecords) -> Snapshot:
+        """Return what a handle that only looks shows of a node with these records."""
+        newest, standing = records
+        if standing is None or standing == newest:
+            return cls(address, newest)
+        return cls(address, standing, later=newest)
+
+    @property
+    def newest(self) -> protocol.Record | None:
+        """The newest record: what the newest attempt does, or what came of it."""
+        return self.later or self.record
 
     @property
     def url(self) -> str:
@@ -96,8 +113,13 @@ class Snapshot(NamedTuple):
 
     @property
     def state(self) -> str:
-        """One of absent, running, committed, failed; a node whose owner died on this machine is failed."""
-        record = self.record
+        """One of absent, running, committed, failed.
+
+        That of the newest attempt, if it was not given up; failed also if its owner died on this machine.
+        """
+        record = self.newest
+        if record is not None and record.state == "released":
+            record = self.record
         if record is None or record.state in {"released", "removing", "removed", "planned"}:
             return "absent"
         if record.state == "claimed":
@@ -136,20 +158,22 @@ class Snapshot(NamedTuple):
     @property
     def reason(self) -> tuple[str, ...]:
         """Why the newest attempt was started, one difference a line; empty for a node never computed."""
-        return self.record.reason if self.record is not None else ()
+        return self.newest.reason if self.newest is not None else ()
 
     @property
     def error(self) -> Mapping[str, str] | None:
         """Type, message and traceback of the failure the newest attempt ended with; None if it did not."""
-        record = self.record
+        record = self.newest
         if record is not None and record.state == "claimed" and protocol.owner_is_dead(record.owner):
             message = f"the process died before its commit ({protocol.describe_owner(record)})"
             return {"type": "died", "message": message}
         return record.error if record is not None else None
 
     def __eq__(self, other: object) -> bool:
-        mine = (self.address, self.record, self.computed, self.other)
-        return isinstance(other, Snapshot) and mine == (other.address, other.record, other.computed, other.other)
+        if not isinstance(other, Snapshot):
+            return False
+        mine, others = ((one.address, one.record, one.computed, one.other, one.later) for one in (self, other))
+        return mine == others
 
     def __hash__(self) -> int:
         return hash(self.address)
@@ -166,4 +190,4 @@ class Snapshot(NamedTuple):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all but the lease, which belongs to this process."""
         now = self.now
-        return Snapshot, (now.address, now.record, None, now.computed, now.uncached, now.other)
+        return Snapshot, (now.address, now.record, None, now.computed, now.uncached, now.other, now.later)

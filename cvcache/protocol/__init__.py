@@ -5,12 +5,26 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.protocol import attempt, claim, finish, heartbeat, observe, remove, rules
+    from cvcache.protocol import attempt, claim, finish, heartbeat, observe, remove, rules, sweep
     from cvcache.protocol.attempt import Attempt, find_open_attempt_at, running_attempts
+    from cvcache.protocol.chain import (
+        NodeRecords,
+        raise_if_replaced,
+        read_newest_record,
+        read_node_records,
+        standing_path,
+        standing_record,
+    )
     from cvcache.protocol.claim import obtain_node
     from cvcache.protocol.finish import commit_attempt, finish_attempt, release_attempt
-    from cvcache.protocol.messages import claim_reasons, computing_message, describe_owner, refusal_message
-    from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node, raise_if_replaced, read_newest_record
+    from cvcache.protocol.messages import (
+        claim_reasons,
+        computing_message,
+        describe_owner,
+        differences_from,
+        refusal_message,
+    )
+    from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node
     from cvcache.protocol.opener import acting_for_opener
     from cvcache.protocol.owner import new_id, owner_is_dead, this_owner, utc_timestamp
     from cvcache.protocol.policy import Policy
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
         RECORD_STATES,
         Owner,
         Record,
+        Standing,
         dump_inventory,
         dump_record,
         load_environment,
@@ -50,13 +65,21 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["attempt", "claim", "finish", "heartbeat", "observe", "remove", "rules"],
+    submodules=["attempt", "claim", "finish", "heartbeat", "observe", "remove", "rules", "sweep"],
     submod_attrs={
         "attempt": ["Attempt", "find_open_attempt_at", "running_attempts"],
+        "chain": [
+            "NodeRecords",
+            "raise_if_replaced",
+            "read_newest_record",
+            "read_node_records",
+            "standing_path",
+            "standing_record",
+        ],
         "claim": ["obtain_node"],
         "finish": ["commit_attempt", "finish_attempt", "release_attempt"],
-        "messages": ["claim_reasons", "computing_message", "describe_owner", "refusal_message"],
-        "observe": ["LeaseWatch", "is_foreign", "observe_node", "raise_if_replaced", "read_newest_record"],
+        "messages": ["claim_reasons", "computing_message", "describe_owner", "differences_from", "refusal_message"],
+        "observe": ["LeaseWatch", "is_foreign", "observe_node"],
         "opener": ["acting_for_opener"],
         "owner": ["new_id", "owner_is_dead", "this_owner", "utc_timestamp"],
         "policy": ["Policy"],
@@ -67,6 +90,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "RECORD_SCHEMA",
             "RECORD_STATES",
             "Record",
+            "Standing",
             "dump_inventory",
             "dump_record",
             "load_environment",

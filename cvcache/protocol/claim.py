@@ -5,23 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
-from typing import TypeVar, assert_never, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar, assert_never
 
-from cvcache.errors import InvalidName, NotExclusive, RecursiveNode
+from cvcache.errors import InvalidName, NodeStale, NotExclusive, RecursiveNode
 from cvcache.protocol.attempt import Attempt, find_open_attempt
+from cvcache.protocol.chain import NodeRecords, standing_record
 from cvcache.protocol.finish import fence_own_attempt, release_attempt
 from cvcache.protocol.heartbeat import pending_claim, register
-from cvcache.protocol.messages import claim_reasons, computing_message, refusal_message
+from cvcache.protocol.messages import claim_reasons, computing_message, differences_from, refusal_message
 from cvcache.protocol.observe import LeaseWatch, observe_node, raise_if_blocked
 from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.remove import finish_removal
-from cvcache.protocol.request import NodeRequest, is_forced, version_of
+from cvcache.protocol.request import NodeRequest, version_of
 from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
-from cvcache.protocol.sweep import sweep_leftovers
-from cvcache.store import IN_PLACE, Store, attempt_root, layout
+from cvcache.protocol.sweep import keep_logs, sweep_inherited_root
+from cvcache.store import Store, attempt_root, layout
 
 logger = logging.getLogger("cvcache")
 T = TypeVar("T")
@@ -33,8 +35,8 @@ def obtain_node(
     node_request: NodeRequest,
     policy: Policy,
     substitute: Callable[[], T | None] = lambda: None,
-) -> Record | Attempt | Sibling | T:
-    """Return the committed record that serves `node_request`, or an attempt open for writing.
+) -> NodeRecords | Attempt | Sibling | T:
+    """Return the records of a node whose commit serves `node_request`, or an attempt open for writing.
 
     Each turn observes, decides and acts, until a decision ends the loop. The result of `substitute`, if any, is
     returned in place of a new attempt or a sibling.
@@ -42,26 +44,28 @@ def obtain_node(
     watch = LeaseWatch(policy)
     waiting = False
     while True:
-        observation = observe_node(store, path, watch)
+        observation = observe_node(store, path, watch, node_request.request)
         decision = decide(observation, node_request.request)
         if isinstance(decision, Wait) and _blocks_caller(observation):
             decision = decide(observation, node_request.request._replace(wait=False))
         match decision:
             case Use():
-                return cast("Record", observation.record)
+                return NodeRecords(observation.record, standing_record(store, path, observation.record))
             case Sibling():
                 return substitute() or decision
             case Claim():
                 if result := substitute() or _try_claim(store, path, observation, decision, node_request, policy):
                     return result
             case FinishRemoval():
-                finish_removal(store, path, observation, decision, policy)
+                finish_removal(store, path, observation, policy)
             case Wait():
                 _refuse_to_wait_for_parent(store.url(path))
                 waiting = waiting or _log_waiting(store.url(path), observation)
                 watch.sleep()
             case Refuse():
-                raise decision.error(refusal_message(store.url(path), observation, decision.error, node_request))
+                standing = standing_record(store, path, observation.record) if decision.error is NodeStale else None
+                differences = differences_from(standing, node_request)
+                raise decision.error(refusal_message(store.url(path), observation, decision.error, differences))
             case _:
                 assert_never(decision)
 
@@ -90,7 +94,7 @@ def _log_waiting(url: str, observation: Observation) -> bool:
 def _try_claim(
     store: Store, path: str, observation: Observation, claim: Claim, node_request: NodeRequest, policy: Policy
 ) -> Attempt | None:
-    """Try to create the claim; None if another process was faster. Then delete leftovers."""
+    """Try to create the claim; None if another process was faster. Then sweep the data root it inherits."""
     url = store.url(path)
     raise_if_blocked(store, path, observation)
     sources = node_request.sources()
@@ -99,7 +103,11 @@ def _try_claim(
     exclusive = _check_exclusive(store, path, policy)
     if claim.fence and not fence_own_attempt(observation, f"{url} was opened again by the same thread"):
         return None
-    record = _claim_record(observation, claim, node_request, policy, exclusive=exclusive, inputs=sources.inputs)
+    reasons = claim_reasons(observation, node_request, standing_record(store, path, observation.record))
+    record = _claim_record(observation, claim, node_request, policy, reasons)
+    record = replace(record, exclusive=exclusive, inputs=sources.inputs)
+    if claim.settle and store.scheme not in {"file", "memory"}:
+        policy.sleep(policy.request_timeout)
     with pending_claim(record.attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return None
@@ -107,13 +115,11 @@ def _try_claim(
         attempt.images = sources.images
         register(attempt)
     logger.info("%s", computing_message(url, record))
-    if claim.sweep:
+    previous = observation.record
+    if previous is not None and previous.state in {"claimed", "failed", "released"}:
         try:
-            committed = observation.record is not None and observation.record.state == "committed"
-            settle = policy if claim.settle else None
-            attempt.resumable = sweep_leftovers(
-                store, path, record, settle, keep_logs=not committed, keep_images=not committed
-            )
+            keep_logs(store, path, previous)
+            attempt.resumable = sweep_inherited_root(store, path, record)
         except BaseException:
             release_attempt(attempt)
             raise
@@ -121,35 +127,29 @@ def _try_claim(
 
 
 def _claim_record(
-    observation: Observation,
-    claim: Claim,
-    node_request: NodeRequest,
-    policy: Policy,
-    *,
-    exclusive: bool,
-    inputs: tuple[Mapping[str, str], ...],
+    observation: Observation, claim: Claim, node_request: NodeRequest, policy: Policy, reasons: list[str]
 ) -> Record:
-    attempt = new_id()
-    previous = observation.record
-    digest = node_request.request.digest
+    attempt, previous = new_id(), observation.record
+    seq = previous.seq + 1 if previous else 1
+    inherits = previous is not None and claim.root is not None
     return Record(
-        seq=previous.seq + 1 if previous else 1,
+        seq=seq,
         after=previous.attempt if previous else "root",
         state="claimed",
         attempt=attempt,
         nonce=new_id(),
-        root=IN_PLACE if claim.in_place else attempt_root(attempt),
+        root=claim.root or attempt_root(attempt),
+        root_seq=previous.root_seq if previous is not None and inherits else seq,
         time=utc_timestamp(),
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
         key=node_request.key,
-        digest=digest,
-        version=version_of(node_request, attempt, observation.record),
-        forced=is_forced(node_request, observation.record) and not node_request.keep_version,
-        exclusive=exclusive,
-        reason=tuple(claim_reasons(observation, node_request)),
-        unproven=claim.unproven,
-        inputs=inputs,
+        digest=node_request.request.digest,
+        version=version_of(node_request, attempt, previous),
+        forced=node_request.request.force and not node_request.keep_version,
+        reason=tuple(reasons),
+        standing=previous.result if previous else None,
+        first=previous.first if previous else None,
     )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cvcache.errors import LeaseLost, NodeBusy
 from cvcache.protocol.attempt import Attempt, find_open_attempt
-from cvcache.protocol.observe import read_record
+from cvcache.protocol.chain import read_record
 from cvcache.protocol.owner import new_id, utc_timestamp
 from cvcache.protocol.record import Record, dump_inventory, dump_record
 from cvcache.protocol.rules import Observation
-from cvcache.protocol.sweep import discard_items
-from cvcache.store import layout
+from cvcache.protocol.sweep import discard_items, sweep
+from cvcache.store import IN_PLACE, layout
 
 logger = logging.getLogger("cvcache")
 
@@ -34,6 +35,8 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
     )
+    if state == "committed":
+        record = _as_standing(record)
     log = layout.log_dir(attempt.path)
     data = dump_record(record)
     with attempt.closing():
@@ -49,6 +52,12 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
     return record
 
 
+def _as_standing(record: Record) -> Record:
+    """Return a commit as it is recorded: it stands itself, and may be the first one at the plain root."""
+    own = (record.seq, record.after) if record.root == IN_PLACE else None
+    return replace(record, standing=None, discards=None, first=record.first or own)
+
+
 def commit_attempt(
     attempt: Attempt,
     rows: Mapping[str, Mapping[str, Any]],
@@ -56,18 +65,24 @@ def commit_attempt(
     environment: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Record:
-    """Commit the items in `rows`: write the inventory, sync the store, then write the record.
+    """Commit the items in `rows`: write the inventory, sync the store, write the record; then sweep what was before.
 
     `environment` describes the process; it is stored in the inventory.
     """
     with attempt.writing():
         unwritten = (attempt.resumable | attempt.announced) - rows.keys()
-        discard_items(attempt.store, attempt.path, attempt.root, unwritten)
+        discard_items(attempt.store, attempt.path, attempt.root, attempt.id, unwritten)
         attempt.store.put(
             layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, environment)
         )
         attempt.store.sync(attempt.path)
-    return finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
+    record = finish_attempt(attempt, "committed", items=rows, meta=meta, **fields)
+    if attempt.record.seq > 1:
+        try:
+            sweep(attempt.store, attempt.path, record)
+        except Exception as error:  # noqa: BLE001 - it is committed; the next commit sweeps again
+            logger.warning("%s is committed, but what it replaces could not be deleted (%s)", attempt.url, error)
+    return record
 
 
 def release_attempt(attempt: Attempt) -> None:

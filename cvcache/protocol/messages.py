@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
 from cvcache.protocol.record import Record
 from cvcache.protocol.request import NodeRequest
 from cvcache.protocol.rules import Liveness, Observation
 
 
-def claim_reasons(observation: Observation, node_request: NodeRequest) -> list[str]:
-    """Return the reasons for a new attempt, one line each; never empty."""
+def claim_reasons(observation: Observation, node_request: NodeRequest, standing: Record | None) -> list[str]:
+    """Return the reasons for a new attempt, one line each; never empty. `standing`: the commit that stands."""
     record = observation.record
     if record is None:
         return ["first run"]
+    reasons = differences_from(standing, node_request)
+    if node_request.request.force:
+        reasons.append("forced")
     match record.state:
         case "failed":
             error = record.error or {}
-            return [f"the last attempt failed: {error.get('type', 'error')}: {error.get('message', '')}".rstrip(": ")]
+            reasons.append(
+                f"the last attempt failed: {error.get('type', 'error')}: {error.get('message', '')}".rstrip(": ")
+            )
         case "released":
-            return ["the last attempt was given up"]
+            reasons.append("the last attempt was given up")
         case "removed" | "removing":
-            return ["the node was removed"]
+            reasons.append("the node was removed")
         case "claimed":
-            return [_takeover_reason(observation, record)]
-    is_stale = node_request.request.digest not in {None, record.digest}
-    reasons = node_request.explain(record.key, node_request.key) if is_stale else []
-    return [*reasons, *(["forced"] if node_request.request.force else [])] or ["the key changed"]
+            reasons.append(_takeover_reason(observation, record))
+    return reasons or ["the key changed"]
+
+
+def differences_from(standing: Record | None, node_request: NodeRequest) -> list[str]:
+    """Return what differs between the key of the commit that stands and the one that is asked for, one line each."""
+    if standing is None or node_request.request.digest in {None, standing.digest}:
+        return []
+    return node_request.explain(standing.key, node_request.key)
 
 
 def computing_message(url: str, record: Record) -> str:
@@ -49,7 +61,10 @@ def describe_owner(record: Record) -> str:
 
 
 def refusal_message(
-    url: str, observation: Observation, error: type[CvcacheError] = NodeBusy, node_request: NodeRequest | None = None
+    url: str,
+    observation: Observation,
+    error: type[CvcacheError] = NodeBusy,
+    differences: Iterable[str] = (),
 ) -> str:
     """Return the message of an error: what, where, why and what to do."""
     record = observation.record
@@ -61,7 +76,7 @@ def refusal_message(
     if error is RecursiveNode:
         return f"{url} is open in a body that this code is called from; give the inner step a child of its own"
     if error is NodeStale:
-        reasons = "; ".join(node_request.explain(record.key, node_request.key) if node_request else ())
-        return f"{url} was committed with another key ({reasons}); use on_stale='recompute' or 'new' to go on"
+        was = f"{url} was committed with another key ({'; '.join(differences)})"
+        return f"{was}; use on_stale='recompute' or 'new' to go on"
     doing = "removed" if record.state == "removing" else "written"
     return f"{url} is being {doing} by {describe_owner(record)}"

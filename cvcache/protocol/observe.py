@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from cvcache.errors import BadRecord, NodeBusy, NodeRemoved, NodeReplaced, NotACacheDir
+from cvcache.errors import BadRecord, NodeBusy, NotACacheDir
 from cvcache.protocol.attempt import find_open_attempt, running_attempts
+from cvcache.protocol.chain import find_newest, read_newest_record, read_record
 from cvcache.protocol.heartbeat import is_pending_claim
 from cvcache.protocol.messages import refusal_message
 from cvcache.protocol.opener import opener_is_gone
 from cvcache.protocol.owner import owner_is_dead, this_owner
 from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
-from cvcache.protocol.rules import Liveness, Observation
-from cvcache.store import Store, is_control, is_item_dir, layout, parse_record_name, record_name
+from cvcache.protocol.record import Record
+from cvcache.protocol.rules import Liveness, Observation, Request, is_hit
+from cvcache.store import Store, is_control, is_item_dir, layout, record_name
 
 _MIN_POLL_INTERVAL = 0.05
 _MAX_POLL_INTERVAL = 10.0
 _MAX_NEWEST_ENTRIES = 16_384
 _newest_entries: dict[str, tuple[int, str]] = {}
 """URL of a log -> (seq, after) of its newest record, for committed nodes: a hint that is checked before it is used."""
-
-
-def read_newest_record(store: Store, path: str) -> Record | None:
-    """Return the newest record of the node at `path`, or None if its log is empty.
-
-    One LIST and one GET; one more GET for each number that two records have.
-    """
-    log = layout.log_dir(path)
-    return _find_newest(store, log, store.list(log).files)
-
-
-def _find_newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
-    successors: dict[int, list[str]] = {}
-    for name in names:
-        if parsed := parse_record_name(name):
-            successors.setdefault(parsed[0], []).append(parsed[1])
-    if "root" not in successors.get(1, ()):
-        return None
-    seq, after = 1, "root"
-    while candidates := successors.get(seq + 1):
-        if len(candidates) > 1:
-            attempt = read_record(store, log, seq, after).attempt
-            candidates = [name for name in candidates if name == attempt]
-            if not candidates:
-                break
-        seq, after = seq + 1, candidates[0]
-    return read_record(store, log, seq, after)
-
-
-def read_record(store: Store, log: str, seq: int, after: str) -> Record:
-    """Return one record of the log at `log`; one GET."""
-    path = f"{log}/{record_name(seq, after)}"
-    where = store.url(path)
-    record = load_record(store.get(path, 0, MAX_RECORD_BYTES + 1), where)
-    if (record.seq, record.after) != (seq, after):
-        msg = f"{where} says it is record {record.seq} after {record.after}; it was renamed. Move it away to go on"
-        raise BadRecord(msg)
-    return record
-
-
-def raise_if_replaced(store: Store, path: str, record: Record) -> None:
-    """Raise if another record follows `record`: the node may contain data of another attempt."""
-    if store.stat(layout.successor_path(path, record)) is None:
-        return
-    newest = read_newest_record(store, path)
-    url = store.url(path)
-    if newest is not None and newest.state in {"removing", "removed"}:
-        msg = f"{url} was removed after this handle was opened; run the step again to compute it"
-        raise NodeRemoved(msg)
-    msg = f"{url} was replaced after this handle was opened; open it again to read the newer result"
-    raise NodeReplaced(msg)
 
 
 class LeaseWatch:
@@ -106,13 +54,14 @@ class LeaseWatch:
         self._delay = min(self._delay * 1.5, _MAX_POLL_INTERVAL, self._policy.ttl / 4)
 
 
-def observe_node(store: Store, path: str, watch: LeaseWatch) -> Observation:
+def observe_node(store: Store, path: str, watch: LeaseWatch, request: Request | None = None) -> Observation:
     """Return the state of the node at `path`, as the calling thread sees it.
 
-    One LIST and one GET for a committed node; one GET and one STAT if it was observed before and has not changed.
+    One LIST and one GET for a committed node, or one where what stands is a hit for `request`; one GET and one STAT if
+    it was observed before and has not changed.
     """
     record = _newest_cached(store, layout.log_dir(path))
-    if record is not None and record.state == "committed":
+    if record is not None and (record.state == "committed" or (request is not None and is_hit(record, request))):
         return Observation(record)
     return Observation(foreign=True) if store.is_blocked(path) else _observe_uncommitted(store, path, watch, record)
 
@@ -126,7 +75,7 @@ def _newest_cached(store: Store, log: str) -> Record | None:
     url = store.url(log)
     if (entry := _newest_entries.get(url)) and (record := _if_still_newest(store, log, *entry)):
         return record
-    record = _find_newest(store, log, store.names(log))
+    record = find_newest(store, log, store.names(log))
     if record is not None and record.state == "committed":
         if len(_newest_entries) >= _MAX_NEWEST_ENTRIES:
             _newest_entries.clear()

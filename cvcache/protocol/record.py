@@ -18,7 +18,7 @@ from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
 from cvcache.protocol.strict_json import parse_json, raise_bad_record, shorten
 from cvcache.store import IN_PLACE, attempt_root, check_item_name, record_name
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 MAX_RECORD_BYTES = 64 * 1024
 MAX_INLINE_ITEMS_BYTES = 48 * 1024
 """Larger metadata of items (bytes of JSON) is stored in the inventory only."""
@@ -29,6 +29,7 @@ MAX_CACHED_RECORDS = 2048
 
 RECORD_STATES = ("claimed", "committed", "failed", "released", "removing", "removed")
 _ID = re.compile(r"[0-9a-f]{16}")
+_ATTEMPT_ROOT = re.compile(re.escape(attempt_root("")) + _ID.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,25 @@ class Owner:
     pid: int = 0
     start: str = ""
     thread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The commit that stands: no later one, no removal and no discarding claim has ended it.
+
+    Attributes
+    ----------
+    seq, after, attempt, root, digest, version, time
+        Those of its record.
+    """
+
+    seq: int
+    after: str
+    attempt: str
+    root: str = IN_PLACE
+    digest: str | None = None
+    version: str | None = None
+    time: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +79,18 @@ class Record:
         Random id: no other writer creates the same bytes.
     root : str
         Data root: directory of the attempt's items, relative to the node; `IN_PLACE` or below ``_cvcache/attempts/``.
+    root_seq : int
+        Number of the claim that made the data root: the attempts from it on have one root, and one writer at a time.
     ttl : float
         Length of the lease: an owner whose heartbeat is unchanged for so many seconds counts as gone.
     shared : bool
         Whether other processes may still write for this attempt.
-    unproven : tuple of str
-        Attempts that wrote in place and were never proved dead.
+    standing : Standing or None
+        The commit that stands while this record is the newest; None on a commit itself, which then stands.
+    first : tuple of (int, str) or None
+        Number and predecessor of the first commit whose data root was `IN_PLACE`, until the node is removed.
+    discards : int or None
+        Number of the claim that ended what stood, on it and on all that follow until the next commit.
     items : mapping or None
         Item name -> row (metadata of the item); None if the rows are only in the inventory.
     """
@@ -75,6 +101,7 @@ class Record:
     attempt: str
     nonce: str
     root: str = IN_PLACE
+    root_seq: int = 1
     time: str = ""
     owner: Owner = field(default_factory=Owner)
     ttl: float = 60.0
@@ -85,7 +112,9 @@ class Record:
     shared: bool = False
     exclusive: bool = True
     reason: tuple[str, ...] = ()
-    unproven: tuple[str, ...] = ()
+    standing: Standing | None = None
+    first: tuple[int, str] | None = None
+    discards: int | None = None
     inputs: tuple[Mapping[str, str], ...] = ()
     items: Mapping[str, Mapping[str, Any]] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -97,6 +126,13 @@ class Record:
         """Name of this record in the log; two successors of one record have the same name, so only one exists."""
         return record_name(self.seq, self.after)
 
+    @property
+    def result(self) -> Standing | None:
+        """The commit that stands while this record is the newest: itself, if it is one."""
+        if self.state != "committed":
+            return self.standing
+        return Standing(*(getattr(self, f.name) for f in fields(Standing)))
+
     def next(self, state: str, nonce: str, time: str, **changes: Any) -> Record:
         """Return a successor of this record."""
         return replace(self, seq=self.seq + 1, after=self.attempt, state=state, nonce=nonce, time=time, **changes)
@@ -106,6 +142,8 @@ def dump_record(record: Record) -> bytes:
     """Return the bytes of `record`, without the item rows if they are over `MAX_INLINE_ITEMS_BYTES`."""
     row = {f.name: getattr(record, f.name) for f in fields(record)}
     row["owner"] = {f.name: getattr(record.owner, f.name) for f in fields(Owner)}
+    if record.standing is not None:
+        row["standing"] = {f.name: getattr(record.standing, f.name) for f in fields(Standing)}
     if row["items"] is not None and len(_encode(row["items"])) > MAX_INLINE_ITEMS_BYTES:
         row["items"] = None
     data = _encode(
@@ -181,24 +219,23 @@ def _parse_record(data: bytes, where: str) -> Record:
         found = f"{where} has schema {shorten(version)}"
         msg = f"{found}, written by a later cvcache (this one reads {RECORD_SCHEMA}); upgrade it"
         raise NewerRecord(msg)
+    if version == 1 and not isinstance(version, bool):
+        raise_bad_record(where, "has schema 1, of before the first release")
     if version != RECORD_SCHEMA or isinstance(version, bool):
         raise_bad_record(where, f"has schema {shorten(version)}")
     values = {name: _check_field(name, row[name], where) for name in _FIELDS if name in row}
     missing = [name for name in ("seq", "after", "state", "attempt", "nonce") if name not in values]
     if missing:
         raise_bad_record(where, f"lacks {', '.join(missing)}")
-    record = Record(**values)
-    if record.root not in {IN_PLACE, attempt_root(record.attempt)}:
-        raise_bad_record(where, f"puts its data at {shorten(record.root)}")
-    return record
+    return Record(**values)
 
 
 def _check_field(name: str, value: Any, where: str) -> Any:
     types, test = _FIELDS[name]
     if type(value) not in types or not test(value):
         raise_bad_record(where, f"has an impossible {name!r}")
-    if name == "owner":
-        return Owner(**{f.name: value[f.name] for f in fields(Owner) if f.name in value})
+    if name in _PARTS:
+        return _PARTS[name](**{f.name: value[f.name] for f in fields(_PARTS[name]) if f.name in value})
     return tuple(value) if isinstance(value, list) and name != "key" else value
 
 
@@ -219,6 +256,24 @@ def _is_owner(value: dict[str, Any]) -> bool:
     return all(type(value[k]) is kind for k, kind in types.items() if k in value)
 
 
+def _is_standing(value: dict[str, Any]) -> bool:
+    known = {f.name: value.get(f.name) for f in fields(Standing)}
+    required = all(known[name] is not None for name in ("seq", "after", "attempt"))
+    given = {name: part for name, part in known.items() if part is not None}
+    return required and all(type(part) in _FIELDS[name][0] and _FIELDS[name][1](part) for name, part in given.items())
+
+
+def _is_position(value: list[Any]) -> bool:
+    return len(value) == 2 and all(  # noqa: PLR2004 - number and predecessor
+        type(part) in _FIELDS[name][0] and _FIELDS[name][1](part)
+        for name, part in zip(("seq", "after"), value, strict=True)
+    )
+
+
+def _is_root(value: str) -> bool:
+    return value == IN_PLACE or _ATTEMPT_ROOT.fullmatch(value) is not None
+
+
 def _are_item_rows(value: dict[str, Any]) -> bool:
     try:
         return all(check_item_name(name) == name and isinstance(row, dict) for name, row in value.items())
@@ -226,6 +281,7 @@ def _are_item_rows(value: dict[str, Any]) -> bool:
         return False
 
 
+_PARTS: dict[str, type[Owner | Standing]] = {"owner": Owner, "standing": Standing}
 _MUTABLE_FIELDS = ("key", "inputs", "items", "meta", "error")
 _MAX_SEQ = 999_999
 _MAX_TTL = 1e9
@@ -235,7 +291,8 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "state": ((str,), RECORD_STATES.__contains__),
     "attempt": ((str,), _is_id),
     "nonce": ((str,), _is_id),
-    "root": ((str,), _accept_any),
+    "root": ((str,), _is_root),
+    "root_seq": ((int,), lambda v: 0 < v <= _MAX_SEQ),
     "time": ((str,), _accept_any),
     "owner": ((dict,), _is_owner),
     "ttl": ((int, float), lambda v: 0 < v < _MAX_TTL),
@@ -246,7 +303,9 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "shared": ((bool,), _accept_any),
     "exclusive": ((bool,), _accept_any),
     "reason": ((list,), _all_text),
-    "unproven": ((list,), lambda v: _all_text(v) and all(map(_is_id, v))),
+    "standing": ((dict,), _is_standing),
+    "first": ((list,), _is_position),
+    "discards": ((int,), lambda v: 0 < v <= _MAX_SEQ),
     "inputs": ((list,), lambda v: all(isinstance(i, dict) and _all_text(i) for i in v)),
     "items": ((dict,), _are_item_rows),
     "meta": ((dict,), _accept_any),

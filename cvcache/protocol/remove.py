@@ -18,7 +18,7 @@ from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.rules import FinishRemoval, Liveness, Observation, Refuse, Use, decide_removal
-from cvcache.protocol.sweep import past_attempts, sweep_leftovers
+from cvcache.protocol.sweep import sweep
 from cvcache.store import IN_PLACE, Store, layout
 
 
@@ -38,8 +38,8 @@ def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False)
         match decide_removal(observation, force=force):
             case Use():
                 return False
-            case FinishRemoval() as decision:
-                if finish_removal(store, path, observation, decision, policy):
+            case FinishRemoval():
+                if finish_removal(store, path, observation, policy):
                     return True
             case Refuse() as decision:
                 raise decision.error(refusal_message(store.url(path), observation, decision.error))
@@ -47,7 +47,7 @@ def remove_node(store: Store, path: str, policy: Policy, *, force: bool = False)
                 raise CvcacheError(str(decision))
 
 
-def finish_removal(store: Store, path: str, observation: Observation, decision: FinishRemoval, policy: Policy) -> bool:
+def finish_removal(store: Store, path: str, observation: Observation, policy: Policy) -> bool:
     """Write "removing", delete what cvcache wrote, write "removed"; False if another process wrote the first record.
 
     If another process writes the second record, it has finished this removal; what it wrote afterwards stays.
@@ -64,22 +64,25 @@ def finish_removal(store: Store, path: str, observation: Observation, decision: 
         owner=this_owner(record_host=policy.record_host),
         ttl=policy.ttl,
         root=IN_PLACE,
-        unproven=decision.unproven,
         items=None,
         shared=False,
+        standing=None,
+        discards=None,
     )
     with pending_claim(attempt):
         if not store.put_new(layout.record_path(path, record), dump_record(record)):
             return False
-        sweep_leftovers(store, path, record, policy if observation.liveness is Liveness.DEAD else None)
-        control = layout.control_dir(path)
-        names = store.find(control)
-        attempts = past_attempts(layout.log_names(names), record)
-        store.delete(
-            [f"{control}/{name}" for name in names if layout.belongs_to_attempts(name, attempts)], within=control
-        )
+        if observation.liveness is Liveness.DEAD and store.scheme not in {"file", "memory"}:
+            policy.sleep(policy.request_timeout)
+        sweep(store, path, record)
         removed = replace(
-            record.next("removed", new_id(), utc_timestamp()), key=None, digest=None, version=None, inputs=(), reason=()
+            record.next("removed", new_id(), utc_timestamp()),
+            key=None,
+            digest=None,
+            version=None,
+            inputs=(),
+            reason=(),
+            first=None,
         )
         store.put_new(layout.record_path(path, removed), dump_record(removed))
     return True

@@ -31,20 +31,13 @@ class NodeRequest(NamedTuple):
     explain: Callable[[Any, Any], list[str]] = lambda *_: []
 
 
-def is_forced(node_request: NodeRequest, previous: Record | None) -> bool:
-    """Whether the result gets a new version: forced now, or by the `previous` attempt if that was not committed."""
-    return node_request.request.force or (
-        previous is not None and previous.forced and previous.state in {"claimed", "failed"}
-    )
-
-
 def version_of(node_request: NodeRequest, attempt: str, previous: Record | None) -> str:
     """Return the version of the result of `attempt`: the digest of its key, or a new one if the result is forced.
 
-    With `keep_version` it is that of the `previous` commit.
+    With `keep_version` it is that of the commit that stands, if that has the same key.
     """
-    digest = node_request.request.digest
-    keep = node_request.keep_version
-    if digest and keep and previous is not None and (previous.state, previous.digest) == ("committed", digest):
-        return previous.version or digest
-    return digest if digest and (keep or not is_forced(node_request, previous)) else f"{digest or ''}+{attempt}"
+    digest, forced = node_request.request.digest, node_request.request.force
+    standing = previous.result if previous is not None else None
+    if digest and node_request.keep_version and standing is not None and standing.digest == digest:
+        return standing.version or digest
+    return digest if digest and (node_request.keep_version or not forced) else f"{digest or ''}+{attempt}"

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.observe import read_record
+from cvcache.protocol.chain import read_record
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
-from cvcache.store import IN_PLACE, attempt_root, gather, layout, log_entries
+from cvcache.store import IN_PLACE, gather, layout, log_entries
 
 logger = logging.getLogger("cvcache")
 
@@ -83,6 +83,7 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     inventories = store.list(layout.inventories_dir(path)).files
     log = log_entries(store.list(layout.log_dir(path)).files)
     attempts = [after for seq, after in log if 1 < seq <= attempt.record.seq]
+    known_roots = {IN_PLACE, *map(layout.attempt_root, attempts)}
     seq_after = {after: seq for seq, after in log}
     roots = {attempt.record.root} if attempt.item(name).plan is not None else set()
     for other in reversed(attempts):
@@ -103,5 +104,5 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         is_durable = store.scheme != "file" or boot == this_owner().boot
         is_newest = root not in roots
         roots.add(root)
-        if is_newest and is_durable and isinstance(plan, dict) and root in {IN_PLACE, attempt_root(other)}:
+        if is_newest and is_durable and isinstance(plan, dict) and root in known_roots:
             yield plan, path if root == IN_PLACE else f"{path}/{root}"

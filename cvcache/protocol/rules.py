@@ -3,11 +3,11 @@
 Rule 1: every decision about who may write, wait, read or delete is in this file.
 Rule 2: this file does no I/O and has no clock; its input is an observation, its output a decision.
 
-The invariants it upholds (docs/reference/spec.md numbers them I1 to I7):
+The invariants it upholds (docs/reference/spec.md numbers them):
 
 * a transition is the creation of exactly one new record, named by number and predecessor;
-* a committed root is neither written nor deleted while its record is the newest;
-* an attempt writes in place only if all earlier writers there are known to have stopped;
+* what was committed stands until the next commit, a removal or a discarding claim, and its root is not written;
+* an attempt writes where another did only if that one is known to have stopped, and was not committed;
 * a live owner never loses its lease, and after a silent one the next attempt writes elsewhere.
 """
 
@@ -64,23 +64,21 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Use the committed result."""
+    """Use the commit that stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Claim the node by the next record.
 
-    `in_place`: the new attempt writes at the paths of the node, else in a directory of its own. `sweep`: delete
-    announced leftovers once the claim is won. `settle`: before that, wait until requests of a killed process
-    have reached the store. `fence`: first stop the older attempt of this process.
+    `root`: where the new attempt writes, the data root of a new node or that of its predecessor; None for a new one of
+    its own. `settle`: before that, wait until requests of a killed process have reached the store. `fence`: first stop
+    the older attempt of this process.
     """
 
-    in_place: bool
-    sweep: bool = False
+    root: str | None = None
     settle: bool = False
     fence: bool = False
-    unproven: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,6 @@ class Wait:
 class FinishRemoval:
     """A removal was begun by an owner that is gone: complete it, then observe again."""
 
-    unproven: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
@@ -114,40 +110,42 @@ def decide(observation: Observation, request: Request) -> Decision:
     """Return what a caller with `request` has to do with the observed node."""
     record = observation.record
     if record is None:
-        return Refuse(NotACacheDir) if observation.foreign else Claim(in_place=True)
-    if record.state == "committed":
-        return _decide_committed(record, request)
-    if record.state in {"claimed", "removing"}:
-        return _decide_owned(observation, record, request)
-    return _new_claim(_unproven(record, stopped=not record.shared))
-
-
-def _decide_committed(record: Record, request: Request) -> Decision:
-    stale = request.digest is not None and record.digest != request.digest
-    if stale and request.on_stale is OnStale.NEW:
-        return Sibling()
-    if stale and request.on_stale is OnStale.ERROR and not request.force:
-        return Refuse(NodeStale)
-    if not stale and not request.force:
+        return Refuse(NotACacheDir) if observation.foreign else Claim(IN_PLACE)
+    if is_hit(record, request):
         return Use()
-    return _new_claim(record.unproven)
+    is_stale = record.result is not None and request.digest not in {None, record.result.digest}
+    if is_stale and request.on_stale is OnStale.NEW:
+        return Sibling()
+    if record.state in {"claimed", "removing"} and observation.liveness in {Liveness.RUNNING, Liveness.ALIVE}:
+        return _decide_held(observation, request)
+    if is_stale and request.on_stale is OnStale.ERROR and not request.force:
+        return Refuse(NodeStale)
+    return FinishRemoval() if record.state == "removing" else _new_claim(observation, record)
 
 
-def _decide_owned(observation: Observation, record: Record, request: Request) -> Decision:
+def is_hit(record: Record, request: Request) -> bool:
+    """Whether the commit that stands is what `request` asks for."""
+    result = record.result
+    return result is not None and not request.force and request.digest in {None, result.digest}
+
+
+def _decide_held(observation: Observation, request: Request) -> Decision:
     """Decide about a node whose newest record has an owner that may be alive."""
     if observation.liveness is Liveness.RUNNING:
         return Refuse(RecursiveNode)
-    if observation.liveness is Liveness.ALIVE:
-        return Wait() if request.wait else Refuse(NodeBusy)
-    stopped = observation.liveness is not Liveness.EXPIRED and not observation.shared
-    unproven = _unproven(record, stopped=stopped)
-    if record.state == "removing":
-        return FinishRemoval(unproven)
-    return _new_claim(
-        unproven,
-        settle=observation.liveness is Liveness.DEAD,
-        fence=observation.liveness is Liveness.MINE,
-    )
+    return Wait() if request.wait else Refuse(NodeBusy)
+
+
+def _new_claim(observation: Observation, record: Record) -> Claim:
+    """Return a claim that inherits the data root of `record` if nobody else writes there any more, by induction."""
+    match record.state:
+        case "failed" | "released":
+            return Claim(None if record.shared else record.root)
+        case "claimed":
+            is_mine, is_dead = observation.liveness is Liveness.MINE, observation.liveness is Liveness.DEAD
+            inherits = (is_mine or is_dead) and not observation.shared
+            return Claim(record.root if inherits else None, settle=is_dead and inherits, fence=is_mine)
+    return Claim()
 
 
 def decide_removal(observation: Observation, *, force: bool) -> Decision:
@@ -157,24 +155,9 @@ def decide_removal(observation: Observation, *, force: bool) -> Decision:
         return Refuse(NotACacheDir) if observation.foreign else Use()
     if record.state == "removed":
         return Use()
-    if record.state not in {"claimed", "removing"}:
-        stopped = record.state == "committed" or not record.shared
-        return FinishRemoval(_unproven(record, stopped=stopped))
-    if observation.liveness is Liveness.RUNNING:
-        return Refuse(RecursiveNode)
-    if observation.liveness is Liveness.ALIVE and not force:
-        return Refuse(NodeBusy)
-    stopped = observation.liveness in {Liveness.MINE, Liveness.DEAD} and not observation.shared
-    return FinishRemoval(_unproven(record, stopped=stopped))
-
-
-def _unproven(record: Record, *, stopped: bool) -> tuple[str, ...]:
-    """Return the attempts that may still write in place, including the newest one unless it `stopped`."""
-    if stopped or record.root != IN_PLACE or record.attempt in record.unproven:
-        return record.unproven
-    return (*record.unproven, record.attempt)
-
-
-def _new_claim(unproven: tuple[str, ...], *, settle: bool = False, fence: bool = False) -> Claim:
-    in_place = not unproven
-    return Claim(in_place=in_place, sweep=in_place, settle=settle and in_place, fence=fence, unproven=unproven)
+    if record.state in {"claimed", "removing"}:
+        if observation.liveness is Liveness.RUNNING:
+            return Refuse(RecursiveNode)
+        if observation.liveness is Liveness.ALIVE and not force:
+            return Refuse(NodeBusy)
+    return FinishRemoval()

@@ -1,122 +1,121 @@
-"""Deleting the leftovers of earlier attempts.
+"""Deleting what attempts have left: the only place where whole items are deleted.
 
-Whole items are deleted here only: by exact names that an attempt announced before its first byte, never by prefix or
-wildcard. So foreign data is safe, and a late sweeper cannot hit a newer attempt.
+Nothing is deleted by prefix or wildcard at the plain root, where foreign data may lie: only the items that an attempt
+announced before its first byte, or that a commit lists. What lies below the control directory is the attempts' own.
+Only attempts before a record are swept, so a late sweeper cannot hit a newer one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from cvcache.errors import InvalidName
-from cvcache.protocol.policy import Policy
-from cvcache.protocol.record import Record
-from cvcache.store import Store, attempt_root, check_item_name, is_item_dir, layout, log_entries
+from cvcache.errors import BadRecord, InvalidName
+from cvcache.protocol.chain import read_record
+from cvcache.protocol.owner import owner_is_dead
+from cvcache.protocol.record import Record, load_inventory
+from cvcache.store import IN_PLACE, Store, check_item_name, is_item_dir, layout, log_entries
 
 _MAX_LOG_PARTS = 64
-"""Number of parts (the last ones) that are kept of the log of a dead attempt: 4 MiB or more."""
+"""Number of parts (the last ones) that are kept of the log of an attempt that did not end it: 4 MiB or more."""
+
+_MAX_FAILED_LOGS = 10
+"""Of how many attempts that were not committed (the last ones) the logs are kept."""
+
+_MAX_JSON_BYTES = 64 << 20
 
 
-def sweep_leftovers(
-    store: Store,
-    path: str,
-    record: Record,
-    settle: Policy | None,
-    *,
-    keep_logs: bool = False,
-    keep_images: bool = False,
-) -> set[str]:
-    """Delete the items that attempts before `record` announced in place, then their announcements.
+def sweep(store: Store, path: str, record: Record) -> None:
+    """Delete what attempts before `record`, a commit or the begin of a removal, have left, but not its own data root.
 
-    Later attempts are left alone: the caller may have been suspended for a long time and have lost its lease. With
-    `settle`, first wait its `request_timeout`, until requests of a killed process have reached the store.
+    Of attempts that failed the last logs are kept by a commit.
+
+    Notes
+    -----
+    Two LIST, and the deletes; what lies at the plain root costs one GET more, and one for each announcement there.
+    """
+    control = layout.control_dir(path)
+    names = sorted(store.find(control))
+    past = past_attempts(layout.log_names(names), record)
+    committed = record.state == "committed"
+    kept = _last_failed_logs(names, past) if committed else set()
+    if not committed or record.root != IN_PLACE:
+        kept |= _sweep_plain_root(store, path, record, names, past)
+    doomed = [name for name in names if layout.belongs_to_attempts(name, past) and name not in kept]
+    if committed:
+        doomed = [name for name in doomed if not layout.lies_below(name, record.root)]
+    else:
+        doomed += filter(layout.is_temporary, names)
+    store.delete([f"{control}/{name}" for name in doomed], within=control)
+
+
+def sweep_inherited_root(store: Store, path: str, record: Record) -> set[str]:
+    """Delete what attempts before `record` left in the data root that it inherits, and return what it may go on with.
 
     Returns
     -------
     set of str
-        With `keep_images`: the unfinished images, which are kept so that `resume_item` can continue them.
+        Unfinished images, which stay with their announcements until they are written again or the attempt commits.
+
+    Notes
+    -----
+    No request if the root is new; else one LIST, two where it is not the plain root, and the deletes.
     """
-    announcements = _announced_in_place(store, path, record)
-    if not announcements:
+    if record.root_seq == record.seq:
         return set()
-    if settle is not None and store.scheme not in {"file", "memory"}:
-        settle.sleep(settle.request_timeout)
-    resumable = {item for _, item in announcements if keep_images and is_item_dir(item)}
+    root = layout.data_root(path, record)
+    found = sorted(store.find(layout.announcements_dir(path)))
+    announcements = [pair for name in found if (pair := _parse_checked_announcement(name))]
+    if record.root == IN_PLACE:
+        line = set(attempts_between(store.list(layout.log_dir(path)).files, record.root_seq, record.seq))
+        announcements = [(attempt, item) for attempt, item in announcements if attempt in line]
+    resumable = {item for _, item in announcements if is_item_dir(item)}
     leftovers = [(attempt, item) for attempt, item in announcements if item not in resumable]
-    if keep_logs:
-        _archive_logs(store, path, [(attempt, item) for attempt, item in leftovers if not is_item_dir(item)])
-    _delete_announced(store, path, leftovers)
+    if record.root == IN_PLACE:
+        for _, item in leftovers:
+            delete_item(store, f"{root}/{item}")
+    else:
+        store.delete(
+            [f"{root}/{name}" for name in store.find(root) if name.partition("/")[0] not in resumable], within=root
+        )
+    attempts = {attempt for attempt, _ in leftovers}
+    paths = [at(path, attempt) for attempt in attempts for at in (layout.inventory_path, layout.heartbeat_path)]
+    store.delete([*paths, *(layout.thumbnail_path(path, *pair) for pair in leftovers)])
+    store.delete([layout.announcement_path(path, *pair) for pair in leftovers], within=layout.announcements_dir(path))
     return resumable
 
 
-def _announced_in_place(store: Store, path: str, record: Record) -> list[tuple[str, str]]:
-    """Return (attempt, item) of all that attempts before `record` announced in place."""
-    names = sorted(store.find(layout.announcements_dir(path)))
-    announcements = [pair for name in names if (pair := _parse_checked_announcement(name))]
-    if not announcements:
-        return []
-    in_place = _in_place_attempts(past_attempts(store.list(layout.log_dir(path)).files, record), record)
-    return [(attempt, item) for attempt, item in announcements if attempt in in_place]
+def keep_logs(store: Store, path: str, previous: Record) -> None:
+    """Keep the logs of an attempt that was not committed, of an unfinished one its last parts.
 
-
-def _delete_announced(store: Store, path: str, announcements: list[tuple[str, str]]) -> None:
-    """Delete the items with all that their attempts left beside them, and last the announcements."""
-    for _, item in announcements:
-        delete_item(store, f"{path}/{item}")
-    attempts = {attempt for attempt, _ in announcements}
-    paths = [at(path, attempt) for attempt in attempts for at in (layout.inventory_path, layout.heartbeat_path)]
-    store.delete([*paths, *(layout.thumbnail_path(path, *pair) for pair in announcements)])
-    store.delete(
-        [layout.announcement_path(path, *pair) for pair in announcements], within=layout.announcements_dir(path)
-    )
-
-
-def _parse_checked_announcement(name: str) -> tuple[str, str] | None:
-    """Return (attempt, item) of a valid announcement; None for others: a forged name could lead out of the node."""
-    pair = layout.parse_announcement(name)
-    try:
-        return pair if pair and check_item_name(pair[1]) == pair[1] else None
-    except InvalidName:
-        return None
-
-
-def past_attempts(log: Iterable[str], record: Record) -> list[str]:
-    """Return the attempts before `record`, oldest first."""
-    return [after for seq, after in log_entries(log) if 1 < seq <= record.seq]
-
-
-def _in_place_attempts(past: list[str], record: Record) -> list[str]:
-    """Return the attempts of `past` that wrote in place: after the first unproven one, none did."""
-    first = next((i for i, attempt in enumerate(past) if attempt in record.unproven), None)
-    return past if first is None else past[: first + 1]
-
-
-def _archive_logs(store: Store, path: str, announcements: list[tuple[str, str]]) -> None:
-    """Move the logs among the announced items to the data root of their attempt; of unfinished logs, the last parts."""
-    if not announcements:
-        return
-    where = layout.log_parts_dir(path)
-    part_names = sorted(store.find(where))
-    for attempt, item in announcements:
-        parts = [f"{where}/{part}" for part in part_names if part.startswith(f"{attempt}/{item}/")]
+    One LIST; for each log a GET, a PUT and, of an unfinished one, a LIST.
+    """
+    where = layout.log_parts_dir(path, previous.attempt)
+    for name in sorted(store.find(f"{layout.announcements_dir(path)}/{previous.attempt}")):
+        pair = _parse_checked_announcement(f"{previous.attempt}/{name}")
+        if pair is None or is_item_dir(pair[1]):
+            continue
+        item = pair[1]
+        parts = [f"{where}/{item}/{part}" for part in sorted(store.find(f"{where}/{item}"))]
         try:
-            text = [store.get(f"{path}/{item}")] if item.endswith(".log") else []
+            text = [store.get(f"{layout.data_root(path, previous)}/{item}")] if item.endswith(".log") else []
         except FileNotFoundError:
             text = [store.get(part) for part in parts[-_MAX_LOG_PARTS:]]
         if text:
-            store.put_parts(f"{path}/{attempt_root(attempt)}/{item}", text)
+            store.put_parts(layout.failed_log_path(path, previous.attempt, item), text)
         if parts:
-            store.delete(parts, within=where)
+            store.delete(parts, within=layout.log_parts_dir(path))
 
 
-def discard_items(store: Store, path: str, root: str, names: Iterable[str]) -> None:
-    """Delete items of `root` that are not committed, and all announcements of their names."""
-    item_names = set(names)
-    for name in sorted(item_names):
+def discard_items(store: Store, path: str, root: str, attempt: str, names: Iterable[str]) -> None:
+    """Delete items of `root` that are not committed, and their announcements by this attempt."""
+    item_names = sorted(names)
+    for name in item_names:
         delete_item(store, f"{root}/{name}")
     if item_names:
-        announcements = map(layout.parse_announcement, store.find(layout.announcements_dir(path)))
-        paths = [layout.announcement_path(path, *pair) for pair in announcements if pair and pair[1] in item_names]
+        paths = [layout.announcement_path(path, attempt, name) for name in item_names]
         store.delete(paths, within=layout.announcements_dir(path))
 
 
@@ -126,3 +125,100 @@ def delete_item(store: Store, path: str) -> None:
         store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
     else:
         store.delete([path])
+
+
+def past_attempts(log: Iterable[str], record: Record) -> list[str]:
+    """Return the attempts before that of `record`, oldest first."""
+    return [attempt for attempt in attempts_between(log, 1, record.seq) if attempt != record.attempt]
+
+
+def attempts_between(log: Iterable[str], first: int, last: int) -> list[str]:
+    """Return the attempts of the records from number `first` to the one before `last`, oldest first."""
+    return list(dict.fromkeys(after for seq, after in log_entries(log) if first < seq <= last))
+
+
+def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str], past: list[str]) -> set[str]:
+    """Delete the items of attempts before `record` at the plain root; return announcements that are still needed.
+
+    These are of attempts that may still write there.
+    """
+    listing = store.list(path)
+    present = {*listing.files, *filter(is_item_dir, listing.dirs)}
+    rows = _rows_of_first_commit(store, path, record) if present else {}
+    for name, row in rows.items():
+        if name in present and _is_as_committed(store, f"{path}/{name}", row):
+            delete_item(store, f"{path}/{name}")
+    needed = set()
+    for name in names:
+        pair = _parse_checked_announcement(name.removeprefix("writing/")) if name.startswith("writing/") else None
+        if pair is None or pair[0] not in past or not _was_in_place(store, f"{layout.control_dir(path)}/{name}"):
+            continue
+        if pair[1] in present and pair[1] not in rows:
+            delete_item(store, f"{path}/{pair[1]}")
+        if not _is_over(store, path, layout.log_names(names), pair[0]):
+            needed.add(name)
+    return needed
+
+
+def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of the first commit at the plain root: what is ours there."""
+    if record.first is None:
+        return {}
+    try:
+        first = read_record(store, layout.log_dir(path), *record.first)
+        if first.items is not None:
+            return first.items
+        inventory = layout.inventory_path(path, first.attempt)
+        return load_inventory(store.get(inventory, 0, _MAX_JSON_BYTES), first.attempt, store.url(inventory))
+    except (FileNotFoundError, BadRecord):
+        return {}
+
+
+def _is_as_committed(store: Store, path: str, row: Mapping[str, Any]) -> bool:
+    """Whether a file is what its commit vouched for, and not somebody's correction; a directory counts as ours."""
+    if is_item_dir(path):
+        return True
+    if "sha256" in row:
+        return hashlib.sha256(store.get(path)).hexdigest() == str(row["sha256"])
+    info = store.stat(path)
+    return info is not None and row.get("size") in {None, info.size}
+
+
+def _was_in_place(store: Store, announcement: str) -> bool:
+    try:
+        row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(row, dict) and row.get("root") == IN_PLACE
+
+
+def _is_over(store: Store, path: str, log: Iterable[str], attempt: str) -> bool:
+    """Whether nobody writes for an attempt any more: it recorded its own end, or is proved dead; and had not shared."""
+    entries = log_entries(log)
+    following = next(((seq, after) for seq, after in entries if after == attempt), None)
+    if following is None or store.stat(layout.shared_marker_path(path, attempt)) is not None:
+        return False
+    try:
+        if read_record(store, layout.log_dir(path), *following).attempt == attempt:
+            return True
+        candidates = [(seq, after) for seq, after in entries if seq == following[0] - 1]
+        records = [read_record(store, layout.log_dir(path), *entry) for entry in candidates]
+    except (FileNotFoundError, BadRecord):
+        return False
+    return any(record.attempt == attempt and owner_is_dead(record.owner) for record in records)
+
+
+def _last_failed_logs(names: Iterable[str], past: list[str]) -> set[str]:
+    """Return the names of the logs to keep of attempts that were not committed."""
+    logs = {name for name in names if name.startswith("failed/")}
+    failed = [attempt for attempt in past if any(layout.belongs_to_attempts(name, [attempt]) for name in logs)]
+    return {name for name in logs if layout.belongs_to_attempts(name, failed[-_MAX_FAILED_LOGS:])}
+
+
+def _parse_checked_announcement(name: str) -> tuple[str, str] | None:
+    """Return (attempt, item) of a valid announcement; None for others: a forged name could lead out of the node."""
+    pair = layout.parse_announcement(name)
+    try:
+        return pair if pair and check_item_name(pair[1]) == pair[1] else None
+    except InvalidName:
+        return None

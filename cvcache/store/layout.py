@@ -26,7 +26,7 @@ IN_PLACE = "."
 DIRECTORY_INDEX = f"{RESERVED}/index.json"
 """Index of the files, within an item that is a directory of files."""
 
-ATTEMPT_DIRS = ("attempts", "beat", "inventory", "parts", "thumb", "writing")
+ATTEMPT_DIRS = ("attempts", "beat", "failed", "inventory", "parts", "thumb", "writing")
 """Subdirectories of the control directory with objects of each attempt."""
 
 _RECORD = re.compile(r"([0-9]{6})-(root|[0-9a-f]{16})\.json")
@@ -179,6 +179,11 @@ def inventory_name(attempt: str) -> str:
     return f"{attempt}.json"
 
 
+def failed_log_path(path: str, attempt: str, item: str) -> str:
+    """Return the path of a log that is kept of an attempt that was not committed."""
+    return f"{path}/{RESERVED}/failed/{attempt}/{item}"
+
+
 def thumbnail_path(path: str, attempt: str, item: str) -> str:
     """Return the path of the thumbnail of an item."""
     return f"{path}/{RESERVED}/thumb/{attempt}/{item}.png"
@@ -209,6 +214,17 @@ def is_node_evidence(name: str) -> bool:
     return name.split("/", maxsplit=1)[0] not in {"tmp", "probe"}
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a name in the control directory is of a temporary file."""
+    return name.startswith("tmp/")
+
+
+def lies_below(name: str, root: str) -> bool:
+    """Whether a name in the control directory is of an object in this data root."""
+    return f"{RESERVED}/{name}".startswith(f"{root}/")
+
+
 def belongs_to_attempts(name: str, attempts: Iterable[str]) -> bool:
-    """Whether a name in the control directory belongs to these attempts, or is temporary."""
-    return name.startswith(("tmp/", *(f"{kind}/{attempt}" for kind in ATTEMPT_DIRS for attempt in attempts)))
+    """Whether a name in the control directory belongs to one of these attempts."""
+    kind, _, rest = name.partition("/")
+    return kind in ATTEMPT_DIRS and re.split(r"[/.]", rest, maxsplit=1)[0] in attempts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 from cvcache import NodeReplaced
 from cvcache.formats import ItemPath
-from cvcache.store import MemoryCache, open_store, resolve_node
+from cvcache.store import MemoryCache, open_store, record_name, resolve_node
 from cvcache.testing import WrapperStore
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from servers.store_cases import BucketCase
 
     from cvcache.store import Store
+
+
+ATTEMPT = "a" * 16
 
 
 class Slow(WrapperStore):
@@ -44,15 +48,24 @@ def place(s3_case: BucketCase) -> ItemPath:
     store = Slow(open_store(scheme, path, {**options, **s3_case.options}))
     for number in range(16):
         s3_case.put(f"x.zarr/{number}", b"old")
-    return ItemPath(store, f"{path}/x.zarr", successor=f"{path}/successor", committed=True, strict=True)
+    return ItemPath(store, f"{path}/x.zarr", successor=f"{path}/{record_name(3, ATTEMPT)}", strict=True)
 
 
-def test_what_is_strict_notices_a_replacement_of_the_same_second(place: ItemPath, s3_case: BucketCase) -> None:
+def asked(place: ItemPath) -> list[str]:
+    return [verb for verb, _ in place.store.asked]  # type: ignore[attr-defined]  # the fixture's store
+
+
+def follow(case: BucketCase, state: str, **fields: object) -> None:
+    """Put the record that follows the attempt of the place."""
+    record = {"seq": 3, "attempt": "b" * 16, "state": state, **fields}
+    case.put(record_name(3, ATTEMPT), json.dumps(record).encode())
+
+
+def test_an_unfinished_item_notices_a_replacement_of_the_same_second(place: ItemPath, s3_case: BucketCase) -> None:
     assert place.get("0") == b"old"
-    s3_case.put("successor", b"{}")
+    follow(s3_case, "claimed")
     s3_case.put("x.zarr/1", b"new")
-    lenient = ItemPath(place.store, place.path, successor=place.pin, committed=True)
-    assert lenient.get("1") == b"new"
+    assert replace(place, strict=False).get("1") == b"new"
     with pytest.raises(NodeReplaced):
         place.get("1")
 
@@ -60,25 +73,40 @@ def test_what_is_strict_notices_a_replacement_of_the_same_second(place: ItemPath
 def test_reads_at_the_same_time_share_their_proof(place: ItemPath) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(lambda number: place.get(str(number)), range(16))) == [b"old"] * 16
-    asked = [verb for verb, _ in place.store.asked]  # type: ignore[attr-defined]  # the fixture's store
-    assert asked.count("get") == 16
-    assert asked.count("stat") <= 4
+    assert asked(place).count("get") == 16
+    assert asked(place).count("stat") <= 4
 
 
-def test_every_read_has_a_look_that_began_after_it(place: ItemPath) -> None:
+def test_every_read_of_an_unfinished_item_has_a_look_that_began_after_it(place: ItemPath) -> None:
     place.get("0")
     place.get("1")
-    assert [verb for verb, _ in place.store.asked] == ["get", "stat", "get", "stat"]  # type: ignore[attr-defined]  # the fixture's store
+    assert asked(place) == ["get", "stat", "get", "stat"]
 
 
-def test_what_is_in_memory_was_proved_and_asks_for_nothing(place: ItemPath, s3_case: BucketCase) -> None:
-    place = replace(place, ram=MemoryCache("1MB"))
-    assert place.get("0") == b"old"
-    before = len(place.store.asked)  # type: ignore[attr-defined]  # the fixture's store
-    assert place.get("0") == b"old"
-    assert len(place.store.asked) == before  # type: ignore[attr-defined]  # the fixture's store
-    s3_case.put("successor", b"{}")
-    s3_case.put("x.zarr/1", b"new")
-    with pytest.raises(NodeReplaced):
-        place.get("1")
-    assert place.ram.get((place.pin, place.path, "1", None, None)) is None
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_is_committed_is_read_without_a_look(place: ItemPath, *, strict: bool) -> None:
+    committed = replace(place, committed=True, strict=strict, ram=MemoryCache("1MB"))
+    for _ in range(2):
+        assert committed.get("0") == b"old"
+    assert asked(place) == ["get"]
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "error"),
+    [
+        ("committed", {}, NodeReplaced),
+        ("removing", {}, NodeReplaced),
+        ("claimed", {}, NodeReplaced),  # it discards what stood
+        ("claimed", {"standing": {}}, FileNotFoundError),
+        ("failed", {"standing": {}}, FileNotFoundError),
+    ],
+)
+def test_a_missing_part_is_damage_while_its_commit_stands(
+    place: ItemPath, s3_case: BucketCase, state: str, fields: dict[str, object], error: type[Exception]
+) -> None:
+    committed = replace(place, committed=True)
+    with pytest.raises(FileNotFoundError):
+        committed.get("none")
+    follow(s3_case, state, **fields)
+    with pytest.raises(error):
+        committed.get("none")

@@ -334,7 +334,7 @@ def test_what_a_failed_attempt_logged_is_kept(url: str) -> None:
     with pytest.raises(ValueError, match="wrong"):
         fail()
     compute(url, None, Policy())
-    (kept,) = Path(url, "_cvcache", "attempts").rglob("run.log")
+    (kept,) = Path(url, "_cvcache", "failed").rglob("run.log")
     assert "evidence" in kept.read_text()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cvcache.image.read.open import open_image, open_image_at, open_location
     from cvcache.image.read.slices import Slices, format_slices, parse_slices, resolve_slices, split_slices
     from cvcache.image.read.stored_array import StoredArray, full_window
-    from cvcache.image.read.url import Location, is_zarr, is_zip, parse_image_url
+    from cvcache.image.read.url import Location, is_zarr, is_zip, parse_image_url, standing_location
     from cvcache.image.read.verify import damaged_chunks
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "open": ["open_image", "open_image_at", "open_location"],
         "slices": ["Slices", "format_slices", "parse_slices", "resolve_slices", "split_slices"],
         "stored_array": ["StoredArray", "full_window"],
-        "url": ["Location", "is_zarr", "is_zip", "parse_image_url"],
+        "url": ["Location", "is_zarr", "is_zip", "parse_image_url", "standing_location"],
         "verify": ["damaged_chunks"],
     },
 )

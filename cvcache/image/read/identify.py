@@ -9,7 +9,8 @@ from typing import Any
 
 from cvcache.errors import InvalidName
 from cvcache.image.read.url import is_zarr
-from cvcache.store import ZARR_METADATA, Location, Place, Store, log_dir, open_store_from, parse_url
+from cvcache.protocol import read_newest_record, standing_path
+from cvcache.store import ZARR_METADATA, Location, Place, Store, open_store_from, parse_url
 
 WEB_TIMEOUT_SECONDS = 10
 """Timeout of a request to a web server."""
@@ -29,8 +30,8 @@ def identity(url: str, options: Mapping[str, Any], near: Place | None = None) ->
 
     Notes
     -----
-    One HEAD (up to 4 for a URL that ends in ``.zarr``), and one LIST where that finds nothing; none for a minute after
-    a server has not answered.
+    One HEAD (up to 4 for a URL that ends in ``.zarr``); where that finds nothing a LIST and a GET of the node that it
+    is, or two and the HEAD of the one that it is in. None for a minute after a server has not answered.
     """
     location = parse_url(url)
     host = (location.scheme, location.bucket, "")
@@ -62,12 +63,23 @@ def _open_store(location: Location, options: Mapping[str, Any], near: Place | No
 
 
 def _store_stat(store: Store, path: str) -> dict[str, Any]:
+    found = _stat_object_or_image(store, path)
+    if found is not None:
+        return found
+    node = read_newest_record(store, path.rstrip("/"))
+    if node is not None:
+        return {"commit": node.result.attempt} if node.result is not None else {"log": node.filename}
+    standing = standing_path(store, path)
+    found = _stat_object_or_image(store, standing) if standing != path else None
+    return found if found is not None else {"absent": True}
+
+
+def _stat_object_or_image(store: Store, path: str) -> dict[str, Any] | None:
     for name in ZARR_METADATA if is_zarr(path) else ("",):
         info = store.stat(f"{path}/{name}".rstrip("/"))
         if info is not None:
             return {"etag": info.etag.strip('"')} if info.etag else {"size": info.size, "modified": info.modified}
-    records = store.list(log_dir(path.rstrip("/"))).files
-    return {"log": max(records)} if records else {"absent": True}
+    return None
 
 
 def _web_stat(url: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from cvcache.errors import UnknownOption
 from cvcache.formats import ItemPath
 from cvcache.image.read.level import as_dask_array, open_level
 from cvcache.image.read.stored_array import StoredArray
-from cvcache.image.read.url import Location, is_zip, parse_image_url
+from cvcache.image.read.url import Location, is_zip, parse_image_url, standing_location
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -85,5 +85,7 @@ def open_location(
     try:
         return open_level(item, level, target.slices, slices)
     except FileNotFoundError:
+        if (standing := standing_location(target)) != target:
+            return open_location(standing, level, slices)
         msg = f"there is no image at {target.url}; correct the URL"
         raise FileNotFoundError(msg) from None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cvcache.errors import InvalidName
 from cvcache.formats import kind_of
 from cvcache.image.read.slices import Slices, format_slices, split_slices
+from cvcache.protocol import standing_path
 from cvcache.store import Place, Store, is_item_dir, merge_options, open_store_from, parse_url, url_and_options
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -22,6 +23,14 @@ class Location(NamedTuple):
     path: str
     url: str
     slices: Slices | None
+
+
+def standing_location(location: Location) -> Location:
+    """Return where the image or file of a node lies by the commit that stands: only the first is at its plain path.
+
+    One LIST, and one GET if it is in a node.
+    """
+    return location._replace(path=standing_path(location.store, location.path))
 
 
 def is_zip(path: str) -> bool:
