@@ -178,9 +178,12 @@ def _is_as_committed(store: Store, path: str, row: Mapping[str, Any]) -> bool:
     """Whether a file is what its commit vouched for, and not somebody's correction; a directory counts as ours."""
     if is_item_dir(path):
         return True
-    if "sha256" in row:
-        return hashlib.sha256(store.get(path)).hexdigest() == str(row["sha256"])
     info = store.stat(path)
+    if info is not None and "sha256" in row:
+        try:
+            return hashlib.sha256(store.get(path)).hexdigest() == str(row["sha256"])
+        except FileNotFoundError:
+            return False
     return info is not None and row.get("size") in {None, info.size}
 
 
