@@ -37,7 +37,7 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
-    request = protocol.Request(key_digest, bool(force), wait, stale_choice)
+    request = protocol.Request(key_digest, bool(force), wait, stale_choice, address.context.policy.keep_old)
     return protocol.NodeRequest(
         request,
         canonical,
@@ -72,7 +72,7 @@ def _sources(address: Address, items: Iterable[Any]) -> protocol.Sources:
         if hasattr(type(item), "__cvcache_images__"):
             images += item.__cvcache_images__()
     if any(source["url"] == "" for source in inputs):
-        msg = f"{url} would be computed from its own items, which it withdraws first; give the result another node"
+        msg = f"{url} would be computed from its own items; give the result another node"
         raise UsageError(msg)
     return protocol.Sources(tuple(inputs), tuple(images))
 

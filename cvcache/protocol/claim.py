@@ -14,7 +14,13 @@ from cvcache.protocol.attempt import Attempt, find_open_attempt
 from cvcache.protocol.chain import NodeRecords, standing_record
 from cvcache.protocol.finish import fence_own_attempt, release_attempt
 from cvcache.protocol.heartbeat import pending_claim, register
-from cvcache.protocol.messages import claim_reasons, computing_message, differences_from, refusal_message
+from cvcache.protocol.messages import (
+    claim_reasons,
+    computing_message,
+    differences_from,
+    discarding_message,
+    refusal_message,
+)
 from cvcache.protocol.observe import LeaseWatch, observe_node, raise_if_blocked
 from cvcache.protocol.owner import new_id, this_owner, utc_timestamp
 from cvcache.protocol.policy import Policy
@@ -22,7 +28,7 @@ from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.remove import finish_removal
 from cvcache.protocol.request import NodeRequest, version_of
 from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
-from cvcache.protocol.sweep import keep_logs, sweep_inherited_root
+from cvcache.protocol.sweep import keep_logs, sweep, sweep_inherited_root
 from cvcache.store import Store, attempt_root, layout
 
 logger = logging.getLogger("cvcache")
@@ -94,7 +100,7 @@ def _log_waiting(url: str, observation: Observation) -> bool:
 def _try_claim(
     store: Store, path: str, observation: Observation, claim: Claim, node_request: NodeRequest, policy: Policy
 ) -> Attempt | None:
-    """Try to create the claim; None if another process was faster. Then sweep the data root it inherits."""
+    """Try to create the claim; None if another process was faster. Then sweep what is discarded, and an inherited root."""
     url = store.url(path)
     raise_if_blocked(store, path, observation)
     sources = node_request.sources()
@@ -103,7 +109,9 @@ def _try_claim(
     exclusive = _check_exclusive(store, path, policy)
     if claim.fence and not fence_own_attempt(observation, f"{url} was opened again by the same thread"):
         return None
-    reasons = claim_reasons(observation, node_request, standing_record(store, path, observation.record))
+    previous = observation.record
+    standing = standing_record(store, path, previous)
+    reasons = claim_reasons(observation, node_request, standing)
     record = _claim_record(observation, claim, node_request, policy, reasons)
     record = replace(record, exclusive=exclusive, inputs=sources.inputs)
     if claim.settle and store.scheme not in {"file", "memory"}:
@@ -115,15 +123,23 @@ def _try_claim(
         attempt.images = sources.images
         register(attempt)
     logger.info("%s", computing_message(url, record))
-    previous = observation.record
-    if previous is not None and previous.state in {"claimed", "failed", "released"}:
-        try:
-            keep_logs(store, path, previous)
-            attempt.resumable = sweep_inherited_root(store, path, record)
-        except BaseException:
-            release_attempt(attempt)
-            raise
+    if claim.discard and standing is not None:
+        logger.warning("%s: %s", url, discarding_message(standing))
+    try:
+        attempt.resumable = _sweep_before_writing(store, path, record, previous)
+    except BaseException:
+        release_attempt(attempt)
+        raise
     return attempt
+
+
+def _sweep_before_writing(store: Store, path: str, record: Record, previous: Record | None) -> set[str]:
+    """Delete what is discarded, and what the data root of `record` holds; return the images it may go on with."""
+    if previous is not None and previous.state in {"claimed", "failed", "released"}:
+        keep_logs(store, path, previous)
+    if record.discards is not None:
+        sweep(store, path, record)
+    return sweep_inherited_root(store, path, record)
 
 
 def _claim_record(
@@ -148,8 +164,9 @@ def _claim_record(
         version=version_of(node_request, attempt, previous),
         forced=node_request.request.force and not node_request.keep_version,
         reason=tuple(reasons),
-        standing=previous.result if previous else None,
+        standing=previous.result if previous and not claim.discard else None,
         first=previous.first if previous else None,
+        discards=seq if claim.discard else previous.discards if previous else None,
     )
 
 

@@ -45,6 +45,12 @@ def computing_message(url: str, record: Record) -> str:
     return f"{url}: computing ({'; '.join(record.reason)})"
 
 
+def discarding_message(standing: Record) -> str:
+    """Return what is logged before the commit that stands is deleted for want of space for two."""
+    took = f", which took {standing.duration:.1f} s," if standing.duration is not None else ""
+    return f"the result of {standing.time}{took} is deleted first (keep_old=False)"
+
+
 def _takeover_reason(observation: Observation, record: Record) -> str:
     if observation.liveness is Liveness.MINE:
         return "the last attempt of this process was not committed"

@@ -26,6 +26,9 @@ class Policy:
         How often a request is sent again after a transient error.
     request_timeout : float
         Seconds after which a request of a killed process no longer reaches the store; added to `ttl`.
+    keep_old : bool
+        Whether the result that stands stays until its successor is committed. False withdraws and deletes it before the
+        first byte of the new one, for disks that are too small for both.
     record_host : bool
         Whether records name this machine.
     clock, sleep : callable
@@ -37,6 +40,7 @@ class Policy:
     exclusive: str = "auto"
     retries: int = 5
     request_timeout: float = 10.0
+    keep_old: bool = True
     record_host: bool = True
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -13,7 +13,7 @@ The invariants it upholds (docs/reference/spec.md numbers them):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -60,6 +60,7 @@ class Request(NamedTuple):
     force: bool = False
     wait: bool = True
     on_stale: OnStale = OnStale.RECOMPUTE
+    keep_old: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,13 @@ class Claim:
 
     `root`: where the new attempt writes, the data root of a new node or that of its predecessor; None for a new one of
     its own. `settle`: before that, wait until requests of a killed process have reached the store. `fence`: first stop
-    the older attempt of this process.
+    the older attempt of this process. `discard`: what stands ends with the claim.
     """
 
     root: str | None = None
     settle: bool = False
     fence: bool = False
+    discard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ def decide(observation: Observation, request: Request) -> Decision:
         return _decide_held(observation, request)
     if is_stale and request.on_stale is OnStale.ERROR and not request.force:
         return Refuse(NodeStale)
-    return FinishRemoval() if record.state == "removing" else _new_claim(observation, record)
+    if record.state == "removing":
+        return FinishRemoval()
+    return replace(_new_claim(observation, record), discard=record.result is not None and not request.keep_old)
 
 
 def is_hit(record: Record, request: Request) -> bool:

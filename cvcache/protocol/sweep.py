@@ -28,9 +28,10 @@ _MAX_JSON_BYTES = 64 << 20
 
 
 def sweep(store: Store, path: str, record: Record) -> None:
-    """Delete what attempts before `record`, a commit or the begin of a removal, have left, but not its own data root.
+    """Delete what attempts before `record` have left, but not its own data root.
 
-    Of attempts that failed the last logs are kept by a commit.
+    `record` is a commit, the begin of a removal, or a claim that discards, or follows one that did. Of attempts that
+    failed the last logs are kept until a removal.
 
     Notes
     -----
@@ -39,15 +40,15 @@ def sweep(store: Store, path: str, record: Record) -> None:
     control = layout.control_dir(path)
     names = sorted(store.find(control))
     past = past_attempts(layout.log_names(names), record)
-    committed = record.state == "committed"
-    kept = _last_failed_logs(names, past) if committed else set()
-    if not committed or record.root != IN_PLACE:
+    is_removal = record.state == "removing"
+    kept = set() if is_removal else _last_failed_logs(names, past)
+    if is_removal or record.root != IN_PLACE:
         kept |= _sweep_plain_root(store, path, record, names, past)
     doomed = [name for name in names if layout.belongs_to_attempts(name, past) and name not in kept]
-    if committed:
-        doomed = [name for name in doomed if not layout.lies_below(name, record.root)]
-    else:
+    if is_removal:
         doomed += filter(layout.is_temporary, names)
+    else:
+        doomed = [name for name in doomed if not layout.lies_below(name, record.root)]
     store.delete([f"{control}/{name}" for name in doomed], within=control)
 
 
@@ -128,8 +129,12 @@ def delete_item(store: Store, path: str) -> None:
 
 
 def past_attempts(log: Iterable[str], record: Record) -> list[str]:
-    """Return the attempts before that of `record`, oldest first."""
-    return [attempt for attempt in attempts_between(log, 1, record.seq) if attempt != record.attempt]
+    """Return the attempts before that of `record` whose leftovers it may delete, oldest first.
+
+    Of a claim these are the ones before the claim that discards, and before all that had the data root of `record`.
+    """
+    end = record.seq if record.discards is None else min(record.discards, record.root_seq)
+    return [attempt for attempt in attempts_between(log, 1, end) if attempt != record.attempt]
 
 
 def attempts_between(log: Iterable[str], first: int, last: int) -> list[str]:
