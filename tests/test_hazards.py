@@ -478,16 +478,25 @@ def test_a_link_above_a_node_is_refused_when_a_handle_leads_through_it(disk: Gua
     disk.assert_untouched()
 
 
-def test_a_link_inside_an_item_is_removed_and_never_followed(disk: Guard) -> None:
-    for again in (lambda node: compute(node, 2, key={"k": 2}), cdir_remove):
-        with cdir_init(disk.at("node"), {"k": 1}) as node:
-            node.write("x.ome.zarr", np.ones((4, 4), "u1"))
-        inside = Path(node.path("x.ome.zarr") if not node.committed else node["x.ome.zarr"])
-        (inside / "linked").symlink_to(Path(disk.case.child("neighbour")))
-        (inside / "linked.csv").symlink_to(Path(disk.case.child("neighbour/data.csv")))
-        again(disk.at("node"))
-        assert not os.path.lexists(inside)
-        disk.assert_canaries()
+@pytest.mark.parametrize("again", [lambda node: compute(node, 2, key={"k": 2}), cdir_remove], ids=["next", "remove"])
+def test_a_link_inside_an_item_is_never_followed(disk: Guard, again: Callable[[CacheDir], object]) -> None:
+    with cdir_init(disk.at("node"), {"k": 1}) as node:
+        node.write("x.ome.zarr", np.ones((4, 4), "u1"))
+    links = [Path(node["x.ome.zarr"], name) for name in ("linked", "linked.csv")]
+    for path, target in zip(links, ("neighbour", "neighbour/data.csv"), strict=True):
+        path.symlink_to(Path(disk.case.child(target)))
+    again(disk.at("node"))
+    disk.assert_canaries()
+    assert all(map(os.path.lexists, links))
+
+
+@pytest.mark.parametrize("again", [lambda node: compute(node, 2, key={"k": 2}), cdir_remove], ids=["next", "remove"])
+def test_what_a_file_browser_leaves_in_an_image_goes_with_it(disk: Guard, again: Callable[[CacheDir], object]) -> None:
+    with cdir_init(disk.at("node"), {"k": 1}) as node:
+        node.write("x.ome.zarr", np.ones((4, 4), "u1"))
+    Path(node["x.ome.zarr"], "0", ".DS_Store").write_bytes(b"x" * 6148)
+    again(disk.at("node"))
+    assert not os.path.lexists(node["x.ome.zarr"])
 
 
 def test_a_link_in_place_of_an_item_is_never_followed(disk: Guard) -> None:
@@ -565,7 +574,7 @@ def test_a_directory_in_place_of_an_item_is_kept(disk: Guard) -> None:
     compute(disk.at("node"), key={"k": 1})
     Path(disk.case.child("node", "a.json")).unlink()
     disk.put("node/a.json/mine.txt")
-    with cdir_init(disk.at("node"), {"k": 2}) as node, pytest.raises(ForeignItem):
+    with cdir_init(disk.at("node"), {"k": 2}) as node:
         node.write("a.json", 2)
 
 
@@ -575,8 +584,28 @@ def test_a_file_in_place_of_a_directory_item_is_kept(disk: Guard) -> None:
     item = Path(node["x.ome.zarr"])
     item.rename(disk.case.child("aside"))
     disk.put("node/x.ome.zarr")
-    with cdir_init(disk.at("node"), {"k": 2}) as node, pytest.raises(ForeignItem):
+    with cdir_init(disk.at("node"), {"k": 2}) as node:
         node.write("x.ome.zarr", np.ones((4, 4), "u1"))
+
+
+@pytest.mark.parametrize("key", ["c/1/1", "labels/mine/zarr.json"])
+def test_what_somebody_put_into_an_image_is_kept_with_it(
+    disk: Guard, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cdir_init(disk.at("node"), {"k": 1}) as node:
+        node.write("x.ome.zarr", np.ones((4, 4), "u1"))
+    disk.put(f"node/x.ome.zarr/{key}")
+    with cdir_init(disk.at("node"), {"k": 2}) as node:
+        node.write("x.ome.zarr", np.ones((4, 4), "u1"))
+    assert "x.ome.zarr is not as it was committed: it was not deleted; move it away" in caplog.text
+
+
+def test_a_correction_by_hand_is_kept(disk: Guard, caplog: pytest.LogCaptureFixture) -> None:
+    compute(disk.at("node"), key={"k": 1})
+    disk.put("node/a.json")
+    with cdir_init(disk.at("node"), {"k": 2}) as node:
+        node.write("a.json", 2)
+    assert "a.json is not as it was committed: it was not deleted; move it away" in caplog.text
 
 
 # -- other scripts, spaces, %, #, +, & -------------------------------------------------------------

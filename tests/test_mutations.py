@@ -36,7 +36,7 @@ from test_faults import (
 
 from cvcache import CvcacheError, LeaseLost, cdir_commit, cdir_init, cdir_query
 from cvcache.node import snapshot_of
-from cvcache.protocol import Record, claim, dump_inventory, finish, observe, rules
+from cvcache.protocol import Record, chain, claim, dump_inventory, finish, observe, rules, sweep
 from cvcache.store import MemoryStore, layout, parse_record_name
 from cvcache.testing import FaultyStore, WrapperStore
 
@@ -84,22 +84,21 @@ def fresh_case() -> Iterator[StoreCase]:
         lay(case, before)
 
 
-# -- (a) items deleted before the withdrawal is on record ------------------------------------------
+# -- (a) what stands deleted before its successor is committed --------------------------------------
 
 
 def _sweep_first(patch: pytest.MonkeyPatch) -> None:
-    real, sweep = claim._try_claim, claim.sweep_leftovers
+    real = claim._sweep_before_writing
 
-    def mutant(store: Store, path: str, view: Any, decision: Any, *rest: Any) -> Any:
-        if decision.sweep and view.record is not None:
-            sweep(store, path, view.record.next("claimed", "0" * 16, ""), None)
-        return real(store, path, view, decision, *rest)
+    def mutant(store: Store, path: str, record: Record, previous: Record | None) -> set[str]:
+        sweep.sweep(store, path, record)
+        return real(store, path, record, previous)
 
-    patch.setattr(claim, "_try_claim", mutant)
+    patch.setattr(claim, "_sweep_before_writing", mutant)
 
 
 @in_memory
-def test_deleting_before_the_withdrawal_is_caught_by_the_single_faults(stage: Stage) -> None:
+def test_deleting_before_the_commit_is_caught_by_the_single_faults(stage: Stage) -> None:
     caught(lambda: check_single_faults(stage), _sweep_first)
 
 
@@ -182,7 +181,13 @@ def _shared_in_place(patch: pytest.MonkeyPatch) -> None:
 
 
 def _silent_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rules, "_unproven", lambda record, *, stopped: record.unproven)  # noqa: ARG005 - keeps the signature
+    real = rules._new_claim
+
+    def mutant(observation: rules.Observation, record: Record) -> rules.Claim:
+        is_silent = observation.liveness is rules.Liveness.EXPIRED
+        return real(observation._replace(liveness=rules.Liveness.DEAD) if is_silent else observation, record)
+
+    patch.setattr(rules, "_new_claim", mutant)
 
 
 def test_taking_over_a_shared_attempt_in_place_is_caught_by_a_late_worker(world: World) -> None:
@@ -265,10 +270,9 @@ def _largest_number(patch: pytest.MonkeyPatch) -> None:
     def mutant(store: Store, path: str) -> Record | None:
         log = f"{path}/_cvcache/log"
         names = [parsed for name in store.list(log).files if (parsed := parse_record_name(name))]
-        return observe.read_record(store, log, *max(names)) if names else None
+        return chain.read_record(store, log, *max(names)) if names else None
 
-    for module in ("protocol.observe", "protocol"):
-        patch.setattr(f"cvcache.{module}.read_newest_record", mutant)
+    patch.setattr(chain, "read_newest_record", mutant)
 
 
 def test_going_by_the_largest_number_is_caught_by_a_stray_record(world: World) -> None:
@@ -324,8 +328,7 @@ def _remove_what_came_later(patch: pytest.MonkeyPatch) -> None:
         def __contains__(self, _: object) -> bool:
             return True
 
-    for module in ("remove", "sweep"):
-        patch.setattr(f"cvcache.protocol.{module}.past_attempts", lambda *_: Everything([""]))
+    patch.setattr(sweep, "past_attempts", lambda *_: Everything([""]))
 
 
 @pytest.mark.parametrize("stage", [("memory", "a result, then remove")], indirect=True, ids=" ".join)

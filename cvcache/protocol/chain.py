@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cvcache.errors import BadRecord, NodeRemoved, NodeReplaced
 from cvcache.protocol.record import MAX_RECORD_BYTES, Record, load_record
 from cvcache.store import Store, layout, parse_record_name, record_name
+
+Chain: TypeAlias = list[tuple[int, str]]
+"""(Number, predecessor) of each record from the first one on."""
 
 
 class NodeRecords(NamedTuple):
@@ -60,21 +63,28 @@ def read_newest_record(store: Store, path: str) -> Record | None:
 
 def find_newest(store: Store, log: str, names: Iterable[str]) -> Record | None:
     """Return the newest record of the log at `log`, which lists these names; one GET if no number occurs twice."""
+    chain = walk_chain(store, log, names)
+    return read_record(store, log, *chain[-1]) if chain else None
+
+
+def walk_chain(store: Store, log: str, names: Iterable[str]) -> Chain:
+    """Return (number, predecessor) of each record on the chain in the log at `log`, which lists these names.
+
+    Others are strays, of a node that was deleted by hand. One GET for each number that occurs twice.
+    """
     successors: dict[int, list[str]] = {}
     for name in names:
         if parsed := parse_record_name(name):
             successors.setdefault(parsed[0], []).append(parsed[1])
-    if "root" not in successors.get(1, ()):
-        return None
-    seq, after = 1, "root"
-    while candidates := successors.get(seq + 1):
+    chain = [(1, "root")] if "root" in successors.get(1, ()) else []
+    while chain and (candidates := successors.get(len(chain) + 1)):
         if len(candidates) > 1:
-            attempt = read_record(store, log, seq, after).attempt
+            attempt = read_record(store, log, *chain[-1]).attempt
             candidates = [name for name in candidates if name == attempt]
             if not candidates:
                 break
-        seq, after = seq + 1, candidates[0]
-    return read_record(store, log, seq, after)
+        chain.append((len(chain) + 1, candidates[0]))
+    return chain
 
 
 def read_record(store: Store, log: str, seq: int, after: str) -> Record:

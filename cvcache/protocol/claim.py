@@ -100,7 +100,7 @@ def _log_waiting(url: str, observation: Observation) -> bool:
 def _try_claim(
     store: Store, path: str, observation: Observation, claim: Claim, node_request: NodeRequest, policy: Policy
 ) -> Attempt | None:
-    """Try to create the claim; None if another process was faster. Then sweep what is discarded, and an inherited root."""
+    """Try to create the claim, then sweep what it discards or inherits; None if another process was faster."""
     url = store.url(path)
     raise_if_blocked(store, path, observation)
     sources = node_request.sources()

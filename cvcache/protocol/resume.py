@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.chain import read_record
+from cvcache.protocol.chain import read_record, walk_chain
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
-from cvcache.store import IN_PLACE, gather, layout, log_entries
+from cvcache.store import IN_PLACE, gather, layout
 
 logger = logging.getLogger("cvcache")
 
@@ -81,7 +81,7 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
     store, path = attempt.store, attempt.path
     announcements = store.find(layout.announcements_dir(path))
     inventories = store.list(layout.inventories_dir(path)).files
-    log = log_entries(store.list(layout.log_dir(path)).files)
+    log = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
     attempts = [after for seq, after in log if 1 < seq <= attempt.record.seq]
     known_roots = {IN_PLACE, *map(layout.attempt_root, attempts)}
     seq_after = {after: seq for seq, after in log}

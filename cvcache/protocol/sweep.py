@@ -8,15 +8,19 @@ Only attempts before a record are swept, so a late sweeper cannot hit a newer on
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+import itertools
+import logging
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from cvcache.errors import BadRecord, InvalidName
-from cvcache.protocol.chain import read_record
+from cvcache.errors import InvalidName
+from cvcache.protocol.chain import Chain, read_record, walk_chain
 from cvcache.protocol.owner import owner_is_dead
 from cvcache.protocol.record import Record, load_inventory
-from cvcache.store import IN_PLACE, Store, check_item_name, is_item_dir, layout, log_entries
+from cvcache.store import IN_PLACE, Store, check_item_name, gather, is_item_dir, layout
+
+logger = logging.getLogger("cvcache")
 
 _MAX_LOG_PARTS = 64
 """Number of parts (the last ones) that are kept of the log of an attempt that did not end it: 4 MiB or more."""
@@ -25,6 +29,12 @@ _MAX_FAILED_LOGS = 10
 """Of how many attempts that were not committed (the last ones) the logs are kept."""
 
 _MAX_JSON_BYTES = 64 << 20
+
+_MAX_COMPARED_BYTES = 1 << 20
+"""Of larger files only the size is compared with that of the commit."""
+
+_DESKTOP_FILES = re.compile(r"\.DS_Store|\._.*|\.nfs.*|Thumbs\.db|desktop\.ini")
+"""Files that a file browser or a network file system puts beside what it shows: nobody's work."""
 
 
 def sweep(store: Store, path: str, record: Record) -> None:
@@ -35,15 +45,20 @@ def sweep(store: Store, path: str, record: Record) -> None:
 
     Notes
     -----
-    Two LIST, and the deletes; what lies at the plain root costs one GET more, and one for each announcement there.
+    One LIST and the deletes. Where the plain root is not the one of `record`, one LIST more, two GET for each attempt
+    whose announcements are there, and a GET for each small file or a LIST for each directory that is deleted there.
     """
     control = layout.control_dir(path)
     names = sorted(store.find(control))
-    past = past_attempts(layout.log_names(names), record)
+    chain = walk_chain(store, layout.log_dir(path), layout.log_names(names))
+    if (record.seq, record.after) not in chain:
+        return
+    past = past_attempts(chain, record)
     is_removal = record.state == "removing"
     kept = set() if is_removal else _last_failed_logs(names, past)
     if is_removal or record.root != IN_PLACE:
-        kept |= _sweep_plain_root(store, path, record, names, past)
+        announcements = _sweep_plain_root(store, path, record, names, chain)
+        kept |= {name for name in names if not announcements.isdisjoint(layout.announcement_names([name]))}
     doomed = [name for name in names if layout.belongs_to_attempts(name, past) and name not in kept]
     if is_removal:
         doomed += filter(layout.is_temporary, names)
@@ -70,13 +85,13 @@ def sweep_inherited_root(store: Store, path: str, record: Record) -> set[str]:
     found = sorted(store.find(layout.announcements_dir(path)))
     announcements = [pair for name in found if (pair := _parse_checked_announcement(name))]
     if record.root == IN_PLACE:
-        line = set(attempts_between(store.list(layout.log_dir(path)).files, record.root_seq, record.seq))
+        chain = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
+        line = set(attempts_between(chain, record.root_seq, record.seq))
         announcements = [(attempt, item) for attempt, item in announcements if attempt in line]
     resumable = {item for _, item in announcements if is_item_dir(item)}
     leftovers = [(attempt, item) for attempt, item in announcements if item not in resumable]
     if record.root == IN_PLACE:
-        for _, item in leftovers:
-            delete_item(store, f"{root}/{item}")
+        _delete_items(store, root, {item for _, item in leftovers})
     else:
         store.delete(
             [f"{root}/{name}" for name in store.find(root) if name.partition("/")[0] not in resumable], within=root
@@ -113,11 +128,18 @@ def keep_logs(store: Store, path: str, previous: Record) -> None:
 def discard_items(store: Store, path: str, root: str, attempt: str, names: Iterable[str]) -> None:
     """Delete items of `root` that are not committed, and their announcements by this attempt."""
     item_names = sorted(names)
-    for name in item_names:
-        delete_item(store, f"{root}/{name}")
+    _delete_items(store, root, item_names)
     if item_names:
         paths = [layout.announcement_path(path, attempt, name) for name in item_names]
         store.delete(paths, within=layout.announcements_dir(path))
+
+
+def _delete_items(store: Store, root: str, names: Collection[str]) -> None:
+    """Delete items: the files in one batch, each directory after a LIST."""
+    for name in filter(is_item_dir, names):
+        delete_item(store, f"{root}/{name}")
+    if files := [f"{root}/{name}" for name in names if not is_item_dir(name)]:
+        store.delete(files)
 
 
 def delete_item(store: Store, path: str) -> None:
@@ -128,41 +150,49 @@ def delete_item(store: Store, path: str) -> None:
         store.delete([path])
 
 
-def past_attempts(log: Iterable[str], record: Record) -> list[str]:
+def past_attempts(chain: Chain, record: Record) -> list[str]:
     """Return the attempts before that of `record` whose leftovers it may delete, oldest first.
 
     Of a claim these are the ones before the claim that discards, and before all that had the data root of `record`.
     """
     end = record.seq if record.discards is None else min(record.discards, record.root_seq)
-    return [attempt for attempt in attempts_between(log, 1, end) if attempt != record.attempt]
+    return [attempt for attempt in attempts_between(chain, 1, end) if attempt != record.attempt]
 
 
-def attempts_between(log: Iterable[str], first: int, last: int) -> list[str]:
+def attempts_between(chain: Chain, first: int, last: int) -> list[str]:
     """Return the attempts of the records from number `first` to the one before `last`, oldest first."""
-    return list(dict.fromkeys(after for seq, after in log_entries(log) if first < seq <= last))
+    return list(dict.fromkeys(after for seq, after in chain if first < seq <= last))
 
 
-def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str], past: list[str]) -> set[str]:
-    """Delete the items of attempts before `record` at the plain root; return announcements that are still needed.
+def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str], chain: Chain) -> set[str]:
+    """Delete the items of attempts before `record` at the plain root, but none that was changed after its commit.
 
-    These are of attempts that may still write there.
+    Returns
+    -------
+    set of str
+        Names of the announcements to keep: those of attempts that may still write there.
     """
+    past = past_attempts(chain, record)
+    announced: dict[str, list[str]] = {}
+    for pair in map(_parse_checked_announcement, layout.announcement_names(names)):
+        if pair is not None and pair[0] in past:
+            announced.setdefault(pair[0], []).append(pair[1])
     listing = store.list(path)
-    present = {*listing.files, *filter(is_item_dir, listing.dirs)}
+    sizes = {name: info.size for name, info in listing.files.items()}
+    present = {*sizes, *filter(is_item_dir, listing.dirs)}
     rows = _rows_of_first_commit(store, path, record) if present else {}
-    for name, row in rows.items():
-        if name in present and _is_as_committed(store, f"{path}/{name}", row):
-            delete_item(store, f"{path}/{name}")
-    needed = set()
-    for name in names:
-        pair = _parse_checked_announcement(name.removeprefix("writing/")) if name.startswith("writing/") else None
-        if pair is None or pair[0] not in past or not _was_in_place(store, f"{layout.control_dir(path)}/{name}"):
+    doomed = _as_committed(store, path, {name: rows[name] for name in rows if name in present}, sizes)
+    kept = set()
+    for attempt, items in announced.items():
+        claim, end = _claim_and_successor(store, path, chain, attempt)
+        if claim.root != IN_PLACE:
             continue
-        if pair[1] in present and pair[1] not in rows:
-            delete_item(store, f"{path}/{pair[1]}")
-        if not _is_over(store, path, layout.log_names(names), pair[0]):
-            needed.add(name)
-    return needed
+        doomed |= present.intersection(items) - rows.keys()
+        is_over = end.attempt == attempt or owner_is_dead(claim.owner)
+        if not is_over or layout.has_shared_marker(names, attempt):
+            kept |= {layout.announcement_name(attempt, item) for item in items}
+    _delete_items(store, path, doomed)
+    return kept
 
 
 def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:
@@ -175,50 +205,50 @@ def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[st
             return first.items
         inventory = layout.inventory_path(path, first.attempt)
         return load_inventory(store.get(inventory, 0, _MAX_JSON_BYTES), first.attempt, store.url(inventory))
-    except (FileNotFoundError, BadRecord):
+    except FileNotFoundError:  # it was deleted by an earlier sweep, after the items
         return {}
 
 
-def _is_as_committed(store: Store, path: str, row: Mapping[str, Any]) -> bool:
-    """Whether a file is what its commit vouched for, and not somebody's correction; a directory counts as ours."""
-    if is_item_dir(path):
-        return True
-    info = store.stat(path)
-    if info is not None and "sha256" in row:
+def _as_committed(store: Store, path: str, rows: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> set[str]:
+    """Return the items that hold what their commit vouched for, and warn of others: a correction by hand, or a stranger's.
+
+    Of a directory some objects may be missing, by damage or by a sweep that was interrupted.
+    """
+
+    def is_ours(name: str) -> bool:
+        row = rows[name]
+        if is_item_dir(name):
+            found = store.find(f"{path}/{name}").items()
+            parts = [info.size for key, info in found if not _DESKTOP_FILES.fullmatch(key.rpartition("/")[2])]
+            return len(parts) <= int(row.get("objects", len(parts))) and sum(parts) <= int(row.get("bytes", sum(parts)))
+        if sizes[name] != row.get("size", sizes[name]):
+            return False
+        if "sha256" not in row or sizes[name] > _MAX_COMPARED_BYTES:
+            return True
         try:
-            return hashlib.sha256(store.get(path)).hexdigest() == str(row["sha256"])
+            return bool(hashlib.sha256(store.get(f"{path}/{name}")).hexdigest() == row["sha256"])
         except FileNotFoundError:
             return False
-    return info is not None and row.get("size") in {None, info.size}
+
+    names = list(rows)
+    ours = dict(zip(names, gather(is_ours, names, remote=store.scheme not in {"file", "memory"}), strict=True))
+    for name in names:
+        if not ours[name]:
+            url = store.url(f"{path}/{name}")
+            logger.warning("%s is not as it was committed: it was not deleted; move it away", url)
+    return {name for name in names if ours[name]}
 
 
-def _was_in_place(store: Store, announcement: str) -> bool:
-    try:
-        row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
-    except (FileNotFoundError, ValueError):
-        return False
-    return isinstance(row, dict) and row.get("root") == IN_PLACE
-
-
-def _is_over(store: Store, path: str, log: Iterable[str], attempt: str) -> bool:
-    """Whether nobody writes for an attempt any more: it recorded its own end, or is proved dead; and had not shared."""
-    entries = log_entries(log)
-    following = next(((seq, after) for seq, after in entries if after == attempt), None)
-    if following is None or store.stat(layout.shared_marker_path(path, attempt)) is not None:
-        return False
-    try:
-        if read_record(store, layout.log_dir(path), *following).attempt == attempt:
-            return True
-        candidates = [(seq, after) for seq, after in entries if seq == following[0] - 1]
-        records = [read_record(store, layout.log_dir(path), *entry) for entry in candidates]
-    except (FileNotFoundError, BadRecord):
-        return False
-    return any(record.attempt == attempt and owner_is_dead(record.owner) for record in records)
+def _claim_and_successor(store: Store, path: str, chain: Chain, attempt: str) -> tuple[Record, Record]:
+    """Return the claim of an attempt and the record after it: its end, or the claim of another one; two GET."""
+    pair = next(pair for pair in itertools.pairwise(chain) if pair[1][1] == attempt)
+    claim, end = (read_record(store, layout.log_dir(path), *entry) for entry in pair)
+    return claim, end
 
 
 def _last_failed_logs(names: Iterable[str], past: list[str]) -> set[str]:
     """Return the names of the logs to keep of attempts that were not committed."""
-    logs = {name for name in names if name.startswith("failed/")}
+    logs = set(filter(layout.is_failed_log, names))
     failed = [attempt for attempt in past if any(layout.belongs_to_attempts(name, [attempt]) for name in logs)]
     return {name for name in logs if layout.belongs_to_attempts(name, failed[-_MAX_FAILED_LOGS:])}
 

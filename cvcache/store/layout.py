@@ -105,7 +105,16 @@ def parse_record_name(name: str) -> tuple[int, str] | None:
 
 def log_names(names: Iterable[str]) -> Iterator[str]:
     """Yield the names of the log, of names relative to the control directory."""
-    return (name.removeprefix("log/") for name in names if name.startswith("log/"))
+    return _names_below("log/", names)
+
+
+def announcement_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names of the announcements, of names relative to the control directory."""
+    return _names_below("writing/", names)
+
+
+def _names_below(directory: str, names: Iterable[str]) -> Iterator[str]:
+    return (name.removeprefix(directory) for name in names if name.startswith(directory))
 
 
 def log_entries(names: Iterable[str]) -> list[tuple[int, str]]:
@@ -141,6 +150,11 @@ def heartbeat_path(path: str, attempt: str) -> str:
 def shared_marker_path(path: str, attempt: str) -> str:
     """Return the path of the marker that other processes may write for an attempt."""
     return f"{heartbeat_path(path, attempt)}.shared"
+
+
+def has_shared_marker(names: Iterable[str], attempt: str) -> bool:
+    """Whether other processes may write for an attempt, by the names relative to the control directory."""
+    return f"beat/{attempt}.shared" in names
 
 
 def announcements_dir(path: str) -> str:
@@ -212,6 +226,11 @@ def probe_path(path: str, name: str) -> str:
 def is_node_evidence(name: str) -> bool:
     """Whether a name in the control directory proves that there was a node; temporary files do not."""
     return name.split("/", maxsplit=1)[0] not in {"tmp", "probe"}
+
+
+def is_failed_log(name: str) -> bool:
+    """Whether a name in the control directory is of a log that is kept of an attempt that was not committed."""
+    return name.startswith("failed/")
 
 
 def is_temporary(name: str) -> bool:

@@ -57,7 +57,12 @@ def _lay_node(store: Store, path: str) -> None:
         version=f"+{attempt}",
     )
     commit = claim.next(
-        "committed", new_id(), utc_timestamp(), duration=0.0, items={"stats.json": {"kind": "json", "size": len(item)}}
+        "committed",
+        new_id(),
+        utc_timestamp(),
+        duration=0.0,
+        items={"stats.json": {"kind": "json", "size": len(item)}},
+        first=(2, attempt),
     )
     store.put(layout.announcement_path(path, attempt, "stats.json"), b"{}")
     store.put(f"{path}/stats.json", item)
