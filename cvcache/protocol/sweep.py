@@ -210,7 +210,7 @@ def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[st
 
 
 def _as_committed(store: Store, path: str, rows: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> set[str]:
-    """Return the items that hold what their commit vouched for, and warn of others: a correction by hand, or a stranger's.
+    """Return the items that hold what their commit vouched for; warn of others: a correction by hand, a stranger's file.
 
     Of a directory some objects may be missing, by damage or by a sweep that was interrupted.
     """

@@ -275,7 +275,7 @@ def test_whoever_takes_over_keeps_the_words_of_the_dead(died: StoreCase) -> None
     with cdir_init(at(died)) as node, node.log():
         say("second try")
         assert parts_in(died) == []
-        assert died.read(f"_cvcache/attempts/{dead.attempt}/run.log").decode().splitlines()[-1] == "last words"
+        assert died.read(f"_cvcache/failed/{dead.attempt}/run.log").decode().splitlines()[-1] == "last words"
     assert node.read("run.log").splitlines()[1:] == ["second try"]
     assert cdir_remove(at(died))
     assert not [name for name in died.snapshot() if "run.log" in name]
