@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from cvcache.node.finish import release_node
     from cvcache.node.init import current_state, open_node, process_planners, read_snapshot
     from cvcache.node.plan import plan
-    from cvcache.node.request import check_on_stale
     from cvcache.node.snapshot import Snapshot, snapshot_of
     from cvcache.node.step import AsyncStep, Step
 
@@ -28,7 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "finish": ["release_node"],
         "init": ["current_state", "open_node", "process_planners", "read_snapshot"],
         "plan": ["plan"],
-        "request": ["check_on_stale"],
         "snapshot": ["Snapshot", "snapshot_of"],
         "step": ["AsyncStep", "Step"],
     },

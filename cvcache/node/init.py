@@ -87,14 +87,13 @@ def open_node(
     address: Address,
     key: object = None,
     *,
-    on_stale: str = "recompute",
+    on_stale: str | None = None,
     force: bool | str = False,
     wait: bool | None = None,
 ) -> Snapshot:
     """Open a node, or a sibling of it, for writing; or read its result, if its key matches; see `cdir_init`."""
     context = address.context
     key = key if context.uncached is None else None  # nothing is found by it
-    wait = context.policy.wait if wait is None else wait
     node_request = request_for(address, key, on_stale=on_stale, force=force, wait=wait)
     if (current := current_planner()) is not None:
         return current.open_node(address, node_request)

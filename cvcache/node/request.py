@@ -7,27 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cvcache import keys, protocol
-from cvcache.errors import InvalidName, UsageError, did_you_mean
+from cvcache.errors import InvalidName, UsageError
 from cvcache.node.address import Address
 from cvcache.store import check_node_name, relative_url
 
 _MAX_LABEL_LENGTH = 60
 
 
-@functools.cache  # it is asked for every result that is read
-def check_on_stale(on_stale: str) -> protocol.OnStale:
-    """Return the choice that `on_stale` names, or raise `UsageError`."""
-    try:
-        return protocol.OnStale(on_stale)
-    except ValueError:
-        choices = [choice.value for choice in protocol.OnStale]
-        msg = f"on_stale is one of {', '.join(choices)}, not {on_stale!r}{did_you_mean(str(on_stale), choices)}"
-        raise UsageError(msg) from None
+def request_for(
+    address: Address, key: object, *, on_stale: str | None, force: bool | str, wait: bool | None
+) -> protocol.NodeRequest:
+    """Return a request for the node with `key`; without one, with the key of the nearest open node above.
 
-
-def request_for(address: Address, key: object, *, on_stale: str, force: bool | str, wait: bool) -> protocol.NodeRequest:
-    """Return a request for the node with `key`; without one, with the key of the nearest open node above."""
-    stale_choice = check_on_stale(on_stale)
+    What `on_stale` and `wait` leave open, the policy of the tree says.
+    """
+    policy = address.context.policy
+    stale_choice = protocol.check_on_stale(policy.on_stale if on_stale is None else on_stale)
     if key is None:
         canonical, key_digest = _open_ancestor_key(address) or address.context.inherited_key or (None, None)
         items: list[Any] = []
@@ -37,7 +32,8 @@ def request_for(address: Address, key: object, *, on_stale: str, force: bool | s
     if force not in {True, False, "alone"}:
         msg = f"force is True, False or 'alone', not {force!r}"
         raise UsageError(msg)
-    request = protocol.Request(key_digest, bool(force), wait, stale_choice, address.context.policy.keep_old)
+    wait = policy.wait if wait is None else wait
+    request = protocol.Request(key_digest, bool(force), wait, stale_choice, policy.keep_old)
     return protocol.NodeRequest(
         request,
         canonical,

@@ -19,8 +19,7 @@ from cvcache.node.address import Handle, is_handle
 from cvcache.node.finish import find_attempt, release_node
 from cvcache.node.init import open_node
 from cvcache.node.plan import plan
-from cvcache.node.request import check_on_stale
-from cvcache.protocol import Attempt, acting_for_opener
+from cvcache.protocol import Attempt, acting_for_opener, check_on_stale
 
 Function = Callable[..., Any]
 R = TypeVar("R")
@@ -42,7 +41,7 @@ class Step(Generic[R]):
         version: str | int | None,
         ignore: tuple[str, ...],
         depends: tuple[object, ...],
-        on_stale: str,
+        on_stale: str | None,
         log: str | None,
     ) -> None:
         _check_function(function)
@@ -97,10 +96,13 @@ class Step(Generic[R]):
             What a changed key does to the committed result.
         wait : bool, optional
             Whether to wait for a live owner.
+
+        What neither this nor `step` says, the policy of the tree does.
         """
         given = {"force": force, "on_stale": on_stale, "wait": wait}
         options = {**self._init_options, **{name: value for name, value in given.items() if value is not None}}
-        check_on_stale(options["on_stale"])
+        if on_stale is not None:
+            check_on_stale(on_stale)
         other = object.__new__(type(self))
         vars(other).update(vars(self), _init_options=options)
         return other
@@ -270,5 +272,5 @@ def _write_value(out: Any, name: str, fn: Function, options: dict[str, Any], unk
     out.write(name, fn(), **options, **unkeyed)
 
 
-write_value: Step[Any] = Step(_write_value, "cached", 1, ("unkeyed",), (), "recompute", "run.log")
+write_value: Step[Any] = Step(_write_value, "cached", 1, ("unkeyed",), (), None, "run.log")
 """Write what a function returns as the one item of a node; options in `unkeyed` are no part of the key."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node
     from cvcache.protocol.opener import acting_for_opener
     from cvcache.protocol.owner import new_id, owner_is_dead, this_owner, utc_timestamp
-    from cvcache.protocol.policy import Policy
+    from cvcache.protocol.policy import OnStale, Policy, check_on_stale
     from cvcache.protocol.record import (
         MAX_INLINE_ITEMS_BYTES,
         MAX_RECORD_BYTES,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         FinishRemoval,
         Liveness,
         Observation,
-        OnStale,
         Refuse,
         Request,
         Sibling,
@@ -82,7 +81,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "observe": ["LeaseWatch", "is_foreign", "observe_node"],
         "opener": ["acting_for_opener"],
         "owner": ["new_id", "owner_is_dead", "this_owner", "utc_timestamp"],
-        "policy": ["Policy"],
+        "policy": ["OnStale", "Policy", "check_on_stale"],
         "record": [
             "MAX_INLINE_ITEMS_BYTES",
             "MAX_RECORD_BYTES",
@@ -106,7 +105,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "FinishRemoval",
             "Liveness",
             "Observation",
-            "OnStale",
             "Refuse",
             "Request",
             "Sibling",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cvcache.errors import BadRecord, CvcacheError, InvalidName, NewerRecord
+from cvcache.protocol.policy import MAX_SECONDS
 from cvcache.protocol.strict_json import parse_json, raise_bad_record, shorten
 from cvcache.store import IN_PLACE, attempt_root, check_item_name, record_name
 
@@ -284,7 +285,6 @@ def _are_item_rows(value: dict[str, Any]) -> bool:
 _PARTS: dict[str, type[Owner | Standing]] = {"owner": Owner, "standing": Standing}
 _MUTABLE_FIELDS = ("key", "inputs", "items", "meta", "error")
 _MAX_SEQ = 999_999
-_MAX_TTL = 1e9
 _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "seq": ((int,), lambda v: 0 < v <= _MAX_SEQ),
     "after": ((str,), lambda v: v == "root" or _is_id(v)),
@@ -295,7 +295,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "root_seq": ((int,), lambda v: 0 < v <= _MAX_SEQ),
     "time": ((str,), _accept_any),
     "owner": ((dict,), _is_owner),
-    "ttl": ((int, float), lambda v: 0 < v < _MAX_TTL),
+    "ttl": ((int, float), lambda v: 0 < v < MAX_SECONDS),
     "key": ((dict, list, str, int, float, bool, type(None)), _accept_any),
     "digest": ((str,), _accept_any),
     "version": ((str,), _accept_any),
@@ -309,7 +309,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], Any]] = {
     "inputs": ((list,), lambda v: all(isinstance(i, dict) and _all_text(i) for i in v)),
     "items": ((dict,), _are_item_rows),
     "meta": ((dict,), _accept_any),
-    "duration": ((int, float), lambda v: 0 <= v < _MAX_TTL),
+    "duration": ((int, float), lambda v: 0 <= v < MAX_SECONDS),
     "error": ((dict,), _all_text),
 }
 

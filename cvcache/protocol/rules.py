@@ -18,6 +18,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
+from cvcache.protocol.policy import OnStale
 from cvcache.protocol.record import Record
 from cvcache.store import IN_PLACE
 
@@ -30,14 +31,6 @@ class Liveness(Enum):
     ALIVE = "not known to be gone"
     DEAD = "proved dead on this machine"
     EXPIRED = "silent for longer than its lease"
-
-
-class OnStale(Enum):
-    """What to do with a committed node if the key has changed."""
-
-    RECOMPUTE = "recompute"
-    ERROR = "error"
-    NEW = "new"
 
 
 class Observation(NamedTuple):

@@ -34,7 +34,7 @@ def cdir(
     where : str, os.PathLike, UPath, CacheDir or None
         A path or any URL fsspec knows. None means no cache: everything runs, nothing is stored.
     policy : Policy, optional
-        How long to wait for other owners.
+        Timeouts, and what calls do that do not say it themselves; by default what the environment says.
     ram : int or str, optional
         Size of a cache in memory for what is read, such as ``"4GB"``: the next read of the same commit costs no
         request. Shared by all nodes below; never part of a pickle.
@@ -108,7 +108,7 @@ def cdir_init(
     where: object,
     key: object = None,
     *,
-    on_stale: str = "recompute",
+    on_stale: str | None = None,
     force: bool | str = False,
     wait: bool | None = None,
     policy: Policy | None = None,
@@ -124,16 +124,16 @@ def cdir_init(
         The plain values that must match for a committed node to be reused; an Item in it stands for
         the version of its node. None matches any committed node. A child opened without a key while its
         parent is open in this process inherits the parent's.
-    on_stale : {"recompute", "error", "new"}
-        What a changed key does: withdraw the result and open the node again, raise `NodeStale`, or
-        go to a sibling named after the difference.
+    on_stale : {"recompute", "error", "new"}, optional
+        What a changed key does, by default as the policy says: open the node again, where the result stands until the
+        new one is committed, raise `NodeStale`, or go to a sibling named after the difference.
     force : bool or "alone"
         Open a committed node again in any case. What is computed from it runs again too, since the result counts as
         a new version; with ``"alone"`` it counts as the version it had. Never takes a node from a live owner.
     wait : bool, optional
         Whether to wait for a live owner, by default as the policy says; else `NodeBusy`.
     policy : Policy, optional
-        How long to wait for other owners.
+        Timeouts, and what calls do that do not say it themselves; by default what the environment says.
     **storage_options
         What the store takes.
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, overload
 
 from cvcache.errors import UsageError
-from cvcache.node import AsyncStep, CacheDir, Step, check_on_stale
+from cvcache.node import AsyncStep, CacheDir, Step
+from cvcache.protocol import check_on_stale
 
 Function = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def step(
     version: str | int | None = None,
     ignore: Iterable[str] = (),
     depends: Iterable[object] = (),
-    on_stale: str = "recompute",
+    on_stale: str | None = None,
     log: str | None = "run.log",
 ) -> Decorator: ...
 def step(
@@ -43,7 +44,7 @@ def step(
     version: str | int | None = None,
     ignore: Iterable[str] = (),
     depends: Iterable[object] = (),
-    on_stale: str = "recompute",
+    on_stale: str | None = None,
     log: str | None = "run.log",
 ) -> Any:
     """Make a function fill a node: ``node = function(root / "name", ...)``.
@@ -63,8 +64,8 @@ def step(
         Names of arguments that do not matter for the result.
     depends : iterable
         Further functions or values whose change must run the step again.
-    on_stale : {"recompute", "error", "new"}
-        What a changed key does to the committed result; see `cdir_init`.
+    on_stale : {"recompute", "error", "new"}, optional
+        What a changed key does to the committed result, by default as the policy says; see `cdir_init`.
     log : str or None
         Name of the item that keeps what the step logs and prints.
 
@@ -82,7 +83,8 @@ def step(
         if isinstance(value, str):
             msg = f"{option} takes a list, such as {option}=[{value!r}]"
             raise UsageError(msg)
-    check_on_stale(on_stale)
+    if on_stale is not None:
+        check_on_stale(on_stale)
 
     def decorate(function: Function) -> Step[Any]:
         kind: type[Step[Any]] = AsyncStep if inspect.iscoroutinefunction(function) else Step
