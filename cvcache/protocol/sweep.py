@@ -57,8 +57,8 @@ def sweep(store: Store, path: str, record: Record) -> None:
     is_removal = record.state == "removing"
     kept = set() if is_removal else _last_failed_logs(names, past)
     if is_removal or record.root != IN_PLACE:
-        announcements = _sweep_plain_root(store, path, record, names, chain)
-        kept |= {name for name in names if not announcements.isdisjoint(layout.announcement_names([name]))}
+        writing = _sweep_plain_root(store, path, record, names, chain)
+        kept |= {name for name in names if layout.tells_of_writes(name, writing)}
     doomed = [name for name in names if layout.belongs_to_attempts(name, past) and name not in kept]
     if is_removal:
         doomed += filter(layout.is_temporary, names)
@@ -77,17 +77,16 @@ def sweep_inherited_root(store: Store, path: str, record: Record) -> set[str]:
 
     Notes
     -----
-    No request if the root is new; else one LIST, two where it is not the plain root, and the deletes.
+    No request if the root is new; else two LIST, three where it is not the plain root, and the deletes.
     """
     if record.root_seq == record.seq:
         return set()
     root = layout.data_root(path, record)
     found = sorted(store.find(layout.announcements_dir(path)))
-    announcements = [pair for name in found if (pair := _parse_checked_announcement(name))]
-    if record.root == IN_PLACE:
-        chain = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
-        line = set(attempts_between(chain, record.root_seq, record.seq))
-        announcements = [(attempt, item) for attempt, item in announcements if attempt in line]
+    chain = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
+    # others may still write where they announced it: those stay until they are over
+    line = set(attempts_between(chain, record.root_seq, record.seq))
+    announcements = [pair for name in found if (pair := _parse_checked_announcement(name)) and pair[0] in line]
     resumable = {item for _, item in announcements if is_item_dir(item)}
     leftovers = [(attempt, item) for attempt, item in announcements if item not in resumable]
     if record.root == IN_PLACE:
@@ -170,7 +169,7 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     Returns
     -------
     set of str
-        Names of the announcements to keep: those of attempts that may still write there.
+        The attempts that may still write there.
     """
     past = past_attempts(chain, record)
     announced: dict[str, list[str]] = {}
@@ -182,7 +181,7 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     present = {*sizes, *filter(is_item_dir, listing.dirs)}
     rows = _rows_of_first_commit(store, path, record) if present else {}
     doomed = _as_committed(store, path, {name: rows[name] for name in rows if name in present}, sizes)
-    kept = set()
+    writing = set()
     for attempt, items in announced.items():
         claim, end = _claim_and_successor(store, path, chain, attempt)
         if claim.root != IN_PLACE:
@@ -190,9 +189,9 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
         doomed |= present.intersection(items) - rows.keys()
         is_over = end.attempt == attempt or owner_is_dead(claim.owner)
         if not is_over or layout.has_shared_marker(names, attempt):
-            kept |= {layout.announcement_name(attempt, item) for item in items}
+            writing.add(attempt)
     _delete_items(store, path, doomed)
-    return kept
+    return writing
 
 
 def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[str, Mapping[str, Any]]:

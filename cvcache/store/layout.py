@@ -247,3 +247,8 @@ def belongs_to_attempts(name: str, attempts: Iterable[str]) -> bool:
     """Whether a name in the control directory belongs to one of these attempts."""
     kind, _, rest = name.partition("/")
     return kind in ATTEMPT_DIRS and re.split(r"[/.]", rest, maxsplit=1)[0] in attempts
+
+
+def tells_of_writes(name: str, attempts: Iterable[str]) -> bool:
+    """Whether a name in the control directory is an announcement or the shared marker of one of these attempts."""
+    return (name.startswith("writing/") or name.endswith(".shared")) and belongs_to_attempts(name, attempts)
