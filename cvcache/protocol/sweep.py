@@ -209,7 +209,7 @@ def _rows_of_first_commit(store: Store, path: str, record: Record) -> Mapping[st
 
 
 def _as_committed(store: Store, path: str, rows: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> set[str]:
-    """Return the items that hold what their commit vouched for; warn of others: a correction by hand, a stranger's file.
+    """Return the items that are as their commit vouched for, and warn of others: corrections by hand, or a stranger's.
 
     Of a directory some objects may be missing, by damage or by a sweep that was interrupted.
     """
