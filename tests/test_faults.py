@@ -1,6 +1,6 @@
 """Every step of every operation fails in every way, and a healthy process comes after.
 
-After each fault the invariants I1 to I7 of docs/reference/spec.md are checked on the bytes in the
+After each fault the invariants of docs/reference/spec.md are checked on the bytes in the
 store, read past cvcache. Then the process is stopped instead of broken: another machine takes its
 node, and it wakes.
 """
