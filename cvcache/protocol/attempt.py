@@ -216,8 +216,7 @@ class Attempt:
         with self.writing():
             if name in self.resumable:
                 delete_item(self.store, f"{self.root}/{name}")
-            else:
-                self._refuse_foreign(name)
+            self._refuse_foreign(name)
 
     def begin_write(self, name: str) -> AttemptItem:
         """Note that a write of the item `name` begins, and return what is known of it.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvcache.protocol.attempt import Attempt
-from cvcache.protocol.chain import read_record, walk_chain
+from cvcache.protocol.chain import walk_chain
 from cvcache.protocol.owner import this_owner
 from cvcache.protocol.sweep import delete_item
 from cvcache.store import IN_PLACE, gather, layout
@@ -29,13 +29,15 @@ def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping
 
     Notes
     -----
-    One PUT. With earlier attempts also three LIST, a GET for each of their announcements of `name`, a LIST of its
+    One PUT. With earlier attempts also two LIST, a GET for each of their announcements of `name`, a LIST of its
     objects, and one request for each object that is copied.
     """
     store, target = attempt.store, f"{attempt.root}/{name}"
     # a source read from a path has no lineage of its content, but the path may be in the key
     plan = {**plan, "key": attempt.record.digest}
     source = _find_source(attempt, name, plan)
+    objects = store.find(f"{source}/{name}") if source is not None else {}
+    source = source if objects else None
     is_rewrite = attempt.item(name).plan is not None
     if not is_rewrite and source != attempt.root:
         attempt.free_path(name)
@@ -46,7 +48,6 @@ def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping
     if source is None:
         return {}
     with attempt.writing():
-        objects = store.find(f"{source}/{name}")
         parts = {key: info.size for key, info in objects.items() if info.size and key not in GROUP_DOCUMENTS}
         if source == attempt.root:
             store.delete([f"{target}/{key}" for key in GROUP_DOCUMENTS if key in objects])
@@ -80,19 +81,13 @@ def _announcements(attempt: Attempt, name: str) -> Iterator[tuple[Mapping[str, A
         return
     store, path = attempt.store, attempt.path
     announcements = store.find(layout.announcements_dir(path))
-    inventories = store.list(layout.inventories_dir(path)).files
     log = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
-    attempts = [after for seq, after in log if 1 < seq <= attempt.record.seq]
+    standing, discards = attempt.record.standing, attempt.record.discards
+    since = standing.seq if standing is not None else (discards or 1) - 1
+    attempts = [after for seq, after in log if since + 1 < seq <= attempt.record.seq]
     known_roots = {IN_PLACE, *map(layout.attempt_root, attempts)}
-    seq_after = {after: seq for seq, after in log}
     roots = {attempt.record.root} if attempt.item(name).plan is not None else set()
     for other in reversed(attempts):
-        # a process may have died between the inventory and the record of its commit
-        if (
-            layout.inventory_name(other) in inventories
-            and read_record(store, layout.log_dir(path), seq_after[other], other).state == "committed"
-        ):
-            return
         if layout.announcement_name(other, name) not in announcements:
             continue
         try:
