@@ -124,9 +124,10 @@ class World:
         patch.setattr(claim, "this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr("cvcache.protocol.remove.this_owner", lambda *, record_host=True: self._owner(record_host))
         patch.setattr(observe, "this_owner", lambda *, record_host=True: self._owner(record_host))
-        patch.setattr(observe, "owner_is_dead", self._is_dead)
-        patch.setattr(sweep, "owner_is_dead", self._is_dead)
-        patch.setattr(protocol, "owner_is_dead", self._is_dead)
+        patch.setattr("cvcache.protocol.resume.this_owner", lambda *, record_host=True: self._owner(record_host))
+        patch.setattr(observe, "owner_is_dead", self.is_dead)
+        patch.setattr(sweep, "owner_is_dead", self.is_dead)
+        patch.setattr(protocol, "owner_is_dead", self.is_dead)
         patch.setattr(heartbeat, "_heartbeat_thread", _NoHeart())
         # a power cut is not the subject, and a thousand runs would wait for the disk
         patch.setattr("cvcache.store.local.os.fsync", lambda _: None)
@@ -162,7 +163,8 @@ class World:
         assert record_host
         return self.current.owner
 
-    def _is_dead(self, owner: Owner) -> bool:
+    def is_dead(self, owner: Owner) -> bool:
+        """Whether the process that runs can prove that another one has ended."""
         here = self.current
         process = self._processes.get(owner.pid)
         same = here is not None and process is not None and process.machine == here.machine
@@ -293,8 +295,11 @@ def log_of(case: StoreCase) -> dict[str, bytes]:
     if isinstance(case, LocalCase):
         folder = case.path / prefix
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.is_dir() else {}
-    objects = fsspec.filesystem("memory").store
-    names = sorted(key.rpartition("/")[2] for key in list(objects) if key.startswith(f"/{case.root}/{prefix}"))
+    if isinstance(case, MemoryCase):
+        objects = [key for key in list(fsspec.filesystem("memory").store) if key.startswith(f"/{case.root}/{prefix}")]
+    else:
+        objects = [name for name in case.snapshot() if name.startswith(prefix)]
+    names = sorted(name.rpartition("/")[2] for name in objects)
     return {name: case.read(prefix + name) for name in names}
 
 
