@@ -69,7 +69,7 @@ class LeasedWrite(formats.ItemWrite):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._item.failed = kind is not None and self._has_begun and self._attempt.shared
+            self._item.failed = kind is not None and self._has_begun and self._attempt.outlives_its_end
             with self._condition:
                 self._has_ended = True
                 self._condition.wait_for(lambda: self._active_writes == 0)

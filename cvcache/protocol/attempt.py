@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from cvcache.errors import ForeignItem, LeaseLost, UsageError
+from cvcache.errors import CvcacheError, ForeignItem, LeaseLost, UsageError
 from cvcache.protocol import heartbeat
 from cvcache.protocol.opener import current_task, current_task_ref, current_thread
 from cvcache.protocol.policy import Policy
@@ -70,6 +70,7 @@ class Attempt:
         self.outcome: Record | None = None
         self.started = policy.clock()
         self.shared = False
+        self.unanswered = False
         self.resumable: set[str] = set()
         self.images: tuple[Mapping[str, Any], ...] = ()
         self.meta: dict[str, Any] = {}
@@ -152,6 +153,11 @@ class Attempt:
             self._active_writes += 1
         try:
             yield
+        except CvcacheError:
+            raise
+        except BaseException:
+            self.note_unanswered()
+            raise
         finally:
             with self._condition:
                 self._active_writes -= 1
@@ -259,6 +265,15 @@ class Attempt:
             with self.writing():
                 self.store.put(layout.shared_marker_path(self.path, self.id), b"{}")
             self.shared = True
+
+    def note_unanswered(self) -> None:
+        """Note that a request may have ended without an answer; in a bucket it may be carried out later."""
+        self.unanswered = self.unanswered or self.store.scheme not in {"file", "memory"}
+
+    @property
+    def outlives_its_end(self) -> bool:
+        """Whether something may be written or deleted for this attempt after its end."""
+        return self.shared or self.unanswered
 
     def beat(self) -> None:
         """Advance the counter in the store, and check the lease."""

@@ -128,6 +128,7 @@ def _try_claim(
     try:
         attempt.resumable = _sweep_before_writing(store, path, record, previous)
     except BaseException:
+        attempt.note_unanswered()
         release_attempt(attempt)
         raise
     return attempt

@@ -31,7 +31,7 @@ def finish_attempt(attempt: Attempt, state: str, **fields: Any) -> Record:
         state,
         new_id(),
         utc_timestamp(),
-        shared=attempt.shared,
+        shared=attempt.outlives_its_end,
         duration=round(attempt.policy.clock() - attempt.started, 3),
         **fields,
     )
@@ -69,6 +69,9 @@ def commit_attempt(
 
     `environment` describes the process; it is stored in the inventory.
     """
+    if attempt.unanswered:
+        attempt.policy.sleep(attempt.policy.request_timeout)
+        attempt.unanswered = False
     with attempt.writing():
         unwritten = (attempt.resumable | attempt.announced) - rows.keys()
         discard_items(attempt.store, attempt.path, attempt.root, attempt.id, unwritten)
@@ -111,4 +114,4 @@ def fence_own_attempt(observation: Observation, reason: str) -> bool:
     if not own.fence(reason):
         msg = f"{own.url}: a write of this program's older attempt does not end; wait for it, or restart the program"
         raise NodeBusy(msg)
-    return own.shared == observation.shared
+    return own.outlives_its_end == observation.shared

@@ -108,9 +108,11 @@ def _observe_uncommitted(store: Store, path: str, watch: LeaseWatch, record: Rec
     if own is not None:
         if own.id in running_attempts.get():
             return Observation(record, Liveness.RUNNING)
-        return Observation(record, Liveness.MINE if own.belongs_to_caller() else Liveness.ALIVE, shared=own.shared)
+        liveness = Liveness.MINE if own.belongs_to_caller() else Liveness.ALIVE
+        return Observation(record, liveness, shared=own.outlives_its_end)
     if _is_own_attempt(record):
-        return Observation(record, Liveness.MINE, _is_shared(store, path, record))
+        is_bucket = store.scheme not in {"file", "memory"}  # a request of it had no answer, or its end were on record
+        return Observation(record, Liveness.MINE, is_bucket or _is_shared(store, path, record))
     if owner_is_dead(record.owner):
         return Observation(record, Liveness.DEAD, _is_shared(store, path, record))
     expired = not is_pending_claim(record.attempt) and watch.expired(store, path, record)

@@ -187,7 +187,8 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
         if claim.root != IN_PLACE:
             continue
         doomed |= present.intersection(items) - rows.keys()
-        is_over = end.attempt == attempt or owner_is_dead(claim.owner)
+        has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
+        is_over = has_ended or owner_is_dead(claim.owner)
         if not is_over or layout.has_shared_marker(names, attempt):
             writing.add(attempt)
     _delete_items(store, path, doomed)

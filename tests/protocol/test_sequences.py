@@ -14,9 +14,9 @@ import dask.array as da
 import numpy as np
 import pytest
 from servers.store_cases import LocalCase
-from simulated import FILE, ITEMS, PAIR, World, attempted, check_log, fill, log_of, read_items, read_mark, world
+from simulated import FILE, ITEMS, OWN, PAIR, World, attempted, check_log, fill, log_of, read_items, read_mark, world
 
-from cvcache import ForeignItem, LeaseLost, NodeReplaced, cdir, cdir_commit, cdir_init, cdir_query
+from cvcache import ForeignItem, LeaseLost, NodeReplaced, UsageError, cdir, cdir_commit, cdir_init, cdir_query
 from cvcache.image import pyramid
 from cvcache.node import address_of
 from cvcache.protocol import Owner, find_open_attempt_at, remove_node
@@ -658,6 +658,163 @@ def test_16_an_heir_that_dies_while_it_sweeps_an_image(site: Site, key: str) -> 
     chunk_calls(site, key)
     check_image(site)
     site.check_leftovers()
+
+
+class Late:
+    """Requests that get no answer from a store, and are carried out when they are let go.
+
+    Those of a process that has ended, or of one that waits a request timeout, are carried out within that time.
+    """
+
+    def __init__(self, matches: Matches) -> None:
+        self.held: list[Act] = []
+        self._trap = Trap(matches, self._hold)
+        self.around = self._trap.around
+
+    def _hold(self, act: Act) -> None:
+        self.held.append(act)
+        raise TimeoutError(110, "injected: no answer")
+
+    def land(self, *_: object) -> None:
+        while self.held:
+            self.held.pop()()
+
+    def policy(self, world: World) -> Policy:
+        """Return the policy of a process that is no faster than the requests."""
+
+        def sleep(seconds: float) -> None:
+            world.sleep(seconds)
+            self.land()
+
+        return dataclasses.replace(world.policy, sleep=sleep)
+
+
+def land_before_commit(site: Site, late: Late, key: object, machine: str = "here") -> str:
+    """Let a process compute, and the late requests be carried out before its commit; return what it wrote."""
+    mark: list[str] = []
+
+    def meanwhile(act: Act) -> Any:
+        late.land()
+        return act()
+
+    def act() -> None:
+        with site.open(key, late.policy(site.world)) as out:
+            mark.append(fill(out))
+
+    assert site.strike(site.world.process(machine), records("committed"), meanwhile, act) is None
+    return mark[0]
+
+
+def land_after_commit(site: Site, late: Late, key: object, machine: str = "here") -> str:
+    """Let a process compute, and the late requests be carried out afterwards; return what it wrote."""
+    with site.world.process(machine):
+        with site.open(key, late.policy(site.world)) as out:
+            mark = fill(out)
+        late.land()
+    return mark
+
+
+LANDS = pytest.mark.parametrize("land", [land_before_commit, land_after_commit])
+LATE = pytest.mark.parametrize("name", [f"/{FILE}", f"{PAIR}/b"])
+
+
+@pytest.fixture(params=["s3", "gcs"])
+def bucket(request: pytest.FixtureRequest, world: World) -> Site:
+    """Give a node in a bucket, where a request may be carried out after whoever sent it has gone."""
+    return Site(request.getfixturevalue(f"{request.param}_case"), world)
+
+
+def leave_late(site: Site, name: str, machine: str) -> Late:
+    """Let a process be killed while it waits for the answer to a write."""
+    late, process = Late(puts(name)), site.world.process(machine)
+    with process.through(late.around):
+        out = site.open("a")
+        assert isinstance(attempted(lambda: fill(out)), TimeoutError)
+    process.kill()
+    return late
+
+
+@LANDS
+@LATE
+def test_17_a_late_request_of_a_silent_attempt(site: Site, name: str, land: Callable[..., str]) -> None:
+    """A request of an attempt that died on another machine is carried out late, however late."""
+    late = leave_late(site, name, "elsewhere")
+    late.policy = lambda world: world.policy  # type: ignore[method-assign]  # it is not within a request timeout
+    mark = land(site, late, "b")
+    site.check_end(mark)
+
+
+@LANDS
+@LATE
+def test_17_a_late_request_of_a_dead_attempt(bucket: Site, name: str, land: Callable[..., str]) -> None:
+    """A request of an attempt that is proved dead is carried out late."""
+    late = leave_late(bucket, name, "here")
+    mark = land(bucket, late, "b")
+    bucket.check_end(mark)
+
+
+@LANDS
+@LATE
+@machines
+def test_17_a_late_request_of_a_failed_attempt(bucket: Site, name: str, land: Callable[..., str], machine: str) -> None:
+    """A write gets no answer, the attempt fails on record; the write is carried out late."""
+    late = Late(puts(name))
+    with bucket.world.process(machine).through(late.around):
+        assert isinstance(attempted(lambda: bucket.compute("a")), TimeoutError)
+    mark = land(bucket, late, "b")
+    bucket.check_end(mark)
+
+
+@LANDS
+@LATE
+def test_17_a_late_request_of_an_attempt_that_is_opened_again(
+    bucket: Site, name: str, land: Callable[..., str]
+) -> None:
+    """A write of a notebook gets no answer, and the same process opens the node again."""
+    late, process = Late(puts(name)), bucket.world.process()
+    with process.through(late.around):
+        out = bucket.open("a")
+        assert isinstance(attempted(lambda: fill(out)), TimeoutError)
+    bucket.world.process = lambda *_: process  # type: ignore[method-assign]  # there is no other process
+    mark = land(bucket, late, "b")
+    bucket.check_end(mark)
+
+
+def refuse(_: Act) -> None:
+    """Fail before the call."""
+    raise ConnectionRefusedError(111, "injected before the call")
+
+
+@LANDS
+@pytest.mark.parametrize("on_record", [True, False])
+def test_17_a_late_deletion_of_an_attempt_that_could_not_sweep(
+    bucket: Site, land: Callable[..., str], *, on_record: bool
+) -> None:
+    """A deletion in what an attempt inherited gets no answer, and is carried out late; its end is on record or not."""
+    bucket.leave("a", "here")
+    process = bucket.world.process()
+    late = Late(lambda verb, path, _: verb == "delete" and path.endswith(f"/{FILE}"))
+    end = Trap(records("released"), (lambda act: act()) if on_record else refuse)
+    with process.through(lambda store: end.around(late.around(store))):
+        assert isinstance(attempted(lambda: bucket.compute("b")), TimeoutError)
+    assert end.met
+    bucket.world.process = lambda *_: process  # type: ignore[method-assign]  # there is no other process
+    mark = land(bucket, late, "c")
+    bucket.check_end(mark)
+
+
+@LATE
+def test_17_a_late_request_of_an_attempt_that_goes_on(bucket: Site, name: str) -> None:
+    """A write gets no answer, the attempt commits without its item; the write is carried out late."""
+    late, process = Late(puts(name)), bucket.world.process()
+    item = name.strip("/").partition("/")[0]
+    with process.through(late.around), bucket.open("a", late.policy(bucket.world)) as out:
+        assert isinstance(attempted(lambda: fill(out, (item,))), TimeoutError)
+        assert isinstance(attempted(lambda: fill(out, (item,))), UsageError)
+        mark = fill(out, (OWN,))
+    late.land()
+    assert name.strip("/") not in bucket.case.snapshot()
+    bucket.check_end(mark)
 
 
 @pytest.mark.xfail(strict=True, reason="an announcement does not say yet which bytes are its attempt's")
