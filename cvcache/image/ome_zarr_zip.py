@@ -137,7 +137,7 @@ def image_in_zip(item: ItemPath) -> ItemPath:
     meta = dict(item.meta)
     if not item.pin and (info := item.store.stat(item.path)) is not None:
         meta["etag"] = info.etag  # without a commit the etag identifies the zip
-    store = ZipStore(item.store, item.path, item.next_record)
+    store = ZipStore(item.store, item.path, item.pin or item.next_record)
     # no memory cache: its keys would be equal for two zips of one commit
     return replace(item, store=store, path="", meta=meta, ram=None)
 

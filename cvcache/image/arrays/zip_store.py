@@ -103,7 +103,7 @@ class ZipStore(Store):
     ItemDamaged
         The file is no zip, is malicious, or a member does not match the directory; when it is read.
     NodeReplaced
-        The pinned commit is no longer the newest.
+        The pinned commit does not stand any more, and the file or a member is missing or damaged.
 
     Notes
     -----
@@ -134,13 +134,13 @@ class ZipStore(Store):
         return f"{self._zip_item.url}/{_name(path)}".rstrip("/")
 
     def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        if self._is_record(path):
+            return self._zip_item.store.get(path, start, end)
         try:
-            data = self._get(_name(path), self._member(path), start, end)
+            return self._get(_name(path), self._member(path), start, end)
         except (ItemDamaged, FileNotFoundError):
-            self._zip_item.check_pin(now=True)
+            self._zip_item.raise_if_replaced()
             raise
-        self._zip_item.check_pin(now=self._zip_item.store.scheme in {"file", "memory"})
-        return data
 
     def list(self, path: str, limit: int | None = None) -> Listing:  # noqa: ARG002 - all of it is at hand
         files: dict[str, ObjectInfo] = {}
@@ -159,7 +159,7 @@ class ZipStore(Store):
         return {name[len(prefix) :]: _info(member) for name, member in members if name.startswith(prefix)}
 
     def stat(self, path: str) -> ObjectInfo | None:
-        if path and path == self._zip_item.pin:  # items in this store have the same pin, and check it here
+        if self._is_record(path):
             return self._zip_item.store.stat(path)
         member = self._members().get(_name(path))
         return None if member is None else _info(member)
@@ -193,6 +193,11 @@ class ZipStore(Store):
             f"{self.url(path)} was not changed: a zip is only read; write the image as .ome.zarr, or the whole zip anew"
         )
         raise UsageError(msg)
+
+    def _is_record(self, path: str) -> bool:
+        """Whether a path is of a record: items in this store have the same pin, and look for what follows it here."""
+        log = self._zip_item.pin.rpartition("/")[0]
+        return bool(log) and path.startswith(f"{log}/")
 
     def _member(self, path: str) -> _Member:
         member = self._members().get(_name(path))
@@ -314,7 +319,7 @@ def _read_directory(zip_item: ItemPath) -> dict[str, _Member]:
     """Return the members of a zip; one STAT and, if the directory is not cached, one or two GET."""
     info = zip_item.store.stat(zip_item.path)
     if info is None:
-        zip_item.check_pin(now=True)
+        zip_item.raise_if_replaced()
         raise FileNotFoundError(zip_item.url)
     archive = _Archive(zip_item.url, zip_item.pin, info, zip_item)
     return _cached_directory(archive) if zip_item.pin or info.etag else _cached_directory.__wrapped__(archive)
@@ -334,7 +339,7 @@ def _cached_directory(archive: _Archive) -> dict[str, _Member]:
         with zipfile.ZipFile(cast("IO[bytes]", _BoundedReader(get, size))) as directory:
             return _parse_members(directory.infolist(), cast("Any", directory).start_dir)
     except _PARSE_ERRORS as error:
-        zip_item.check_pin(now=True)
+        zip_item.raise_if_replaced()
         raise item_damaged(zip_item, error) from error
 
 
