@@ -71,7 +71,9 @@ def cdir_verify(where: object, *, recursive: bool = True, **storage_options: Any
 
 def _damages(node: Snapshot) -> Iterator[Damage]:
     for name, row in sorted(item_io.read_rows(node).items()):
-        for part, fault in _faults(item_io.item_path(node, name, row), row):
+        item = item_io.item_path(node, name, row)
+        for part, fault in _faults(item, row):
+            item.raise_if_replaced()
             yield Damage(CacheDir(node.address, node), name, part, fault)
 
 
@@ -104,4 +106,3 @@ def _file_faults(item: ItemPath, row: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield "", f"{info.size} bytes long, where {row['size']} were written"
     elif "sha256" in row and sha256(item.store.get(item.path)) != row["sha256"]:
         yield "", "corrupt (its checksum does not fit)"
-    item.check_pin(now=True)
