@@ -160,6 +160,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
             {
                 "url": node.url,
                 "state": current_state(node),
+                "committed": node.committed,
                 "items": {k: dict(v) for k, v in rows.items()},
                 "children": list(children),
             }
@@ -171,6 +172,7 @@ def list_(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
             print_line(item_line(name, row))
         for name in children:
             print_line(f"{name}/")
+        _print_standing(node)
     if node.state == "absent" and not children:
         _exit_absent(node)
 
@@ -182,11 +184,12 @@ def show(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Show one node: state, when and where it was made, key, items. The exit code tells the state."""
     from cvcache.cli.text import node_json, node_text
 
-    report = node_json(_read_node(url, options))
+    node = _read_node(url, options)
+    report = node_json(node)
     if as_json:
         print_json(report)
     else:
-        click.echo(node_text(report))
+        click.echo(node_text(node, report))
     sys.exit(EXIT_CODES[report["state"]])
 
 
@@ -219,7 +222,8 @@ def logs(url: str, name: str, options: tuple[str, ...], *, follow: bool, as_json
     node = _read_node(url, options)
     if node.state == "absent":
         _exit_absent(node)
-    text = read_log(node.store, node.path, node.record, name, lambda item: item_io.read_item(node, item, {}))
+    newest = node.newest_attempt
+    text = read_log(node.store, node.path, newest.record, name, lambda item: item_io.read_item(newest, item, {}))
     if not isinstance(text, str):
         msg = f"{node.url}/{name} is no text; cvcache path {node.url} {name} says where it lies"
         raise click.UsageError(msg)
@@ -265,10 +269,12 @@ def why(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
     """Say why the node at URL was computed last."""
     node = _read_node(url, options)
     if as_json:
-        print_json({"url": node.url, "state": current_state(node), "reason": list(node.reason)})
+        report = {"url": node.url, "state": current_state(node), "committed": node.committed}
+        print_json({**report, "reason": list(node.reason)})
     else:
         for reason in node.reason:
             print_line(reason)
+        _print_standing(node)
     if not node.reason:
         _exit_absent(node)
 
@@ -320,6 +326,12 @@ def verify(url: str, options: tuple[str, ...], *, as_json: bool) -> None:
         print_line(f"{len(damages)} damaged" if damages else "all that was committed is there")
     if damages:
         sys.exit(1)
+
+
+def _print_standing(node: Snapshot) -> None:
+    """Print on stderr which result stands, if the newest attempt is another one that runs or failed."""
+    if (text := node.state_text()) != node.state:
+        print_error(f"{node.url}: {text}")
 
 
 def _exit_absent(node: Handle) -> NoReturn:

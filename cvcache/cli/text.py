@@ -46,7 +46,7 @@ def _table_row(entry: TreeEntry) -> tuple[str, ...]:
     seconds = f"{commit.duration:.2f} s" if commit else ""
     return (
         strip_controls(name),
-        entry.state,
+        entry.node.state_text(entry.state),
         strip_controls(shown),
         shapes[0] if shapes else "",
         size_text(sum(sizes)) if sizes else "",
@@ -61,6 +61,7 @@ def entry_json(entry: TreeEntry) -> dict[str, Any]:
         "url": entry.node.url,
         "name": entry.node.address.name,
         "state": entry.state,
+        "committed": entry.node.committed,
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,
         "items": {name: dict(row) for name, row in entry.items.items()},
@@ -74,6 +75,7 @@ def node_json(node: Snapshot) -> dict[str, Any]:
     return {
         "url": node.url,
         "state": directory_state(node) if state == "absent" and not node.reason else state,
+        "committed": node.committed,
         "reason": list(node.reason),
         "time": commit.time.isoformat() if commit else None,
         "duration": commit.duration if commit else None,
@@ -87,9 +89,10 @@ def node_json(node: Snapshot) -> dict[str, Any]:
     }
 
 
-def node_text(report: Mapping[str, Any]) -> str:
-    """Return the report of `node_json` as lines."""
-    lines = [f"{report['url']}: {report['state']}{_STATE_NOTES.get(report['state'], '')}"]
+def node_text(node: Snapshot, report: Mapping[str, Any]) -> str:
+    """Return the report of `node_json` on a node as lines."""
+    state = node.state_text(report["state"])
+    lines = [f"{report['url']}: {state}{_STATE_NOTES.get(report['state'], '')}"]
     facts = {"time": "", "duration": " s", "host": "", "version": ""}
     lines += [f"  {name}: {report[name]}{unit}" for name, unit in facts.items() if report[name] not in {None, ""}]
     lines += [f"  {label}: {text}" for label, text in environment_lines(report["environment"] or {})]

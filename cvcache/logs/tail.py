@@ -8,7 +8,14 @@ from collections.abc import Callable, Generator
 
 from cvcache.errors import ItemNotFound
 from cvcache.logs.parts import read_log_parts
-from cvcache.protocol import Record, describe_owner, owner_is_dead, read_newest_record
+from cvcache.protocol import (
+    Record,
+    describe_owner,
+    owner_is_dead,
+    read_newest_record,
+    standing_record,
+    standing_text,
+)
 from cvcache.store import Store, check_item_name, data_root, failed_log_path, successor_path
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.5, 2.0
@@ -62,7 +69,8 @@ class Tail:
 
         Notes
         -----
-        One LIST and one GET, and one GET for each new part; one LIST and two GET more at the beginning and at the end.
+        One LIST and one GET, and one GET for each new part; one LIST and two GET more at the beginning and at the end,
+        and one GET where the newest attempt was given up while a result stands.
         """
         text = b""
         if self._record is None:
@@ -77,7 +85,9 @@ class Tail:
         """Follow the attempt of `record` from now on."""
         self._record, self._part_count, self._byte_count = None, 0, 0
         self.state = "absent"
-        if record is None or record.state in {"released", "removing", "removed"}:
+        if record is not None and record.state == "released":
+            record = standing_record(self._store, self._path, record)
+        if record is None or record.state in {"removing", "removed"}:
             return b""
         self._record = record
         self.state = "running" if record.state == "claimed" else record.state
@@ -106,7 +116,8 @@ class Tail:
         record = read_newest_record(self._store, self._path)
         if record is not None and record.state == "claimed" and record.attempt == claim.attempt:
             self.state, self.ended = "failed", True
-            return self._new_parts() + f"--- the process died before its commit ({describe_owner(record)})\n".encode()
+            line = f"--- the process died before its commit ({describe_owner(record)}){_meanwhile(record)}\n"
+            return self._new_parts() + line.encode()
         if record is not None and record.attempt == claim.attempt and record.state != "released":
             self.state, self.ended = record.state, True
             return self._unread_rest(record)
@@ -115,7 +126,11 @@ class Tail:
             self.state, self.ended = "absent", True
             return text + b"--- the node was removed\n"
         if record.state == "released":
-            return text + b"--- the attempt was given up\n" + self._start_attempt(record)
+            text += f"--- the attempt was given up{_meanwhile(record)}\n".encode()
+            if record.standing is None:
+                return text + self._start_attempt(record)
+            self.state, self.ended = "committed", True
+            return text
         why = "; ".join(record.reason)
         message = f"--- begun anew by {describe_owner(record)}: {why}\n"
         return text + message.encode() + self._start_attempt(record)
@@ -130,6 +145,11 @@ class Tail:
             except FileNotFoundError:
                 continue
         return self._new_parts()
+
+
+def _meanwhile(record: Record) -> str:
+    standing = standing_text(record)
+    return f"; the {standing}" if standing else ""
 
 
 def log_bytes_after(whole: bytes, read_count: int) -> bytes:

@@ -29,7 +29,7 @@ class CacheDir:
     """One node of a tree: a directory with a commit mark, items and child nodes.
 
     Get one from `cdir`, `cdir_init` or `cdir_query`, or as a child ``node / "name"``. A handle shows
-    the node as it was when first read; a committed one stays pinned to its commit, `refresh` reads
+    the node as it was when first read; one with a commit stays pinned to that, `refresh` reads
     it again. Handles are equal if their URLs are, and picklable without their storage options: these
     may hold secrets, so another process takes those it has opened the bucket with, or else its environment.
     """
@@ -107,16 +107,17 @@ class CacheDir:
 
     @property
     def state(self) -> str:
-        """One of absent, running, committed, stale, failed.
+        """That of the newest attempt: one of absent, running, committed, stale, failed.
 
-        A node whose owner died on this machine is failed. Whether a committed node is stale costs one
+        While it runs, or after it failed, the result before it stands: then there is a `commit` too. A node whose owner
+        died on this machine is failed. Whether a committed node is stale costs one
         LIST and one GET for each node its key holds an item of.
         """
         return current_state(self.__cvcache_snapshot__())
 
     @property
     def commit(self) -> Commit | None:
-        """The commit, or None while the node is not complete."""
+        """The commit that stands, also while a newer attempt runs or has failed; None of a node open for writing."""
         from cvcache.node.commit import Commit  # few who read a node ask for it
 
         snapshot = self.__cvcache_snapshot__()
@@ -124,7 +125,7 @@ class CacheDir:
 
     @property
     def committed(self) -> bool:
-        """Whether the node is complete."""
+        """Whether there is a `commit`: something to read, and of a node that was opened with a key nothing to do."""
         return self.__cvcache_snapshot__().committed
 
     @property
@@ -187,7 +188,7 @@ class CacheDir:
         ItemDamaged
             If it is not what its commit vouched for.
         NodeReplaced
-            If the commit this handle is pinned to is no longer the newest and its bytes are gone.
+            If the commit this handle is pinned to does not stand any more and its bytes are gone.
 
         Notes
         -----
@@ -347,7 +348,9 @@ class CacheDir:
         return hash(self.url)
 
     def __repr__(self) -> str:
-        return f"CacheDir({self.url!r})"
+        """Return the URL, and what is known of the state; no store call."""
+        state = f", {self._snapshot.now.state_text()}" if self._snapshot is not None else ""
+        return f"CacheDir({self.url!r}{state})"
 
     def __str__(self) -> str:
         """Return the URL, so that ``f"{node}/sub"`` is that of a child."""

@@ -72,6 +72,13 @@ class Snapshot(NamedTuple):
         return self.later or self.record
 
     @property
+    def newest_attempt(self) -> Snapshot:
+        """The same node with the items of its newest attempt that was not given up, whatever stands meanwhile."""
+        if self.later is None or self.later.state == "released":
+            return self._replace(later=None)
+        return self._replace(record=self.later, later=None)
+
+    @property
     def url(self) -> str:
         """The address of the node."""
         return self.address.url
@@ -117,14 +124,26 @@ class Snapshot(NamedTuple):
 
         That of the newest attempt, if it was not given up; failed also if its owner died on this machine.
         """
-        record = self.newest
-        if record is not None and record.state == "released":
-            record = self.record
+        record = self.newest_attempt.record
         if record is None or record.state in {"released", "removing", "removed", "planned"}:
             return "absent"
         if record.state == "claimed":
             return "failed" if protocol.owner_is_dead(record.owner) else "running"
         return record.state
+
+    @property
+    def items_state(self) -> str:
+        """State of the items: that of the node, but committed while a commit stands, whatever a newer attempt does."""
+        return "committed" if self.committed else self.state
+
+    def state_text(self, state: str = "") -> str:
+        """Return the state for people: of an attempt that runs or failed also which result stands meanwhile.
+
+        `state`: the one to be said in place of that of the snapshot.
+        """
+        state = state or self.state
+        standing = protocol.standing_text(self.newest) if state in {"running", "failed"} else ""
+        return f"{state} \N{MIDDLE DOT} {standing}" if standing else state
 
     def state_among(self, version_now: VersionNow) -> str:
         """Return `state`, or "stale" for a committed node if one of its inputs has another version by now."""
@@ -179,7 +198,7 @@ class Snapshot(NamedTuple):
         return hash(self.address)
 
     def __repr__(self) -> str:
-        return f"Snapshot({self.url!r}, {self.state})"
+        return f"Snapshot({self.url!r}, {self.state_text()})"
 
     def __cvcache_address__(self) -> Address:
         return self.address

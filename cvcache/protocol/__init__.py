@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         describe_owner,
         differences_from,
         refusal_message,
+        standing_text,
     )
     from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node
     from cvcache.protocol.opener import acting_for_opener
@@ -77,7 +78,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "claim": ["obtain_node"],
         "finish": ["commit_attempt", "finish_attempt", "release_attempt"],
-        "messages": ["claim_reasons", "computing_message", "describe_owner", "differences_from", "refusal_message"],
+        "messages": [
+            "claim_reasons",
+            "computing_message",
+            "describe_owner",
+            "differences_from",
+            "refusal_message",
+            "standing_text",
+        ],
         "observe": ["LeaseWatch", "is_foreign", "observe_node"],
         "opener": ["acting_for_opener"],
         "owner": ["new_id", "owner_is_dead", "this_owner", "utc_timestamp"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 
 from cvcache.errors import CvcacheError, NodeBusy, NodeStale, NotACacheDir, RecursiveNode
@@ -42,7 +43,25 @@ def differences_from(standing: Record | None, node_request: NodeRequest) -> list
 
 def computing_message(url: str, record: Record) -> str:
     """Return what is logged as soon as an attempt holds its node, and is the first line of the step's own log."""
-    return f"{url}: computing ({'; '.join(record.reason)})"
+    standing = standing_text(record)
+    meanwhile = f"; the {standing} until it is committed" if standing else ""
+    return f"{url}: computing ({'; '.join(record.reason)}){meanwhile}"
+
+
+def standing_text(record: Record | None) -> str:
+    """Return that a commit stands under `record`, the newest one of a node, and of which day; empty if none does."""
+    if record is None or record.standing is None:
+        return ""
+    return f"result of {_day_text(record.standing.time)} stands"
+
+
+def _day_text(time: str) -> str:
+    try:
+        day = datetime.datetime.fromisoformat(time).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "an unknown day"
+    year = "" if day.year == datetime.datetime.now(day.tzinfo).year else f" {day.year}"
+    return f"{day.day} {day:%b}{year}"
 
 
 def discarding_message(standing: Record) -> str:

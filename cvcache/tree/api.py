@@ -140,7 +140,8 @@ def cdir_init(
     Returns
     -------
     CacheDir
-        ``.committed`` says whether there is anything to do.
+        ``.committed`` says whether the result for this key is there. If not, the handle is open for writing and has
+        no ``.commit``, whatever stands meanwhile for who only looks.
 
     Raises
     ------
@@ -192,9 +193,12 @@ def cdir_commit(where: object, *, meta: Mapping[str, Any] | None = None, **stora
 def cdir_query(where: object, **storage_options: Any) -> CacheDir:
     """Return the node at `where` as it is now; only reads.
 
+    Its ``.commit`` is the one that stands, also while a newer attempt runs or after it failed; ``.state``, ``.reason``
+    and ``.error`` are those of the newest attempt.
+
     Notes
     -----
-    One LIST and, if there is a log, one GET.
+    One LIST and, if there is a log, one GET; one GET more where an attempt followed the commit that stands.
     """
     address = resolve_address(where, **storage_options)
     return CacheDir(address, read_snapshot(address))

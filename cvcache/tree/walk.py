@@ -66,12 +66,10 @@ class _Directory:
 
     def rows(self) -> Mapping[str, Mapping[str, Any]]:
         """Return item name -> row; one GET if they are in an inventory of their own."""
-        in_place = layout.data_root(self.node.path, self.node.record) == self.node.path
-        return (
-            item_io.rows_in_listing(self.listing)
-            if self.state == "running" and in_place
-            else item_io.read_rows(self.node)
-        )
+        record = self.node.record
+        unfinished = record is not None and record.state == "claimed"
+        in_place = layout.data_root(self.node.path, record) == self.node.path
+        return item_io.rows_in_listing(self.listing) if unfinished and in_place else item_io.read_rows(self.node)
 
 
 def _read_directory(address: Address) -> _Directory:

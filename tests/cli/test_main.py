@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -171,6 +172,70 @@ def test_why(run: Run, root: cvcache.CacheDir) -> None:
     assert run("why", (root / "bright").url).out == "args.gain: 2.0 -> 4.0\n"
     assert run("why", (root / "double").url, "--json").json["reason"] == ["first run"]
     assert run("why", (root / "nowhere").url).code == 3
+
+
+@cvcache.step
+def measure(out: cvcache.CacheDir, divisor: int) -> None:
+    print("divide by", divisor)  # noqa: T201 - what a step prints is in its log
+    out.write("ratio.json", 12 / divisor)
+
+
+@pytest.fixture
+def standing(root: cvcache.CacheDir) -> dict[str, str]:
+    """Give by its state each of two nodes whose result stands while a newer attempt runs, or after one failed."""
+    for name in ("again", "once"):
+        measure(root / name, 3)
+    with pytest.raises(ZeroDivisionError):
+        measure(root / "once", 0)
+    cvcache.cdir_init(root / "again", {"divisor": 4})
+    return {"running": (root / "again").url, "failed": (root / "once").url}
+
+
+@pytest.mark.parametrize(("state", "code"), [("running", 4), ("failed", 5)])
+def test_what_stands_is_said_beside_the_newest_attempt(
+    run: Run, root: cvcache.CacheDir, standing: dict[str, str], state: str, code: int
+) -> None:
+    url = standing[state]
+    both = re.compile(rf"{state} . result of \d+ \w+ stands")
+    (line,) = (line for line in run("tree", root.url).out.splitlines() if line.split()[0] == url.rpartition("/")[2])
+    assert both.search(line)
+    assert "ratio.json" in line
+    assert line.endswith(" s")
+    shown = run("show", url)
+    assert shown.code == code
+    assert both.search(shown.out.splitlines()[0])
+    assert "item: ratio.json" in shown.out
+    listed = run("ls", url)
+    assert [name.split()[0] for name in listed.out.splitlines()] == ["ratio.json", "run.log"]
+    assert both.search(listed.err)
+    why = run("why", url)
+    assert "divisor" in why.out
+    assert both.search(why.err)
+    assert run("verify", url).out == "all that was committed is there\n"
+    for command in ("show", "ls", "why"):
+        report = run(command, url, "--json").json
+        assert (report["state"], report["committed"]) == (state, True)
+    entry = next(entry for entry in run("tree", root.url, "--json").json["children"] if entry["url"] == url)
+    assert (entry["state"], entry["committed"], sorted(entry["items"])) == (state, True, ["ratio.json", "run.log"])
+
+
+def test_where_the_item_of_the_result_that_stands_lies(run: Run, root: cvcache.CacheDir) -> None:
+    for divisor in (3, 4):
+        measure(root / "n", divisor)
+    with pytest.raises(ZeroDivisionError):
+        measure(root / "n", 0)
+    where = run("path", (root / "n").url, "ratio.json").out.strip()
+    assert "/_cvcache/attempts/" in where
+    with open(where) as file:  # noqa: PTH123 - as another tool does
+        assert json.load(file) == 3.0
+
+
+def test_logs_are_those_of_the_newest_attempt(run: Run, standing: dict[str, str]) -> None:
+    failed = run("logs", standing["failed"]).out
+    assert "divide by 0" in failed
+    assert "ZeroDivisionError" in failed
+    assert "divide by 3" not in failed
+    assert run("logs", standing["running"]).code == 3, "it has written none"
 
 
 @pytest.mark.parametrize("command", ["tree", "ls", "why", "logs"])

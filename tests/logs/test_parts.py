@@ -385,6 +385,22 @@ def test_an_attempt_that_was_given_up_is_waited_beyond(memory_case: MemoryCase) 
     assert (tail.state, tail.ended) == ("committed", True)
 
 
+def test_an_attempt_that_was_given_up_leaves_the_result_that_stands(memory_case: MemoryCase) -> None:
+    with cdir_init(at(memory_case), 1) as first, first.log():
+        say("first")
+    tail = tail_of(at(memory_case))
+    node = cdir_init(at(memory_case), 2)
+    assert (tail.look(), tail.state) == ("", "running")
+    release_node(snapshot_of(node))
+    line = tail.look()
+    assert line.startswith("--- the attempt was given up; the result of ")
+    assert line.endswith(" stands\n")
+    assert (tail.state, tail.ended) == ("committed", True)
+    late = tail_of(at(memory_case))
+    assert late.look() == cdir_query(at(memory_case)).read("run.log")
+    assert (late.state, late.ended) == ("committed", True)
+
+
 @pytest.mark.usefixtures("soon")
 def test_a_look_is_one_list_and_one_get(memory_case: MemoryCase) -> None:
     with cdir_init(at(memory_case)) as node, node.log():

@@ -500,7 +500,8 @@ def test_hits_misses_and_reasons_are_logged(root: CacheDir, caplog: pytest.LogCa
     miss, hit, changed = (message for message in caplog.messages if node.url in message)
     assert miss == f"{node.url}: computing (first run)"
     assert hit.startswith(f"{node.url}: read")
-    assert changed == f"{node.url}: computing (args.gain: 4.0 -> 6.0)"
+    assert changed.startswith(f"{node.url}: computing (args.gain: 4.0 -> 6.0); the result of ")
+    assert changed.endswith(" stands until it is committed")
     assert list(cvcache.cdir_query(node).reason) == ["args.gain: 4.0 -> 6.0"]
 
 

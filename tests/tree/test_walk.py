@@ -14,6 +14,7 @@ from cvcache.tree import WALK_CONCURRENCY, directory_state, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import Any
 
     from servers.store_cases import LocalCase, MemoryCase, StoreCase
@@ -50,6 +51,47 @@ def test_walk_shows_what_is_not_committed_too(memory_case: MemoryCase) -> None:
     with pytest.raises(ZeroDivisionError), cvcache.cdir_init(top / "failed"):
         raise ZeroDivisionError
     assert {node.name: node.state for node in cvcache.cdir_walk(top)} == {"failed": "failed", "running": "running"}
+
+
+def test_a_result_that_stands_is_walked_verified_and_copied(store_case: StoreCase, tmp_path: Path) -> None:
+    top = cvcache.cdir(store_case.child("tree"), **store_case.options)
+    for name in ("running", "failed"):
+        fill(top / name, 1)
+    store_case.put("tree/running/mine.txt", b"mine")
+    cvcache.cdir_init(top / "running", 2)
+    with pytest.raises(ZeroDivisionError), cvcache.cdir_init(top / "failed", 2) as node:
+        node.write("half.json", 1 / 0)
+    entries = {entry.node.address.name: entry for entry in read_tree(top).walk() if entry.depth}
+    for state, entry in entries.items():
+        assert (entry.state, entry.node.committed, list(entry.items)) == (state, True, ["value.json"])
+    assert cvcache.cdir_verify(top) == []
+    copies = {copy.name: cvcache.cdir_query(copy) for copy in cvcache.cdir_copy(top, tmp_path / "copy")}
+    assert {name: (copy.state, copy.read("value.json")) for name, copy in copies.items()} == {
+        "running": ("committed", 1),
+        "failed": ("committed", 1),
+    }
+    assert len(cvcache.cdir_remove(top, recursive=True)) == 2
+    assert store_case.read("tree/running/mine.txt") == b"mine"
+
+
+class _Replacing(WrapperStore):
+    """A store in which a node is computed again just before its item is looked at."""
+
+    def __init__(self, store: Store, node: CacheDir) -> None:
+        super().__init__(store)
+        self.nodes = [node]
+
+    def call(self, verb: str, path: str, act: Callable[[], Any], data: bytes | None = None) -> Any:
+        if verb == "stat" and path.endswith("value.json") and self.nodes:
+            fill(self.nodes.pop(), 2)
+        return super().call(verb, path, act, data)
+
+
+def test_a_verification_of_a_node_that_is_replaced_meanwhile_says_so(memory_case: MemoryCase) -> None:
+    node = cvcache.cdir(memory_case.child("n"))
+    fill(node, 1)
+    with instrument(lambda store: _Replacing(store, node)), pytest.raises(cvcache.NodeReplaced):
+        cvcache.cdir_verify(memory_case.url)
 
 
 def test_why(top: CacheDir) -> None:
