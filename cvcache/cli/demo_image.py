@@ -8,6 +8,7 @@ from typing import Any
 from cvcache.errors import UsageError
 from cvcache.image import is_zarr
 from cvcache.node import Handle, address_of
+from cvcache.protocol import standing_path
 from cvcache.store import Store, open_store, open_store_from, parse_url
 
 RGB_DISPLAY: dict[str, Any] = {
@@ -57,11 +58,13 @@ def _object_version(image: str, node: Handle) -> str | None:
 
 
 def _locate(image: str, node: Handle) -> tuple[Store, str] | None:
-    """Return the store and the full key of an image; None for one on the web."""
+    """Return the store and the full key of an image, of one in a node that of its result; None for one on the web."""
     scheme, path, _ = parse_url(image.rstrip("/"))
-    if scheme == "file":
-        return open_store("file", "", {}), os.path.abspath(os.path.expanduser(path))
-    return (open_store_from(address_of(node), scheme, path, {}), path) if scheme in STORE_SCHEMES else None
+    if scheme not in {"file", *STORE_SCHEMES}:
+        return None
+    path = os.path.abspath(os.path.expanduser(path)) if scheme == "file" else path
+    store = open_store("file", "", {}) if scheme == "file" else open_store_from(address_of(node), scheme, path, {})
+    return store, standing_path(store, path)
 
 
 def read_image(image: str | None, node: Handle) -> tuple[Any, str, tuple[float, ...], dict[str, Any]]:
