@@ -47,7 +47,7 @@ def difference(a: Row, b: Row) -> tuple[str, ...]:
 
 def _node_lines(a: Row, b: Row) -> Iterator[str]:
     if a.state != b.state:
-        yield f"state: {a.state or 'not looked at'} -> {b.state or 'not looked at'}"
+        yield f"state: {a.state_text or 'not looked at'} -> {b.state_text or 'not looked at'}"
     try:
         yield from _key_lines(a.record, b.record)
         yield from _duration_lines(a.duration, b.duration)

@@ -53,15 +53,13 @@ def head(row: Row, limit: int) -> RawBytes:
 
     Notes
     -----
-    One GET; of a commit one STAT more, unless it is the whole file and its digest is recorded.
+    One GET.
     """
     item = item_path(row)
     data = _pinned(row, item, lambda: item.store.get(item.path, 0, limit + 1))
     whole = len(data) <= limit
     if whole:
         item.check_content(data)
-    if not whole or "sha256" not in item.meta:
-        item.check_pin(now=True)
     return RawBytes(data[:limit], whole)
 
 
@@ -74,7 +72,6 @@ def tail(row: Row, limit: int) -> RawBytes:
     # of a recorded size only these bytes: what was appended later is not part of the result
     span = (size - limit, size) if size is not None else (-limit, None)
     data = _pinned(row, item, lambda: item.store.get(item.path, *span))
-    item.check_pin(now=True)
     if size is not None and len(data) != limit:
         msg = f"{item.url} is shorter than the {size} bytes that are recorded; compute the node again with force=True"
         raise ItemDamaged(msg)

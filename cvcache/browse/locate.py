@@ -107,7 +107,7 @@ def locate_item(
         "node": node.url,
         "item": name,
         "path": path,
-        "state": state or node.state,
+        "state": state or node.items_state,
         "commit": node.record.attempt if node.record is not None else "",
     }
     return Subject(item, kind, name, title or f"{node.address.name}/{_stem(name)}", origin, node)

@@ -6,7 +6,7 @@ No function raises for stored content, whatever it is, nor for a store that fail
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +154,12 @@ def _cells(cells: list[Any]) -> Iterator[str]:
 def log_tail(row: Row, limit: int = MAX_LOG_BYTES, name: str = "run.log") -> str:
     """Return the end of a log: of a log item, or of the log `name` of a node.
 
-    Of a running or dead attempt this is the log so far. To follow a running attempt, use `follow_log` alone.
+    Of a node it is that of the newest attempt; of one that runs or died the log so far. To follow a running attempt,
+    use `follow_log` alone.
 
     Notes
     -----
-    One GET, and one STAT if it is not the whole file. Of an uncommitted attempt one LIST more and, while its log is in
+    One GET. Of an uncommitted attempt one LIST more and, while its log is in
     parts, one GET for each part that is shown.
     """
     name = row.name if row.is_item else name
@@ -174,15 +175,15 @@ def log_tail(row: Row, limit: int = MAX_LOG_BYTES, name: str = "run.log") -> str
 
 def _log_end(row: Row, name: str, limit: int) -> RawBytes | None:
     """Return the end of a log; None if there is no log."""
-    record = row.record
-    recorded: Mapping[str, Any] | None = row.meta if row.is_item else None
-    if recorded is None:
-        recorded = item_io.read_rows(row.node).get(name) if record is not None else None
-    if recorded is not None:
-        return tail(row if row.is_item else item_row(row.path, row.node, row.state, name, recorded), limit)
-    if record is None or not record.attempt:
+    if row.is_item:
+        return tail(row, limit)
+    newest = row.node.newest_attempt
+    if row.record is None or newest.record is None:
         return None
-    data, whole = read_log_end(row.node.store, row.node.path, record.attempt, name, limit)
+    recorded = item_io.read_rows(newest).get(name)
+    if recorded is not None:
+        return tail(item_row(row.path, newest, row.state, name, recorded), limit)
+    data, whole = read_log_end(newest.store, newest.path, newest.record.attempt, name, limit)
     return RawBytes(data[-limit:], whole and len(data) <= limit) if data else None
 
 

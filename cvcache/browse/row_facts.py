@@ -63,8 +63,8 @@ def facts(row: Row, *, environment: bool = False) -> tuple[Fact, ...]:
 
 def why(row: Row) -> tuple[str, ...]:
     """Return the reason of the newest attempt at a node, one difference a line; no store call."""
-    record = row.record
-    return tuple(plain_line(reason, 1000) for reason in record.reason[:MAX_FACTS]) if record else ()
+    reasons = row.node.reason if row.record is not None else ()
+    return tuple(plain_line(reason, 1000) for reason in reasons[:MAX_FACTS])
 
 
 def error_text(row: Row) -> str:
@@ -82,7 +82,10 @@ def error_text(row: Row) -> str:
 
 
 def key_text(row: Row) -> str:
-    """Return the key of a node as indented JSON, cut at 64 KiB; empty if it has no key. No store call."""
+    """Return the key of a node, of the commit that stands, as indented JSON, cut at 64 KiB; empty if it has no key.
+
+    No store call.
+    """
     record = row.record
     if record is None or record.key is None:
         return ""
@@ -139,16 +142,16 @@ def _short(version: str) -> str:
 
 
 def _node_facts(row: Row, *, environment: bool) -> Iterator[Fact]:
-    yield "state", row.state or "not looked at"
+    yield "state", row.state_text or "not looked at"
     yield "URL", plain_line(row.node.url, 2000)
-    record = row.record
-    if record is None:
+    record, newest = row.record, row.node.newest
+    if record is None or newest is None:
         yield "note", plain_line(row.note)
         return
-    if record.state == "claimed":
-        yield "written by", plain_line(describe_owner(record))
-    if record.error:
-        yield "error", plain_line(f"{record.error.get('type', '')}: {record.error.get('message', '')}", 1000)
+    if newest.state == "claimed":
+        yield "written by", plain_line(describe_owner(newest))
+    if newest.error:
+        yield "error", plain_line(f"{newest.error.get('type', '')}: {newest.error.get('message', '')}", 1000)
     if record.state == "committed":
         yield from _commit_facts(row, record)
     try:

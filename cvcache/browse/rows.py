@@ -37,8 +37,8 @@ class Row:
         Of a directory ``"node"``, ``"folder"`` or ``"foreign"``; of an item the kind of its format: image, labels,
         points, table, plot, log, json, ...; ``"file"`` if unknown.
     state : str
-        Empty before it was read; else absent, running, committed, stale, failed, folder, foreign or unreadable. An item
-        has the state of its node, or is foreign.
+        Empty before it was read; else absent, running, committed, stale, failed, folder, foreign or unreadable: that of
+        the newest attempt. An item has the state of its node, or is foreign; one of a commit that stands is committed.
     node : Snapshot
         The node as it was read; of an item its node.
     is_item, branch : bool
@@ -49,7 +49,7 @@ class Row:
     size : int or None
         In bytes, as recorded.
     time : datetime.datetime or None
-        Of the commit, in UTC; of a failed or running attempt the time of its last record.
+        Of the commit, in UTC; without one the time of the last record of an attempt that failed or runs.
     duration : float or None
         Of the computation, in seconds.
     note : str
@@ -79,6 +79,11 @@ class Row:
         if self.state in {"", "unreadable", "foreign"} or (not self.is_item and self.kind != "node"):
             return None
         return self.node.record
+
+    @property
+    def state_text(self) -> str:
+        """The state for people, see `Snapshot.state_text`; of an item that of its node."""
+        return self.node.state_text(self.state) if self.state and not self.is_item else self.state
 
     @property
     def attempt(self) -> str:
@@ -164,7 +169,7 @@ def item_rows(path: str, node: Snapshot, state: str, listing: Listing) -> list[R
     in_place = layout.data_root(node.path, record) == node.path
     unfinished = record is not None and record.state == "claimed"
     own = dict(item_io.read_rows(node)) if not (unfinished and in_place) else {}
-    if in_place and state in {"running", "failed"}:
+    if in_place and not node.committed:
         own = {**present, **own}
     foreign = {name: row for name, row in present.items() if name not in own}
     rows = [item_row(path, node, state, name, row) for name, row in own.items()]
@@ -188,6 +193,7 @@ def directory_of(item: Row) -> Row:
 
 def item_row(path: str, node: Snapshot, state: str, name: str, meta: Mapping[str, Any]) -> Row:
     """Return the row of one item from its recorded metadata."""
+    state = "committed" if node.committed and state in {"running", "failed"} else state
     note = "uncommitted" if state in {"running", "failed"} else ""
     return with_meta(Row(child_path(path, name), name, "file", state, node, is_item=True, note=note), meta)
 
@@ -232,9 +238,9 @@ def _time(record: Record | None) -> datetime.datetime | None:
 
 
 def _row_note(node: Snapshot, state: str) -> str:
-    record = node.record
-    if state == "running" and record is not None:
-        return describe_owner(record)
+    newest = node.newest
+    if state == "running" and newest is not None:
+        return describe_owner(newest)
     if state == "failed" and (error := node.error):
         return f"{error.get('type')}: {error.get('message')}"
     return "; ".join(node.reason)

@@ -133,7 +133,6 @@ def _parquet_head(row: Row, max_rows: int) -> TableHead:
     names = list(file.schema_arrow.names)
     shown = _decodable(file, names[:MAX_COLUMNS])
     batch = next(file.iter_batches(batch_size=max_rows, columns=shown, use_threads=False), None) if shown else None
-    item.check_pin(now=True)
     if batch is None:  # an empty table gives no batch
         note = (
             "" if shown or not names else f"a column takes more than {size_text(MAX_DECODED_BYTES)} once it is decoded"

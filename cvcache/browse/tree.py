@@ -35,7 +35,7 @@ MAX_CHILDREN = 10_000
 """Child rows of one level, at most."""
 
 _FINAL_STATES = ("", "committed", "foreign", "unreadable")
-"""States that `Tree.poll` does not read again."""
+"""States that `Tree.poll` does not look at each time."""
 
 
 class Tree:
@@ -57,6 +57,8 @@ class Tree:
         self._rows: dict[str, Row] = {}
         self._levels: dict[str, tuple[str, ...]] = {}
         self._staleness = StalenessTracker()
+        self._turns = 0
+        self._looked_at: dict[str, int] = {}
         self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="cvcache-browse")
 
     @property
@@ -113,7 +115,7 @@ class Tree:
         Notes
         -----
         One LIST, and at the same time one STAT that checks that the record is still the newest; if the inventory is not
-        in the record one GET in place of it. Two calls more if the record is not the newest.
+        in the record one GET. Two or three calls more if the record is not the newest.
         """
         limit = min(limit, MAX_CHILDREN)
         while True:
@@ -156,7 +158,7 @@ class Tree:
             return self._update_staleness(set().union(*(self._staleness.set_version(*version) for version in versions)))
 
     def poll(self, expanded: Sequence[str], visible: Sequence[str]) -> tuple[list[Level], list[Row]]:
-        """Read again what may have changed: levels and nodes that are not committed.
+        """Read again what may have changed: what is not committed, and in turn what is.
 
         Parameters
         ----------
@@ -173,19 +175,36 @@ class Tree:
         Notes
         -----
         The cost of `expand` for each expanded row that is not committed, and one STAT for each visible node that is not
-        committed.
+        committed. Of the committed nodes of one level that are visible, or whose items are, one STAT for the one that
+        was not looked at for longest: one request a level. The cost of `look` and of `expand` for those that changed.
         """
         before = {path: self._levels.get(path) for path in expanded}
         rows_before = dict(self._rows)
-        open_rows = [row for path in expanded if (row := rows_before.get(path)) and row.state not in _FINAL_STATES]
-        directories = [row for path in visible if (row := rows_before.get(path)) and not row.is_item]
-        pending = [row for row in directories if row.kind == "node" and row.state not in _FINAL_STATES]
+        seen = [row for path in visible if (row := rows_before.get(path))]
+        pending = [row for row in seen if row.kind == "node" and not row.is_item and row.state not in _FINAL_STATES]
+        pending += self._next_committed(seen)
         has_changed = self._map(lambda row: row.record is None or self._has_changed(row), pending)
-        self.look([row.path for row, changed in zip(pending, has_changed, strict=True) if changed])
-        levels = [self.expand(row.path) for row in open_rows if row.path in self._rows]
+        changed = {row.path for row, is_new in zip(pending, has_changed, strict=True) if is_new}
+        self.look(changed)
+        open_rows = [row for path in expanded if (row := rows_before.get(path))]
+        again = [row.path for row in open_rows if row.state not in _FINAL_STATES or row.path in changed]
+        levels = [self.expand(path) for path in again if path in self._rows]
         rows_now = dict(self._rows)
         changed_rows = [row for path, row in rows_now.items() if path in rows_before and rows_before[path] != row]
         return [level for level in levels if before[level.path] != self._levels.get(level.path)], changed_rows
+
+    def _next_committed(self, seen: Iterable[Row]) -> list[Row]:
+        """Return of each level one committed node that is seen, or whose items are: the one whose turn it is."""
+        paths = dict.fromkeys(row.path.rpartition("/")[0] if row.is_item else row.path for row in seen)
+        levels: dict[str | None, list[Row]] = {}
+        for row in (self._rows.get(path) for path in paths):
+            if row is not None and row.kind == "node" and row.state == "committed":
+                levels.setdefault(row.path.rpartition("/")[0] if row.path else None, []).append(row)
+        with self._lock:
+            due = [min(rows, key=lambda row: self._looked_at.get(row.path, 0)) for rows in levels.values()]
+            self._turns += 1
+            self._looked_at.update((row.path, self._turns) for row in due)
+        return due
 
     def made_from(self, nodes: Collection[Address]) -> list[Row]:
         """Return the rows that were read of all nodes made from these nodes, directly or indirectly.
@@ -237,9 +256,8 @@ class Tree:
         return dataclasses.replace(with_meta(row, meta or {"kind": row.kind}), path=row.path)
 
     def _has_changed(self, row: Row) -> bool:
-        """Whether a record is no longer the newest; one STAT, none if the inventory has to be read anyway."""
-        record = row.record
-        if record is None or (record.state == "committed" and record.items is None):
+        """Whether a record is no longer the newest; one STAT."""
+        if row.record is None:
             return False
         return (row.state == "running" and row.node.state != "running") or not item_io.is_newest(row.node)
 
@@ -281,6 +299,7 @@ class Tree:
         gone, waiting = [], list(paths)
         while waiting:
             path = waiting.pop()
+            self._looked_at.pop(path, None)
             if (row := self._rows.pop(path, None)) is not None:
                 gone.append(row)
             waiting += self._levels.pop(path, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,19 @@ import pytest
 from child import child
 
 import cvcache
-from cvcache.browse import MAX_CHILDREN, Tree, search
+from cvcache.browse import (
+    MAX_CHILDREN,
+    Picture,
+    Tree,
+    difference,
+    facts,
+    layers,
+    log_tail,
+    matches,
+    search,
+    thumbnail,
+    why,
+)
 from cvcache.errors import CvcacheError
 from cvcache.node import address_of, current_state, item_io, read_snapshot, release_node, snapshot_of
 from cvcache.testing import CountingStore, WrapperStore, instrument, lay_tree
@@ -441,6 +454,132 @@ def test_the_first_of_too_many_children_are_shown_and_said(make: Callable[..., T
     assert (len(few.rows), few.more) == (1000, True)
     assert (len(many.rows), many.more) == (MAX_CHILDREN, True)
     assert few.rows == many.rows[:1000]
+
+
+# -- what stands while a node is computed again ------------------------------------------------------------------------
+
+
+def row_at(tree: Tree, path: str) -> Row:
+    row = tree.row(path)
+    assert row is not None
+    return row
+
+
+def look_at(tree: Tree, *paths: str) -> dict[str, Row]:
+    """Open a tree and its top level, and look at these rows."""
+    tree.open()
+    tree.expand("")
+    return {row.path: row for row in tree.look(paths)}
+
+
+def test_both_facts_are_in_the_row_of_a_node_whose_result_stands(
+    root: cvcache.CacheDir, store_case: StoreCase, make: Callable[..., Tree]
+) -> None:
+    for name in ("running", "failed"):
+        raw(root / name, 1)
+    store_case.put("running/mine.txt", b"mine")
+    again = cvcache.cdir_init(root / "running", {"value": 2})
+    again.write("half.json", 2)
+    with pytest.raises(ZeroDivisionError), cvcache.cdir_init(root / "failed", {"value": 2}) as d, d.log():
+        _ = 1 / 0
+    tree = make(root)
+    rows = look_at(tree, "running", "failed")
+    for state, row in rows.items():
+        commit = cvcache.cdir_query(root / state).commit
+        assert commit is not None
+        assert (row.state, row.shape, row.time) == (state, (4, 6), commit.time)
+        assert re.fullmatch(rf"{state} . result of \d+ \w+ stands", row.state_text)
+        assert dict(facts(row))["state"] == row.state_text
+        items = {one.name: one for one in tree.expand(state).rows}
+        for name in ("image.ome.zarr", "run.log", "stats.json"):
+            assert (items[name].state, items[name].note, items[name].state_text) == ("committed", "", "committed")
+        assert isinstance(thumbnail(items["image.ome.zarr"]), Picture)
+        (layer,) = layers(items["image.ome.zarr"])
+        assert np.unique(np.asarray(layer[0])) == [1]
+        assert layer[1]["metadata"]["cvcache"]["state"] == "committed"
+        assert "uncommitted" not in layer[1]["name"]
+        assert "half.json" not in items
+    assert row_at(tree, "running/mine.txt").state == "foreign"
+    assert "pid" in rows["running"].note
+    assert rows["failed"].note == "ZeroDivisionError: division by zero"
+    assert "ZeroDivisionError" in log_tail(rows["failed"])
+    assert "ZeroDivisionError" not in log_tail(row_at(tree, "failed/run.log"))
+    assert why(rows["failed"]) == cvcache.cdir_query(root / "failed").reason != ("first run",)
+    assert [line for line in difference(*rows.values()) if line.startswith("state: running")]
+    assert [row.path for row in rows.values() if matches(row, "state:failed")] == ["failed"]
+    options = address_of(root).context.options
+    assert (
+        layers(row_at(tree, "failed/image.ome.zarr").url, **options)[0][1]["metadata"]["cvcache"]["state"]
+        == "committed"
+    )
+    release_node(snapshot_of(again))
+
+
+def test_the_url_of_an_item_is_where_the_result_that_stands_lies(
+    root: cvcache.CacheDir, make: Callable[..., Tree]
+) -> None:
+    for value in (1, 2):
+        raw(root / "n", value)
+    running = cvcache.cdir_init(root / "n", {"value": 3})
+    tree = make(root)
+    look_at(tree, "n")
+    tree.expand("n")
+    item = row_at(tree, "n/stats.json")
+    assert "/_cvcache/attempts/" in item.url
+    assert item.url == cvcache.cdir_query(root / "n")["stats.json"].url
+    assert item.url.startswith(dict(facts(row_at(tree, "n")))["URL"])
+    release_node(snapshot_of(running))
+
+
+def test_a_committed_node_that_runs_again_is_seen_to_run(root: cvcache.CacheDir, make: Callable[..., Tree]) -> None:
+    raw(root / "n", 1)
+    tree = make(root)
+    look_at(tree, "n")
+    tree.expand("n")
+    assert tree.poll(["", "n"], ["n"]) == ([], [])
+    with cvcache.cdir_init(root / "n", {"value": 2}) as again:
+        levels, rows = tree.poll(["", "n"], ["n"])
+        assert (states(rows)["n"], states(rows)["n/stats.json"]) == ("running", "committed")
+        assert levels == [], "the items are those of the result that stands"
+        again.write("other.json", 2)
+    levels, rows = tree.poll(["", "n"], ["n"])
+    assert states(rows)["n"] == "committed"
+    assert [row.name for level in levels for row in level.rows] == ["other.json"]
+
+
+def test_a_node_that_was_replaced_between_two_polls_shows_its_new_items(
+    root: cvcache.CacheDir, make: Callable[..., Tree]
+) -> None:
+    raw(root / "n", 1)
+    tree = make(root)
+    look_at(tree, "n")
+    tree.expand("n")
+    with cvcache.cdir_init(root / "n", {"value": 2}) as again:
+        again.write("other.json", 2)
+    levels, rows = tree.poll(["n"], ["n/stats.json"])
+    assert states(rows)["n"] == "committed"
+    assert [row.name for level in levels for row in level.rows] == ["other.json"]
+
+
+def test_committed_nodes_in_sight_take_turns_one_request_a_level(
+    store_case: StoreCase, make: Callable[..., Tree]
+) -> None:
+    for level in ("a", "b"):
+        lay_tree(f"{store_case.url}/{level}", 5, **store_case.options)
+    counts: list[CountingStore] = []
+    with instrument(lambda store: counts.append(CountingStore(store)) or counts[-1]):
+        tree = make(store_case.url, **store_case.options)
+        look_at(tree, "a", "b")
+        inside = [row.path for name in ("a", "b") for row in tree.expand(name).rows if not row.is_item]
+        tree.look(inside)
+        assert {row_at(tree, path).state for path in inside} == {"committed"}
+        asked: list[set[str]] = []
+        for _ in range(4):
+            counts[0].reset()
+            assert tree.poll([], inside) == ([], [])
+            assert counts[0].counts == {"stat": 2}
+            asked.append({path.partition("/_cvcache/")[0] for _, path in counts[0].log})
+        assert len(set().union(*asked)) == len(inside) == 8, "each of them once in four periods"
 
 
 # -- what it costs --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def picture(row: Row) -> Picture | Refused | None:
 
     Notes
     -----
-    One GET; one STAT more for a file that cvcache did not write. None for a file that is recorded as too large.
+    One GET; one more for an SVG or PDF without a thumbnail. None for a file that is recorded as too large.
     """
     if not row.is_item or not has_picture(row.name):
         return None
@@ -73,6 +73,6 @@ def _figure(row: Row) -> Picture | Refused:
     if data is not None:
         return check_png(data)
     item = item_path(row)
-    item.check_pin(now=True)
+    item.raise_if_replaced()
     suffix = find_format(row.name).suffix.upper()
     return Refused(f"only a figure given to write() has a picture; open this {suffix} elsewhere: {item.url}")
