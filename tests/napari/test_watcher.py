@@ -1,4 +1,4 @@
-"""Layers stay true: what is being written comes in, what was replaced is hidden and says so, no two results mix."""
+"""Layers stay true: what is being written comes in, a newer result takes the place of the old, no two results mix."""
 
 from __future__ import annotations
 
@@ -237,40 +237,96 @@ def made(tmp_path: Path, value: int, **options: Any) -> None:
         node.write("x.ome.zarr", np.full(SHAPE, value, "u2"), axes="zyx", chunks=(1, 256, 256), levels=1)
 
 
+def shown(layer: Any) -> list[int]:
+    """Give the values of the plane that is drawn."""
+    return [int(value) for value in np.unique(layer._data_view)]
+
+
 @pytest.mark.parametrize("background", [False, True])
-def test_a_replaced_node_is_hidden_and_says_how_to_go_on(window: Any, tmp_path: Path, *, background: bool) -> None:
+def test_a_layer_stays_while_its_node_runs_again_and_becomes_the_new_result(
+    window: Any, tmp_path: Path, *, background: bool
+) -> None:
     made(tmp_path, 1)
     get_settings().experimental.async_ = background
     row = window.rows(str(tmp_path))["n/x.ome.zarr"]
     (layer,) = window.add(row)
-    look(window)
-    assert layer.visible
-    made(tmp_path, 2)
-    window.viewer.dims.set_current_step(0, 3)  # napari asks for a plane that is not at hand
-    window.until(lambda: not layer.visible)
-    assert layer.name.endswith(" (replaced)")
-    assert "add it again" in window.said[-1]
-    assert 2 not in np.unique(layer._data_view), "the new result never under the old name"
+    layer.colormap, layer.opacity, layer.contrast_limits = "magma", 0.5, (0, 7)
     moved: list[str] = []
     window.adder.node_changed.connect(moved.append)
-    (new,) = window.add(row)  # as the tree has seen it before
+    with cdir_init(tmp_path / "n", {"value": 2}) as node:
+        look(window)
+        window.viewer.dims.set_current_step(0, 2)
+        node.write("x.ome.zarr", np.full(SHAPE, 2, "u2"), axes="zyx", chunks=(1, 256, 256), levels=1)
+        look(window)
+        assert (layer.visible, moved) == (True, [])
+        assert np.unique(plane(layer, 2)) == [1]
+    window.viewer.dims.set_current_step(0, 3)  # napari asks for a plane that is not at hand
+    window.until(lambda: moved)
+    window.wait()
+    assert background or shown(layer) == [2]
+    assert np.unique(plane(layer, 3)) == [2]
+    assert (layer.visible, layer.name) == (True, "n/x")
+    assert (layer.colormap.name, layer.opacity, tuple(layer.contrast_limits)) == ("magma", 0.5, (0, 7))
     assert moved == ["n"], "the tree is told to look again"
-    assert new is not layer
-    assert window.viewer.layers[:] == [new]
-    assert np.unique(plane(new, 3)) == [2]
-    window.add(row)
-    assert window.viewer.layers[:] == [new]
+    assert any("is committed" in text for text in window.said)
+    assert np.unique(plane(layer, 0)) == [2], "of no plane that was read before anything is left"
+    assert window.add(row) == [layer], "it shows the newest result, though the tree has seen the one before"
 
 
-def test_planes_at_hand_do_not_hide_that_a_node_was_replaced(window: Any, tmp_path: Path) -> None:
+def test_a_layer_stays_after_its_node_has_failed(window: Any, tmp_path: Path) -> None:
     made(tmp_path, 1)
     layer = added(window, tmp_path, "n")
-    made(tmp_path, 2)
+    with contextlib.suppress(ZeroDivisionError), cdir_init(tmp_path / "n", {"value": 2}):
+        _ = 1 / 0
+    window.viewer.dims.set_current_step(0, 3)
+    look(window)
+    window.until(lambda: shown(layer) == [1])
+    assert (layer.visible, layer.name) == (True, "n/x")
+    assert not any("hidden" in text or "failed" in text for text in window.said)
+    row = window.rows(str(tmp_path))["n/x.ome.zarr"]
+    assert window.add(row) == [layer]
+
+
+def test_a_layer_of_a_node_that_runs_again_can_be_added(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    with cdir_init(tmp_path / "n", {"value": 2}) as node:
+        layer = added(window, tmp_path, "n")
+        assert (layer.name, layer.metadata["cvcache"]["state"]) == ("n/x", "committed")
+        node.write("x.ome.zarr", np.full(SHAPE, 2, "u2"), axes="zyx", chunks=(1, 256, 256), levels=1)
+    look(window)
+    assert np.unique(plane(layer, 3)) == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "why"),
+    [("x.ome.zarr", (256, 256), "has another shape"), ("y.ome.zarr", SHAPE, "is committed without x.ome.zarr")],
+)
+def test_a_new_result_that_fits_no_layer_hides_it(
+    window: Any, tmp_path: Path, name: str, shape: tuple[int, ...], why: str
+) -> None:
+    made(tmp_path, 1)
+    row = window.rows(str(tmp_path))["n/x.ome.zarr"]
+    (layer,) = window.add(row)
+    with cdir_init(tmp_path / "n", {"value": 2}) as node:
+        node.write(name, np.full(shape, 2, "u2"), axes="zyx"[-len(shape) :], levels=1)
     look(window)
     assert not layer.visible
+    assert layer.name.endswith(" (replaced)")
+    assert why in window.said[-1]
+    assert "add it again" in window.said[-1]
     layer.visible = True  # by the eye in napari's list
-    window.viewer.dims.set_current_step(0, 0)
+    window.viewer.dims.set_current_step(0, 3)
     window.until(lambda: not layer.visible)
+
+
+def test_a_node_that_was_removed_and_runs_anew_hides_its_layer(window: Any, tmp_path: Path) -> None:
+    made(tmp_path, 1)
+    layer = added(window, tmp_path, "n")
+    cdir_remove(tmp_path / "n")
+    cdir_init(tmp_path / "n", {"value": 2})
+    look(window)
+    assert not layer.visible
+    assert "computed anew" in window.said[-1]
 
 
 def test_a_removed_node_is_hidden_too(window: Any, tmp_path: Path) -> None:
@@ -311,8 +367,8 @@ def test_a_layer_that_stands_still_is_looked_at_every_so_often(window: Any, tmp_
     assert layer.visible
     made(tmp_path, 2)  # no plane is asked for any more
     look(window)
-    assert not layer.visible
-    assert layer.name.endswith(" (replaced)")
+    assert layer.visible
+    assert shown(layer) == [2]
 
 
 def test_a_tree_that_was_deleted_under_a_layer_is_noticed(window: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cvcache.browse import plain_line
 from cvcache.errors import CvcacheError, NodeReplaced, UsageError
 from cvcache.formats import kind_of
 from cvcache.node import CacheDir, Snapshot, item_io, read_snapshot, snapshot_of
+from cvcache.protocol import raise_if_replaced
 
 if TYPE_CHECKING:
     from cvcache.browse import LayerData, Row
@@ -204,7 +205,7 @@ def _upstream_items(layers: list[LayerData], node: Snapshot) -> Iterator[ItemPat
     for layer in layers:
         owner = (layer[1].get("metadata") or {}).get("cvcache", {}).get("node")
         item_path = layer_item_path(layer) if owner != node.url else None
-        if item_path is not None and item_path.next_record:
+        if item_path is not None and item_path.pin:
             yield item_path
 
 
@@ -219,7 +220,7 @@ def _with_origin(layers: list[LayerData], key: ItemKey) -> list[LayerData]:
 
 
 def remake_layers(result: LayerResult, view: Viewport) -> LayerResult | None:
-    """Read the node again, and make its layers again: of what is written by now, or of its result.
+    """Read the node again, and make its layers again: of the result that stands, or of what is written by now.
 
     Returns
     -------
@@ -242,26 +243,27 @@ def remake_layers(result: LayerResult, view: Viewport) -> LayerResult | None:
 
 
 def replaced_urls(results: Sequence[LayerResult]) -> list[str]:
-    """Return for each result the URL of a node of its pixels that was replaced or removed, or "".
+    """Return for each result the URL of a node of its pixels whose commit does not stand any more, or "".
 
     Notes
     -----
-    Two STAT for each node, in parallel: of its record and of the next one. One for each upstream item.
+    Two STAT for each node, in parallel: of its record and of the next one; where that is there, as while it is computed
+    again, a LIST and a GET. For each upstream item a GET of the next record, and of all that follow.
     """
     nodes: dict[str, Snapshot | ItemPath] = {one.node.url: one.node for one in results}
-    asked = {**nodes, **{_record_url(item_path): item_path for one in results for item_path in one.upstream}}
+    asked = {**nodes, **{_pin_url(item_path): item_path for one in results for item_path in one.upstream}}
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        replaced = {url for url, newest in zip(asked, pool.map(_is_newest, asked.values()), strict=True) if not newest}
+        replaced = {url for url, stands in zip(asked, pool.map(_stands, asked.values()), strict=True) if not stands}
     return [_replaced_url(one, replaced) for one in results]
 
 
 def _replaced_url(one: LayerResult, replaced: set[str]) -> str:
-    upstream = (owner_url(item_path) for item_path in one.upstream if _record_url(item_path) in replaced)
+    upstream = (owner_url(item_path) for item_path in one.upstream if _pin_url(item_path) in replaced)
     return one.node.url if one.node.url in replaced else next(upstream, "")
 
 
-def _record_url(item_path: ItemPath) -> str:
-    return item_path.store.url(item_path.next_record)
+def _pin_url(item_path: ItemPath) -> str:
+    return item_path.store.url(item_path.pin)
 
 
 def owner_url(item_path: ItemPath) -> str:
@@ -269,12 +271,14 @@ def owner_url(item_path: ItemPath) -> str:
     return item_path.origin["node"] if item_path.origin else item_path.url
 
 
-def _is_newest(source: Snapshot | ItemPath) -> bool:
+def _stands(source: Snapshot | ItemPath) -> bool:
     try:
         if isinstance(source, Snapshot):
+            if source.record is not None:
+                raise_if_replaced(source.store, source.path, source.record)
             # the record of a tree that was deleted as a whole has no successor either
-            return item_io.is_newest(source) and item_io.is_recorded(source)
-        source.check_pin(now=True)
+            return item_io.is_recorded(source)
+        source.raise_if_replaced()
     except NodeReplaced:
         return False
     except OSError:  # an unreachable node may be unchanged; reading its pixels shows the error

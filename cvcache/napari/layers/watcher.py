@@ -1,4 +1,4 @@
-"""Keeps layers up to date: shows what a running attempt writes, and hides layers whose result was replaced."""
+"""Keeps layers up to date: shows what the first attempt writes, and the result that stands; hides what is gone."""
 
 from __future__ import annotations
 
@@ -170,14 +170,16 @@ class Watcher(QObject):
             self._timer.start(int(TICK_SECONDS * 1000))
 
     def _check_commits(self, due: list[WatchedLayers]) -> None:
-        """Check that the commits of layers are still the newest."""
+        """Check that the commits of layers still stand, and show those that replaced them."""
         for watched in due:
             watched.sliced, watched.pending, watched.checked_at = False, True, time.monotonic()
 
         def on_answer(replaced: list[str]) -> None:
             _clear_pending(due)
             for watched, url in zip(due, replaced, strict=True):
-                if url:
+                if url == watched.result.node.url:
+                    self._read_again(watched)
+                elif url:
                     self._invalidate(watched, REPLACED, f"{plain_line(url)} was replaced or removed")
 
         self._jobs.start(
@@ -197,14 +199,14 @@ class Watcher(QObject):
         )
 
     def _apply_result(self, watched: WatchedLayers, new: LayerResult | None) -> None:
-        """Show what an attempt has written by now, or its result."""
+        """Show the result that stands by now, or what an attempt has written."""
         if new is None:
             self._invalidate(watched, REPLACED, f"{plain_line(watched.result.node.url)} was removed")
             return
         if new.error is not None or not new.prefetched:
             self._on_no_result(watched, new)
             return
-        layers, state = watched.alive(), new.node.state
+        layers, state = watched.alive(), new.node.items_state
         fits = len(layers) == len(new.layers) and all(
             type(layer).__name__.lower() == kind and _ndim(data, attributes, kind) == layer.ndim
             for layer, (data, attributes, kind) in zip(layers, new.layers, strict=True)
@@ -226,9 +228,12 @@ class Watcher(QObject):
             self.message.emit(f"{plain_line(new.node.url)} {outcome}")
 
     def _on_no_result(self, watched: WatchedLayers, new: LayerResult) -> None:
-        """Handle a result without layers: while the attempt runs, the next check may find some."""
-        state = new.node.state
+        """Handle a result without layers: while the first attempt runs, the next check may find some."""
+        state = new.node.items_state
+        if state == "running" and _unfinished(watched.result.node):
+            return
         if state == "running":
+            self._invalidate(watched, REPLACED, f"{plain_line(new.node.url)} is computed anew")
             return
         if state == "committed":
             self._invalidate(
@@ -248,14 +253,12 @@ class Watcher(QObject):
             for layer in watched.alive():  # the user made it visible again
                 layer.visible = False
             return
-        if isinstance(error, NodeReplaced) and _unfinished(watched.result.node):
+        if isinstance(error, NodeReplaced) and (_unfinished(watched.result.node) or not result.upstream):
             if not watched.pending:
-                self._read_again(watched)  # it is committed, or another attempt writes it
+                self._read_again(watched)  # another result stands, or another attempt writes the first one
         elif isinstance(error, NodeReplaced):
             what = "was removed" if isinstance(error, NodeRemoved) else "was replaced or removed"
-            self._invalidate(
-                watched, REPLACED, f"{plain_line(next(map(owner_url, result.upstream), result.key[0]))} {what}"
-            )
+            self._invalidate(watched, REPLACED, f"{plain_line(owner_url(result.upstream[0]))} {what}")
         else:
             where = f"{plain_line(result.key[0])}/{plain_line(result.item)}"
             self._invalidate(

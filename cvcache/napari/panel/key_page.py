@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtGui import QGuiApplication
@@ -35,11 +35,13 @@ MAX_HEIGHT = 140
 
 @dataclass(frozen=True, slots=True)
 class KeyContent:
-    """The reasons of the newest computation, the inputs that changed since, and the key."""
+    """The reasons of the result and of a newer attempt, the inputs that changed since, and the key."""
 
-    why: tuple[str, ...]
-    stale: tuple[str, ...]
-    key: str
+    why: tuple[str, ...] = ()
+    attempt: str = ""
+    newer: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    key: str = ""
 
 
 class KeyPage(Page):
@@ -79,13 +81,16 @@ class KeyPage(Page):
         """Read reasons and key from the record; for a stale node, read its sources."""
         node = selection.node
         if node is None:
-            return KeyContent((), (), "")
+            return KeyContent()
         stale = stale_because(node) if node.state == "stale" else ()
-        return KeyContent(why(node), stale, key_text(node))
+        result = replace(node, node=node.node._replace(later=None))
+        newer = () if node.node.later is None else why(node)
+        return KeyContent(why(result), node.state_text, newer, stale, key_text(node))
 
     def show_content(self, selection: Selection, content: KeyContent) -> str:  # noqa: ARG002 - the same for all
         """Show reasons and key."""
-        reasons = [("computed because", "\n".join(content.why)), ("stale because", "\n".join(content.stale))]
+        lines = {"computed because": content.why, content.attempt: content.newer, "stale because": content.stale}
+        reasons = [(label, "\n".join(reasons)) for label, reasons in lines.items()]
         facts = [(label, text) for label, text in reasons if text]
         self.reasons.show_facts(facts)
         self._area.setVisible(bool(facts))
@@ -114,7 +119,7 @@ class EnvironmentPage(Page):
     def has_content(self, selection: Selection) -> bool:
         """Whether there is a commit."""
         node = selection.node
-        return node is not None and has_record(node) and node.state in {"committed", "stale"}
+        return node is not None and has_record(node) and node.node.committed
 
     def empty_text(self, selection: Selection) -> str:
         """Return why there is no environment."""

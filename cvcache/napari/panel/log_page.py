@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -151,20 +151,16 @@ class LogPage(Page):
         )
 
     def read_content(self, selection: Selection) -> LogContent:
-        """Read the end of the log; of a running log everything so far."""
+        """Read the end of the log of the newest attempt, or of a log that was selected; of a running one all so far."""
         row, node = selection.single, selection.node
         if row is None or node is None:
             return LogContent((), "", "", "")
-        if row.is_item and row.kind == "log" and (row.state == "foreign" or not has_record(node)):
+        is_log = row.is_item and row.kind == "log"
+        if is_log and (row.state == "foreign" or not has_record(node) or row.node.newest_attempt != row.node):
             return LogContent((row.name,), row.name, "", readable_text(log_tail(row)))
+        node = replace(node, node=node.node.newest_attempt)
         names, trouble = _log_names(node)
-        name = (
-            row.name
-            if row.is_item and row.kind == "log"
-            else self._chosen_name
-            if self._chosen_name in names
-            else names[0]
-        )
+        name = row.name if is_log else self._chosen_name if self._chosen_name in names else names[0]
         error = readable_text(error_text(node))
         attempt = _attempt(node, name)
         if self.follower is not None and self.follower.attempt == attempt:

@@ -105,7 +105,7 @@ def title_of(selection: Selection) -> str:
     if row is None:
         return f"{len(selection.rows):,} rows selected" if selection.rows else ""
     where = row.path.replace("/", " / ") if row.path else row.url
-    state = ", ".join(part for part in (row.state, "uncommitted" if row.note == "uncommitted" else "") if part)
+    state = ", ".join(part for part in (row.state_text, "uncommitted" if row.note == "uncommitted" else "") if part)
     return plain_line(f"{where} \N{EM DASH} {state}" if state else where, 2000)
 
 

@@ -103,7 +103,7 @@ def _of_many(rows: tuple[Row, ...]) -> Preview:
 
 def _short(row: Row) -> str:
     shape = shape_text({"shape": list(row.shape)}) if row.shape else ""
-    parts = (row.state, row.kind if row.is_item else "", shape, plain_line(row.dtype, 40), size_text(row.size))
+    parts = (row.state_text, row.kind if row.is_item else "", shape, plain_line(row.dtype, 40), size_text(row.size))
     return ", ".join(part for part in parts if part)
 
 

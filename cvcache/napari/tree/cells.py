@@ -36,7 +36,7 @@ def cell_text(row: Row, column: int, now: datetime.datetime | None = None) -> st
 def _state_text(row: Row) -> str:
     """Return the state of a node; of an item only a state that its node does not have."""
     if not row.is_item:
-        return row.state
+        return row.state_text
     return "uncommitted" if row.note == "uncommitted" else row.state if row.state == "foreign" else ""
 
 
@@ -60,7 +60,7 @@ def age_text(time: datetime.datetime | None, now: datetime.datetime | None = Non
 
 def row_tooltip(row: Row) -> str:
     """Return the tooltip of a row; no store call."""
-    lines = [row.name, row.url, f"{row.state or 'not looked at yet'}{f': {row.note}' if row.note else ''}"]
+    lines = [row.name, row.url, f"{row.state_text or 'not looked at yet'}{f': {row.note}' if row.note else ''}"]
     if row.is_item:
         lines.append(" ".join(part for part in (row.kind, extent_text(row), row.dtype, size_text(row.size)) if part))
     if row.time is not None:

@@ -19,7 +19,7 @@ SETTLE_MS = 30
 NAME_WIDTH = 132
 WIDTHS = {STATE: 76, SHAPE: 84, TYPE: 64, SIZE: 76, WHEN: 76}
 """Widths of columns in pixels, the most important first."""
-MAX_WIDTHS = {STATE: 110, SHAPE: 176}
+MAX_WIDTHS = {STATE: 216, SHAPE: 176}
 """Largest width in pixels of columns that fit their texts."""
 PALE_OPACITY = 0.65
 NO_MATCH = "nothing among the lines read so far; Enter searches the whole tree"
