@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 import threading
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from panel_bench import KEY, LOG, MADE, PLOTS, PREVIEW, TABLE, Bench, bench_on, png, write_bytes, write_tree
+from panel_bench import KEY, LOG, MADE, PLOTS, PREVIEW, TABLE, Bench, bench_on, fail, png, write_bytes, write_tree
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QImage
 
 import cvcache
 from cvcache.browse import Histogram
 from cvcache.napari.panel import HistogramCurves, PictureView
+from cvcache.napari.tree import STATE, cell_text, row_tooltip
 from cvcache.testing import WrapperStore, instrument
 
 if TYPE_CHECKING:
@@ -331,6 +333,33 @@ def test_a_stale_node_says_what_is_other_by_now(own_bench: Bench) -> None:
     page = bench.select("left", tab=KEY)
     told = dict(page.reasons.facts())
     assert told["stale because"].startswith("../image/stack.ome.zarr: version ")
+
+
+def test_a_failure_is_shown_beside_the_result_that_stands(own_bench: Bench) -> None:
+    bench = own_bench
+    fail(cvcache.cdir(bench.row("left").url))
+    bench.tree.look(["left"])
+    bench.tree.expand("left")
+    both = re.compile(r"failed . result of \d+ \w+ stands$")
+    preview = bench.select("left", tab=PREVIEW)
+    assert both.search(bench.panel.title.text())
+    assert both.match(labels_of(preview)["state"])
+    assert labels_of(preview)["error"].startswith("ValueError")
+    assert preview.pictures[0].view.image.width() == 48
+    assert both.match(cell_text(bench.row("left"), STATE))
+    assert both.match(row_tooltip(bench.row("left")).split("<br>")[2].partition(":")[0])
+    key = bench.select("left", tab=KEY)
+    newest = next(text for label, text in key.reasons.facts() if both.match(label))
+    assert newest != dict(key.reasons.facts())["computed because"] == "first run"
+    assert '"step": 1' in key.text.toPlainText(), "the key is that of the result"
+    assert bench.select("left", tab=MADE).facts.facts()
+    log = bench.select("left", tab=LOG)
+    assert log.error.toPlainText().startswith("ValueError")
+    assert "counting" in log.text.toPlainText()
+    item = bench.select("left/run.log", tab=LOG)
+    assert "this is left" in item.text.toPlainText()
+    assert not item.error.toPlainText()
+    assert bench.panel.title.text().endswith("committed")
 
 
 def test_news_of_a_shown_row_are_shown(own_bench: Bench) -> None:
