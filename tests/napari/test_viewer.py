@@ -190,25 +190,35 @@ def test_a_step_of_another_process_appears_is_followed_and_is_committed(window: 
     window.until(lambda: "ended" in window.log())
 
 
-def test_a_node_that_is_replaced_while_it_is_open_says_so_and_is_hidden(window: Napari, tmp_path: Path) -> None:
-    def make(value: int) -> None:
-        with cdir_init(tmp_path / "tree" / "step", {"value": value}) as node:
-            node.write("x.ome.zarr", np.full((9, 64, 64), value, "u2"), axes="zyx", chunks=(1, 64, 64), levels=1)
+def test_a_node_that_runs_again_while_its_layer_is_open_is_seen_to_run_and_the_layer_becomes_the_new_result(
+    window: Napari, tmp_path: Path
+) -> None:
+    def state() -> str:
+        return str(window.dock.model.row_at("step").state)
 
-    make(1)
+    def fill(node: Any, value: int) -> None:
+        node.write("x.ome.zarr", np.full((9, 64, 64), value, "u2"), axes="zyx", chunks=(1, 64, 64), levels=1)
+
+    with cdir_init(tmp_path / "tree" / "step", {"value": 1}) as node:
+        fill(node, 1)
     window.open(str(tmp_path / "tree"))
     window.expand("step")
     window.double_click("step/x.ome.zarr")
     (layer,) = window.viewer.layers
-    make(2)
+    assert state() == "committed"
+    with cdir_init(tmp_path / "tree" / "step", {"value": 2}) as node:
+        window.dock.loader.poll()
+        window.until(lambda: state() == "running")
+        window.viewer.dims.set_current_step(0, 4)
+        window.until(lambda: np.unique(layer._data_view).tolist() == [1])
+        assert layer.visible
+        fill(node, 2)
     window.viewer.dims.set_current_step(0, 8)
-    window.until(lambda: not layer.visible)
-    assert layer.name.endswith("(replaced)")
-    assert "add it again" in window.dock.status.text()
+    window.until(lambda: np.unique(layer._data_view).tolist() == [2])
+    window.until(lambda: state() == "committed")
+    assert (layer.visible, layer.name) == (True, "step/x")
     window.double_click("step/x.ome.zarr")
-    window.until(lambda: window.viewer.layers[:] and window.viewer.layers[0] is not layer)
-    (new,) = window.viewer.layers
-    assert np.unique(np.asarray((new.data[0] if new.multiscale else new.data)[8])).tolist() == [2]
+    assert window.viewer.layers[:] == [layer], "it shows the newest result"
 
 
 def test_a_bucket_that_fails_is_an_error_in_a_window_that_lives(
