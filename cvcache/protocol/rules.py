@@ -67,7 +67,8 @@ class Claim:
 
     `root`: where the new attempt writes, the data root of a new node or that of its predecessor; None for a new one of
     its own. `settle`: before that, wait until requests of a killed process have reached the store. `fence`: first stop
-    the older attempt of this process. `discard`: what stands ends with the claim.
+    the older attempt of this process. `discard`: what was before ends with the claim: what
+    stands, or what a removal may have missed.
     """
 
     root: str | None = None
@@ -117,7 +118,8 @@ def decide(observation: Observation, request: Request) -> Decision:
         return Refuse(NodeStale)
     if record.state == "removing":
         return FinishRemoval()
-    return replace(_new_claim(observation, record), discard=record.result is not None and not request.keep_old)
+    discard = record.state == "removed" or (record.result is not None and not request.keep_old)
+    return replace(_new_claim(observation, record), discard=discard)
 
 
 def is_hit(record: Record, request: Request) -> bool:

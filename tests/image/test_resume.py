@@ -39,7 +39,7 @@ from servers.missing import unavailable
 import cvcache
 from cvcache import cdir, cdir_init, cdir_query
 from cvcache.errors import ForeignItem
-from cvcache.node import snapshot_of
+from cvcache.node import address_of, snapshot_of
 from cvcache.protocol import Record, load_record
 from cvcache.store import IN_PLACE, attempt_root
 
@@ -174,6 +174,7 @@ def _check_result(case: StoreCase, name: str, way: Way, reference: Reference, ki
     assert [record.state for record in records] == ["claimed"] * (kills + 1) + ["committed"]
     assert [record.root == IN_PLACE for record in records[:-1]] == [way.plain or not n for n in range(kills + 1)]
     assert _objects(case, f"{name}/{ITEM}") == reference.objects
+    assert _bytes(case, name) <= 1.2 * _bytes(case, "reference") + 4096 * len(records)
     before = case.snapshot()
     node = cvcache.cdir_init(cdir(url, **case.options), {"k": 1})
     assert node.committed
@@ -190,6 +191,11 @@ def _objects(case: StoreCase, path: str) -> dict[str, str]:
     roots = {inside.match(name)[0] for name in found}  # type: ignore[index]  # each of them matches
     assert len(roots) <= 1, "the bytes of one result"
     return {inside.sub("", name): mark for name, mark in found.items()}
+
+
+def _bytes(case: StoreCase, name: str) -> int:
+    address = address_of(cdir(case.child(name), **case.options))
+    return sum(info.size for info in address.store.find(address.path).values())
 
 
 def _records(case: StoreCase, name: str) -> list[Record]:

@@ -61,16 +61,21 @@ POINTS = {
     "after the inventory": Point("put", "/inventory/", after=True),
     "before the fate": Point("put_new", "/log/", data=b'"state":"committed"'),
     "after the fate": Point("put_new", "/log/", after=True, data=b'"state":"committed"'),
+    "before the sweep": Point("find", "/_cvcache$"),
     "after the removal began": Point("put_new", "/log/", after=True, data=b'"state":"removing"'),
     # half of the bytes of the nth file, whatever it is, are in its temporary file
     "half a file": Point("", ""),
 }
 _REMOVAL = "after the removal began"
 KILL_POINTS = tuple(name for name in POINTS if name != _REMOVAL)
-NEED_LEFTOVERS = frozenset({"before the wipe", "mid wipe", "before the announcements go"})
+NEED_LEFTOVERS = frozenset({"before the wipe", "mid wipe", "before the announcements go", "before the sweep"})
 """Points that are only passed where somebody has been before."""
 # before its claim nobody owns anything, and after its fate there is nothing left to rob it of
-STOP_POINTS = tuple(name for name in KILL_POINTS if name not in {"before the claim", "after the fate", "half a file"})
+STOP_POINTS = tuple(
+    name
+    for name in KILL_POINTS
+    if name not in {"before the claim", "after the fate", "before the sweep", "half a file"}
+)
 
 
 class Doom:

@@ -65,7 +65,7 @@ def watch(report: Report, *, url: str, until: str, plain: bool) -> None:
     counts = dict.fromkeys(("polls", "reads", "replaced"), 0)
     wrong: list[str] = []
     report("watching")
-    last = False
+    last = stands = False
     while not last:
         # the look after the end of everything else is the one that counts most
         last = Path(until).exists()
@@ -73,8 +73,11 @@ def watch(report: Report, *, url: str, until: str, plain: bool) -> None:
         node = cdir_query(url)
         try:
             if node.committed:
+                stands = True
                 wrong += content.judge(node)
                 counts["reads"] += 1
+            elif stands:
+                wrong.append("nothing stands where something was committed")
             wrong += content.judge_files(url) if plain else []
         except CvcacheError as error:
             if not content.honest(error):
