@@ -516,6 +516,24 @@ def test_10_a_removal_that_is_overtaken_harms_no_later_result(site: Site, machin
     site.check_end(later[0])
 
 
+@machines
+def test_12_what_was_discarded_is_deleted_by_the_next_attempt_before_it_writes(site: Site, machine: str) -> None:
+    """A claim that discards what stands dies before its sweep, on a full disk; the next one writes."""
+    site.commit("old")
+    small_disk = dataclasses.replace(site.world.policy, keep_old=False)
+    site.strike(site.world.process(machine), lists_for_sweep, crash, lambda: site.compute("b", policy=small_disk))
+    site.check_stands(None)
+    assert {FILE, f"{PAIR}/a", OWN} <= site.case.snapshot().keys()
+    mark: list[str] = []
+
+    def write(act: Act) -> Any:
+        assert not {FILE, f"{PAIR}/a", OWN} & site.case.snapshot().keys()
+        return act()
+
+    assert site.strike(site.world.process(), puts(f"/{FILE}"), write, lambda: mark.append(site.compute("c"))) is None
+    site.check_end(mark[0])
+
+
 # ---- kills
 
 
