@@ -40,6 +40,16 @@ PATIENCE = 100
 """Sleeps after which a simulated process is taken to wait for ever."""
 
 
+_MEMORY = (
+    (heartbeat, "_open_attempts"),
+    (heartbeat, "_attempts_at_url"),
+    (heartbeat, "_pending_claims"),
+    (claim, "_sibling_names"),
+    (observe, "_newest_entries"),
+)
+"""What each process has of its own."""
+
+
 class WaitsForEverError(Exception):
     """A simulated process slept far longer than anything it could be waiting for."""
 
@@ -54,9 +64,7 @@ class Process:
         self.alive = True
         self.paused = False
         self.sleeps = 0
-        self._open: dict[str, attempt.Attempt] = {}
-        self._claiming: set[str] = set()
-        self._names_seen: dict[str, dict[str, str]] = {}
+        self._memory = {place: type(getattr(*place))() for place in _MEMORY}
         self._left: list[tuple[Any, ...]] = []
 
     @property
@@ -67,7 +75,7 @@ class Process:
     @property
     def attempts(self) -> list[attempt.Attempt]:
         """The attempts it holds."""
-        return list((heartbeat._open_attempts if self.world.current is self else self._open).values())
+        return list(self._memory[heartbeat, "_open_attempts"].values())
 
     def kill(self) -> None:
         """End it, as ``kill -9`` does."""
@@ -82,27 +90,22 @@ class Process:
         finally:
             self.paused = False
 
-    def __enter__(self) -> Process:  # noqa: PYI034 - there is no subclass
-        left = (
-            heartbeat._open_attempts,
-            heartbeat._pending_claims,
-            claim._sibling_names,
-            self.world.current,
-            attempt.running_attempts.set(()),
-        )
-        self._left.append(left)
-        heartbeat._open_attempts, heartbeat._pending_claims, claim._sibling_names = (
-            self._open,
-            self._claiming,
-            self._names_seen,
-        )
+    def resume(self) -> None:
+        """Let it go on in place of the one that runs, as threads do that take turns."""
+        for place, memory in self._memory.items():
+            setattr(*place, memory)
         self.world.current = self
+
+    def __enter__(self) -> Process:  # noqa: PYI034 - there is no subclass
+        memory = {place: getattr(*place) for place in _MEMORY}
+        self._left.append((memory, self.world.current, attempt.running_attempts.set(())))
+        self.resume()
         return self
 
     def __exit__(self, *_: object) -> None:
-        heartbeat._open_attempts, heartbeat._pending_claims, claim._sibling_names, self.world.current, token = (
-            self._left.pop()
-        )
+        memory, self.world.current, token = self._left.pop()
+        for place, value in memory.items():
+            setattr(*place, value)
         attempt.running_attempts.reset(token)
 
     @contextlib.contextmanager
@@ -143,6 +146,17 @@ class World:
         process = Process(self, next(self._pids), machine)
         self._processes[process.pid] = process
         return process
+
+    def moment(self) -> tuple[float, dict[int, Process]]:
+        """Return what `rewind` takes."""
+        return self.time, dict(self._processes)
+
+    def rewind(self, moment: tuple[float, dict[int, Process]]) -> None:
+        """Forget all that happened since a moment, and who was started since."""
+        self.time, processes = moment
+        self._processes = dict(processes)
+        self._pids = itertools.count(max(processes, default=4_000_000) + 1)
+        self.slept.clear()
 
     def sleep(self, seconds: float) -> None:
         """Let time pass; whoever lives and is not paused beats."""
