@@ -53,7 +53,12 @@ def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping
             store.delete([f"{target}/{key}" for key in GROUP_DOCUMENTS if key in objects])
         else:
             remote = store.scheme not in {"file", "memory"}
-            gather(lambda key: store.copy(f"{source}/{name}/{key}", f"{target}/{key}"), parts, remote=remote)
+            try:
+                gather(lambda key: store.copy(f"{source}/{name}/{key}", f"{target}/{key}"), parts, remote=remote)
+            except FileNotFoundError:
+                attempt.confirm()
+                with attempt.writing():  # LeaseLost if they are swept by one who took the node over
+                    raise
     logger.info("%s/%s: %d objects of an earlier attempt are kept", attempt.url, name, len(parts))
     return parts
 
