@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from cvcache.errors import InvalidName, UsageError
-from cvcache.protocol import Policy
+from cvcache.protocol import Policy, default_policy
 from cvcache.store import (
     MemoryCache,
     Store,
@@ -59,7 +59,7 @@ class TreeContext:
 
     scheme: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=default_policy)
     ram: MemoryCache | None = None
     also: tuple[tuple[str, Address], ...] = ()
     copy_on_read: bool = False

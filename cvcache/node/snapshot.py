@@ -62,7 +62,7 @@ class Snapshot(NamedTuple):
     def of(cls, address: Address, records: protocol.NodeRecords) -> Snapshot:
         """Return what a handle that only looks shows of a node with these records."""
         newest, standing = records
-        if standing is None or standing == newest:
+        if standing is None or standing is newest:
             return cls(address, newest)
         return cls(address, standing, later=newest)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cvcache.protocol.observe import LeaseWatch, is_foreign, observe_node
     from cvcache.protocol.opener import acting_for_opener
     from cvcache.protocol.owner import new_id, owner_is_dead, this_owner, utc_timestamp
-    from cvcache.protocol.policy import OnStale, Policy, check_on_stale
+    from cvcache.protocol.policy import OnStale, Policy, check_on_stale, default_policy
     from cvcache.protocol.record import (
         MAX_INLINE_ITEMS_BYTES,
         MAX_RECORD_BYTES,
@@ -89,7 +89,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "observe": ["LeaseWatch", "is_foreign", "observe_node"],
         "opener": ["acting_for_opener"],
         "owner": ["new_id", "owner_is_dead", "this_owner", "utc_timestamp"],
-        "policy": ["OnStale", "Policy", "check_on_stale"],
+        "policy": ["OnStale", "Policy", "check_on_stale", "default_policy"],
         "record": [
             "MAX_INLINE_ITEMS_BYTES",
             "MAX_RECORD_BYTES",

@@ -165,7 +165,7 @@ def _claim_record(
         version=version_of(node_request, attempt, previous),
         forced=node_request.request.force and not node_request.keep_version,
         reason=tuple(reasons),
-        standing=previous.result if previous and not claim.discard else None,
+        standing=previous.standing_next() if previous and not claim.discard else None,
         first=previous.first if previous else None,
         discards=seq if claim.discard else previous.discards if previous else None,
     )

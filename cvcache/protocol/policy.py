@@ -149,3 +149,16 @@ class Policy:
     def __post_init__(self) -> None:
         for name, domain in _DOMAINS.items():
             domain.check(name, getattr(self, name))
+
+
+_VARIABLES = tuple(f"CVCACHE_{name.upper()}" for name in _DOMAINS)
+
+
+def default_policy() -> Policy:
+    """Return ``Policy()``, the same object while the environment is the same."""
+    return _policy_of(tuple(map(os.environ.get, _VARIABLES)))
+
+
+@functools.lru_cache(8)
+def _policy_of(_: tuple[str | None, ...]) -> Policy:
+    return Policy()

@@ -128,8 +128,12 @@ class Record:
         return record_name(self.seq, self.after)
 
     @property
-    def result(self) -> Standing | None:
+    def result(self) -> Record | Standing | None:
         """The commit that stands while this record is the newest: itself, if it is one."""
+        return self if self.state == "committed" else self.standing
+
+    def standing_next(self) -> Standing | None:
+        """Return what a claim after this record says of the commit that stands."""
         if self.state != "committed":
             return self.standing
         return Standing(*(getattr(self, f.name) for f in fields(Standing)))

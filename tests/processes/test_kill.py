@@ -138,7 +138,7 @@ class _Round:
         assert len(roots) == self.generation
         assert roots[0] == IN_PLACE
         for before, record in itertools.pairwise(records):
-            assert record.result == (before.result if record.state != "committed" else record.result)
+            assert record.state == "committed" or record.standing == before.standing_next()
         return records
 
     def _check_result(self, last: Record) -> None:
