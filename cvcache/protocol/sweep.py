@@ -176,22 +176,23 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     for pair in map(_parse_checked_announcement, layout.announcement_names(names)):
         if pair is not None and pair[0] in past:
             announced.setdefault(pair[0], []).append(pair[1])
+    in_place, writing = set(), set()
+    for attempt, items in announced.items():
+        claim, end = _claim_and_successor(store, path, chain, attempt)
+        if claim.root != IN_PLACE:
+            continue
+        in_place.update(items)
+        has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
+        is_over = has_ended or owner_is_dead(claim.owner)
+        if not is_over or layout.has_shared_marker(names, attempt):
+            writing.add(attempt)
+    # listed after that: who ends later may have written what this lacks
     listing = store.list(path)
     sizes = {name: info.size for name, info in listing.files.items()}
     present = {*sizes, *filter(is_item_dir, listing.dirs)}
     rows = _rows_of_first_commit(store, path, record) if present else {}
     doomed = _as_committed(store, path, {name: rows[name] for name in rows if name in present}, sizes)
-    writing = set()
-    for attempt, items in announced.items():
-        claim, end = _claim_and_successor(store, path, chain, attempt)
-        if claim.root != IN_PLACE:
-            continue
-        doomed |= present.intersection(items) - rows.keys()
-        has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
-        is_over = has_ended or owner_is_dead(claim.owner)
-        if not is_over or layout.has_shared_marker(names, attempt):
-            writing.add(attempt)
-    _delete_items(store, path, doomed)
+    _delete_items(store, path, doomed | (present & in_place) - rows.keys())
     return writing
 
 
