@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from cvcache.store import Store
 
     Act = Callable[["Stage"], object]
+    Calls = list[list[int]]
+    """Of the schedule that each process begins: how many store calls each of them makes."""
 
 NODE = "node"
 PLANNED = "image.planned.dir"
@@ -261,7 +263,6 @@ class Run:
         self.trace: list[tuple[int, str, str]] = []
         self.violation: BaseException | None = None
         self.witness = Witness()
-        self.calls = [0, 0]
         self._fault = schedule.fault
         self._preempt = list(reversed(schedule.runs))
         self._in_turn = 0
@@ -280,7 +281,6 @@ class Run:
             self._actors[first].turn.release()
             for thread in threads:
                 thread.join()
-        self.calls = [actor.calls for actor in self._actors]
         self._raise_violation()
 
     def play_alone(self, act: Act) -> None:
@@ -292,6 +292,11 @@ class Run:
         with instrument(self._store), alone.process, contextlib.suppress(SimulatedCrash):
             act(self.stage)
         self._raise_violation()
+
+    @property
+    def calls(self) -> list[int]:
+        """How many store calls each of the two processes has made."""
+        return [actor.calls for actor in self._actors[:2]]
 
     @property
     def writes(self) -> int:
@@ -425,7 +430,6 @@ class Stage:
         self.scheme, self.machine = OWNERS[owners]
         self.policy = Policy(ttl=TTL, request_timeout=REQUEST_TIMEOUT, clock=lambda: world.time, sleep=self._sleep)
         self.run: Run | None = None
-        self.calls = [0, 0]
         self.traces: set[int] = set()
         self._settled: set[int] = set()
         self._numbers = itertools.count(1)
@@ -453,8 +457,8 @@ class Stage:
         assert self.run is not None
         return self.run.witness
 
-    def play(self, schedule: Schedule) -> None:
-        """Run a schedule, then one more process that looks and computes.
+    def play(self, schedule: Schedule) -> list[int]:
+        """Run a schedule, then one more process that looks and computes; return how many calls the two have made.
 
         Raises
         ------
@@ -469,13 +473,13 @@ class Stage:
         run = self.run = Run(self, schedule)
         try:
             run.play(schedule.first)
-            self.calls = [max(pair) for pair in zip(self.calls, run.calls, strict=True)]
             self.traces.add(hash(tuple(run.trace)))
             self._settle(run)
         except Exception as error:
             steps = "\n".join(" ".join(map(str, step)) for step in run.trace)
             msg = f"{schedule}: {type(error).__name__}: {error}\n{steps}"
             raise ViolationError(msg) from error
+        return run.calls
 
     def _settle(self, run: Run) -> None:
         state = hash(frozenset((name, file.getvalue()) for name, file in self._objects.items()))
@@ -528,42 +532,44 @@ def look_and_compute(stage: Stage) -> None:
     read(stage)
 
 
-def simple_schedules(calls: list[int]) -> Iterator[Schedule]:
-    """Yield each schedule without a fault, of processes that make so many calls, where the first one loses its turn."""
-    for first, number in enumerate(calls):
-        yield Schedule(first)
-        yield from (Schedule(first, (call,)) for call in range(1, number + 1))
+def simple_schedules(calls: Calls) -> Iterator[Schedule]:
+    """Yield each schedule without a fault where only the first process loses its turn, and only once."""
+    for first, numbers in enumerate(calls):
+        yield from (Schedule(first, (call,)) for call in range(1, numbers[first]))
 
 
-def schedules_with_a_fault(calls: list[int], draw: random.Random) -> list[Schedule]:
+def schedules_with_a_fault(calls: Calls, draw: random.Random) -> list[Schedule]:
     """Return each schedule with one fault where no one else loses its turn, shuffled."""
     found = [
         Schedule(first, fault=Fault(process, call, kind))
-        for process, number in enumerate(calls)
-        for first, call, kind in itertools.product(range(2), range(1, number + 1), FAULTS)
+        for first, numbers in enumerate(calls)
+        for process, number in enumerate(numbers)
+        for call, kind in itertools.product(range(1, number + 1), FAULTS)
+        if process == first or kind != "silent"  # nobody is left to whom silence matters
     ]
     draw.shuffle(found)
     return found
 
 
-def drawn_schedules(calls: list[int], draw: random.Random, changes: int) -> Iterator[Schedule]:
-    """Yield schedules with up to so many changes of turns, three in four with a fault, for ever."""
+def drawn_schedules(calls: Calls, draw: random.Random, changes: int) -> Iterator[Schedule]:
+    """Yield schedules where turns are lost up to so many times, most of them with a fault, for ever."""
     while True:
-        runs = tuple(draw.randint(1, max(calls)) for _ in range(draw.randint(1, changes)))
-        process, kind = draw.randrange(2), draw.choice((*FAULTS, ""))
-        fault = Fault(process, draw.randint(1, calls[process]), kind) if kind else None
-        yield Schedule(draw.randrange(2), runs, fault)
+        first, process = draw.randrange(2), draw.randrange(2)
+        numbers = calls[first]
+        runs = tuple(draw.randint(1, numbers[(first + turn) % 2]) for turn in range(draw.randint(1, changes)))
+        kind = draw.choice((*FAULTS, "") if len(runs) > 1 else FAULTS)
+        fault = Fault(process, draw.randint(1, numbers[process]), kind) if kind else None
+        yield Schedule(first, runs, fault)
 
 
 def explore(stage: Stage, count: int, seed: str, changes: int = 2) -> int:
     """Run the simple schedules, then others until so many distinct ones were run; return how many."""
     draw = random.Random(seed)
-    for first in range(2):
-        stage.play(Schedule(first))
-    faulty = schedules_with_a_fault(stage.calls, draw)
-    drawn = itertools.islice(drawn_schedules(stage.calls, draw, changes), 5 * count)
+    calls = [stage.play(Schedule(first)) for first in range(2)]
+    faulty = schedules_with_a_fault(calls, draw)
+    drawn = itertools.islice(drawn_schedules(calls, draw, changes), 5 * count)
     others = itertools.chain.from_iterable(itertools.zip_longest(faulty, drawn))
-    for schedule in itertools.chain(simple_schedules(stage.calls), filter(None, others)):
+    for schedule in itertools.chain(simple_schedules(calls), filter(None, others)):
         if len(stage.traces) >= count:
             break
         stage.play(schedule)

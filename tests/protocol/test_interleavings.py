@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import logging
 import re
@@ -11,7 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from processes.figures import Figures
-from schedules import FILE, NODE, OWNERS, PAIR, PLANNED, Stage, ViolationError, compute, explore, fill, read
+from schedules import (
+    FILE,
+    NODE,
+    OWNERS,
+    PAIR,
+    PLANNED,
+    Fault,
+    Schedule,
+    Stage,
+    ViolationError,
+    compute,
+    explore,
+    fill,
+    read,
+)
 from servers.store_cases import MemoryCase
 from simulated import World, lay, world
 
@@ -301,3 +316,12 @@ def test_a_planted_bug_is_found(
     plant(monkeypatch)
     with pytest.raises(ViolationError, match=re.escape(invariant)):
         explore(stage, COUNT, plant.__name__)
+
+
+def test_one_more_call_of_who_was_taken_over_and_then_dies_leaves_nothing(staged: Staged) -> None:
+    """Whether it is dead was asked after the items were listed, so that the announcement of the last one was lost."""
+    stage = staged("first, remove and first", "one machine")
+    calls, _ = stage.play(Schedule())
+    for call, others in itertools.product(range(1, calls), range(1, 30)):
+        stage.play(Schedule(0, (call, others), Fault(0, call + 2, "crash")))
+    assert len(stage.traces) >= 10 * calls
