@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,15 @@ def test_an_init_of_a_committed_node_is_two_calls(counted: Counted) -> None:
     commit_one(counted.at("node"), {"k": 1})
     assert counted.calls(lambda: cdir_init(counted.at("node"))) == ["list", "get"]
     assert counted.calls(lambda: cdir_init(counted.at("node"), {"k": 1})) == ["get", "stat"]
+
+
+def test_a_hit_under_a_newer_record_is_three_calls(counted: Counted) -> None:
+    commit_one(counted.at("node"), {"k": 1})
+    with contextlib.suppress(ZeroDivisionError), cdir_init(counted.at("node"), {"k": 2}):
+        raise ZeroDivisionError
+    observe._newest_entries.clear()
+    assert counted.calls(lambda: cdir_init(counted.at("node"), {"k": 1})) == ["list", "get", "get"]
+    assert counted.calls(lambda: cdir_query(counted.at("node"))) == ["list", "get", "get"]
 
 
 def test_a_node_seen_before_is_seen_as_it_is_now(counted: Counted) -> None:
