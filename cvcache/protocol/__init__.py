@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from cvcache.protocol import attempt, chain, claim, finish, heartbeat, observe, remove, rules, sweep
+    from cvcache.protocol import attempt, chain, claim, finish, heartbeat, observe, remove, resume, rules, sweep
     from cvcache.protocol.attempt import Attempt, find_open_attempt_at, running_attempts
     from cvcache.protocol.chain import (
         NodeRecords,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["attempt", "chain", "claim", "finish", "heartbeat", "observe", "remove", "rules", "sweep"],
+    submodules=["attempt", "chain", "claim", "finish", "heartbeat", "observe", "remove", "resume", "rules", "sweep"],
     submod_attrs={
         "attempt": ["Attempt", "find_open_attempt_at", "running_attempts"],
         "chain": [

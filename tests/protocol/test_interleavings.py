@@ -37,13 +37,13 @@ from cvcache.protocol import (
     Liveness,
     claim,
     finish,
-    load_record,
     observe,
     remove_node,
+    resume,
     rules,
     sweep,
 )
-from cvcache.store import layout, open_store, record_name
+from cvcache.store import layout, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -226,7 +226,7 @@ def sweeps_before_the_commit_record(patch: pytest.MonkeyPatch) -> None:
 
     def mutant(attempt: Attempt, state: str, **fields: Any) -> Record:
         if state == "committed":
-            sweep.sweep(attempt.store, attempt.path, attempt.record.next(state, "0" * 16, ""))
+            sweep.sweep(attempt.store, attempt.path, attempt.record)
         return real(attempt, state, **fields)
 
     patch.setattr(finish, "finish_attempt", mutant)
@@ -264,11 +264,17 @@ def inherits_what_was_committed(patch: pytest.MonkeyPatch) -> None:
 
 
 def resumes_past_a_commit(patch: pytest.MonkeyPatch) -> None:
-    def mutant(store: Store, log: str, seq: int, after: str) -> Record:
-        record = load_record(store.get(f"{log}/{record_name(seq, after)}"))
-        return replace(record, state="failed") if record.state == "committed" else record
+    real = resume._announcements
 
-    patch.setattr("cvcache.protocol.resume.read_record", mutant)
+    def mutant(attempt: Attempt, name: str) -> list[Any]:
+        record = attempt.record
+        attempt.record = replace(record, standing=None)
+        try:
+            return list(real(attempt, name))
+        finally:
+            attempt.record = record
+
+    patch.setattr(resume, "_announcements", mutant)
 
 
 def forgets_announcements_of_other_roots(patch: pytest.MonkeyPatch) -> None:
