@@ -105,23 +105,28 @@ def sweep_inherited_root(store: Store, path: str, record: Record) -> set[str]:
 def keep_logs(store: Store, path: str, previous: Record) -> None:
     """Keep the logs of an attempt that was not committed, of an unfinished one its last parts.
 
-    One LIST; for each log a GET, a PUT and, of an unfinished one, a LIST.
+    Two LIST; for each log a GET, or one for each part of an unfinished one, and a PUT.
     """
     where = layout.log_parts_dir(path, previous.attempt)
-    for name in sorted(store.find(f"{layout.announcements_dir(path)}/{previous.attempt}")):
-        pair = _parse_checked_announcement(f"{previous.attempt}/{name}")
-        if pair is None or is_item_dir(pair[1]):
-            continue
-        item = pair[1]
-        parts = [f"{where}/{item}/{part}" for part in sorted(store.find(f"{where}/{item}"))]
-        try:
-            text = [store.get(f"{layout.data_root(path, previous)}/{item}")] if item.endswith(".log") else []
-        except FileNotFoundError:
-            text = [store.get(part) for part in parts[-_MAX_LOG_PARTS:]]
+    parts: dict[str, list[str]] = {}
+    for name in sorted(store.find(where)):
+        parts.setdefault(name.partition("/")[0], []).append(f"{where}/{name}")
+    announced = store.find(f"{layout.announcements_dir(path)}/{previous.attempt}")
+    pairs = [_parse_checked_announcement(f"{previous.attempt}/{name}") for name in announced]
+    for item in sorted({pair[1] for pair in pairs if pair is not None and pair[1].endswith(".log")} | parts.keys()):
+        whole, unfinished = f"{layout.data_root(path, previous)}/{item}", parts.get(item, [])
+        text = _read_all(store, [whole]) or _read_all(store, unfinished[-_MAX_LOG_PARTS:])
         if text:
             store.put_parts(layout.failed_log_path(path, previous.attempt, item), text)
-        if parts:
-            store.delete(parts, within=layout.log_parts_dir(path))
+    store.delete([part for several in parts.values() for part in several], within=layout.log_parts_dir(path))
+
+
+def _read_all(store: Store, paths: list[str]) -> list[bytes]:
+    """Return these objects; none if one is missing, as after a sweep by who took the node over."""
+    try:
+        return [store.get(path) for path in paths]
+    except FileNotFoundError:
+        return []
 
 
 def discard_items(store: Store, path: str, root: str, attempt: str, names: Iterable[str]) -> None:

@@ -270,6 +270,19 @@ def test_a_discarding_claim_ends_what_stands_and_deletes_it_before_its_first_byt
     assert newest["first"] == [2, records_of(case)[1]["after"]]
 
 
+def test_a_claim_after_a_removal_deletes_what_landed_after_it(case: StoreCase, world: World) -> None:
+    with world.process():
+        for key in (1, 2):
+            node = compute(case.url, {"key": key}, world.policy)
+        root = records_of(case)[-1]["root"]
+        cvcache.cdir_remove(node)
+        case.put(f"{root}/{FILE}", b"late")
+        cdir_init(case.url, {"key": 3}, policy=world.policy)
+    newest = records_of(case)[-1]
+    assert (newest["state"], newest["discards"]) == ("claimed", newest["seq"])
+    assert f"{root}/{FILE}" not in case.snapshot()
+
+
 def test_until_the_next_commit_each_record_says_what_was_discarded(case: StoreCase, world: World) -> None:
     with world.process():
         compute(case.url, {"key": 1}, world.policy)

@@ -399,7 +399,7 @@ ROWS: dict[str, tuple[Observation, Request, Decision]] = {
         Claim(attempt_root(ATTEMPT), settle=True),
     ),
     "failed": (_seen("failed"), Request(KEY, wait=False), Claim(IN_PLACE)),
-    "removed": (_seen("removed"), Request(KEY), Claim()),
+    "removed": (_seen("removed"), Request(KEY), Claim(discard=True)),
     "a removal that died": (_seen("removing", DEAD), Request(KEY), FinishRemoval()),
     "a removal that fell silent": (_seen("removing", EXPIRED), Request(KEY), FinishRemoval()),
     "a removal under way": (_seen("removing"), Request(KEY), Wait()),
