@@ -85,7 +85,7 @@ class LeasedWrite(formats.ItemWrite):
         if self._item.plan is not None and not self._item.plan and not self._attempt.lost:
             # an error here must not hide the one being raised
             with contextlib.suppress(Exception), self._attempt.writing():
-                protocol.delete_item(self.store, self.path)
+                protocol.delete_item(self.store, self.path, self._attempt.first_keys(self._item_name))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -99,12 +99,7 @@ class LeasedWrite(formats.ItemWrite):
             An object that the attempt did not write is at the path.
         """
         with self._condition:
-            if self._has_ended:
-                msg = f"the write of {self.url} that this belongs to has failed; what is left of it is discarded"
-                raise LeaseLost(msg)
-            if not self._has_begun:
-                self._has_begun = True
-                self._delete_earlier_write()
+            self._begin()
             self._active_writes += 1
         try:
             with self._attempt.writing_item(self._item_name):
@@ -114,13 +109,24 @@ class LeasedWrite(formats.ItemWrite):
                 self._active_writes -= 1
                 self._condition.notify_all()
 
+    def _begin(self, first: tuple[str, int, str] | None = None) -> None:
+        """Announce the item before any thread writes, with key, size and digest of the `first` object if known."""
+        if self._has_ended:
+            msg = f"the write of {self.url} that this belongs to has failed; what is left of it is discarded"
+            raise LeaseLost(msg)
+        if not self._has_begun:
+            self._has_begun = True
+            self._delete_earlier_write()
+            with self._attempt.writing_item(self._item_name, first):
+                pass
+
     def _delete_earlier_write(self) -> None:
         """Delete what the attempt wrote before; old parts of a directory would stay among the new ones."""
         is_rewrite = self._item.row is not None
         _forget(self._attempt, self._item_name)
         if is_rewrite and is_item_dir(self._item_name):
             with self._attempt.writing():
-                protocol.delete_item(self.store, self.path)
+                protocol.delete_item(self.store, self.path, self._attempt.first_keys(self._item_name))
 
     def begin(self, plan: Mapping[str, Any]) -> Mapping[str, int]:
         """Announce the `plan` of a directory item, and return the parts that an earlier attempt wrote for an equal one.
@@ -140,9 +146,12 @@ class LeasedWrite(formats.ItemWrite):
 
     def put(self, data: bytes, key: str = "") -> None:
         """Write the item, or its part `key`, as one object."""
+        digest = "" if key and self._has_begun else formats.sha256(data)
+        with self._condition:
+            self._begin((key, len(data), digest))
         super().put(data, key)
         if not key:
-            self.whole_file = {"size": len(data), "sha256": formats.sha256(data)}
+            self.whole_file = {"size": len(data), "sha256": digest}
 
     def thumbnail(self, png: bytes) -> None:
         """Store a small PNG of the item."""

@@ -12,7 +12,7 @@ import json
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from cvcache.errors import CvcacheError, ForeignItem, LeaseLost, UsageError
@@ -20,7 +20,7 @@ from cvcache.protocol import heartbeat
 from cvcache.protocol.opener import current_task, current_task_ref, current_thread
 from cvcache.protocol.policy import Policy
 from cvcache.protocol.record import Record
-from cvcache.protocol.sweep import delete_item
+from cvcache.protocol.sweep import Keys, delete_item
 from cvcache.store import IN_PLACE, Store, is_item_dir, layout, parse_record_name
 
 running_attempts: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("cvcache_running", default=())
@@ -44,6 +44,8 @@ class AttemptItem:
     own_file : bool
         Whether the user writes it, with ``open`` or ``path`` of the node.
     has_thumbnail : bool
+    first : list
+        Key, size and SHA-256 of each object of which one is written before any other, as far as they were announced.
     """
 
     plan: Mapping[str, Any] | None = None
@@ -53,6 +55,7 @@ class AttemptItem:
     failed: bool = False
     own_file: bool = False
     has_thumbnail: bool = False
+    first: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 class Attempt:
@@ -71,7 +74,7 @@ class Attempt:
         self.started = policy.clock()
         self.shared = False
         self.unanswered = False
-        self.resumable: set[str] = set()
+        self.resumable: dict[str, Keys] = {}
         self.images: tuple[Mapping[str, Any], ...] = ()
         self.meta: dict[str, Any] = {}
         self._beat_count = 0
@@ -185,18 +188,35 @@ class Attempt:
                 self._closed = False
                 self._condition.notify_all()
 
-    def announce(self, name: str, plan: Mapping[str, Any] | None = None) -> None:
-        """Write the announcement of the item `name`, with its `plan`, before the first byte of the item."""
+    def first_keys(self, name: str) -> Keys:
+        """Return the keys of the objects of an item that tell whose it is: they are deleted last."""
+        return (*self.resumable.get(name, ()), *(key for key, _, _ in self.item(name).first))
+
+    def announce(
+        self, name: str, plan: Mapping[str, Any] | None = None, first: tuple[str, int, str] | None = None
+    ) -> None:
+        """Write the announcement of the item `name`, with its `plan`, before the first byte of the item.
+
+        `first`: key, size and SHA-256 of the first object. With a plan these are in ``plan["first"]``.
+        """
         item = self.item(name)
-        if plan is not None or item.plan is None:
-            row = {"item": name, "attempt": self.id, "root": self.record.root, "boot": self.record.owner.boot}
+        is_new = first is not None and first not in item.first
+        if plan is not None or item.plan is None or is_new:
+            item.first += [first] if first is not None and is_new else (plan or {}).get("first", [])
+            row: dict[str, Any] = {
+                "item": name,
+                "attempt": self.id,
+                "root": self.record.root,
+                "boot": self.record.owner.boot,
+            }
+            row |= {"first": item.first} if item.first and not plan else {}
             with self.writing():
                 data = json.dumps({**row, **({"plan": plan} if plan else {})}).encode()
                 self.store.put(layout.announcement_path(self.path, self.id, name), data)
             item.plan = plan or {}
 
     @contextlib.contextmanager
-    def writing_item(self, name: str) -> Iterator[None]:
+    def writing_item(self, name: str, first: tuple[str, int, str] | None = None) -> Iterator[None]:
         """Announce the item `name`, then hold the lease while this context lasts.
 
         Raises
@@ -205,7 +225,7 @@ class Attempt:
             If an object that this attempt did not write is at the path of `name`.
         """
         self.free_path(name)
-        self.announce(name)
+        self.announce(name, first=first)
         with self.writing():
             yield
 
@@ -221,7 +241,7 @@ class Attempt:
             return
         with self.writing():
             if name in self.resumable:
-                delete_item(self.store, f"{self.root}/{name}")
+                delete_item(self.store, f"{self.root}/{name}", self.first_keys(name))
             self._refuse_foreign(name)
 
     def begin_write(self, name: str) -> AttemptItem:

@@ -28,7 +28,7 @@ from cvcache.protocol.record import Record, dump_record
 from cvcache.protocol.remove import finish_removal
 from cvcache.protocol.request import NodeRequest, version_of
 from cvcache.protocol.rules import Claim, FinishRemoval, Observation, Refuse, Sibling, Use, Wait, decide
-from cvcache.protocol.sweep import keep_logs, sweep, sweep_inherited_root
+from cvcache.protocol.sweep import Keys, keep_logs, sweep, sweep_inherited_root
 from cvcache.store import Store, attempt_root, layout
 
 logger = logging.getLogger("cvcache")
@@ -134,7 +134,7 @@ def _try_claim(
     return attempt
 
 
-def _sweep_before_writing(store: Store, path: str, record: Record, previous: Record | None) -> set[str]:
+def _sweep_before_writing(store: Store, path: str, record: Record, previous: Record | None) -> dict[str, Keys]:
     """Delete what is discarded, and what the data root of `record` holds; return the images it may go on with."""
     if previous is not None and previous.state in {"claimed", "failed", "released"}:
         keep_logs(store, path, previous)

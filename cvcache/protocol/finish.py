@@ -73,8 +73,9 @@ def commit_attempt(
         attempt.policy.sleep(attempt.policy.request_timeout)
         attempt.unanswered = False
     with attempt.writing():
-        unwritten = (attempt.resumable | attempt.announced) - rows.keys()
-        discard_items(attempt.store, attempt.path, attempt.root, attempt.id, unwritten)
+        unwritten = (attempt.resumable.keys() | attempt.announced) - rows.keys()
+        items = {name: attempt.first_keys(name) for name in unwritten}
+        discard_items(attempt.store, attempt.path, attempt.root, attempt.id, items)
         attempt.store.put(
             layout.inventory_path(attempt.path, attempt.id), dump_inventory(attempt.id, rows, environment)
         )

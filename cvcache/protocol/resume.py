@@ -37,13 +37,14 @@ def resume_item(attempt: Attempt, name: str, plan: Mapping[str, Any]) -> Mapping
     plan = {**plan, "key": attempt.record.digest}
     source = _find_source(attempt, name, plan)
     objects = store.find(f"{source}/{name}") if source is not None else {}
-    source = source if objects else None
     is_rewrite = attempt.item(name).plan is not None
+    is_strangers = source == attempt.root and not is_rewrite and name not in attempt.resumable
+    source = source if objects and not is_strangers else None
     if not is_rewrite and source != attempt.root:
         attempt.free_path(name)
     elif is_rewrite and source != attempt.root:
         with attempt.writing():
-            delete_item(store, target)
+            delete_item(store, target, attempt.first_keys(name))
     attempt.announce(name, plan)
     if source is None:
         return {}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from cvcache.errors import InvalidName
 from cvcache.protocol.chain import Chain, read_record, walk_chain
@@ -21,6 +22,7 @@ from cvcache.protocol.record import Record, load_inventory
 from cvcache.store import IN_PLACE, Store, check_item_name, gather, is_item_dir, layout
 
 logger = logging.getLogger("cvcache")
+Keys: TypeAlias = tuple[str, ...]
 
 _MAX_LOG_PARTS = 64
 """Number of parts (the last ones) that are kept of the log of an attempt that did not end it: 4 MiB or more."""
@@ -67,30 +69,34 @@ def sweep(store: Store, path: str, record: Record) -> None:
     store.delete([f"{control}/{name}" for name in doomed], within=control)
 
 
-def sweep_inherited_root(store: Store, path: str, record: Record) -> set[str]:
+def sweep_inherited_root(store: Store, path: str, record: Record) -> dict[str, Keys]:
     """Delete what attempts before `record` left in the data root that it inherits, and return what it may go on with.
 
     Returns
     -------
-    set of str
-        Unfinished images, which stay with their announcements until they are written again or the attempt commits.
+    dict
+        Unfinished images, which stay with their announcements until they are written again or the attempt commits:
+        name -> keys to delete last.
 
     Notes
     -----
-    No request if the root is new; else two LIST, three where it is not the plain root, and the deletes.
+    No request if the root is new; else two LIST and the deletes. A third LIST where it is not the plain root; there two
+    GET for each announcement, since strangers' files lie there too.
     """
     if record.root_seq == record.seq:
-        return set()
+        return {}
     root = layout.data_root(path, record)
     found = sorted(store.find(layout.announcements_dir(path)))
     chain = walk_chain(store, layout.log_dir(path), store.list(layout.log_dir(path)).files)
     # others may still write where they announced it: those stay until they are over
     line = set(attempts_between(chain, record.root_seq, record.seq))
     announcements = [pair for name in found if (pair := _parse_checked_announcement(name)) and pair[0] in line]
-    resumable = {item for _, item in announcements if is_item_dir(item)}
+    in_place = record.root == IN_PLACE
+    ours = _announced_items(store, path, announcements) if in_place else {item: () for _, item in announcements}
+    resumable = {item: keys for item, keys in ours.items() if is_item_dir(item)}
     leftovers = [(attempt, item) for attempt, item in announcements if item not in resumable]
-    if record.root == IN_PLACE:
-        _delete_items(store, root, {item for _, item in leftovers})
+    if in_place:
+        _delete_items(store, root, {item: () for item in ours if item not in resumable})
     else:
         store.delete(
             [f"{root}/{name}" for name in store.find(root) if name.partition("/")[0] not in resumable], within=root
@@ -129,29 +135,75 @@ def _read_all(store: Store, paths: list[str]) -> list[bytes]:
         return []
 
 
-def discard_items(store: Store, path: str, root: str, attempt: str, names: Iterable[str]) -> None:
-    """Delete items of `root` that are not committed, and their announcements by this attempt."""
-    item_names = sorted(names)
-    _delete_items(store, root, item_names)
-    if item_names:
-        paths = [layout.announcement_path(path, attempt, name) for name in item_names]
+def discard_items(store: Store, path: str, root: str, attempt: str, items: Mapping[str, Keys]) -> None:
+    """Delete items of `root` that are not committed (name -> keys to delete last), and their announcements."""
+    _delete_items(store, root, items)
+    if items:
+        paths = [layout.announcement_path(path, attempt, name) for name in sorted(items)]
         store.delete(paths, within=layout.announcements_dir(path))
 
 
-def _delete_items(store: Store, root: str, names: Collection[str]) -> None:
-    """Delete items: the files in one batch, each directory after a LIST."""
-    for name in filter(is_item_dir, names):
-        delete_item(store, f"{root}/{name}")
-    if files := [f"{root}/{name}" for name in names if not is_item_dir(name)]:
+def _delete_items(store: Store, root: str, items: Mapping[str, Keys]) -> None:
+    """Delete items (name -> keys to delete last): the files in one batch, each directory after a LIST."""
+    for name in filter(is_item_dir, items):
+        delete_item(store, f"{root}/{name}", items[name])
+    if files := [f"{root}/{name}" for name in items if not is_item_dir(name)]:
         store.delete(files)
 
 
-def delete_item(store: Store, path: str) -> None:
-    """Delete the objects of one item."""
-    if is_item_dir(path):
-        store.delete([f"{path}/{name}" for name in store.find(path)], within=path)
-    else:
+def delete_item(store: Store, path: str, last: Keys = ()) -> None:
+    """Delete the objects of one item, these `last`: what is left of it after a crash still tells whose it is."""
+    if not is_item_dir(path):
         store.delete([path])
+        return
+    found = store.find(path)
+    store.delete([f"{path}/{key}" for key in found if key not in last], within=path)
+    if kept := [f"{path}/{key}" for key in found if key in last]:
+        store.delete(kept, within=path)
+
+
+def _announced_items(store: Store, path: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Keys]:
+    """Return the items at the plain root that were written by who announced them: name -> keys to delete last.
+
+    Others are a stranger's: they hold none of the objects that were to be written before any other. Of what was
+    announced without such an object all is ours.
+    """
+
+    def keys_of(pair: tuple[str, str]) -> Keys | None:
+        first = _first_objects(store, layout.announcement_path(path, *pair))
+        is_ours = not first or any(_holds(store, f"{path}/{pair[1]}", *one) for one in first)
+        return tuple(str(key) for key, _, _ in first) if is_ours else None
+
+    announced = list(pairs)
+    found = gather(keys_of, announced, remote=store.scheme not in {"file", "memory"})
+    items: dict[str, Keys] = {}
+    for (_, item), keys in zip(announced, found, strict=True):
+        if keys is not None:
+            items[item] = (*items.get(item, ()), *keys)
+    return items
+
+
+def _first_objects(store: Store, announcement: str) -> list[list[Any]]:
+    """Return key, size and digest of each object of which one was written before any other; empty if unknown."""
+    try:
+        row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
+        first = row.get("first") or row.get("plan", {}).get("first") or []
+        return [[str(key), int(size), str(digest)] for key, size, digest in first]
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _holds(store: Store, item: str, key: str, size: int, digest: str) -> bool:
+    """Whether an item has an object with these bytes; of a large one only the size is compared."""
+    path = f"{item}/{key}" if key else item
+    if size > _MAX_COMPARED_BYTES:
+        info = store.stat(path)
+        return info is not None and info.size == size
+    try:
+        data = store.get(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return False
+    return len(data) == size and hashlib.sha256(data).hexdigest() == digest
 
 
 def past_attempts(chain: Chain, record: Record) -> list[str]:
@@ -181,12 +233,13 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     for pair in map(_parse_checked_announcement, layout.announcement_names(names)):
         if pair is not None and pair[0] in past:
             announced.setdefault(pair[0], []).append(pair[1])
-    in_place, writing = set(), set()
+    in_place: list[tuple[str, str]] = []
+    writing = set()
     for attempt, items in announced.items():
         claim, end = _claim_and_successor(store, path, chain, attempt)
         if claim.root != IN_PLACE:
             continue
-        in_place.update(items)
+        in_place += [(attempt, item) for item in items]
         has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
         is_over = has_ended or owner_is_dead(claim.owner)
         if not is_over or layout.has_shared_marker(names, attempt):
@@ -197,7 +250,8 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     present = {*sizes, *filter(is_item_dir, listing.dirs)}
     rows = _rows_of_first_commit(store, path, record) if present else {}
     doomed = _as_committed(store, path, {name: rows[name] for name in rows if name in present}, sizes)
-    _delete_items(store, path, doomed | (present & in_place) - rows.keys())
+    uncommitted = [(attempt, item) for attempt, item in in_place if item in present and item not in rows]
+    _delete_items(store, path, {**dict.fromkeys(doomed, ()), **_announced_items(store, path, uncommitted)})
     return writing
 
 
@@ -227,14 +281,9 @@ def _as_committed(store: Store, path: str, rows: Mapping[str, Mapping[str, Any]]
             found = store.find(f"{path}/{name}").items()
             parts = [info.size for key, info in found if not _DESKTOP_FILES.fullmatch(key.rpartition("/")[2])]
             return len(parts) <= int(row.get("objects", len(parts))) and sum(parts) <= int(row.get("bytes", sum(parts)))
-        if sizes[name] != row.get("size", sizes[name]):
-            return False
-        if "sha256" not in row or sizes[name] > _MAX_COMPARED_BYTES:
-            return True
-        try:
-            return bool(hashlib.sha256(store.get(f"{path}/{name}")).hexdigest() == row["sha256"])
-        except FileNotFoundError:
-            return False
+        if "sha256" not in row or sizes[name] != row.get("size"):
+            return bool(sizes[name] == row.get("size", sizes[name]))
+        return _holds(store, f"{path}/{name}", "", sizes[name], row["sha256"])
 
     names = list(rows)
     ours = dict(zip(names, gather(is_ours, names, remote=store.scheme not in {"file", "memory"}), strict=True))

@@ -498,6 +498,25 @@ class TestInOneProcess:
         assert counter.count() == BLOCKS
         assert {key: store_case.read(key) for key in foreign} == foreign
 
+    @pytest.mark.parametrize("kept", [True, False], ids=["chunks of ours", "nothing of ours"])
+    def test_what_took_the_place_of_an_unfinished_image_is_refused_and_untouched(
+        self, store_case: StoreCase, fault: Callable[[], None], *, kept: bool
+    ) -> None:
+        self.half(store_case, fault)
+        for key in _objects(store_case, f"node/{ITEM}"):
+            if not key.endswith("/") and (not kept or key.endswith("zarr.json")):
+                store_case.delete(f"node/{ITEM}/{key}")
+        store_case.put(f"node/{ITEM}/zarr.json", b"{}")
+        foreign = _objects(store_case, f"node/{ITEM}")
+        with pytest.raises(ForeignItem, match=r"x\.ome\.zarr is not cvcache's"):
+            self.write(store_case)
+        assert _objects(store_case, f"node/{ITEM}") == foreign
+        for key in foreign:
+            if not key.endswith("/"):
+                store_case.delete(f"node/{ITEM}/{key}")
+        self.write(store_case)
+        self.check_same(store_case)
+
 
 def _cores() -> int:
     """How many threads dask computes with unless told."""

@@ -838,7 +838,6 @@ def test_17_a_late_request_of_an_attempt_that_goes_on(bucket: Site, name: str) -
     bucket.check_end(mark)
 
 
-@pytest.mark.xfail(strict=True, reason="an announcement does not say yet which bytes are its attempt's")
 @pytest.mark.parametrize("name", [f"{PAIR}/theirs", FILE])
 def test_18_a_strangers_item_at_an_announced_name(site: Site, name: str) -> None:
     """A process dies after an announcement, a stranger puts something at the announced name; the heir refuses it."""

@@ -8,6 +8,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, cast
 
+from cvcache.formats import sha256
 from cvcache.image.pyramid import grid_shape
 from cvcache.image.write.inputs import lineage_digest
 from cvcache.image.write.levels import needs_sharing, write_pyramid
@@ -42,7 +43,14 @@ def plan_document(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> di
         "lineage": lineage_digest(image),
     }
     record["digest"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
+    if all(spec.path for spec in plan.specs):  # the document of a single array comes last
+        record["first"] = [_first_object(spec.document_key, spec.document()) for spec in plan.specs]
     return record
+
+
+def _first_object(key: str, document: Mapping[str, Any]) -> tuple[str, int, str]:
+    data = _encode(document)
+    return key, len(data), sha256(data)
 
 
 def announce_plan(plan: Plan, image: Array, attributes: Mapping[str, Any]) -> Mapping[str, int]:
@@ -117,6 +125,10 @@ def put_array_documents(plan: Plan) -> list[int]:
 
 def put_json(item: ItemWrite, key: str, document: Mapping[str, Any]) -> int:
     """Write one metadata document and return its size."""
-    data = json.dumps(document, indent=2).encode()
+    data = _encode(document)
     item.put(data, key)
     return len(data)
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=2).encode()
