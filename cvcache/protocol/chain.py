@@ -36,7 +36,12 @@ def standing_record(store: Store, path: str, newest: Record | None) -> Record | 
         return None
     if newest.state == "committed":
         return newest
-    return read_record(store, layout.log_dir(path), result.seq, result.after)
+    record = read_record(store, layout.log_dir(path), result.seq, result.after)
+    if (record.state, record.attempt) != ("committed", result.attempt):
+        found = f"{store.url(layout.record_path(path, record))} is not the commit that {newest.filename} says stands"
+        msg = f"{found}: records were moved. Move the directory of the node away to use this place"
+        raise BadRecord(msg)
+    return record
 
 
 def standing_path(store: Store, path: str) -> str:

@@ -119,6 +119,24 @@ def fail(url: str, key: object, world: World) -> None:
         1 / 0  # noqa: B018 - fails on purpose
 
 
+def test_a_record_in_the_place_of_the_commit_that_stands_is_never_read_as_a_result(
+    case: StoreCase, world: World
+) -> None:
+    with world.process():
+        compute(case.url, {"key": 1}, world.policy)
+        fail(case.url, {"key": 2}, world)
+    case.delete(f"_cvcache/log/{list(log_of(case))[1]}")
+    with world.process():
+        fill(cdir_init(case.url, {"key": 1}, policy=world.policy))
+        for act in (
+            lambda: cdir_query(case.url),
+            lambda: cdir_init(case.url, {"key": 1}, policy=world.policy),
+            lambda: cdir_init(case.url, {"key": 3}, policy=world.policy),
+        ):
+            with pytest.raises(BadRecord, match="records were moved"):
+                act()
+
+
 def test_every_record_says_what_stands_and_which_commit_was_first(case: StoreCase, world: World) -> None:
     with world.process():
         fail(case.url, {"key": 1}, world)
