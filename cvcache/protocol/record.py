@@ -225,7 +225,9 @@ def _parse_record(data: bytes, where: str) -> Record:
         msg = f"{found}, written by a later cvcache (this one reads {RECORD_SCHEMA}); upgrade it"
         raise NewerRecord(msg)
     if version == 1 and not isinstance(version, bool):
-        raise_bad_record(where, "has schema 1, of before the first release")
+        found = f"{where} has schema 1, of before the first release; it is not usable, and nothing was changed"
+        msg = f"{found}. Move the directory of the node away to use this place"
+        raise BadRecord(msg)
     if version != RECORD_SCHEMA or isinstance(version, bool):
         raise_bad_record(where, f"has schema {shorten(version)}")
     values = {name: _check_field(name, row[name], where) for name in _FIELDS if name in row}

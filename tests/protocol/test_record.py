@@ -410,7 +410,7 @@ def test_any_bytes_are_a_record_or_bad(data: bytes) -> None:
 UNREADABLE = {
     "empty": (b"", BadRecord, "is not a record"),
     "torn": (dump_record(claim_record())[:100], BadRecord, "is not a record"),
-    "of schema 1": (dump_record(claim_record()).replace(b'"v":2', b'"v":1'), BadRecord, "before the first release"),
+    "of schema 1": (dump_record(claim_record()).replace(b'"v":2', b'"v":1'), BadRecord, "directory of the node"),
     "newer": (dump_record(claim_record()).replace(b'"v":2', b'"v":99'), NewerRecord, "upgrade"),
     "long": (dump_record(claim_record())[:-1] + b" " * MAX_RECORD_BYTES + b"}", BadRecord, "over 65536 bytes"),
     "renamed": (dump_record(claim_record(seq=2, after=ATTEMPT)), BadRecord, "renamed"),
