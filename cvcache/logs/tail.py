@@ -40,6 +40,10 @@ def read_log(store: Store, path: str, record: Record | None, name: str, read: Ca
         return read(name)
     except ItemNotFound:
         parts = read_log_parts(store, path, record.attempt, check_item_name(name)) if record else []
+        if not parts and record is not None and record.state == "claimed":
+            found = f"{store.url(path)}: the newest attempt has kept nothing of {name!r} so far"
+            msg = f"{found} (text is kept once it is a few seconds old){_meanwhile(record)}"
+            raise ItemNotFound(msg) from None
         if not parts:
             raise
         return b"".join(parts).decode(errors="replace")

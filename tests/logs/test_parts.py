@@ -455,7 +455,16 @@ def test_logs_of_a_running_node_that_has_said_nothing(run: Run, memory_case: Mem
     node = cdir_init(at(memory_case))
     done = run("logs", node.url)
     assert done.code == 3
-    assert "has no item 'run.log'" in done.err
+    assert "has kept nothing of 'run.log' so far (text is kept once it is a few seconds old)" in done.err
+    assert "stands" not in done.err
+
+
+def test_logs_of_an_attempt_that_has_said_nothing_says_what_stands(run: Run, memory_case: MemoryCase) -> None:
+    with cdir_init(at(memory_case), 1) as node, node.log():
+        say("fine")
+    cdir_init(at(memory_case), 2)
+    assert "has kept nothing of 'run.log' so far" in (err := run("logs", node.url).err)
+    assert err.rstrip().endswith("stands")
 
 
 # where the tests run in the background, children inherit that Ctrl-C is ignored
