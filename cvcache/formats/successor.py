@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cvcache.store import record_name
+from cvcache.store import parse_record_name, record_name
 
 if TYPE_CHECKING:
     from cvcache.store import Store
@@ -37,17 +37,19 @@ def record_exists(store: Store, record: str, *, now: bool) -> bool:
 
 def has_been_replaced(store: Store, successor: str) -> bool:
     """Whether a commit stands no more, by the records from `successor` on; one GET each, and one at the end."""
-    log = successor.rpartition("/")[0]
-    while True:
+    log, _, name = successor.rpartition("/")
+    while place := parse_record_name(name):
         try:
-            record = json.loads(store.get(successor, 0, _MAX_RECORD_BYTES))
-            if record["state"] in _ENDING or "standing" not in record:
+            record = json.loads(store.get(f"{log}/{name}", 0, _MAX_RECORD_BYTES))
+            is_in_place = (record["seq"], record["after"]) == place
+            if not is_in_place or record["state"] in _ENDING or "standing" not in record:
                 return True
-            successor = f"{log}/{record_name(record['seq'] + 1, record['attempt'])}"
+            name = record_name(record["seq"] + 1, record["attempt"])
         except FileNotFoundError:
             return False
         except (ValueError, LookupError, TypeError):
             return True
+    return True
 
 
 def _stat(store: Store, record: str) -> bool:

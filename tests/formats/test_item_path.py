@@ -57,7 +57,7 @@ def asked(place: ItemPath) -> list[str]:
 
 def follow(case: BucketCase, state: str, **fields: object) -> None:
     """Put the record that follows the attempt of the place."""
-    record = {"seq": 3, "attempt": "b" * 16, "state": state, **fields}
+    record = {"seq": 3, "after": ATTEMPT, "attempt": "b" * 16, "state": state, **fields}
     case.put(record_name(3, ATTEMPT), json.dumps(record).encode())
 
 
@@ -99,6 +99,8 @@ def test_what_is_committed_is_read_without_a_look(place: ItemPath, *, strict: bo
         ("claimed", {}, NodeReplaced),  # it discards what stood
         ("claimed", {"standing": {}}, FileNotFoundError),
         ("failed", {"standing": {}}, FileNotFoundError),
+        ("claimed", {"standing": {}, "seq": 2, "attempt": ATTEMPT}, NodeReplaced),  # it says that it follows itself
+        ("claimed", {"standing": {}, "attempt": "../../x"}, NodeReplaced),
     ],
 )
 def test_a_missing_part_is_damage_while_its_commit_stands(
