@@ -158,10 +158,8 @@ def _url_text(item: ItemPath, obj: object) -> str:
 
 def _look_at(target: Location) -> tuple[Location, tuple[str, dict[str, Any]] | None]:
     """Return where the target lies, and its kind and fingerprint; None if nothing exists there."""
-    found = _fingerprint(target)
-    if found is None and (standing := standing_location(target)) != target:
-        return standing, _fingerprint(standing)
-    return target, found
+    standing = standing_location(target)
+    return standing, _fingerprint(standing)
 
 
 def _fingerprint(target: Location) -> tuple[str, dict[str, Any]] | None:

@@ -47,12 +47,14 @@ def standing_record(store: Store, path: str, newest: Record | None) -> Record | 
 def standing_path(store: Store, path: str) -> str:
     """Return where the item with the plain path `path` lies by the commit that stands; any other path as it is.
 
-    One LIST, and one GET if it is in a node.
+    One LIST, and one GET if it is in a node that was computed more than once.
     """
     node = layout.node_of(path)
     if layout.is_control(path.removeprefix(f"{node}/").partition("/")[0]):
         return path
-    newest = read_newest_record(store, node)
+    log = layout.log_dir(node)
+    names = store.list(log).files
+    newest = find_newest(store, log, names) if len(names) > layout.RECORDS_OF_ONE_ATTEMPT else None
     result = newest.result if newest is not None else None
     return path if result is None else f"{layout.data_root(node, result)}{path.removeprefix(node)}"
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cvcache.store.layout import (
         DIRECTORY_INDEX,
         IN_PLACE,
+        RECORDS_OF_ONE_ATTEMPT,
         ZARR_METADATA,
         attempt_root,
         control_dir,
@@ -93,6 +94,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layout": [
             "DIRECTORY_INDEX",
             "IN_PLACE",
+            "RECORDS_OF_ONE_ATTEMPT",
             "ZARR_METADATA",
             "attempt_root",
             "control_dir",

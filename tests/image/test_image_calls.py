@@ -176,13 +176,14 @@ def test_a_whole_shard_is_one_get(calls: Calls) -> None:
     np.testing.assert_array_equal(found[0], PIXELS)
 
 
-def test_an_image_by_its_url_is_one_get(calls: Calls) -> None:
+def test_an_image_by_its_url_is_a_list_and_a_get(calls: Calls) -> None:
     written(calls, PIXELS)
     url = f"{calls.case.child('node')}/{NAME}"
     log = calls.log(lambda: open_image(url, **calls.case.options))
+    assert paths(log, "list") == ["_cvcache/log"]
     assert paths(log, "get") == [f"{NAME}/zarr.json"]
     assert paths(log, "stat") == ([] if calls.bucket else [f"{NAME}/zarr.json"])
-    assert {verb for verb, _ in log} <= {"get", "stat"}
+    assert {verb for verb, _ in log} <= {"list", "get", "stat"}
     image = open_image(url, **calls.case.options)
     log = calls.log(image[:10, :10].compute)
     assert [verb for verb, _ in log] == ["get"]

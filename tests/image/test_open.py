@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,10 @@ import zarr
 
 import cvcache
 from cvcache import ItemDamaged, NodeReplaced, UsageError, cdir, cdir_commit, cdir_init, cdir_query, open_image
+from cvcache.image import identity
+from cvcache.keys import canonical_key_with_inputs
 from cvcache.keys.graphs import lineage
+from cvcache.protocol import finish
 
 if TYPE_CHECKING:
     from servers.store_cases import StoreCase
@@ -228,3 +232,27 @@ def test_a_lazy_image_that_was_replaced_is_an_error_not_the_other_result(store_c
     with pytest.raises((NodeReplaced, ItemDamaged)):
         lazy.compute()
     assert int(cdir(store_case.url, **store_case.options).read("x.ome.zarr").max().compute()) == 2
+
+
+def _identity(options: dict[str, Any], url: str, _: object) -> object:
+    return identity(url, options)
+
+
+def test_a_plain_url_leads_to_what_stands_also_where_the_old_image_is_still_there(
+    store_case: StoreCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that died between its commit and its sweep leaves both."""
+    where = cdir(store_case.child("node"), **store_case.options)
+    url = f"{store_case.child('node')}/x.ome.zarr"
+    keys = []
+    for value in (1, 2):
+        with monkeypatch.context() as patch, cdir_init(where, {"value": value}) as node:
+            patch.setattr(finish, "sweep", lambda *_: None)
+            node.write("x.ome.zarr", np.full((4, 4), value, "u1"))
+        assert np.asarray(open_image(url, **store_case.options)).max() == value
+        keys.append(canonical_key_with_inputs(url, functools.partial(_identity, store_case.options))[0])
+    assert "node/x.ome.zarr/zarr.json" in store_case.snapshot()
+    assert keys[0] != keys[1]
+    with cdir_init(cdir(store_case.child("other"), **store_case.options)) as other:
+        other.write("y.ref", url)
+    assert np.asarray(other.read("y.ref")).max() == 2

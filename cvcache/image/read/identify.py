@@ -30,8 +30,9 @@ def identity(url: str, options: Mapping[str, Any], near: Place | None = None) ->
 
     Notes
     -----
-    One HEAD (up to 4 for a URL that ends in ``.zarr``); where that finds nothing a LIST and a GET of the node that it
-    is, or two and the HEAD of the one that it is in. None for a minute after a server has not answered.
+    One LIST of the node that it may be in, one GET if that was computed more than once, and one HEAD (up to 4 for a URL
+    that ends in ``.zarr``); where that finds nothing a LIST and a GET of the node that it is. None for a minute after a
+    server has not answered.
     """
     location = parse_url(url)
     host = (location.scheme, location.bucket, "")
@@ -63,15 +64,13 @@ def _open_store(location: Location, options: Mapping[str, Any], near: Place | No
 
 
 def _store_stat(store: Store, path: str) -> dict[str, Any]:
-    found = _stat_object_or_image(store, path)
+    found = _stat_object_or_image(store, standing_path(store, path))
     if found is not None:
         return found
     node = read_newest_record(store, path.rstrip("/"))
-    if node is not None:
-        return {"commit": node.result.attempt} if node.result is not None else {"log": node.filename}
-    standing = standing_path(store, path)
-    found = _stat_object_or_image(store, standing) if standing != path else None
-    return found if found is not None else {"absent": True}
+    if node is None:
+        return {"absent": True}
+    return {"commit": node.result.attempt} if node.result is not None else {"log": node.filename}
 
 
 def _stat_object_or_image(store: Store, path: str) -> dict[str, Any] | None:

@@ -77,6 +77,7 @@ def open_location(
     target: Location, level: int, slices: Sequence[Any] | str | None
 ) -> tuple[StoredArray, Mapping[str, Any]]:
     """Return one level of the image at a location, or a part of it, and the metadata of the whole; see `open_image`."""
+    target = standing_location(target)
     item = ItemPath(target.store, target.path)
     if is_zip(target.path) and target.store.stat(target.path) is not None:
         from cvcache.image.arrays import ZipStore
@@ -85,7 +86,5 @@ def open_location(
     try:
         return open_level(item, level, target.slices, slices)
     except FileNotFoundError:
-        if (standing := standing_location(target)) != target:
-            return open_location(standing, level, slices)
         msg = f"there is no image at {target.url}; correct the URL"
         raise FileNotFoundError(msg) from None

@@ -1,8 +1,8 @@
 """Canonical JSON of paths and URLs: the text, and what changes with the content of the file.
 
 A file has its size and modification time; a directory that is an image or array, those of its metadata file; a node,
-its newest record. What lies at another URL is looked up by whoever makes the key (`CanonicalEncoder`); a URL where that
-finds nothing out, and a text that names no file, are encoded as text only.
+or an item of one that was computed again, the newest record. What lies at another URL is looked up by whoever makes the
+key (`CanonicalEncoder`); a URL where that finds nothing out, and a text that names no file, are encoded as text only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from cvcache.errors import UnkeyableValue
 from cvcache.keys.canonical import CanonicalEncoder, canonical_text, type_name
 from cvcache.keys.digest import CanonicalJson
-from cvcache.store import ZARR_METADATA, log_dir, parse_url, redact_url
+from cvcache.store import RECORDS_OF_ONE_ATTEMPT, ZARR_METADATA, log_dir, parse_url, redact_url
 
 __all__ = ["canonical_local_path", "canonical_path"]
 
@@ -61,7 +61,12 @@ def canonical_local_path(text: str) -> CanonicalJson:
 
 
 def _local_stat(path: str, *, any_directory: bool = False) -> dict[str, CanonicalJson] | None:
-    """Return size and time of a file, or of the metadata file of an image or array; None if there is none."""
+    """Return size and time of a file, or of the metadata file of an image or array; None if there is none.
+
+    Of an item of a node that was computed again, whose result lies elsewhere, the newest record.
+    """
+    if record := _record_of_recomputed_node(os.path.dirname(path) or os.curdir):
+        return {"log": record}
     try:
         info = os.stat(path)
         if stat.S_ISREG(info.st_mode):
@@ -76,6 +81,15 @@ def _local_stat(path: str, *, any_directory: bool = False) -> dict[str, Canonica
     with contextlib.suppress(OSError):
         return {"log": max(os.listdir(log_dir(path)), default="")}
     return {"modified": _timestamp(info.st_mtime_ns)} if any_directory else None
+
+
+def _record_of_recomputed_node(path: str) -> str:
+    """Return the name of the newest record of a node that was claimed more than once; empty for other directories."""
+    try:
+        records = os.listdir(log_dir(path))
+    except (OSError, ValueError):
+        return ""
+    return max(records) if len(records) > RECORDS_OF_ONE_ATTEMPT else ""
 
 
 def _timestamp(nanoseconds: int) -> str:
