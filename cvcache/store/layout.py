@@ -24,7 +24,7 @@ IN_PLACE = "."
 """The data root of an attempt that writes in place: directly in the directory of its node."""
 
 RECORDS_OF_ONE_ATTEMPT = 2
-"""Its claim and its end. In a log with more of them the commit that stands may have another data root than `IN_PLACE`."""
+"""A claim and its end. Where a log has more, the commit that stands may have another data root than `IN_PLACE`."""
 
 DIRECTORY_INDEX = f"{RESERVED}/index.json"
 """Index of the files, within an item that is a directory of files."""
