@@ -85,6 +85,8 @@ class LeasedWrite(formats.ItemWrite):
         if self._item.plan is not None and not self._item.plan and not self._attempt.lost:
             # an error here must not hide the one being raised
             with contextlib.suppress(Exception), self._attempt.writing():
+                if self._attempt.unanswered:
+                    self._attempt.forget_first(self._item_name)
                 protocol.delete_item(self.store, self.path, self._attempt.first_keys(self._item_name))
 
     @contextlib.contextmanager

@@ -215,6 +215,12 @@ class Attempt:
                 self.store.put(layout.announcement_path(self.path, self.id, name), data)
             item.plan = plan or {}
 
+    def forget_first(self, name: str) -> None:
+        """Announce an item again without its first objects: a request that had no answer may write any object later."""
+        item = self.item(name)
+        plan, item.plan, item.first = item.plan, None, []
+        self.announce(name, plan)
+
     @contextlib.contextmanager
     def writing_item(self, name: str, first: tuple[str, int, str] | None = None) -> Iterator[None]:
         """Announce the item `name`, then hold the lease while this context lasts.

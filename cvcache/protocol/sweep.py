@@ -193,6 +193,17 @@ def _first_objects(store: Store, announcement: str) -> list[list[Any]]:
         return []
 
 
+def _forget_first_objects(store: Store, announcement: str) -> None:
+    """Have any object of an announced item be its attempt's, which may write any of them after the sweep."""
+    try:
+        row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
+        has_first = row.pop("first", None) or row.get("plan", {}).pop("first", None)
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return
+    if has_first:
+        store.put(announcement, json.dumps(row).encode())
+
+
 def _holds(store: Store, item: str, key: str, size: int, digest: str) -> bool:
     """Whether an item has an object with these bytes; of a large one only the size is compared."""
     path = f"{item}/{key}" if key else item
@@ -251,7 +262,11 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     rows = _rows_of_first_commit(store, path, record) if present else {}
     doomed = _as_committed(store, path, {name: rows[name] for name in rows if name in present}, sizes)
     uncommitted = [(attempt, item) for attempt, item in in_place if item in present and item not in rows]
-    _delete_items(store, path, {**dict.fromkeys(doomed, ()), **_announced_items(store, path, uncommitted)})
+    ours = _announced_items(store, path, [pair for pair in uncommitted if pair[0] not in writing])
+    for pair in (pair for pair in in_place if pair[0] in writing):
+        _forget_first_objects(store, layout.announcement_path(path, *pair))
+    written = {item: () for attempt, item in uncommitted if attempt in writing}
+    _delete_items(store, path, {**dict.fromkeys(doomed, ()), **ours, **written})
     return writing
 
 

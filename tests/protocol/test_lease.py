@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import threading
@@ -68,7 +69,9 @@ def test_an_announcement_says_whose_it_is(node: CacheDir, store_case: StoreCase)
     attempt = attempt_of(node)
     row = json.loads(store_case.read(f"_cvcache/writing/{attempt.id}/stats.json.json"))
     owner = attempt.record.owner
-    assert row == {"item": "stats.json", "attempt": attempt.id, "root": ".", "boot": owner.boot}
+    data = b"1\n"
+    first = [["", len(data), hashlib.sha256(data).hexdigest()]]
+    assert row == {"item": "stats.json", "attempt": attempt.id, "root": ".", "boot": owner.boot, "first": first}
 
 
 def test_a_path_that_is_handed_out_marks_the_attempt_as_shared(node: CacheDir, store_case: StoreCase) -> None:
