@@ -110,16 +110,17 @@ def test_a_large_object_is_uploaded_in_parts(s3_server: S3Server) -> None:
 
 
 def test_case_starts_empty_and_shows_every_change(store_case: StoreCase) -> None:
+    beside = f"../{store_case.root}-beside.txt"
     before = store_case.snapshot()
     store_case.put("a/b.txt", b"one")
-    store_case.put("../beside.txt", b"two")
-    assert store_case.snapshot().keys() - before.keys() == {"a/b.txt", "../beside.txt"}
+    store_case.put(beside, b"two")
+    assert store_case.snapshot().keys() - before.keys() == {"a/b.txt", beside}
     assert store_case.read("a/b.txt") == b"one"
     changed = store_case.snapshot()
     store_case.put("a/b.txt", b"eno")
     assert store_case.snapshot() != changed
     store_case.delete("a/b.txt")
-    store_case.delete("../beside.txt")
+    store_case.delete(beside)
     assert before.items() <= store_case.snapshot().items()
 
 
