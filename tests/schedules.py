@@ -18,7 +18,7 @@ from simulated import FILE, PAIR, REQUEST_TIMEOUT, TTL
 
 from cvcache import Contention, NodeReplaced, Policy, cdir_init, cdir_query, register_format
 from cvcache.node import snapshot_of
-from cvcache.protocol import claim, finish, remove
+from cvcache.protocol import claim, finish, remove, resume, sweep
 from cvcache.store import IN_PLACE, is_item_dir, layout, record_name
 from cvcache.testing import SimulatedCrash, WrapperStore, instrument
 
@@ -445,7 +445,8 @@ class Stage:
             patch.setattr(module, "utc_timestamp", lambda: "2026-01-01T00:00:00.000+00:00")
         patch.setattr("cvcache.node.provenance.environment", dict)
         # threads of a pool have no turn
-        patch.setattr("cvcache.protocol.resume.gather", lambda act, keys, *, remote: list(map(act, keys)))  # noqa: ARG005 - its signature
+        for module in (resume, sweep):
+            patch.setattr(module, "gather", lambda act, keys, *, remote: list(map(act, keys)))  # noqa: ARG005 - its signature
 
     def _sleep(self, seconds: float) -> None:
         assert self.run is not None, "nobody waits before a schedule begins"
