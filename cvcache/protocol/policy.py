@@ -48,7 +48,7 @@ def _is_number(value: object) -> bool:
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _FLAG = _Domain(
-    "True or False (in the environment 1 or 0, true or false, yes or no, on or off)", (True, False).__contains__
+    "True or False (in the environment 1 or 0, true or false, yes or no, on or off)", lambda v: isinstance(v, bool)
 )
 _DOMAINS = {
     "ttl": _Domain(

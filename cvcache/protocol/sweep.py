@@ -23,6 +23,8 @@ from cvcache.store import IN_PLACE, Store, check_item_name, gather, is_item_dir,
 
 logger = logging.getLogger("cvcache")
 Keys: TypeAlias = tuple[str, ...]
+"""Keys of objects in an item, relative to it."""
+
 
 _MAX_LOG_PARTS = 64
 """Number of parts (the last ones) that are kept of the log of an attempt that did not end it: 4 MiB or more."""
@@ -59,7 +61,7 @@ def sweep(store: Store, path: str, record: Record) -> None:
     is_removal = record.state == "removing"
     kept = set() if is_removal else _last_failed_logs(names, past)
     if is_removal or record.root != IN_PLACE:
-        writing = _sweep_plain_root(store, path, record, names, chain)
+        writing = _sweep_plain_root(store, path, record, names, chain, past)
         kept |= {name for name in names if layout.tells_of_writes(name, writing)}
     doomed = [name for name in names if layout.belongs_to_attempts(name, past) and name not in kept]
     if is_removal:
@@ -185,23 +187,30 @@ def _announced_items(store: Store, path: str, pairs: Iterable[tuple[str, str]]) 
 
 def _first_objects(store: Store, announcement: str) -> list[list[Any]]:
     """Return key, size and digest of each object of which one was written before any other; empty if unknown."""
+    row = _read_announcement(store, announcement)
     try:
-        row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
         first = row.get("first") or row.get("plan", {}).get("first") or []
         return [[str(key), int(size), str(digest)] for key, size, digest in first]
-    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         return []
 
 
 def _forget_first_objects(store: Store, announcement: str) -> None:
     """Have any object of an announced item be its attempt's, which may write any of them after the sweep."""
+    row = _read_announcement(store, announcement)
+    plan = row.get("plan")
+    places = [place for place in (row, plan) if isinstance(place, dict) and place.pop("first", None)]
+    if places:
+        store.put(announcement, json.dumps(row).encode())
+
+
+def _read_announcement(store: Store, announcement: str) -> dict[str, Any]:
+    """Return what an announcement says; nothing if it is gone or no JSON object."""
     try:
         row = json.loads(store.get(announcement, 0, _MAX_JSON_BYTES))
-        has_first = row.pop("first", None) or row.get("plan", {}).pop("first", None)
-    except (FileNotFoundError, ValueError, AttributeError, TypeError):
-        return
-    if has_first:
-        store.put(announcement, json.dumps(row).encode())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def _holds(store: Store, item: str, key: str, size: int, digest: str) -> bool:
@@ -231,7 +240,9 @@ def attempts_between(chain: Chain, first: int, last: int) -> list[str]:
     return list(dict.fromkeys(after for seq, after in chain if first < seq <= last))
 
 
-def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str], chain: Chain) -> set[str]:
+def _sweep_plain_root(
+    store: Store, path: str, record: Record, names: list[str], chain: Chain, past: list[str]
+) -> set[str]:
     """Delete the items of attempts before `record` at the plain root, but none that was changed after its commit.
 
     Returns
@@ -239,22 +250,15 @@ def _sweep_plain_root(store: Store, path: str, record: Record, names: list[str],
     set of str
         The attempts that may still write there.
     """
-    past = past_attempts(chain, record)
     announced: dict[str, list[str]] = {}
     for pair in map(_parse_checked_announcement, layout.announcement_names(names)):
         if pair is not None and pair[0] in past:
             announced.setdefault(pair[0], []).append(pair[1])
-    in_place: list[tuple[str, str]] = []
-    writing = set()
-    for attempt, items in announced.items():
-        claim, end = _claim_and_successor(store, path, chain, attempt)
-        if claim.root != IN_PLACE:
-            continue
-        in_place += [(attempt, item) for item in items]
-        has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
-        is_over = has_ended or owner_is_dead(claim.owner)
-        if not is_over or layout.has_shared_marker(names, attempt):
-            writing.add(attempt)
+    is_over = {
+        attempt: over for attempt in announced if (over := _is_over(store, path, names, chain, attempt)) is not None
+    }
+    in_place = [(attempt, item) for attempt in is_over for item in announced[attempt]]
+    writing = {attempt for attempt, over in is_over.items() if not over}
     # listed after that: who ends later may have written what this lacks
     listing = store.list(path)
     sizes = {name: info.size for name, info in listing.files.items()}
@@ -309,11 +313,17 @@ def _as_committed(store: Store, path: str, rows: Mapping[str, Mapping[str, Any]]
     return {name for name in names if ours[name]}
 
 
-def _claim_and_successor(store: Store, path: str, chain: Chain, attempt: str) -> tuple[Record, Record]:
-    """Return the claim of an attempt and the record after it: its end, or the claim of another one; two GET."""
+def _is_over(store: Store, path: str, names: list[str], chain: Chain, attempt: str) -> bool | None:
+    """Whether nobody writes for a past attempt any more; None for one that wrote elsewhere than at the plain root.
+
+    Two GET: the claim, and the record that follows it, as it is a past one: its end, or the claim of another attempt.
+    """
     pair = next(pair for pair in itertools.pairwise(chain) if pair[1][1] == attempt)
     claim, end = (read_record(store, layout.log_dir(path), *entry) for entry in pair)
-    return claim, end
+    if claim.root != IN_PLACE:
+        return None
+    has_ended = end.attempt == attempt and (end.state == "committed" or not end.shared)
+    return (has_ended or owner_is_dead(claim.owner)) and not layout.has_shared_marker(names, attempt)
 
 
 def _last_failed_logs(names: Iterable[str], past: list[str]) -> set[str]:

@@ -28,7 +28,7 @@ class Location(NamedTuple):
 def standing_location(location: Location) -> Location:
     """Return where the image or file of a node lies by the commit that stands: only the first is at its plain path.
 
-    One LIST, and one GET if it is in a node.
+    One LIST, and one GET if it is in a node that was computed more than once.
     """
     return location._replace(path=standing_path(location.store, location.path))
 
